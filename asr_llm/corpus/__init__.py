@@ -1,0 +1,1 @@
+"""The outside world (domain folders, recordings, text) into lhotse cuts."""

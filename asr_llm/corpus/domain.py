@@ -1,0 +1,165 @@
+"""A domain folder: all that adaptation and evaluation know about a domain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asr_llm.corpus.domain_check import CheckReport, check
+from asr_llm.corpus.domain_example import create
+from asr_llm.corpus.domain_files import (
+    SPLITS,
+    DomainConfig,
+    Problem,
+    TemplatesConfig,
+    Term,
+    check_split,
+    find_folder,
+    read_patterns,
+    read_terms,
+    read_text,
+    text_path,
+)
+from asr_llm.corpus.templates import expand
+from asr_llm.errors import DomainError
+from asr_llm.yaml_lines import parse_yaml
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+__all__ = ["SPLITS", "CheckReport", "Domain", "Problem", "Term", "check", "create"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain folder, its ``domain.yaml`` read; the other files are read when asked for.
+
+    Every method raises DomainError, with file and line, at the first malformed
+    line it meets; ``check`` lists them all.
+    """
+
+    path: Path
+    config: DomainConfig
+
+    @classmethod
+    def load(cls, path: str | Path) -> Domain:
+        """Open a domain folder.
+
+        Raises:
+            DomainError: there is no such folder, or its ``domain.yaml`` is missing or malformed.
+        """
+        folder = find_folder(path)
+        return cls(folder, parse_yaml(folder / "domain.yaml", DomainConfig, DomainError))
+
+    @property
+    def name(self) -> str:
+        """The domain's short name."""
+        return self.config.name
+
+    def text(self, split: str = "train") -> list[str]:
+        """Distinct sentences of a split: its ``text.txt``, then its expanded templates.
+
+        The transcripts of recordings are not among them. [] where dev or test
+        have no such text.
+
+        Raises:
+            DomainError: a file is malformed, or there is no train text at all.
+        """
+        seed_offset = check_split(split)
+        path = text_path(self.path, split)
+        sentences = [line.text for line in _strictly(lambda problems: read_text(path, problems))]
+        templates = self._templates
+        if templates is not None and templates.templates(split):
+            terms = {label: [term.text for term in terms] for label, terms in self.terms().items()}
+            try:
+                sentences += expand(
+                    templates.templates(split),
+                    terms,
+                    templates.fillers,
+                    templates.count(split),
+                    # Another order of terms in each split.
+                    templates.seed + seed_offset,
+                )
+            except DomainError as error:
+                raise DomainError(f"{self.path / 'templates.yaml'}: {split}: {error}") from None
+        if split == "train" and not sentences:
+            raise DomainError(
+                f"{path}: no domain text; expected one utterance a line here, or train "
+                f"templates in templates.yaml. See: asr-llm domain check {self.path}"
+            )
+        return list(dict.fromkeys(sentences))
+
+    def terms(self) -> dict[str, list[Term]]:
+        """Terms by label, in the order of ``labels``; a label without a term file has none."""
+        by_label: dict[str, list[Term]] = {label: [] for label in self.config.labels}
+        for term in self._terms:
+            by_label[term.label].append(term)
+        return by_label
+
+    def patterns(self) -> list[dict[str, Any]]:
+        """spaCy EntityRuler patterns: one for each term, then those of ``entities.jsonl``."""
+        path = self.path / "entities.jsonl"
+        terms = [{"label": term.label, "pattern": term.text} for term in self._terms]
+        return terms + _strictly(lambda found: read_patterns(path, self.config.labels, found))
+
+    def recordings(self, split: str) -> CutSet | None:
+        """The recordings of a split as lhotse cuts; None if the split has none."""
+        from asr_llm.corpus.importers import find_manifest, read_recordings
+
+        check_split(split)
+        folder = self.path / split
+        return read_recordings(folder) if find_manifest(folder) else None
+
+    def voices(self, split: str) -> list[str]:
+        """espeak-ng voices which speak the unrecorded sentences of a split."""
+        check_split(split)
+        return next((voices for key, voices in self.config.voices.items() if key == split), [])
+
+    def spoken(self, text: str) -> str:
+        """``text`` with terms respelled as a synthesiser should read them.
+
+        Whole words only, the longest term first; a term at the start of a
+        sentence is known by its capital too.
+        """
+        spoken = self._spoken_forms
+        return self._spoken_pattern.sub(lambda match: spoken[match.group()], text)
+
+    @cached_property
+    def _terms(self) -> list[Term]:
+        return _strictly(lambda found: read_terms(self.path, self.config.labels, found))
+
+    @cached_property
+    def _templates(self) -> TemplatesConfig | None:
+        path = self.path / "templates.yaml"
+        return parse_yaml(path, TemplatesConfig, DomainError) if path.exists() else None
+
+    @cached_property
+    def _spoken_forms(self) -> dict[str, str]:
+        forms: dict[str, str] = {}
+        for term in self._terms:
+            if term.spoken is not None:
+                forms.setdefault(term.text, term.spoken)
+                forms.setdefault(term.text[0].upper() + term.text[1:], term.spoken)
+        return forms
+
+    @cached_property
+    def _spoken_pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._spoken_forms, key=len, reverse=True)
+        alternatives = "|".join(map(re.escape, longest_first)) or r"(?!)"  # (?!) never matches
+        return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)")
+
+
+def _strictly(read: Callable[[list[Problem]], list[T]]) -> list[T]:
+    """The result of a reader; its first problem raised."""
+    problems: list[Problem] = []
+    result = read(problems)
+    for problem in problems:
+        if problem.severity == "error":
+            raise DomainError(str(problem))
+    return result

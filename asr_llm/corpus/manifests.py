@@ -1,0 +1,173 @@
+"""Lists of recordings, read line by line without lhotse or torch."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr_llm.corpus.domain_files import Problem, read_lines
+from asr_llm.errors import DomainError
+
+LAYOUTS = (
+    "cuts.jsonl.gz",
+    "cuts.jsonl",
+    "manifest.json",
+    "manifest.jsonl",
+    "metadata.jsonl",
+    "trans.txt",
+)
+"""File names by which a folder of recordings is known."""
+
+_TEXT_KEYS = ("text", "transcription", "sentence")  # AudioFolder leaves the name to the user
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance as a manifest lists it; ``start`` and ``duration`` in seconds."""
+
+    audio: Path
+    text: str
+    line: int
+    start: float = 0.0
+    duration: float | None = None
+    speaker: str | None = None
+    language: str | None = None
+    lhotse_cut: dict[str, Any] | None = field(default=None, repr=False)
+    """The cut as written, its audio paths made absolute, where the manifest is Lhotse's."""
+
+
+def find_manifest(folder: str | Path) -> Path | None:
+    """The one manifest of a folder of recordings; None if there is none.
+
+    Raises:
+        DomainError: there are several, and which is meant is unknown.
+    """
+    found = [Path(folder) / name for name in LAYOUTS if (Path(folder) / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise DomainError(f"{folder}: found {names}; expected one of them. Move the others away")
+    return found[0] if found else None
+
+
+def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
+    """The utterances a manifest lists; what is malformed is appended to ``problems``.
+
+    A ``*.txt`` holds name TAB text; all else holds JSON lines. Paths are
+    relative to the manifest; whether the audio exists is left to the caller.
+    """
+    entries = []
+    for number, line in _numbered_lines(path, problems):
+        try:
+            entries.append(_entry(path, number, line))
+        except _MalformedError as error:
+            problems.append(Problem(str(path), number, "error", str(error), "mend this line"))
+    return entries
+
+
+class _MalformedError(Exception):
+    """What is wrong with a line, and what was expected."""
+
+
+def _numbered_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+    if path.suffix != ".gz":
+        for line in read_lines(path, problems):
+            yield line.number, line.text
+        return
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            yield from ((i, line) for i, line in enumerate(file, start=1) if line.strip())
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        message = f"cannot be unpacked ({error}); expected gzipped UTF-8 JSON lines"
+        problems.append(Problem(str(path), None, "error", message, "write it again"))
+
+
+def _entry(path: Path, number: int, line: str) -> Entry:
+    if path.suffix == ".txt":
+        name, tab, text = line.strip().partition("\t")
+        if not tab or not name.strip():
+            raise _MalformedError("found no TAB after a name; expected name.wav TAB text")
+        return Entry(_resolve(path, name.strip()), text.strip(), number)
+    try:
+        item = json.loads(line)
+    except json.JSONDecodeError as error:
+        what = f"not JSON ({error.msg} at column {error.colno})"
+        raise _MalformedError(f"{what}; expected one JSON object a line") from None
+    if not isinstance(item, dict):
+        raise _MalformedError("found no JSON object; expected one a line")
+    if "recording" in item or "tracks" in item:
+        return _lhotse_entry(path, number, item)
+    if "file_name" in item:
+        key = next((key for key in _TEXT_KEYS if key in item), "text")
+        return Entry(_resolve(path, _string(item, "file_name")), _transcript(item, key), number)
+    return Entry(
+        _resolve(path, _string(item, "audio_filepath")),
+        _transcript(item, "text"),
+        number,
+        start=_seconds(item, "offset") or 0.0,
+        duration=_seconds(item, "duration"),
+        speaker=_optional(item, "speaker"),
+        language=_optional(item, "lang") or _optional(item, "language"),
+    )
+
+
+def _lhotse_entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
+    if item.get("type") not in ("MonoCut", "MultiCut"):
+        raise _MalformedError(f"found a {item.get('type')}; expected a MonoCut or a MultiCut")
+    _string(item, "id")
+    try:
+        sources = item["recording"]["sources"]
+        for source in sources:
+            # A source of type "command" would be run by a shell on loading.
+            if source["type"] != "file":
+                raise _MalformedError(f"found audio of type {source['type']}; expected 'file'")
+            source["source"] = str(_resolve(path, source["source"]))
+        supervisions = item.get("supervisions") or []
+        if len(supervisions) > 1:
+            many = f"found {len(supervisions)} supervisions; expected one"
+            raise _MalformedError(f"{many} (CutSet.trim_to_supervisions makes it so)")
+        return Entry(
+            Path(sources[0]["source"]),
+            next((sup.get("text") or "" for sup in supervisions), ""),
+            number,
+            start=float(item["start"]),
+            duration=float(item["duration"]),
+            lhotse_cut=item,
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise _MalformedError(f"not a Lhotse cut with a recording ({error!r})") from None
+
+
+def _resolve(manifest: Path, name: str) -> Path:
+    return (manifest.parent / Path(name).expanduser()).absolute()
+
+
+def _string(item: dict[str, Any], key: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise _MalformedError(f"found no {key!r}; expected text")
+    return value
+
+
+def _transcript(item: dict[str, Any], key: str) -> str:
+    value = item.get(key)
+    if value is not None and not isinstance(value, str):
+        raise _MalformedError(f"{key!r} is {type(value).__name__}; expected text")
+    return value or ""
+
+
+def _optional(item: dict[str, Any], key: str) -> str | None:
+    return None if item.get(key) is None else str(item[key])
+
+
+def _seconds(item: dict[str, Any], key: str) -> float | None:
+    value = item.get(key)
+    if value is None:
+        return None
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    if not number or not 0 <= value < float("inf") or (key == "duration" and value == 0):
+        raise _MalformedError(f"{key!r} is {value!r}; expected seconds as a number")
+    return float(value)

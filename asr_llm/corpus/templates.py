@@ -1,0 +1,171 @@
+"""Sentence templates times term lists: domain text.
+
+``"The patient was started on {DRUG} {dose}."`` has an upper-case slot, filled
+from a term list, and a lower-case slot, filled from a list of fillers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from asr_llm.errors import DomainError
+
+_SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
+_SLOT_WITH_ARTICLE = re.compile(r"(?:\b([Aa])n?(\s+))?" + _SLOT.pattern)
+_CONSONANT_SOUND = re.compile(r"uni(?![nm])|us[aeu]|ut[ei]|ur[eio]|eu|onc?e\b", re.IGNORECASE)
+_SILENT_H = re.compile(r"hour|honest|honou?r|heir", re.IGNORECASE)
+_NEXT_FEW = 8
+
+
+def slots(template: str) -> list[str]:
+    """Names of the slots of a template, in order, repeated ones repeated."""
+    return _SLOT.findall(template)
+
+
+def is_malformed(template: str) -> bool:
+    """Whether braces are left over once the slots are taken out: ``{DRUG`` or ``{}``."""
+    return bool(re.search(r"[{}]", _SLOT.sub("", template)))
+
+
+def expand(
+    templates: Sequence[str],
+    terms: Mapping[str, Sequence[str]],
+    fillers: Mapping[str, Sequence[str]],
+    count: int,
+    seed: int,
+) -> list[str]:
+    """Fill templates into ``count`` sentences; the same arguments give the same sentences.
+
+    Templates take turns, and the terms of a label are used equally often (give
+    or take one) as far as distinct sentences allow. A sentence repeats only
+    after every possible one has been made.
+
+    Args:
+        terms: label (upper case) to the terms which fill its slot.
+        fillers: slot name (lower case) to the words which fill it.
+
+    Raises:
+        DomainError: a template is malformed or has a slot that nothing fills.
+    """
+    return [sentence for _, sentence in expand_indexed(templates, terms, fillers, count, seed)]
+
+
+def expand_indexed(
+    templates: Sequence[str],
+    terms: Mapping[str, Sequence[str]],
+    fillers: Mapping[str, Sequence[str]],
+    count: int,
+    seed: int,
+) -> Iterator[tuple[int, str]]:
+    """As ``expand``, each sentence with the index of its template."""
+    for template in templates:
+        if problem := find_problem(template, terms, fillers):
+            raise DomainError(f"template {template!r}: {problem}")
+    rng = random.Random(seed)
+    decks = {name: _Deck(values, rng) for name, values in (*terms.items(), *fillers.items())}
+    seen: set[str] = set()
+    exhausted: set[int] = set()
+    turns: list[int] = []
+    made = 0
+    while templates and made < count:
+        if not turns:
+            turns = [i for i in range(len(templates)) if i not in exhausted]
+            rng.shuffle(turns)
+            if not turns:  # every possible sentence is made: begin again
+                seen.clear()
+                exhausted.clear()
+                continue
+        index = turns.pop()
+        sentence = _fill_unseen(templates[index], decks, seen)
+        if sentence is None:
+            exhausted.add(index)
+            continue
+        seen.add(sentence)
+        made += 1
+        yield index, sentence
+
+
+def find_problem(
+    template: str, terms: Mapping[str, Sequence[str]], fillers: Mapping[str, Sequence[str]]
+) -> str | None:
+    """What keeps a template from being filled, and what to do; None when all is well."""
+    if is_malformed(template):
+        return "unmatched brace; expected {LABEL} or {filler}"
+    for name in slots(template):
+        if name.isupper() and not terms.get(name):
+            return f"no terms for slot {{{name}}}; add terms/{name.lower()}.tsv"
+        if not name.isupper() and not fillers.get(name):
+            return f"no words for slot {{{name}}}; add it under 'fillers'"
+    return None
+
+
+class _Deck:
+    """The values of a slot in the order to be used: one shuffled pass after another."""
+
+    def __init__(self, values: Sequence[str], rng: random.Random) -> None:
+        self.values = list(dict.fromkeys(values))
+        self._rng = rng
+        self._upcoming: list[str] = []
+
+    def upcoming(self, width: int | None) -> list[str]:
+        """The next ``width`` distinct values, or all values with the next ones first."""
+        while len(self._upcoming) <= len(self.values):
+            self._upcoming += self._rng.sample(self.values, len(self.values))
+        if width is None:
+            return list(dict.fromkeys((*self._upcoming, *self.values)))
+        return list(dict.fromkeys(self._upcoming[:width]))
+
+    def use(self, value: str) -> None:
+        if value in self._upcoming:
+            self._upcoming.remove(value)
+
+
+def _fill_unseen(template: str, decks: Mapping[str, _Deck], seen: set[str]) -> str | None:
+    """The template filled into a sentence not in ``seen``; None if there is none left."""
+    names = slots(template)
+    # itertools.product varies its last iterable fastest. That shall be the fillers:
+    # a sentence already made gets another filler before it gets a term out of turn.
+    order = sorted(range(len(names)), key=lambda i: not names[i].isupper())
+    for width in (_NEXT_FEW, None):  # nearly always the first; the second is exhaustive
+        for values in itertools.product(*(decks[names[i]].upcoming(width) for i in order)):
+            chosen = list(zip(order, values, strict=True))
+            pairs = {(names[i], value) for i, value in chosen}
+            if len(pairs) < _most_distinct(names, decks):
+                continue  # "{DRUG} and {DRUG}" wants two drugs
+            sentence = _fill(template, [value for _, value in sorted(chosen)])
+            if sentence not in seen:
+                for i, value in chosen:
+                    decks[names[i]].use(value)
+                return sentence
+    return None
+
+
+def _most_distinct(names: Sequence[str], decks: Mapping[str, _Deck]) -> int:
+    return sum(min(names.count(name), len(decks[name].values)) for name in set(names))
+
+
+def _fill(template: str, values: Sequence[str]) -> str:
+    remaining = iter(values)
+
+    def replace(match: re.Match[str]) -> str:
+        value = next(remaining)
+        article, space = match.group(1), match.group(2)
+        return value if article is None else f"{article}{_n(value)}{space}{value}"
+
+    sentence = _SLOT_WITH_ARTICLE.sub(replace, template)
+    for i, character in enumerate(sentence):
+        if character.isalnum():
+            return sentence[:i] + character.upper() + sentence[i + 1 :]
+    return sentence
+
+
+def _n(word: str) -> str:
+    """The n of "an", where the word that follows begins with a vowel sound."""
+    if re.match(r"[A-Z]{2}", word):  # spelled out: an MRI, a UTI
+        return "n" if word[0] in "AEFHILMNORSX" else ""
+    if _SILENT_H.match(word):
+        return "n"
+    return "n" if word[:1].lower() in "aeiou" and not _CONSONANT_SOUND.match(word) else ""

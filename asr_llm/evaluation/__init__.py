@@ -1,0 +1,1 @@
+"""References, hypotheses and entities in; counts, rates and their certainty out. No torch."""

@@ -1,0 +1,220 @@
+"""Entities: found in the reference, carried by word alignment to the hypothesis.
+
+They are never looked for in the hypothesis, where recognition errors would hide them.
+
+**The strict rule.** A mention covers every white-space word it touches. It is found only if all
+these words are hits of the word alignment and stand side by side, in order, in the hypothesis:
+one wrong, missing or inserted word between its first and its last loses the mention.
+
+*Raw*: words are compared verbatim, so case, spelling and the punctuation inside the mention
+("v.", "U.S.C.") count. Only sentence punctuation attached outside the mention (the comma after a
+drug name, a bracket before it) is set aside, on both sides. Other letters attached to it are part
+of the word: for "Lipitor's" in the reference, "Lipitor" is a miss.
+*Normalised*: both sides pass through the named normaliser first; the mention is carried along
+word by word. A mention of which the normaliser leaves nothing keeps its raw verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from asr_llm.corpus.text import normalize
+from asr_llm.errors import ScoreError
+from asr_llm.evaluation.words import align
+
+# What may be attached to a word without belonging to it. No hyphen: it joins words.
+_PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"
+_ATTACHED = f"[{re.escape(_PUNCTUATION)}]*"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An entity in a text: characters ``start`` to ``end`` (exclusive), which read ``text``."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MentionOutcome:
+    """What became of one mention of an utterance's reference in a hypothesis.
+
+    ``heard`` holds the hypothesis words in its place: the mention's own when found, else all
+    between what was aligned with the words around it (empty when nothing was).
+    """
+
+    utterance: str
+    mention: Mention
+    found: bool
+    heard: str
+
+
+class EntityFinder:
+    """Finds mentions with spaCy's EntityRuler (blank English tokeniser, no trained model).
+
+    Args:
+        patterns: EntityRuler patterns, ``{"label": "DRUG", "pattern": "metoprolol"}``. Phrases
+            match whatever their case; a list of token patterns is taken as spaCy defines it.
+
+    Raises:
+        ScoreError: a pattern is malformed.
+    """
+
+    def __init__(self, patterns: Sequence[Mapping[str, Any]]) -> None:
+        import spacy  # 2 to 3 s
+
+        checked = [_checked(number, p) for number, p in enumerate(patterns, start=1)]
+        self._nlp = spacy.blank("en")
+        if not checked:
+            return  # an EntityRuler without patterns warns at every text
+        config = {"phrase_matcher_attr": "LOWER", "validate": True}
+        ruler: Any = self._nlp.add_pipe("entity_ruler", config=config)
+        try:
+            ruler.add_patterns(checked)
+        except ValueError as error:  # spaCy's MatchPatternError is one
+            reason = " ".join(str(error).split())
+            raise ScoreError(
+                f"spaCy refuses a token pattern: {reason}. Mend it in entities.jsonl"
+            ) from error
+
+    def find(self, text: str) -> list[Mention]:
+        """Mentions in ``text``, in order. The longest match wins; none overlap."""
+        return [
+            Mention(span.start_char, span.end_char, span.label_, span.text)
+            for span in self._nlp(text).ents
+        ]
+
+
+def map_to_words(text: str, mention: Mention) -> range:
+    """Indices of the white-space words of ``text`` that the mention touches.
+
+    Raises:
+        ScoreError: the mention is not of this text.
+    """
+    return _covered(text, mention)[0]
+
+
+def outcomes(
+    *,
+    utterance: str,
+    reference: str,
+    hypothesis: str,
+    mentions: Sequence[Mention],
+    normalizer: str = "none",
+) -> list[MentionOutcome]:
+    """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
+
+    ``normalizer="none"`` is the raw comparison.
+
+    Raises:
+        ScoreError: a mention is not of this reference, or the normaliser changes words
+            according to their neighbours, so that mentions cannot be carried along.
+    """
+    if not mentions:
+        return []
+    pieces = [normalize(word, normalizer).split() for word in reference.split()]
+    first_of = [0, *accumulate(len(p) for p in pieces)]
+    reference_words = [word for p in pieces for word in p]
+    if reference_words != normalize(reference, normalizer).split():
+        raise ScoreError(
+            f"normalizer {normalizer!r} gives other words for utterance {utterance!r} than for "
+            "its words one by one; entities need one that works word by word, such as 'basic'"
+        )
+    hypothesis_words = normalize(hypothesis, normalizer).split()
+    # Attached punctuation is left out of the alignment, lest "Lipitor," be paired with "uh".
+    pairs = align(
+        reference_words=[_bare(w) for w in reference_words],
+        hypothesis_words=[_bare(w) for w in hypothesis_words],
+    )
+    heard_at = {
+        pair.reference: pair.hypothesis
+        for pair in pairs
+        if pair.reference is not None and pair.hypothesis is not None
+    }
+
+    results = []
+    for mention in mentions:
+        covered, verbatim = _covered(reference, mention)
+        span = range(first_of[covered.start], first_of[covered.stop])
+        if not span:
+            results += outcomes(
+                utterance=utterance,
+                reference=reference,
+                hypothesis=hypothesis,
+                mentions=[mention],
+            )
+            continue
+        target = normalize(verbatim, normalizer).split()
+        heard = _window(span, target, heard_at, hypothesis_words)
+        found = heard is not None
+        if heard is None:
+            heard = _between(span, heard_at, hypothesis_words)
+        results.append(MentionOutcome(utterance, mention, found, " ".join(heard)))
+    return results
+
+
+def _window(
+    span: range, target: list[str], heard_at: dict[int, int], hypothesis_words: list[str]
+) -> list[str] | None:
+    """The hypothesis words that are the mention, or None.
+
+    Searched from the word aligned with its first to the one aligned with its last: in "atrial
+    atrial fibrillation" the alignment may place the inserted word on either side of the first
+    "atrial" at the same cost, and one of the two leaves the mention whole.
+    """
+    if any(r not in heard_at for r in span):
+        return None
+    stretch = hypothesis_words[heard_at[span[0]] : heard_at[span[-1]] + 1]
+    same = re.compile(_ATTACHED + re.escape(" ".join(target)) + _ATTACHED)
+    for start in range(len(stretch) - len(span) + 1):
+        window = stretch[start : start + len(span)]
+        if same.fullmatch(" ".join(window)):
+            return window
+    return None
+
+
+def _between(span: range, heard_at: dict[int, int], hypothesis_words: list[str]) -> list[str]:
+    """All hypothesis words between those aligned with the words around the mention."""
+    before = max((h for r, h in heard_at.items() if r < span.start), default=-1)
+    after = min((h for r, h in heard_at.items() if r >= span.stop), default=len(hypothesis_words))
+    return hypothesis_words[before + 1 : after]
+
+
+def _covered(text: str, mention: Mention) -> tuple[range, str]:
+    """The words a mention touches, and their text without the punctuation outside it."""
+    if not mention.text.strip() or text[mention.start : mention.end] != mention.text:
+        raise ScoreError(
+            f"mention {mention.text!r} is not at characters {mention.start}-{mention.end} of the "
+            "reference; find mentions in the very text that is scored"
+        )
+    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    touched = [i for i, (s, e) in enumerate(spans) if s < mention.end and e > mention.start]
+    left = text[spans[touched[0]][0] : mention.start].lstrip(_PUNCTUATION)
+    right = text[mention.end : spans[touched[-1]][1]].rstrip(_PUNCTUATION)
+    return range(touched[0], touched[-1] + 1), left + mention.text + right
+
+
+def _bare(word: str) -> str:
+    return word.strip(_PUNCTUATION) or word
+
+
+def _checked(number: int, pattern: Mapping[str, Any]) -> dict[str, Any]:
+    label = pattern.get("label") if isinstance(pattern, Mapping) else None
+    phrase = pattern.get("pattern") if isinstance(pattern, Mapping) else None
+    if not isinstance(label, str) or not label.strip():
+        raise ScoreError(f"entity pattern {number} has no label: {_expected(pattern)}")
+    if isinstance(phrase, str) and phrase.strip():
+        return {**pattern, "pattern": " ".join(phrase.split())}
+    if isinstance(phrase, list) and phrase and all(isinstance(t, dict) for t in phrase):
+        return dict(pattern)
+    raise ScoreError(f"entity pattern {number} has no phrase to match: {_expected(pattern)}")
+
+
+def _expected(pattern: object) -> str:
+    return f'found {pattern!r}, expected {{"label": "DRUG", "pattern": "metoprolol"}}'

@@ -1,0 +1,74 @@
+"""How certain a difference between two systems is: paired bootstrap over blocks.
+
+Utterances of one speaker (or voice, or recording) go wrong together, so whole blocks are drawn
+(Liu and Peng, arXiv 1912.09508).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_llm.errors import ScoreError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two pooled error rates (fractions; negative: the second system is better).
+
+    ``low`` and ``high`` bound its 95% percentile interval; ``p`` is two-sided. All are ``None``
+    where they mean nothing: fewer than two blocks hold something to count.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def paired_bootstrap(
+    *,
+    base: Sequence[int],
+    adapted: Sequence[int],
+    sizes: Sequence[int],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Difference of pooled error rates, ``adapted`` minus ``base``, with its interval.
+
+    Args:
+        base: errors of the first system, one count for each block.
+        adapted: errors of the second system on the same blocks, in the same order.
+        sizes: what the errors are counted against in each block (words, mentions).
+        resamples: how often all blocks are drawn anew, with replacement.
+        seed: of the draws; the same seed gives the same result.
+
+    ``p`` is twice the smaller share of resamples in which the difference is ≥ 0 or ≤ 0, the
+    sample itself counted among them (so it is never 0), and at most 1.
+
+    Raises:
+        ScoreError: the three lists differ in length.
+    """
+    if not len(base) == len(adapted) == len(sizes):
+        raise ScoreError(
+            f"bootstrap over {len(base)}, {len(adapted)} and {len(sizes)} blocks: "
+            "both systems need the same blocks"
+        )
+    gain = np.asarray(adapted, dtype=np.int64) - np.asarray(base, dtype=np.int64)
+    size = np.asarray(sizes, dtype=np.int64)
+    if size.sum() == 0:
+        return Difference(None, None, None, None)
+    difference = float(gain.sum() / size.sum())
+    if np.count_nonzero(size) < 2:
+        return Difference(difference, None, None, None)
+
+    rng = np.random.default_rng(seed)
+    drawn = [rng.integers(len(size), size=len(size)) for _ in range(resamples)]
+    # A draw of nothing but blocks without a word or mention has no rate.
+    draws = np.array([gain[i].sum() / size[i].sum() for i in drawn if size[i].sum() > 0])
+    low, high = np.percentile(draws, [2.5, 97.5])
+    extreme = 1 + min(int((draws >= 0).sum()), int((draws <= 0).sum()))
+    p = min(1.0, 2 * extreme / (1 + len(draws)))
+    return Difference(difference, float(low), float(high), p)

@@ -1,0 +1,260 @@
+"""Checkpoints: one self-contained folder each, in NeMo SALM's own layout.
+
+    config.json                SALM's config
+    model.safetensors          weights, SALM's keys
+    tokenizer.json, …          the tokenizer, audio locator tag included
+    llm_backbone/config.json   the LLM's architecture
+    ctc_head.safetensors       optional: a CTC output layer on the encoder
+    replay/                    optional: a domain folder of general text to replay
+    README.md                  the card
+
+NeMo's ``SALM.from_pretrained`` reads these folders, and folders it wrote are read here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+    from asr_llm.model.speech_llm import SpeechLLM
+
+WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
+    "model.safetensors",
+    "config.json",
+    "ctc_head.safetensors",
+    "llm_backbone",
+)
+
+
+def locate(name: str | Path) -> Path:
+    """The folder of a checkpoint: ``mini`` (embedded), a folder, or a name on the hub.
+
+    The network is used only for a name such as ``nvidia/canary-qwen-2.5b`` that is no folder
+    and not in the local hub cache yet.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    if str(name) == "mini":
+        folder = Path(__file__).parent.parent / "assets" / "mini"
+        if not (folder / WEIGHTS).is_file():
+            raise CheckpointError(
+                f"the embedded model has no weights at {folder}; expected {WEIGHTS}: "
+                "reinstall the package, or train it with adapt/mini"
+            )
+        return folder
+    folder = Path(name)
+    if folder.is_dir():
+        for needed in (CONFIG, WEIGHTS):
+            if not (folder / needed).is_file():
+                raise CheckpointError(
+                    f"{folder} has no {needed}; expected a SALM checkpoint folder "
+                    "(config.json, model.safetensors)"
+                )
+        return folder
+    if str(name).count("/") != 1 or str(name).startswith((".", "/")):
+        raise CheckpointError(
+            f"no model at {name}; expected 'mini', a checkpoint folder, or a hub name such as "
+            "nvidia/canary-qwen-2.5b"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name)))
+    except Exception as error:
+        raise CheckpointError(
+            f"no folder {name}, and the hub did not give a model of that name "
+            f"({type(error).__name__}); check the name and the network"
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: Path, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identity(folder: Path) -> str:
+    """SHA-256 of the weights file: what an adapter remembers of its base."""
+    path = folder / WEIGHTS
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+def load(name: str | Path, dtype: torch.dtype | None = None) -> SpeechLLM:
+    """Load a checkpoint, strictly.
+
+    Args:
+        name: see ``locate``.
+        dtype: precision of the weights in memory; float32 unless told.
+
+    Raises:
+        CheckpointError: it is missing or malformed, or tensors are missing, unexpected or of
+            another shape; each is named.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from asr_llm.model.speech_llm import SpeechLLM
+
+    folder = locate(name)
+    config = read_config(folder)
+    try:
+        with quiet():
+            model = SpeechLLM(config)
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder / CONFIG} does not describe a SALM model that can be built: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    model.to(dtype or torch.float32)
+    try:
+        weights = load_file(folder / WEIGHTS)
+        head = load_file(folder / CTC_HEAD) if (folder / CTC_HEAD).is_file() else None
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder}: the weights cannot be read ({error}); the file may be cut short: "
+            "copy or download it again"
+        ) from error
+    _load_strictly(model, weights, folder / WEIGHTS)
+    if head is not None:
+        _load_strictly(model.add_ctc_head(), head, folder / CTC_HEAD)
+    return model.eval()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """SALM's config with the paths of the tokenizer and the LLM config beside it filled in."""
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG} cannot be read as JSON: {error}") from error
+    if missing := {"pretrained_llm", "perception", "audio_locator_tag"} - config.keys():
+        raise CheckpointError(
+            f"{folder / CONFIG} lacks {', '.join(sorted(missing))}; expected the config of a "
+            "NeMo SALM model"
+        )
+    if (folder / "tokenizer_config.json").is_file():
+        config["tokenizer_path"] = str(folder)
+    if (folder / LLM_CONFIG / CONFIG).is_file():
+        config["pretrained_llm"] = str(folder / LLM_CONFIG)
+    return config | {"pretrained_weights": False}
+
+
+def _load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path) -> None:
+    own = module.state_dict()
+    shared = {t.data_ptr() for name, t in own.items() if name in weights}
+    missing = [n for n, t in own.items() if n not in weights and t.data_ptr() not in shared]
+    unexpected = [name for name in weights if name not in own]
+    reshaped = [
+        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+        for name in weights
+        if name in own and weights[name].shape != own[name].shape
+    ]
+    wrong = [
+        f"{len(names)} {kind}: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+        for kind, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", reshaped),
+        )
+        if names
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{source} does not fit its config; tensors {'; '.join(wrong)}. "
+            "Expected weights saved from this very architecture"
+        )
+    module.load_state_dict(weights, strict=False)
+
+
+def save(model: SpeechLLM, folder: Path, card: str, dtype: torch.dtype | None = None) -> None:
+    """Write a checkpoint folder; a complete folder appears or none does.
+
+    Args:
+        dtype: precision on disk (the audio features stay float32); default: as in memory.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    with replacing(folder) as part:
+        weights: dict[str, Any] = {}
+        pointers: dict[int, str] = {}
+        head = {}
+        for name, tensor in model.state_dict().items():
+            if tensor.numel() and pointers.setdefault(tensor.data_ptr(), name) != name:
+                continue  # tied: stored once
+            keep = dtype is None or not tensor.is_floating_point() or ".featurizer." in name
+            stored = tensor.detach().cpu().contiguous() if keep else tensor.detach().cpu().to(dtype)
+            if name.startswith("ctc_head."):
+                head[name.removeprefix("ctc_head.")] = stored
+            else:
+                weights[name] = stored.contiguous()
+        save_file(weights, part / WEIGHTS, metadata={"format": "pt"})
+        if head:
+            save_file(head, part / CTC_HEAD, metadata={"format": "pt"})
+        (part / CONFIG).write_text(json.dumps(_portable(model), indent=2) + "\n", "utf-8")
+        with quiet():
+            model.tokenizer.tokenizer.save_pretrained(part)
+            model.llm.config.save_pretrained(part / LLM_CONFIG)
+        (part / "README.md").write_text(card, "utf-8")
+
+
+def _portable(model: SpeechLLM) -> dict[str, Any]:
+    """The config without paths of this machine, with what NeMo and vLLM look for."""
+    from omegaconf import OmegaConf
+
+    config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)  # type: ignore
+    config.pop("tokenizer_path", None)
+    return config | {
+        "pretrained_llm": LLM_CONFIG,
+        "pretrained_weights": False,
+        "model_type": "nemo_speechlm",
+        "architectures": ["NeMoSpeechLMForConditionalGeneration"],
+    }
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of ``folder`` once it is complete."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(part, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' notices off the user's terminal."""
+    levels = {name: logging.getLogger(name).level for name in ("nemo_logger", "transformers")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,144 @@
+"""LoRA adapters by PEFT: install, save, load, merge.
+
+An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
+``base.json``, which names the base model by the hash of its weights, and
+``projector.safetensors`` where the projector was trained too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model.checkpoints import identity, locate, quiet, replacing
+
+if TYPE_CHECKING:
+    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.recipe import LoraRecipe
+
+BASE, PROJECTOR = "base.json", "projector.safetensors"
+
+
+def install(model: SpeechLLM, recipe: LoraRecipe) -> None:
+    """Put a fresh LoRA adapter on the LLM; a LoRA that the checkpoint came with is merged first.
+
+    Raises:
+        CheckpointError: a target module is not in this LLM.
+    """
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+    from peft import LoraConfig, get_peft_model
+
+    merge(model)
+    names = [name for name, _ in model.llm.named_modules()]
+    for target in recipe.target_modules:
+        if not any(name.split(".")[-1] == target for name in names):
+            leaves = sorted({n.split(".")[-1] for n in names if n.endswith("_proj")})
+            raise CheckpointError(
+                f"lora.target_modules names {target!r}, which this LLM does not have; "
+                f"expected some of {', '.join(leaves)}"
+            )
+    config = LoraConfig(task_type="CAUSAL_LM", **recipe.model_dump())
+    config.target_modules = set(recipe.target_modules)
+    with move_embedding(model), quiet():
+        model.llm = get_peft_model(model.llm, config)
+
+
+def save(model: SpeechLLM, folder: Path, base: str | Path, projector: bool = False) -> None:
+    """Write the adapter, and the projector if it was trained, with the identity of the base.
+
+    Raises:
+        CheckpointError: the adapter is all zeros, that is, it was never trained.
+    """
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+    from safetensors.torch import save_file
+
+    from asr_llm import __version__
+
+    _refuse_zeros(model, str(folder))
+    origin = locate(base)
+    with replacing(Path(folder)) as part:
+        with move_embedding(model), quiet():
+            model.llm.save_pretrained(part, save_embedding_layers=False)
+        if projector:
+            weights = {k: v.detach().cpu() for k, v in model.perception.proj.state_dict().items()}
+            save_file(weights, part / PROJECTOR, metadata={"format": "pt"})
+        config = json.loads((part / "adapter_config.json").read_text("utf-8"))
+        config["base_model_name_or_path"] = str(base)
+        (part / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        record = {"name": str(base), "sha256": identity(origin), "asr_llm": __version__}
+        (part / BASE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
+    """Put a saved adapter on its base model.
+
+    Args:
+        base: the name or folder ``model`` was loaded from.
+
+    Raises:
+        CheckpointError: it is no adapter, belongs to another base, or is all zeros.
+    """
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    record = read_base(folder)
+    if record is not None and record["sha256"] != identity(locate(base)):
+        raise CheckpointError(
+            f"{folder} was trained on {record['name']} (weights {record['sha256'][:12]}…), "
+            f"not on {base} (weights {identity(locate(base))[:12]}…); "
+            "load that base with --model, or adapt this one anew"
+        )
+    merge(model)
+    try:
+        with move_embedding(model), quiet():
+            model.llm = PeftModel.from_pretrained(model.llm, str(folder))
+        if (folder / PROJECTOR).is_file():
+            model.perception.proj.load_state_dict(load_file(folder / PROJECTOR))
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder} does not fit {base}: {type(error).__name__}: {error}"
+        ) from error
+    _refuse_zeros(model, str(folder))
+    model.eval()
+
+
+def read_base(folder: Path) -> dict[str, Any] | None:
+    """What the adapter says of its base; None for an adapter that PEFT alone wrote.
+
+    Raises:
+        CheckpointError: the folder holds no adapter.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise CheckpointError(
+            f"{folder} is no adapter; expected a folder with adapter_config.json, such as "
+            "runs/NAME/adapter written by 'asr-llm adapt'"
+        )
+    path = folder / BASE
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def merge(model: SpeechLLM) -> None:
+    """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter."""
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+
+    if hasattr(model.llm, "merge_and_unload"):
+        with move_embedding(model):
+            merged = model.llm.merge_and_unload()
+        model.llm = merged
+        if hasattr(model.llm.model, "embed_tokens"):
+            del model.llm.model.embed_tokens
+        if "lora" in model.cfg:
+            del model.cfg["lora"]
+
+
+def _refuse_zeros(model: SpeechLLM, where: str) -> None:
+    ups = [p for name, p in model.llm.named_parameters() if "lora_B" in name]
+    if not any(p.abs().max() > 0 for p in ups):
+        raise CheckpointError(
+            f"the adapter for {where} is all zeros and would change nothing; "
+            "expected a trained one: run 'asr-llm adapt' again"
+        )

@@ -1,0 +1,221 @@
+"""SpeechLLM: NeMo's SALM, fed with sequences of text and speech spans.
+
+Legend: B rows, L positions after splicing, T tokens, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from nemo.collections.common.prompts import PromptFormatter
+from nemo.collections.speechlm2.models import SALM
+from peft import PeftModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr_llm.errors import CheckpointError
+from asr_llm.sequences.tasks import Chat
+
+IGNORE = -100
+
+
+class SpeechLLM(SALM):
+    """SALM with speech spans spliced into the text, and batches that hold no speech.
+
+    State-dict keys, config and ``save_pretrained`` layout are SALM's own. ``ctc_head``, if
+    set, is a linear CTC output layer on the encoder, stored beside the SALM weights.
+    """
+
+    def __init__(self, cfg: dict[str, Any]) -> None:
+        super().__init__(cfg)
+        self.ctc_head: nn.Linear | None = None
+
+    @property
+    def frame_samples(self) -> int:
+        """Audio samples per encoder frame."""
+        return round(self.token_equivalent_duration * self.sampling_rate)
+
+    @property
+    def ctc_blank_id(self) -> int:
+        """Index of the CTC blank: one past the vocabulary."""
+        return self.text_vocab_size
+
+    @property
+    def chat(self) -> Chat:
+        """The chat template this checkpoint was trained with, as NeMo's formatter has it."""
+        formatter = PromptFormatter.resolve(self.cfg.prompt_format)
+        before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
+        answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+        return Chat(
+            before=before,
+            after=after + formatter.INFERENCE_PREFIX,
+            end=answer.rstrip("\n"),
+            asr_prompt=self.cfg.get("asr_prompt", Chat.asr_prompt),
+            frame_samples=self.frame_samples,
+            sample_rate=self.sampling_rate,
+        )
+
+    def add_ctc_head(self) -> nn.Linear:
+        """Put a fresh CTC output layer on the encoder."""
+        width = self.perception.encoder.d_model
+        self.ctc_head = nn.Linear(width, self.text_vocab_size + 1).to(self.device)
+        return self.ctc_head
+
+    def encode(self, audios: Tensor, audio_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Speech to embeddings.
+
+        Args:
+            audios: (B_audio, T_samples) float32 at 16 kHz.
+            audio_lens: (B_audio,) samples.
+
+        Returns:
+            Projected embeddings (B_audio, T_frames, H), frame counts (B_audio,), and the
+            encoder's output before the projector (B_audio, T_frames, D).
+        """
+        projected, lens, encoded = self.perception(
+            input_signal=audios, input_signal_length=audio_lens, return_encoder_emb=True
+        )
+        return projected, lens, encoded
+
+    def splice(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Embed a batch: speech frames take the places of the audio locator tags.
+
+        Every row is encoded once and all rows are gathered in one indexing operation; a
+        span at a time costs eight times as much (the result equals SALM's own
+        ``replace_placeholders_and_build_targets``, which is tested).
+
+        Args:
+            batch: ``input_ids`` (B, T) with the locator tag once per speech span and padding
+                on the right, ``loss_mask`` (B, T), and where there is speech ``audios``,
+                ``audio_lens``, ``audio_rows`` (B_audio,) naming each audio's row, and
+                ``span_frames``, a list of frame counts for each audio.
+
+        Returns:
+            ``input_embeds`` (B, L, H), ``attention_mask`` and ``target_ids`` (B, L), padded
+            on the left; with speech also ``encoded`` and ``encoded_lens`` for CTC.
+
+        Raises:
+            ValueError: the spans of a row do not add up to its encoded frames.
+        """
+        ids, loss_mask = batch["input_ids"], batch["loss_mask"]
+        table = self.embed_tokens(ids.masked_fill(ids == self.audio_locator_tag_id, 0))
+        rows, width = ids.shape
+        table = table.reshape(rows * width, -1)
+        out: dict[str, Any] = {}
+        frames_at: dict[int, tuple[int, list[int]]] = {}
+        if batch.get("audios") is not None:
+            projected, lens, encoded = self.encode(batch["audios"], batch["audio_lens"])
+            out.update(encoded=encoded, encoded_lens=lens)
+            for i, (row, spans) in enumerate(zip(batch["audio_rows"], batch["span_frames"])):
+                if sum(spans) != int(lens[i]):
+                    raise ValueError(
+                        f"speech spans of row {row} take {sum(spans)} frames, "
+                        f"but the encoder made {int(lens[i])}"
+                    )
+                frames_at[row] = (len(table) + i * projected.shape[1], spans)
+            flat = projected.reshape(-1, projected.shape[-1])
+            table = torch.cat([table, flat.to(table.dtype)])
+
+        index, targets = _layout(
+            ids.cpu(), loss_mask.cpu(), self.text_pad_id, self.audio_locator_tag_id, frames_at
+        )
+        index, targets = index.to(ids.device), targets.to(ids.device)
+        mask = index >= 0
+        embeds = table[index.clamp(min=0)] * mask.unsqueeze(-1)
+        return out | {"input_embeds": embeds, "attention_mask": mask, "target_ids": targets}
+
+    @property
+    def causal_lm(self) -> Any:
+        """The Hugging Face causal LM, whether PEFT wraps it or not."""
+        return self.llm.get_base_model() if isinstance(self.llm, PeftModel) else self.llm
+
+    def hidden_states(self, input_embeds: Tensor, attention_mask: Tensor) -> Tensor:
+        """Run the decoder without its output layer: (B, L, H) to (B, L, H)."""
+        return self.causal_lm.model(
+            inputs_embeds=input_embeds, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
+
+    def losses(self, batch: dict[str, Any], lm: bool = True) -> dict[str, Tensor]:
+        """Losses of a batch, each a mean per target token.
+
+        Returns:
+            ``lm``: cross-entropy on the text with loss, the output layer applied only there;
+            ``ctc``: where a CTC head is set and the batch holds ``ctc_targets``;
+            ``tokens``: number of target tokens.
+        """
+        if not lm:
+            _, lens, encoded = self.encode(batch["audios"], batch["audio_lens"])
+            return {"ctc": self._ctc_loss(encoded, lens, batch["ctc_targets"])}
+        spliced = self.splice(batch)
+        # Position t predicts the token at t + 1.
+        hidden = self.hidden_states(
+            spliced["input_embeds"][:, :-1], spliced["attention_mask"][:, :-1]
+        )
+        targets = spliced["target_ids"][:, 1:]
+        scored = targets != IGNORE
+        logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
+        out = {
+            "lm": F.cross_entropy(logits.float(), targets[scored]),
+            "tokens": scored.sum(),
+        }
+        if self.ctc_head is not None and batch.get("ctc_targets") is not None:
+            out["ctc"] = self._ctc_loss(
+                spliced["encoded"], spliced["encoded_lens"], batch["ctc_targets"]
+            )
+        return out
+
+    def _ctc_loss(self, encoded: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
+        if self.ctc_head is None:
+            raise CheckpointError("this checkpoint has no CTC head; expected ctc_head.safetensors")
+        log_probs = self.ctc_head(encoded).float().log_softmax(-1)
+        target_lens = torch.tensor([len(t) for t in targets])
+        return F.ctc_loss(
+            log_probs.transpose(0, 1),
+            torch.cat(targets).to(encoded.device),
+            lens.cpu(),
+            target_lens,
+            blank=self.ctc_blank_id,
+            reduction="sum",
+            zero_infinity=True,
+        ) / target_lens.sum()
+
+
+def _layout(
+    ids: Tensor,
+    loss_mask: Tensor,
+    pad: int,
+    locator: int,
+    frames_at: dict[int, tuple[int, list[int]]],
+) -> tuple[Tensor, Tensor]:
+    """Where each spliced position comes from.
+
+    Returns:
+        ``index`` (B, L) into the table of all token then all frame embeddings, -1 for
+        padding, and ``targets`` (B, L), -100 where there is no loss; padding on the left.
+    """
+    width = ids.shape[1]
+    sources, targets = [], []
+    for row, (tokens, mask) in enumerate(zip(ids.numpy(), loss_mask.numpy())):
+        first, spans = frames_at.get(row, (0, []))
+        remaining = iter(spans)
+        source: list[int] = []
+        target: list[int] = []
+        for column, token in enumerate(tokens.tolist()):
+            if token == pad:
+                continue
+            if token == locator:
+                count = next(remaining)
+                source.extend(range(first, first + count))
+                target.extend([IGNORE] * count)
+                first += count
+            else:
+                source.append(row * width + column)
+                target.append(token if mask[column] else IGNORE)
+        sources.append(torch.tensor(source))
+        targets.append(torch.tensor(target))
+    pad_left = {"batch_first": True, "padding_side": "left"}
+    return (
+        nn.utils.rnn.pad_sequence(sources, padding_value=-1, **pad_left),
+        nn.utils.rnn.pad_sequence(targets, padding_value=IGNORE, **pad_left),
+    )

@@ -1,0 +1,141 @@
+"""What a run does: a recipe, read from YAML, validated, and written beside the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from asr_llm.errors import RecipeError
+from asr_llm.yaml_lines import parse_yaml
+
+TASKS = Literal["asr", "word_synchronous", "text", "denoise", "restore", "question"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceRecipe(_Strict):
+    """Where examples come from and what is made of them."""
+
+    task: TASKS
+    data: str = Field(
+        description="'domain' (the folder given on the command line), 'replay' (the general "
+        "speech that the base model brings, or 'replay:' of the recipe), a domain folder, a "
+        "text file (one sentence a line), a question file (.jsonl) or a manifest of recordings"
+    )
+    weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
+    voices: list[str] | None = Field(
+        None, description="voice patterns that speak text for 'asr'; default: the domain's own"
+    )
+    exclude_voices: list[str] = Field(default_factory=list)
+    augment: float = Field(
+        0.5, ge=0, le=1, description="probability of each of echo, band limit and noise"
+    )
+
+
+class LoraRecipe(_Strict):
+    """PEFT's LoRA on the LLM."""
+
+    r: int = Field(16, gt=0)
+    lora_alpha: float = Field(32.0, gt=0)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: list[str] = Field(
+        default_factory=lambda: [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ]
+    )
+
+
+class OptimizerRecipe(_Strict):
+    """AdamW with linear warm-up, then linear or cosine decay to ``final`` times the peak."""
+
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    warmup_steps: int = Field(20, ge=0)
+    schedule: Literal["linear", "cosine"] = "linear"
+    final: float = Field(0.0, ge=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = Field(1.0, gt=0, description="gradient norm limit")
+
+
+class ValidationRecipe(_Strict):
+    """Held-out loss, and early stop on it."""
+
+    sources: list[SourceRecipe] = Field(
+        default_factory=list, description="default: the domain's dev set as ASR pairs"
+    )
+    every: int = Field(50, gt=0, description="steps between validations")
+    patience: int | None = Field(
+        None, ge=1, description="validations without improvement before stopping"
+    )
+    utterances: int = Field(100, gt=0)
+
+
+class Recipe(_Strict):
+    """Everything that decides a run. The defaults are text-only domain adaptation."""
+
+    name: str = "text"
+    model: str = Field("mini", description="'mini', a checkpoint folder, or a hub name")
+    create: str | None = Field(
+        None, description="pretraining only: YAML of a new model to begin with, in place of 'model'"
+    )
+    train: list[str] = Field(
+        default_factory=lambda: ["lora"],
+        description="what is trained: lora, projector, encoder, llm, ctc_head",
+    )
+    lora: LoraRecipe = LoraRecipe()
+    objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
+    ctc_weight: float = Field(0.3, ge=0, description="weight of CTC in 'lm+ctc'")
+    fit_projector: bool = Field(
+        False, description="before training, fit the projector to the CTC head by least squares"
+    )
+    sources: list[SourceRecipe] = Field(min_length=1)
+    replay: str | None = Field(None, description="general speech; default: the base model's own")
+    steps: int = Field(300, gt=0)
+    batch_positions: int = Field(4000, gt=0, description="decoder positions in a batch, about")
+    accumulate: int = Field(1, gt=0, description="batches whose gradients are added")
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    validation: ValidationRecipe = ValidationRecipe()
+    checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    precision: Literal["32", "bf16"] = "bf16"
+    seed: int = 1
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe.
+
+        Raises:
+            RecipeError: it is missing, not YAML, or has an unknown or ill-typed key; the message
+                names file and line.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise RecipeError(
+                f"no recipe at {path}; expected a YAML file such as adapt/text.yaml; leave "
+                "--recipe out to adapt from text alone"
+            )
+        return parse_yaml(path, cls, RecipeError)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data, complete with defaults, for ``recipe.yaml`` in the run folder."""
+        return self.model_dump(mode="json")
+
+
+def text_recipe() -> Recipe:
+    """The default adaptation: domain text, read and denoised, with replayed general speech."""
+    return Recipe(
+        sources=[
+            SourceRecipe(task="text", data="domain", weight=0.2),
+            SourceRecipe(task="denoise", data="domain", weight=0.3),
+            SourceRecipe(task="asr", data="replay", weight=0.5),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Utterances and text become training sequences: tuples of text and speech spans."""

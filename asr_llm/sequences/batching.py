@@ -1,0 +1,185 @@
+"""Sequences into batches, as a pure function of the batch's number.
+
+Every batch is determined by the seed and its index alone: which examples, which voices,
+which noise. So a run resumes by starting at the next index, and nothing about the data
+has to be saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr_llm.corpus.text import normalize
+from asr_llm.sequences.spans import Sequence, Speech, Text
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example not made yet: ``cost`` in decoder positions, ``make(rng)`` builds it."""
+
+    cost: float
+    make: Callable[[np.random.Generator], Sequence | None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and its share of the mix."""
+
+    count: int
+    weight: float
+    item: Callable[[int], Item]
+
+
+class Collator:
+    """Turns sequences into a batch whose names follow NeMo's SALM.
+
+    Args:
+        tokenizer: the checkpoint's Hugging Face tokenizer.
+        locator: the audio locator tag.
+        pad_id: padding token id.
+        frame_samples: audio samples per encoder frame.
+        ctc: add ``ctc_targets``, the normalised words of each audio, for rows whose speech
+            is one whole utterance.
+    """
+
+    def __init__(
+        self, tokenizer: Any, locator: str, pad_id: int, frame_samples: int, ctc: bool = False
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.locator_id = tokenizer.convert_tokens_to_ids(locator)
+        self.pad_id = pad_id
+        self.frame_samples = frame_samples
+        self.ctc = ctc
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a piece of text, without special tokens added."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def __call__(self, sequences: list[Sequence]) -> dict[str, Any]:
+        """Collate B sequences.
+
+        Returns:
+            ``input_ids`` and ``loss_mask`` (B, T_tokens), padded on the right; where any row
+            has speech also ``audios`` (B_audio, T_samples), ``audio_lens`` and
+            ``audio_rows`` (B_audio,), ``span_frames`` (a list for each audio), and
+            ``ctc_targets`` if asked for.
+        """
+        ids, masks, audios, rows, frames, targets = [], [], [], [], [], []
+        for row, sequence in enumerate(sequences):
+            tokens: list[int] = []
+            mask: list[bool] = []
+            speech = [span for span in sequence if isinstance(span, Speech)]
+            for span in sequence:
+                new = self.encode(span.text) if isinstance(span, Text) else [self.locator_id]
+                tokens += new
+                mask += [isinstance(span, Text) and span.loss] * len(new)
+            ids.append(torch.tensor(tokens))
+            masks.append(torch.tensor(mask))
+            if speech:
+                audios.append(np.concatenate([s.samples(self.frame_samples) for s in speech]))
+                rows.append(row)
+                frames.append([s.num_frames for s in speech])
+                if self.ctc:
+                    words = " " + normalize(speech[0].utterance.text, "basic")
+                    targets.append(torch.tensor(self.encode(words)))
+        batch: dict[str, Any] = {
+            "input_ids": _pad(ids, self.pad_id),
+            "loss_mask": _pad(masks, False),
+        }
+        if audios:
+            batch["audios"] = _pad([torch.from_numpy(a) for a in audios], 0.0)
+            batch["audio_lens"] = torch.tensor([len(a) for a in audios])
+            batch["audio_rows"] = rows
+            batch["span_frames"] = frames
+            if self.ctc:
+                batch["ctc_targets"] = targets
+        return batch
+
+
+def _pad(tensors: list[torch.Tensor], value: float) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
+
+
+class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
+    """An endless, reproducible stream of batches of similar length.
+
+    Examples are drawn in pools of ``pool`` batches. In a pool each source gives its share
+    (``weight``), going through its examples in a new order each epoch; the pool is sorted by
+    length, cut into batches of equal cost, and the batches are shuffled.
+
+    Args:
+        budget: decoder positions in a batch, about.
+        length: batches the stream pretends to have (the run's steps).
+    """
+
+    def __init__(
+        self,
+        sources: list[Source],
+        collate: Collator,
+        seed: int,
+        budget: int,
+        length: int,
+        pool: int = 16,
+    ) -> None:
+        self.sources, self.collate = sources, collate
+        self.seed, self.pool, self.length = seed, pool, length
+        total = sum(s.weight for s in sources)
+        self.shares = [s.weight / total for s in sources]
+        mean = sum(
+            share * np.mean([s.item(i).cost for i in range(min(s.count, 200))])
+            for share, s in zip(self.shares, sources)
+        )
+        self.draws = max(pool, round(pool * budget / mean))
+        self._cached: tuple[int, list[list[Item]]] = (-1, [])
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        number, position = divmod(index, self.pool)
+        if self._cached[0] != number:
+            self._cached = (number, self._draw_pool(number))
+        rng = np.random.default_rng((self.seed, 1, index))
+        made = [item.make(rng) for item in self._cached[1][position]]
+        return self.collate([sequence for sequence in made if sequence is not None])
+
+    def _draw_pool(self, number: int) -> list[list[Item]]:
+        rng = np.random.default_rng((self.seed, 2, number))
+        items: list[Item] = []
+        for k, (source, share) in enumerate(zip(self.sources, self.shares)):
+            first, last = (int(share * self.draws * n) for n in (number, number + 1))
+            items += [source.item(self._example(k, position)) for position in range(first, last)]
+        # A little randomness in the order, so that batches differ from epoch to epoch.
+        items.sort(key=lambda item: item.cost * rng.uniform(0.9, 1.1))
+        reached = np.cumsum([item.cost for item in items])
+        cuts = np.searchsorted(reached, reached[-1] * np.arange(1, self.pool) / self.pool)
+        batches = [list(part) for part in _split(items, cuts)]
+        rng.shuffle(batches)  # type: ignore[arg-type]
+        return batches
+
+    def _example(self, source: int, position: int) -> int:
+        """The example at a position of a source's endless order."""
+        epoch, offset = divmod(position, self.sources[source].count)
+        key = (source, epoch)
+        if key not in self._orders:
+            rng = np.random.default_rng((self.seed, 3, source, epoch))
+            self._orders = {k: v for k, v in self._orders.items() if k[0] != source}
+            self._orders[key] = rng.permutation(self.sources[source].count)
+        return int(self._orders[key][offset])
+
+
+def _split(items: list[Item], cuts: Iterable[int]) -> Iterable[list[Item]]:
+    """Cut a list at increasing positions; every part gets at least one item."""
+    first = 0
+    bounds = [*(int(c) for c in cuts), len(items)]
+    for k, last in enumerate(bounds):
+        remaining = len(bounds) - 1 - k
+        last = min(max(last, first + 1), len(items) - remaining)
+        yield items[first:last]
+        first = last

@@ -1,0 +1,203 @@
+"""From what a recipe names to examples: text is spoken on the fly, recordings are loaded."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr_llm.corpus.audio import cut_audio
+from asr_llm.corpus.augment import augment
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.synthesis import Delivery, Utterance, Word, select_voices, synthesize
+from asr_llm.errors import DomainError, RecipeError, SynthesisError
+from asr_llm.recipe import SourceRecipe
+from asr_llm.sequences import tasks
+from asr_llm.sequences.batching import Item, Source
+from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.tasks import Chat
+
+MAX_SECONDS = 24.0
+_CHARACTERS_PER_TOKEN = 3.0  # rough; only used to make batches of similar cost
+_CHARACTERS_PER_SECOND = 15.0
+_PROMPT = 16
+
+Speak = Callable[[np.random.Generator], Utterance]
+
+
+def make_source(
+    recipe: SourceRecipe,
+    chat: Chat,
+    domain: Domain | None = None,
+    replay: Domain | None = None,
+    split: str = "train",
+) -> Source:
+    """The examples a recipe's source stands for.
+
+    Raises:
+        RecipeError: the data it names is absent or unfit for its task.
+        DomainError: the data is malformed or empty.
+    """
+    if recipe.task == "question":
+        return _questions(recipe, chat)
+    folder = {"domain": domain, "replay": replay}.get(recipe.data)
+    path = Path(recipe.data)
+    if folder is None and recipe.data in ("domain", "replay"):
+        raise RecipeError(
+            f"a source has data: {recipe.data}, but there is none; expected "
+            + (
+                "a domain folder on the command line ('asr-llm adapt DOMAIN')"
+                if recipe.data == "domain"
+                else "a base model that brings replay text, or 'replay: FOLDER' in the recipe "
+                "(without general speech, training on text makes the model ignore the audio)"
+            )
+        )
+    if folder is None and path.is_dir() and (path / "domain.yaml").is_file():
+        folder = Domain.load(path)
+    if folder is None and not path.exists():
+        raise RecipeError(f"a source has data: {recipe.data}, but nothing is there")
+
+    if recipe.task in ("asr", "word_synchronous"):
+        speakers = _utterances(recipe, folder, path, split)
+        build = tasks.asr if recipe.task == "asr" else tasks.word_synchronous
+        return _speech_source(recipe, speakers, build, chat)
+    lines = folder.text(split) if folder else _lines(path)
+    return _text_source(recipe, lines, chat)
+
+
+def _text_source(recipe: SourceRecipe, lines: list[str], chat: Chat) -> Source:
+    if not lines:
+        raise DomainError(f"no text for the {recipe.task!r} source {recipe.data}; add sentences")
+
+    def item(i: int) -> Item:
+        text = lines[i]
+        cost = len(text) / _CHARACTERS_PER_TOKEN
+        if recipe.task == "text":
+            return Item(cost + 1, lambda rng: tasks.text_only(text, chat))
+        build = tasks.denoise if recipe.task == "denoise" else tasks.restore
+        return Item(2 * cost + _PROMPT, lambda rng: build(text, chat, _python_rng(rng)))
+
+    return Source(len(lines), recipe.weight, item)
+
+
+def _speech_source(
+    recipe: SourceRecipe,
+    speakers: list[tuple[float, Speak]],
+    build: Callable[[Utterance, Chat], Sequence | None],
+    chat: Chat,
+) -> Source:
+    frame = chat.frame_samples / chat.sample_rate
+
+    def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
+        utterance = speak(rng)
+        if utterance.duration > MAX_SECONDS:
+            return None
+        if recipe.augment:
+            samples = augment(utterance.samples, rng, recipe.augment)
+            utterance = Utterance(utterance.text, utterance.speaker, samples, utterance.words)
+        return build(utterance, chat)
+
+    def item(i: int) -> Item:
+        seconds, speak = speakers[i]
+        cost = seconds / frame + seconds * _CHARACTERS_PER_SECOND / _CHARACTERS_PER_TOKEN
+        return Item(cost + _PROMPT, functools.partial(make, speak))
+
+    return Source(len(speakers), recipe.weight, item)
+
+
+def _utterances(
+    recipe: SourceRecipe, folder: Domain | None, path: Path, split: str
+) -> list[tuple[float, Speak]]:
+    """(seconds, about; how to get it) of each utterance: recordings if any, else spoken text."""
+    cuts = folder.recordings(split) if folder else None
+    if cuts is None and path.suffix in (".json", ".jsonl", ".gz"):
+        cuts = read_manifest(path)
+    if cuts is not None:
+        return [(cut.duration, functools.partial(load_utterance, cut)) for cut in cuts]
+    lines = folder.text(split) if folder else _lines(path)
+    include = recipe.voices or (folder.voices(split) if folder else [])
+    voices = select_voices(include or ["en-us"], recipe.exclude_voices)
+    if not lines or not voices:
+        raise DomainError(
+            f"nothing to say for the source {recipe.data}: {len(lines)} sentences, "
+            f"{len(voices)} voices; expected at least one of each"
+        )
+    return [
+        (
+            len(line) / _CHARACTERS_PER_SECOND,
+            functools.partial(
+                speak_at_random, line, folder.spoken(line) if folder else None, voices
+            ),
+        )
+        for line in lines
+    ]
+
+
+def speak_at_random(
+    text: str, spoken: str | None, voices: tuple[str, ...], rng: np.random.Generator
+) -> Utterance:
+    """Speak a text in a random voice, at a random rate, pitch and liveliness."""
+    delivery = Delivery(
+        rate=int(rng.integers(130, 205)),
+        pitch=int(rng.integers(30, 71)),
+        range=int(rng.integers(30, 71)),
+    )
+    for _ in range(3):
+        voice = voices[int(rng.integers(len(voices)))]
+        try:
+            return synthesize(text, voice, delivery, spoken)
+        except SynthesisError:
+            continue
+    raise SynthesisError(f"three voices said nothing for a text of {len(text)} characters")
+
+
+def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:
+    """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
+    supervision = cut.supervisions[0]
+    aligned = (supervision.alignment or {}).get("word", [])
+    words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in aligned)
+    return Utterance(
+        supervision.text or "", supervision.speaker or cut.id, cut_audio(cut), words
+    )
+
+
+def _questions(recipe: SourceRecipe, chat: Chat) -> Source:
+    path = Path(recipe.data)
+    rows: list[dict[str, str]] = []
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            row = json.loads(line)
+            rows.append({key: str(row[key]) for key in ("passage", "question", "answer")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise DomainError(
+                f"{path}:{number}: expected a JSON object with passage, question and answer; "
+                f"found a line without ({error})"
+            ) from error
+
+    def item(i: int) -> Item:
+        row = rows[i]
+        cost = sum(map(len, row.values())) / _CHARACTERS_PER_TOKEN + _PROMPT
+        return Item(
+            cost,
+            lambda rng: tasks.question(row["passage"], row["question"], row["answer"], chat),
+        )
+
+    return Source(len(rows), recipe.weight, item)
+
+
+def _lines(path: Path) -> list[str]:
+    """Non-empty lines of a UTF-8 text file."""
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DomainError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+
+
+def _python_rng(rng: np.random.Generator) -> random.Random:
+    return random.Random(int(rng.integers(2**63)))

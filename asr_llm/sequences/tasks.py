@@ -1,0 +1,116 @@
+"""Tasks: each is a function from an utterance or a text to a sequence of spans."""
+
+from __future__ import annotations
+
+import random
+import string
+from dataclasses import dataclass
+
+from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.text import normalize
+from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
+
+AUDIO = "{audio}"
+
+
+@dataclass(frozen=True)
+class Chat:
+    """The chat template around a prompt, as text, the same in training and inference.
+
+    ``before`` and ``after`` enclose the user's message, ``end`` closes the answer, and
+    ``asr_prompt`` is the message that asks for a transcript, with ``{audio}`` where the
+    speech goes.
+    """
+
+    before: str
+    after: str
+    end: str
+    asr_prompt: str = "Transcribe the following: {audio}"
+    frame_samples: int = 1280
+    sample_rate: int = 16000
+
+    def around_audio(self) -> tuple[str, str]:
+        """The text before and after the speech in the ASR prompt."""
+        head, tail = self.asr_prompt.split(AUDIO)
+        return self.before + head, tail + self.after
+
+
+def asr(utterance: Utterance, chat: Chat) -> Sequence:
+    """Prompt, speech, transcript: Text(prompt) Speech(A) Text(T)*."""
+    head, tail = chat.around_audio()
+    speech = Speech(utterance, 0, num_frames(utterance, chat.frame_samples))
+    return Text(head), speech, Text(tail), Text(utterance.text + chat.end, loss=True)
+
+
+def text_only(text: str, chat: Chat) -> Sequence:
+    """Raw text ending in the end token: Text(T)*."""
+    return (Text(text + chat.end, loss=True),)
+
+
+def denoise(text: str, chat: Chat, rng: random.Random) -> Sequence:
+    """The ASR prompt with noisy text in place of the speech (arXiv 2601.20900)."""
+    head, tail = chat.around_audio()
+    return Text(head), Text(add_noise(text, rng)), Text(tail), Text(text + chat.end, loss=True)
+
+
+def restore(text: str, chat: Chat, rng: random.Random) -> Sequence:
+    """Denoising of text that has lost its case and punctuation too, as CTC output has."""
+    head, tail = chat.around_audio()
+    noisy = add_noise(normalize(text, "basic"), rng)
+    return Text(head), Text(noisy), Text(tail), Text(text + chat.end, loss=True)
+
+
+def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
+    """A1 T1* A2 T2* …: each word right after its own audio.
+
+    A curriculum: the model learns what speech embeddings mean before it has to learn where
+    to look. None if the words are not timed or more than the frames.
+    """
+    words = utterance.words
+    cuts = snap(
+        [word.start for word in words],
+        num_frames(utterance, chat.frame_samples),
+        chat.frame_samples / chat.sample_rate,
+    )
+    if cuts is None:
+        return None
+    head, tail = chat.around_audio()
+    spans: list[Text | Speech] = [Text(head + tail)]
+    for i, (word, start, end) in enumerate(zip(words, cuts, cuts[1:])):
+        spans.append(Speech(utterance, start, end))
+        spans.append(Text(word.text if i == 0 else " " + word.text, loss=True))
+    return *spans, Text(chat.end, loss=True)
+
+
+def question(passage: str, prompt: str, answer: str, chat: Chat) -> Sequence:
+    """A written question about a written passage: Text(prompt) Text(answer)*."""
+    message = f"{passage} {prompt}"
+    return Text(chat.before + message + chat.after), Text(answer + chat.end, loss=True)
+
+
+def add_noise(
+    text: str,
+    rng: random.Random,
+    words: float = 0.15,
+    characters: float = 0.3,
+    duplicates: float = 0.1,
+) -> str:
+    """Corrupt text as in arXiv 2601.20900.
+
+    Args:
+        words: share of words that are corrupted.
+        characters: share of a corrupted word's characters that are substituted.
+        duplicates: share of words that are said twice.
+    """
+    noisy: list[str] = []
+    for word in text.split():
+        heard = word
+        if rng.random() < words:
+            heard = "".join(
+                rng.choice(string.ascii_lowercase) if rng.random() < characters else c
+                for c in word
+            )
+        noisy.append(heard)
+        if rng.random() < duplicates:
+            noisy.append(heard)
+    return " ".join(noisy)

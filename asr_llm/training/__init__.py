@@ -1,0 +1,1 @@
+"""A recipe becomes a run folder: pretraining and adaptation alike."""

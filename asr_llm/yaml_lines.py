@@ -1,0 +1,163 @@
+"""YAML into a pydantic model, with every complaint placed at its file and line."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from asr_llm.errors import AsrLlmError
+
+Model = TypeVar("Model", bound=BaseModel)
+Location = Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class YamlProblem:
+    """One thing wrong in a YAML file; ``line`` counts from 1."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A YAML document and the line of each of its keys and items."""
+
+    data: Any
+    problems: list[YamlProblem] = field(default_factory=list)
+    _root: yaml.Node | None = None
+
+    def line_of(self, location: Location) -> int:
+        """Line (from 1) of a key or item such as ``("train", 3)``; of the nearest parent if absent.
+
+        Elements that name nothing in the file (pydantic's union tags) are skipped.
+        """
+        node, line = self._root, 1
+        for element in location:
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if key.value == str(element):
+                        node, line = value, key.start_mark.line + 1
+                        break
+            elif isinstance(node, yaml.SequenceNode) and element in range(len(node.value)):
+                node = node.value[int(element)]
+                line = node.start_mark.line + 1
+        return line
+
+
+def load_yaml(path: Path) -> YamlFile:
+    """Read a YAML file; what is wrong with it comes back as ``problems``, never raised."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        return YamlFile(None, [YamlProblem(1, f"{reason}; expected a readable YAML file")])
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        return YamlFile(None, [YamlProblem(line, "not UTF-8 text; save the file as UTF-8")])
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or "not valid YAML"
+        hint = "; mend the YAML here (quote text that holds ': ' or begins with a bracket)"
+        return YamlFile(None, [YamlProblem(mark.line + 1 if mark else 1, f"{what}{hint}")])
+    except (ValueError, RecursionError) as error:  # an impossible date; nesting without end
+        return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); mend the value")])
+    return YamlFile(data, list(_duplicate_keys(root)), root)
+
+
+def validate_yaml(path: Path, model: type[Model]) -> tuple[Model | None, YamlFile]:
+    """Read and validate: the model (None when anything is wrong) and the file with its problems."""
+    file = load_yaml(path)
+    if file.problems:
+        return None, file
+    if not isinstance(file.data, dict):
+        keys = ", ".join(model.model_fields)
+        file.problems.append(YamlProblem(1, f"found no keys; expected a mapping of: {keys}"))
+        return None, file
+    try:
+        return model.model_validate(file.data), file
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            message = _explain(item, model)
+            file.problems.append(YamlProblem(file.line_of(item["loc"]), message))
+        return None, file
+
+
+def parse_yaml(path: Path, model: type[Model], error: type[AsrLlmError]) -> Model:
+    """Read ``path`` as ``model``; raise ``error`` with "file:line: key: what; expected; do"."""
+    parsed, file = validate_yaml(Path(path), model)
+    if parsed is not None:
+        return parsed
+    first, *others = file.problems
+    more = f" (and {len(others)} more)" if others else ""
+    raise error(f"{path}:{first.line}: {first.message}{more}")
+
+
+def _explain(item: Any, model: type[BaseModel]) -> str:
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else "remove it"
+        return f"{key}: unknown key; expected one of {', '.join(known)}; {advice}"
+    if item["type"] == "missing":
+        return f"{key}: missing; add this key"
+    value = item["input"]
+    expected = str(item["msg"]).replace("Input should be ", "").removeprefix("Value error, ")
+    what = f"{key}: found {_short(value)}; expected {expected}"
+    if item["type"] == "string_type" and not isinstance(value, dict | list | None):
+        # YAML reads yes, no, 10 and 2020-01-01 as other things than text.
+        what += "; put it in quotes"
+    return what
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
+    """Field names of the model (or of the union's models) which a location lies in."""
+    models = [model]
+    for part in location:
+        inner = [m.model_fields[str(part)].annotation for m in models if part in m.model_fields]
+        if inner:
+            models = [found for annotation in inner for found in _models_in(annotation)]
+    return list(dict.fromkeys(name for found in models for name in found.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in typing.get_args(annotation) for found in _models_in(part)]
+
+
+def _duplicate_keys(node: yaml.Node | None) -> typing.Iterator[YamlProblem]:
+    """YAML lets a repeated key silently replace the first: an error here."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                yield YamlProblem(line, f"{key.value}: given twice; keep one of them")
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+            yield from _duplicate_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _duplicate_keys(value)

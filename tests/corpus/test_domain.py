@@ -1,0 +1,307 @@
+"""A domain folder: made, read, checked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_llm.corpus.domain import CheckReport, Domain, Term, check, create
+from asr_llm.errors import AsrLlmError, DomainError
+
+DOMAIN = """\
+name: heart
+description: Cardiology visits.
+labels:
+  DRUG: a medicine
+  TEST: an examination
+voices:
+  test: [en-us+Annie, en-gb-x-rp]
+"""
+TEMPLATES = """\
+seed: 3
+sentences: {train: 4, dev: 2, test: 2}
+fillers:
+  dose: [once daily, twice daily]
+train:
+  - she takes {DRUG} {dose}.
+dev:
+  - Was {DRUG} stopped?
+test:
+  - Order a {TEST} before {DRUG}.
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "heart"
+    files = {
+        "domain.yaml": DOMAIN,
+        "templates.yaml": TEMPLATES,
+        "text.txt": "# what is said\nThe ECG was  normal.\n\nThe ECG was normal.\nEcho next.\n",
+        "terms/drug.tsv": "metoprolol\tmeh toe pro lol\naspirin\n",
+        "terms/test.tsv": "ECG\tee see gee\nECG strip\tee see gee strip\necho\t\n",
+        "entities.jsonl": '{"label": "DRUG", "pattern": [{"LOWER": "asa"}]}\n',
+        "test/text.txt": "Stop the metoprolol.\n",
+    }
+    for name, text in files.items():
+        write(folder, name, text)
+    return folder
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def found(report: CheckReport) -> list[str]:
+    """Problems as "severity file:line: message; fix", files relative to the folder."""
+    return [f"{p.severity} {p}".replace(f"{report.path}/", "") for p in report.problems]
+
+
+def test_text_is_lines_then_templates_without_duplicates(folder: Path) -> None:
+    domain = Domain.load(folder)
+    train = domain.text("train")
+    assert train[:2] == ["The ECG was normal.", "Echo next."]
+    assert sorted(train[2:]) == [
+        "She takes aspirin once daily.",
+        "She takes aspirin twice daily.",
+        "She takes metoprolol once daily.",
+        "She takes metoprolol twice daily.",
+    ]
+    assert train == Domain.load(folder).text("train")
+    assert sorted(domain.text("dev")) == ["Was aspirin stopped?", "Was metoprolol stopped?"]
+    first, *expanded = domain.text("test")
+    assert first == "Stop the metoprolol."
+    assert len(expanded) == 2
+    with pytest.raises(DomainError, match="unknown split 'tset'; expected one of: train, dev, tes"):
+        domain.text("tset")
+
+
+def test_terms_patterns_voices(folder: Path) -> None:
+    domain = Domain.load(str(folder))
+    assert domain.name == "heart"
+    assert domain.terms() == {
+        "DRUG": [Term("metoprolol", "meh toe pro lol", "DRUG", 1), Term("aspirin", None, "DRUG", 2)],
+        "TEST": [
+            Term("ECG", "ee see gee", "TEST", 1),
+            Term("ECG strip", "ee see gee strip", "TEST", 2),
+            Term("echo", None, "TEST", 3),
+        ],
+    }
+    patterns = domain.patterns()
+    assert patterns[0] == {"label": "DRUG", "pattern": "metoprolol"}
+    assert patterns[-1] == {"label": "DRUG", "pattern": [{"LOWER": "asa"}]}
+    assert len(patterns) == 6
+    assert domain.voices("test") == ["en-us+Annie", "en-gb-x-rp"]
+    assert domain.voices("dev") == []
+
+
+def test_patterns_are_spacys(folder: Path) -> None:
+    spacy = pytest.importorskip("spacy")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(Domain.load(folder).patterns())
+    document = nlp("The ECG strip before metoprolol or ASA")
+    entities = [(entity.text, entity.label_) for entity in document.ents]
+    assert entities == [("ECG strip", "TEST"), ("metoprolol", "DRUG"), ("ASA", "DRUG")]
+
+
+def test_spoken_replaces_whole_words_longest_first(folder: Path) -> None:
+    domain = Domain.load(folder)
+    assert domain.spoken("Metoprolol, then an ECG strip and an ECG.") == (
+        "meh toe pro lol, then an ee see gee strip and an ee see gee."
+    )
+    assert domain.spoken("metoprolols and ecg and VECG") == "metoprolols and ecg and VECG"
+    write(folder, "terms/drug.tsv", "aspirin\n")
+    write(folder, "terms/test.tsv", "# none\n")
+    assert Domain.load(folder).spoken("an ECG") == "an ECG"
+
+
+def test_recordings(folder: Path) -> None:
+    soundfile.write(folder / "test" / "a.wav", np.full(16000, 0.1), 16000)
+    write(folder, "test/trans.txt", "a.wav\tNo ECG today.\n")
+    domain = Domain.load(folder)
+    assert domain.recordings("train") is None
+    cuts = domain.recordings("test")
+    assert cuts is not None
+    assert [cut.supervisions[0].text for cut in cuts] == ["No ECG today."]
+    report = check(folder)
+    assert (report.recordings["test"], report.seconds["test"]) == (1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("domain.yaml", "name: x\nlabel: {}\n", "domain.yaml:2: label: unknown key; expected one of"),
+        ("domain.yaml", "name: x\nlabels: {drug: y}\n", "domain.yaml:2: labels: found a mapping"),
+        ("terms/drug.tsv", "a\tb\tc\n", "drug.tsv:1: found 3 columns; expected term [TAB spoken f"),
+        ("terms/drug.tsv", "a\n\tb\n", "drug.tsv:2: found no term; expected term [TAB spoken form]"),
+        ("terms/organ.tsv", "a\n", "organ.tsv: no label for this file in domain.yaml; expected: dr"),
+        ("entities.jsonl", "\n{]\n", "entities.jsonl:2: not JSON (Expecting property name enclosed"),
+        ("entities.jsonl", '{"label": "X", "pattern": "a"}', "entities.jsonl:1: label 'X' is not de"),
+        ("entities.jsonl", '{"label": "DRUG"}', "entities.jsonl:1: no pattern; write"),
+        ("templates.yaml", "trian: []\n", "templates.yaml:1: trian: unknown key"),
+        ("templates.yaml", "train: [a {XY}]\n", "templates.yaml: train: template 'a {XY}': no terms"),
+    ],
+)
+def test_malformed_files_are_named_on_use_and_by_check(
+    folder: Path, name: str, text: str, message: str
+) -> None:
+    write(folder, name, text)
+    with pytest.raises(DomainError) as error:
+        domain = Domain.load(folder)
+        domain.text("train")
+        domain.patterns()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert check(folder).errors
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for function in (Domain.load, check):
+        with pytest.raises(DomainError, match="found nothing; expected a domain folder"):
+            function(tmp_path / "none")
+        with pytest.raises(DomainError, match="found a file"):
+            function(tmp_path / "file")
+        with pytest.raises(DomainError, match=r"no domain\.yaml in it"):
+            function(tmp_path)
+
+
+def test_no_text_is_an_error_in_train_only(folder: Path) -> None:
+    (folder / "text.txt").unlink()
+    (folder / "templates.yaml").unlink()
+    domain = Domain.load(folder)
+    assert domain.text("dev") == []
+    with pytest.raises(DomainError, match=r"text\.txt: no domain text; expected one utterance"):
+        domain.text("train")
+    assert found(check(folder)) == [
+        "error text.txt: no domain text; add one utterance a line, or train templates in "
+        "templates.yaml"
+    ]
+
+
+def test_check_counts(folder: Path) -> None:
+    report = check(folder)
+    assert report.sentences == {"train": 6, "dev": 2, "test": 3}
+    # 4 + 2 of text.txt, 5 in each of 4; 3 in each of 2; 3, and 5 or 6 in each of 2.
+    assert report.words["train"] == 26
+    assert report.words["dev"] == 6
+    assert report.terms == {"DRUG": 2, "TEST": 3}
+    assert report.recordings == {"train": 0, "dev": 0, "test": 0}
+    assert found(report) == [
+        "warning terms/test.tsv:2: 1 of 3 terms never occur in the text (lines 2); "
+        "add sentences which use them"
+    ]
+
+
+def test_check_reports_everything_at_once(folder: Path) -> None:
+    write(folder, "domain.yaml", DOMAIN + "licens: CC0\n")
+    write(folder, "terms/drug.tsv", "metoprolol\naspirin\ta\tb\nMetoprolol\necho\n")
+    write(folder, "terms/organ.tsv", "heart\n")
+    write(folder, "entities.jsonl", "{}\n")
+    write(folder, "templates.yaml", "train:\n- a {ORGAN}\n- a {side}\n- a {DRUG\n- Fine.\n")
+    (folder / "text.txt").write_bytes(b"good\ncaf\xe9\n")
+    write(folder, "test/manifest.json", '{"audio_filepath": "a.wav", "text": "x"}\n{"text": "y"}\n')
+    write(folder, "term/x.tsv", "")
+    soundfile.write(folder / "test" / "b.wav", np.zeros(100), 16000)
+    soundfile.write(folder / "dev.wav", np.zeros(100), 16000)
+    (folder / "dev").mkdir()
+    (folder / "dev.wav").rename(folder / "dev" / "c.wav")
+    layouts = "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt"
+    assert found(check(folder)) == [
+        "warning term: unknown name, ignored; did you mean 'terms'?",
+        "error domain.yaml:8: licens: unknown key; expected one of name, language, description, "
+        "licence, labels, convention, sources, voices; did you mean 'licence'?",
+        "error terms/drug.tsv:2: found 3 columns; expected term [TAB spoken form]; mend this line",
+        "error terms/organ.tsv: no label for this file in domain.yaml; expected: drug.tsv, "
+        "test.tsv; rename the file, or declare the label under 'labels'",
+        "warning terms/drug.tsv:3: term given before, at drug.tsv:1; keep one of them",
+        "warning terms/test.tsv:3: term given before, at drug.tsv:4; keep one of them",
+        "error entities.jsonl:1: label None is not declared in domain.yaml; "
+        'write {"label": "LABEL", "pattern": "text or list of token patterns"}',
+        "error text.txt:2: not UTF-8 text; save it as UTF-8",
+        "error templates.yaml:2: no terms for slot {ORGAN}; add terms/organ.tsv",
+        "error templates.yaml:3: no words for slot {side}; add it under 'fillers'",
+        "error templates.yaml:4: unmatched brace; expected {LABEL} or {filler}",
+        "warning terms/drug.tsv:1: 3 of 3 terms never occur in the text (lines 1, 3, 4); "
+        "add sentences which use them",
+        "warning terms/test.tsv:1: 3 of 3 terms never occur in the text (lines 1, 2, 3); "
+        "add sentences which use them",
+        f"error dev: 1 audio files without transcripts; list them in one of {layouts}",
+        "error test/manifest.json:2: found no 'audio_filepath'; expected text; mend this line",
+        "error test/manifest.json:1: test/a.wav: no such file; check the path",
+        "warning test/manifest.json: 1 audio files without transcripts, ignored (b.wav); "
+        "list them here, or remove them",
+    ]
+
+
+def test_check_warns_of_overlap_and_style(folder: Path) -> None:
+    long = "The ECG strip showed no change since the last visit"
+    write(folder, "text.txt", f"{long}.\nall lower case.\nGive 10 mg.\nGive ten or two.\n")
+    write(folder, "test/text.txt", f"Stop.\nToday, {long.lower()} here.\n")
+    write(folder, "dev/text.txt", "The ECG strip showed no change since another visit.\n")
+    soundfile.write(folder / "test" / "a.wav", np.zeros(100), 16000)
+    write(folder, "test/trans.txt", f"a.wav\t{long}!\na.wav\t\n")
+    assert found(check(folder)) == [
+        "warning terms/test.tsv:3: 1 of 3 terms never occur in the text (lines 3); "
+        "add sentences which use them",
+        "warning text.txt:2: mixed casing: 1 lines all lower-case, 7 with capitals; "
+        "write all lines alike",
+        "warning text.txt:3: mixed number style: 1 lines with digits, 1 with number words; "
+        "write all lines alike",
+        "warning test/trans.txt:2: recording without transcript; write what is said",
+        "warning test/text.txt:2: 1 of 2 test sentences share 8 words in a row with train "
+        "(lines 2); take them out of one of the two, or scores will flatter",
+        "warning test/trans.txt:1: 1 of 2 test sentences share 8 words in a row with train "
+        "(lines 1); take them out of one of the two, or scores will flatter",
+    ]  # the dev sentence shares seven words
+
+
+def test_overlap_by_templates_names_the_template(folder: Path) -> None:
+    same = "  - The patient was given {DRUG} by the nurse on the ward.\n"
+    write(folder, "templates.yaml", f"sentences: {{test: 2}}\ntrain:\n{same}test:\n{same}")
+    write(folder, "text.txt", "An ECG, an ECG strip, an echo.\n")
+    assert found(check(folder)) == [
+        "warning templates.yaml:5: 2 of 2 test sentences share 8 words in a row with train "
+        "(lines 5); take them out of one of the two, or scores will flatter"
+    ]
+
+
+def test_check_does_not_need_torch(folder: Path) -> None:
+    soundfile.write(folder / "test" / "a.wav", np.zeros(100), 16000)
+    write(folder, "test/trans.txt", "a.wav\tNo ECG today.\n")
+    code = (
+        "import sys; from asr_llm.corpus.domain import check; report = check(sys.argv[1]);"
+        "assert report.recordings['test'] == 1;"
+        "assert not {'torch', 'lhotse', 'spacy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, folder], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_example_works_as_it_is(tmp_path: Path) -> None:
+    folder = create(tmp_path / "new" / "help: desk #1")
+    report = check(folder)
+    assert report.problems == ()
+    assert report.terms == {"PRODUCT": 4, "PART": 5}
+    domain = Domain.load(folder)
+    assert domain.name == "help: desk #1"
+    assert len(domain.text("train")) == 156
+    assert len(domain.text("test")) == 40
+    assert domain.spoken("The CX Pro") == "The see ex pro"
+    assert Domain.load(create(tmp_path / "other", name="desk")).name == "desk"
+
+
+def test_create_overwrites_nothing(tmp_path: Path) -> None:
+    create(tmp_path / "new")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DomainError, match="is not empty; expected a new or empty folder"):
+        create(tmp_path / "new")
+    with pytest.raises(AsrLlmError, match="is a file"):
+        create(tmp_path / "file")
+    with pytest.raises(DomainError, match="cannot be written"):
+        create(tmp_path / "file" / "below")

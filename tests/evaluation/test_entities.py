@@ -1,0 +1,223 @@
+"""Mentions found in the reference, and the strict rule that carries them to the hypothesis."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_llm.corpus.text import normalize
+from asr_llm.errors import ScoreError
+from asr_llm.evaluation.entities import (
+    EntityFinder,
+    Mention,
+    MentionOutcome,
+    map_to_words,
+    outcomes,
+)
+
+FINDER = EntityFinder(
+    [
+        {"label": "DRUG", "pattern": "Lipitor"},
+        {"label": "DRUG", "pattern": "beta-blocker"},
+        {"label": "DRUG", "pattern": "5-HT"},
+        {"label": "CONDITION", "pattern": "fibrillation"},
+        {"label": "CONDITION", "pattern": "atrial fibrillation"},
+        {"label": "CONDITION", "pattern": "Crohn's disease"},
+        {"label": "CASE", "pattern": "Roe v. Wade"},
+        {"label": "SIGN", "pattern": "&"},
+        {"label": "DOSE", "pattern": [{"LIKE_NUM": True}, {"LOWER": "milligrams"}]},
+    ]
+)
+
+
+def found(reference: str, hypothesis: str, normalizer: str = "none") -> list[bool]:
+    return [o.found for o in carried(reference, hypothesis, normalizer)]
+
+
+def carried(reference: str, hypothesis: str, normalizer: str = "none") -> list[MentionOutcome]:
+    return outcomes(
+        utterance="u1",
+        reference=reference,
+        hypothesis=hypothesis,
+        mentions=FINDER.find(reference),
+        normalizer=normalizer,
+    )
+
+
+# --- finding ---
+
+
+def test_find_gives_characters_whatever_the_case() -> None:
+    assert FINDER.find("Take LIPITOR, now.") == [Mention(5, 12, "DRUG", "LIPITOR")]
+
+
+def test_the_longest_match_wins_and_adjacent_and_repeated_mentions_are_kept() -> None:
+    text = "atrial fibrillation fibrillation Lipitor Lipitor"
+    assert [(m.text, m.label) for m in FINDER.find(text)] == [
+        ("atrial fibrillation", "CONDITION"),
+        ("fibrillation", "CONDITION"),
+        ("Lipitor", "DRUG"),
+        ("Lipitor", "DRUG"),
+    ]
+
+
+def test_token_patterns_and_possessives() -> None:
+    text = "Ten milligrams for Crohn's disease."
+    assert [m.text for m in FINDER.find(text)] == ["Ten milligrams", "Crohn's disease"]
+
+
+def test_no_patterns_and_no_text_find_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    assert EntityFinder([]).find("Lipitor") == []
+    assert FINDER.find("") == []
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ({"pattern": "x"}, "pattern 2 has no label"),
+        ({"label": "", "pattern": "x"}, "pattern 2 has no label"),
+        ({"label": "DRUG"}, "pattern 2 has no phrase"),
+        ({"label": "DRUG", "pattern": " "}, "pattern 2 has no phrase"),
+        ({"label": "DRUG", "pattern": []}, "pattern 2 has no phrase"),
+        ({"label": "DRUG", "pattern": [1]}, "pattern 2 has no phrase"),
+        ("Lipitor", "pattern 2 has no label"),
+        ({"label": "DRUG", "pattern": [{"LOVER": "x"}]}, "spaCy refuses a token pattern"),
+    ],
+)
+def test_a_malformed_pattern_is_named(pattern: object, message: str) -> None:
+    with pytest.raises(ScoreError, match=message):
+        EntityFinder([{"label": "DRUG", "pattern": "Lipitor"}, pattern])  # type: ignore[list-item]
+
+
+# --- mapping to words ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Lipitor", [range(0, 1)]),
+        ("took (Lipitor), then Lipitor.", [range(1, 2), range(3, 4)]),
+        ("has Crohn's disease, mild", [range(1, 3)]),
+        ("a beta-blocker helps", [range(1, 2)]),
+        ("Lipitor's price", [range(0, 1)]),
+        ("see Roe v. Wade.", [range(1, 4)]),
+        ("Lipitor/fibrillation", [range(0, 1), range(0, 1)]),
+    ],
+)
+def test_map_to_words(text: str, expected: list[range]) -> None:
+    assert [map_to_words(text, m) for m in FINDER.find(text)] == expected
+
+
+def test_a_mention_of_another_text_is_refused() -> None:
+    with pytest.raises(ScoreError, match="'Lipitor' is not at characters 0-7"):
+        map_to_words("aspirin", Mention(0, 7, "DRUG", "Lipitor"))
+
+
+# --- the strict rule ---
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "raw", "normalized"),
+    [
+        # one word
+        ("He takes Lipitor daily", "He takes Lipitor daily", True, True),
+        ("He takes Lipitor daily", "He takes lipitor daily", False, True),
+        ("He takes Lipitor daily", "He takes lip it or daily", False, False),
+        ("He takes Lipitor daily", "He takes daily", False, False),
+        ("He takes Lipitor daily", "", False, False),
+        ("Lipitor", "Lipitor", True, True),
+        # everything else wrong, and insertions around it
+        ("He takes Lipitor daily", "She took uh Lipitor uh weekly", True, True),
+        # punctuation outside the mention, on either side
+        ("He takes Lipitor.", "He takes Lipitor", True, True),
+        ("He takes Lipitor", "He takes Lipitor!", True, True),
+        ("He takes (Lipitor), daily", "He takes “Lipitor” daily", True, True),
+        ("Lipitor, daily", "Lipitor uh daily", True, True),
+        # other things attached to it are part of the word
+        ("Lipitor's price", "Lipitor's price", True, True),
+        ("Lipitor's price", "Lipitor price", False, False),
+        # hyphens
+        ("a beta-blocker", "a beta-blocker.", True, True),
+        ("a beta-blocker", "a beta blocker", False, True),
+        ("a beta-blocker", "a betablocker", False, False),
+        # several words
+        ("an atrial fibrillation", "an atrial fibrillation", True, True),
+        ("an atrial fibrillation", "an atrial vibration", False, False),
+        ("an atrial fibrillation", "an fibrillation", False, False),
+        ("an atrial fibrillation", "an atrial, fibrillation", False, True),
+        # an insertion breaks it; a stutter in front of it or behind it does not
+        ("an atrial fibrillation", "an atrial uh fibrillation", False, False),
+        ("an atrial fibrillation", "an atrial atrial fibrillation", True, True),
+        ("atrial fibrillation is", "atrial fibrillation fibrillation is", True, True),
+        # possessive and apostrophes
+        ("has Crohn's disease", "has Crohn's disease", True, True),
+        ("has Crohn's disease", "has Crohns disease", False, False),
+        ("has Crohn's disease", "has Crohn’s disease", False, True),
+        # punctuation inside the mention
+        ("In Roe v. Wade.", "In Roe v. Wade", True, True),
+        ("In Roe v. Wade", "In Roe v Wade", False, True),
+        # nothing left after normalisation: the raw verdict stands
+        ("salt & water", "salt & water", True, True),
+        ("salt & water", "salt and water", False, False),
+    ],
+)
+def test_strict_rule_by_hand(reference: str, hypothesis: str, raw: bool, normalized: bool) -> None:
+    assert found(reference, hypothesis) == [raw]
+    assert found(reference, hypothesis, "basic") == [normalized]
+
+
+def test_repeated_mentions_are_judged_each_in_its_place() -> None:
+    assert found("Lipitor now and Lipitor later", "Lipitor now and later") == [True, False]
+    assert found("Lipitor Lipitor", "Lipitor lipid") == [True, False]
+
+
+def test_adjacent_mentions_share_no_verdict() -> None:
+    reference = "Lipitor atrial fibrillation beta-blocker"
+    assert found(reference, "Lipitor a trial fibrillation beta-blocker") == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "heard"),
+    [
+        ("He takes Lipitor, daily", "Lipitor,"),
+        ("He takes lip it or daily", "lip it or"),
+        ("He takes daily", ""),
+        ("", ""),
+    ],
+)
+def test_what_was_heard_instead(hypothesis: str, heard: str) -> None:
+    (outcome,) = carried("He takes Lipitor daily", hypothesis)
+    assert outcome.utterance == "u1"
+    assert outcome.mention == Mention(9, 16, "DRUG", "Lipitor")
+    assert outcome.heard == heard
+
+
+def test_a_normalizer_that_joins_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def joining(text: str, normalizer: str) -> str:
+        return text.replace("twenty five", "25")
+
+    monkeypatch.setattr("asr_llm.evaluation.entities.normalize", joining)
+    with pytest.raises(ScoreError, match="utterance 'u1'"):
+        carried("Lipitor twenty five", "Lipitor 25", "joining")
+
+
+VOCABULARY = ["He", "Lipitor", "lipitor,", "atrial", "fibrillation.", "Crohn's", "disease", "&"]
+SENTENCES = st.lists(st.sampled_from(VOCABULARY), max_size=10).map(" ".join)
+
+
+@given(SENTENCES, st.sampled_from(["none", "basic"]))
+def test_a_perfect_hypothesis_finds_every_mention(text: str, normalizer: str) -> None:
+    assert all(found(text, text, normalizer))
+
+
+@given(SENTENCES)
+def test_case_and_punctuation_cost_nothing_once_normalized(text: str) -> None:
+    assert all(found(text, text.upper().replace(",", "").replace(".", "!"), "basic"))
+
+
+@given(st.text(max_size=30))
+def test_basic_normalizer_works_word_by_word(text: str) -> None:
+    whole = normalize(text, "basic").split()
+    assert whole == [w for word in text.split() for w in normalize(word, "basic").split()]

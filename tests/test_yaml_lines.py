@@ -1,0 +1,94 @@
+"""YAML errors are placed at their file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from asr_llm.errors import RecipeError
+from asr_llm.yaml_lines import load_yaml, parse_yaml, validate_yaml
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    rank: int = 8
+    targets: list[str] = []
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    lora: Inner | None = None
+    stages: list[Inner] = []
+    by_name: dict[str, Inner] = {}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "a.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "name: x\nlora: {rank: 4}\nstages:\n  - targets: [q, v]\n")
+    expected = Outer(name="x", lora=Inner(rank=4), stages=[Inner(targets=["q", "v"])])
+    assert parse_yaml(path, Outer, RecipeError) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nlora:\n  rnak: 4\n", "3: lora.rnak: unknown key; expected one of rank, targets; "
+         "did you mean 'rank'?"),
+        ("name: x\nzzz: 4\n", "2: zzz: unknown key; expected one of name, lora, stages, by_name; "
+         "remove it"),
+        ("name: x\nstages:\n- rank: 1\n- rank: 2\n  target: [q]\n",
+         "5: stages.1.target: unknown key; expected one of rank, targets; did you mean 'targets'?"),
+        ("name: x\nby_name:\n  a:\n    rnk: 1\n",
+         "4: by_name.a.rnk: unknown key; expected one of rank, targets; did you mean 'rank'?"),
+        ("# comment\nname: x\nlora:\n  rank: many\n",
+         "4: lora.rank: found 'many'; expected a valid integer, unable to parse string as an "
+         "integer"),
+        ("name: yes\n", "1: name: found True; expected a valid string; put it in quotes"),
+        ("lora: {}\n", "1: name: missing; add this key"),
+        ("name: x\nname: y\n", "2: name: given twice; keep one of them"),
+        ("name: x\nlora: [\n", "3: expected the node content, but found '<stream end>'; mend the "
+         "YAML here (quote text that holds ': ' or begins with a bracket)"),
+        ("", "1: found no keys; expected a mapping of: name, lora, stages, by_name"),
+        ("- a\n", "1: found no keys; expected a mapping of: name, lora, stages, by_name"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError) as error:
+        parse_yaml(path, Outer, RecipeError)
+    assert str(error.value) == f"{path}:{message}"
+
+
+def test_all_mistakes_are_found_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "nam: x\nlora:\n  rank: many\n")
+    model, file = validate_yaml(path, Outer)
+    assert model is None
+    assert sorted(problem.line for problem in file.problems) == [1, 1, 3]
+    with pytest.raises(RecipeError, match=r"\(and 2 more\)$"):
+        parse_yaml(path, Outer, RecipeError)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        parse_yaml(tmp_path / "none.yaml", Outer, RecipeError)
+    with pytest.raises(RecipeError, match="Is a directory"):
+        parse_yaml(tmp_path, Outer, RecipeError)
+    (tmp_path / "latin.yaml").write_bytes(b"name: x\n# caf\xe9\n")
+    with pytest.raises(RecipeError, match=r"latin\.yaml:2: not UTF-8 text"):
+        parse_yaml(tmp_path / "latin.yaml", Outer, RecipeError)
+
+
+def test_line_of_goes_as_deep_as_the_file_does(tmp_path: Path) -> None:
+    file = load_yaml(write(tmp_path, "name: x\nstages:\n- rank: 1\n- rank: 2\n"))
+    assert file.data == {"name": "x", "stages": [{"rank": 1}, {"rank": 2}]}
+    assert [file.line_of(location) for location in ([], ["stages"], ["stages", 1])] == [1, 2, 4]
+    assert file.line_of(["stages", 1, "rank"]) == 4
+    assert file.line_of(["stages", 7, "none"]) == 2
