@@ -1,3 +1,53 @@
 """asr_llm teaches a speech-LLM recogniser the words of a domain, and proves that it did."""
 
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.domain import Domain
+    from asr_llm.errors import AsrLlmError
+    from asr_llm.jobs import adapt, evaluate, pretrain
+    from asr_llm.recipe import Recipe
+    from asr_llm.transcription.transcriber import Transcriber, Transcript
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AsrLlmError",
+    "Domain",
+    "Recipe",
+    "Transcriber",
+    "Transcript",
+    "adapt",
+    "evaluate",
+    "pretrain",
+]
+
+# Nothing leaves the machine: must be said before the libraries that would ask are imported.
+for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "WANDB_DISABLED"):
+    os.environ.setdefault(_name, "1")
+
+_HOMES = {
+    "AsrLlmError": "asr_llm.errors",
+    "Domain": "asr_llm.corpus.domain",
+    "Recipe": "asr_llm.recipe",
+    "Transcriber": "asr_llm.transcription.transcriber",
+    "Transcript": "asr_llm.transcription.transcriber",
+    "adapt": "asr_llm.jobs",
+    "evaluate": "asr_llm.jobs",
+    "pretrain": "asr_llm.jobs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first asked for, so that ``import asr_llm`` is quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -28,9 +28,10 @@ class SourceRecipe(_Strict):
     )
     weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
     voices: list[str] | None = Field(
-        None, description="voice patterns that speak text for 'asr'; default: the domain's own"
+        None,
+        description="voices that speak text for 'asr': patterns such as en-us+*, or !*+Annie to "
+        "leave some out; default: the domain's own",
     )
-    exclude_voices: list[str] = Field(default_factory=list)
     augment: float = Field(
         0.5, ge=0, le=1, description="probability of each of echo, band limit and noise"
     )

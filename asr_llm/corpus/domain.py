@@ -24,9 +24,9 @@ from asr_llm.corpus.domain_files import (
     read_text,
     text_path,
 )
-from asr_llm.corpus.templates import expand
+from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
-from asr_llm.yaml_lines import parse_yaml
+from asr_llm.yaml_lines import load_yaml, parse_yaml
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -71,29 +71,27 @@ class Domain:
         Raises:
             DomainError: a file is malformed, or there is no train text at all.
         """
-        seed_offset = check_split(split)
+        check_split(split)
         path = text_path(self.path, split)
         sentences = [line.text for line in _strictly(lambda problems: read_text(path, problems))]
         templates = self._templates
         if templates is not None and templates.templates(split):
-            terms = {label: [term.text for term in terms] for label, terms in self.terms().items()}
-            try:
-                sentences += expand(
-                    templates.templates(split),
-                    terms,
-                    templates.fillers,
-                    templates.count(split),
-                    # Another order of terms in each split.
-                    templates.seed + seed_offset,
-                )
-            except DomainError as error:
-                raise DomainError(f"{self.path / 'templates.yaml'}: {split}: {error}") from None
+            sentences += self._expand(templates, split)
         if split == "train" and not sentences:
             raise DomainError(
                 f"{path}: no domain text; expected one utterance a line here, or train "
                 f"templates in templates.yaml. See: asr-llm domain check {self.path}"
             )
         return list(dict.fromkeys(sentences))
+
+    def _expand(self, config: TemplatesConfig, split: str) -> list[str]:
+        path = self.path / "templates.yaml"
+        templates, fillers = config.templates(split), config.fillers
+        terms = {label: [term.text for term in terms] for label, terms in self.terms().items()}
+        for i, template in enumerate(templates):
+            if problem := find_problem(template, terms, fillers):
+                raise DomainError(f"{path}:{load_yaml(path).line_of((split, i))}: {problem}")
+        return expand(templates, terms, fillers, config.count(split), config.split_seed(split))
 
     def terms(self) -> dict[str, list[Term]]:
         """Terms by label, in the order of ``labels``; a label without a term file has none."""

@@ -179,8 +179,8 @@ class _Checker:
             else:
                 numbers.append(number)
                 templates.append(template)
-        seed = config.seed + SPLITS.index(split)
-        expanded = expand_indexed(templates, by_label, config.fillers, config.count(split), seed)
+        count, seed = config.count(split), config.split_seed(split)
+        expanded = expand_indexed(templates, by_label, config.fillers, count, seed)
         return (Line(sentence, path, numbers[i]) for i, sentence in expanded)
 
     def check_unused_terms(self, terms: list[Term], train: list[Line]) -> None:

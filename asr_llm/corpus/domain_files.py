@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from asr_llm.errors import DomainError
 
 SPLITS = ("train", "dev", "test")
-Split = Literal["train", "dev", "test"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ class DomainConfig(_Model):
     """One sentence on how text is written: casing, punctuation, numbers."""
     sources: list[str] = []
     """Where the text and the terms come from."""
-    voices: dict[Literal["dev", "test"], list[str]] = {}
-    """espeak-ng voices, such as ``en-us+Annie``, for the unrecorded sentences of a split."""
+    voices: dict[Literal["train", "dev", "test"], list[str]] = {}
+    """Voices for the unrecorded sentences of a split: names, or patterns (``en-us+*``, ``!*+m1``)."""
 
     @field_validator("labels")
     @classmethod
@@ -123,14 +122,18 @@ class TemplatesConfig(_Model):
 
     def count(self, split: str) -> int:
         """How many sentences they are expanded into."""
-        return {split_: getattr(self.sentences, split_) for split_ in SPLITS}[split]
+        counts = self.sentences
+        return {"train": counts.train, "dev": counts.dev, "test": counts.test}[split]
+
+    def split_seed(self, split: str) -> int:
+        """The seed of a split, so that terms come in another order in each."""
+        return self.seed + SPLITS.index(split)
 
 
-def check_split(split: str) -> int:
-    """Index of a split in ``SPLITS``; DomainError for a name that is none of them."""
+def check_split(split: str) -> None:
+    """Raise DomainError for a name that is none of ``SPLITS``."""
     if split not in SPLITS:
         raise DomainError(f"unknown split {split!r}; expected one of: {', '.join(SPLITS)}")
-    return SPLITS.index(split)
 
 
 def find_folder(path: str | Path) -> Path:

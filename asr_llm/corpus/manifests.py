@@ -87,7 +87,7 @@ def _numbered_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, 
 
 def _entry(path: Path, number: int, line: str) -> Entry:
     if path.suffix == ".txt":
-        name, tab, text = line.strip().partition("\t")
+        name, tab, text = line.partition("\t")
         if not tab or not name.strip():
             raise _MalformedError("found no TAB after a name; expected name.wav TAB text")
         return Entry(_resolve(path, name.strip()), text.strip(), number)

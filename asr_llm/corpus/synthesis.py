@@ -3,28 +3,35 @@
 Two synthesisers: espeak-ng, a small library that comes with
 ``espeakng-loader`` (no download, about a thousand times faster than real
 time, hundreds of voices), and Piper, whose neural voices the user supplies by
-path. Both return 16 kHz speech with the time of every word, which is free
-supervision for whatever needs to know which audio belongs to which word.
+path or name. Both return 16 kHz speech with the time of every word, which is
+free supervision for whatever needs to know which audio belongs to which word.
 """
 
 from __future__ import annotations
 
+import _ctypes
+import contextlib
 import ctypes
 import difflib
 import fnmatch
 import functools
+import re
 import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.audio import SAMPLE_RATE, is_silent
 from asr_llm.errors import SynthesisError
+
 ACCENTS = (
     "en-us",
-
     "en-gb-x-rp",
     "en-gb-scotland",
     "en-gb-x-gbclan",
@@ -70,42 +77,43 @@ class Delivery:
 
 def espeak_voices() -> tuple[str, ...]:
     """Names of all espeak-ng English voices: accents, alone and with each variant."""
-    variants = sorted(p.name for p in (_espeak().data / "voices" / "!v").iterdir())
+    variants = _espeak().variants()
     return ACCENTS + tuple(f"{accent}+{variant}" for accent in ACCENTS for variant in variants)
 
 
-def select_voices(include: list[str], exclude: list[str] | None = None) -> tuple[str, ...]:
-    """Voices whose names match a pattern of ``include`` and none of ``exclude``.
+def select_voices(patterns: list[str]) -> tuple[str, ...]:
+    """Voices chosen by patterns, in order: ``en-us+*`` adds, ``!*+Annie`` takes away.
 
-    Patterns are those of the shell (``en-us+*``). A name ending in ``.onnx`` is a Piper
-    voice and is taken as it is.
+    Patterns are those of the shell. A name ending in ``.onnx`` or beginning with ``piper:`` is
+    a Piper voice and is taken as it is.
 
     Raises:
-        SynthesisError: a pattern of ``include`` matches nothing.
+        SynthesisError: a pattern matches nothing.
     """
     chosen: dict[str, None] = {}
-    for pattern in include:
-        if pattern.endswith(".onnx"):
+    for pattern in patterns:
+        if _is_piper(pattern):
             chosen[pattern] = None
             continue
-        found = fnmatch.filter(espeak_voices(), pattern)
+        exclude = pattern.startswith("!")
+        found = fnmatch.filter(espeak_voices(), pattern.removeprefix("!"))
         if not found:
             raise SynthesisError(
                 f"no espeak-ng voice matches {pattern!r}; expected an accent "
                 f"({', '.join(ACCENTS)}), alone or with a variant such as en-us+Annie, "
-                "or the path of a Piper voice (.onnx)"
+                "or a Piper voice (the path of its .onnx, or piper:NAME)"
             )
-        chosen.update(dict.fromkeys(found))
-    for pattern in exclude or []:
-        for name in fnmatch.filter(list(chosen), pattern):
-            del chosen[name]
+        for name in found:
+            chosen.pop(name, None) if exclude else chosen.setdefault(name)
     return tuple(chosen)
 
 
 def synthesize(
     text: str, voice: str, delivery: Delivery = Delivery(), spoken: str | None = None
 ) -> Utterance:
-    """Speak ``text`` with an espeak-ng voice, or a Piper voice (path of its ``.onnx``).
+    """Speak ``text`` with an espeak-ng voice, or a Piper voice (its ``.onnx``, or piper:NAME).
+
+    With espeak-ng the same call gives the same samples, always; Piper draws its noise anew.
 
     Args:
         text: what the transcript says; its white-space words get the timings.
@@ -115,13 +123,14 @@ def synthesize(
         SynthesisError: the voice is unknown, or nothing was spoken.
     """
     spoken = spoken or text
-    if voice.endswith(".onnx"):
+    if _is_piper(voice):
         from asr_llm.corpus.piper import speak
 
         samples, starts = speak(spoken, voice, delivery.rate)
     else:
         samples, starts = _espeak().speak(spoken, voice, delivery)
-    if not len(samples):
+    samples = np.clip(samples, -1.0, 1.0)  # resampling overshoots
+    if is_silent(samples):
         raise SynthesisError(
             f"voice {voice} said nothing for a text of {len(text)} characters; "
             "expected at least one pronounceable word"
@@ -130,30 +139,60 @@ def synthesize(
     return Utterance(text=text, speaker=voice, samples=samples, words=words)
 
 
+def synthesiser(voice: str) -> str:
+    """Name and version of what speaks a voice: with text, voice and delivery, a cache key.
+
+    Raises:
+        SynthesisError: there is no such Piper voice, or the synthesiser is not installed.
+    """
+    if _is_piper(voice):
+        from asr_llm.corpus.piper import fingerprint
+
+        return fingerprint(voice)
+    _espeak()
+    return f"espeakng-loader {version('espeakng-loader')}"
+
+
+def share_time(words: Sequence[str], start: float, end: float) -> list[float]:
+    """Starts of words which share a stretch of time by their letters and digits.
+
+    Punctuation takes no time, unless it is all there is.
+    """
+    weights = [sum(map(str.isalnum, word)) for word in words]
+    if not sum(weights):
+        weights = [len(word) for word in words]
+    before = np.cumsum([0, *weights])
+    return [start + (end - start) * float(share) for share in before[:-1] / max(before[-1], 1)]
+
+
+def _is_piper(voice: str) -> bool:
+    return voice.endswith(".onnx") or voice.startswith("piper:")
+
+
 def _time_words(
     text: str, spoken: str, starts: list[float], samples: np.ndarray
 ) -> tuple[Word, ...]:
     """Carry the start times of the spoken words over to the words of the transcript."""
     said, shown = spoken.split(), text.split()
     total = len(samples) / SAMPLE_RATE
-    bounds = [*starts, total]
+    bounds = [*(min(start, total) for start in starts), total]
     begins: list[float] = []
     matcher = difflib.SequenceMatcher(a=said, b=shown, autojunk=False)
     for _, s0, s1, w0, w1 in matcher.get_opcodes():
         if w1 - w0 == s1 - s0:
             begins += bounds[s0:s1]
-        elif w1 > w0:  # a respelled term: its words share its time by their length
-            share = np.cumsum([0] + [len(w) for w in shown[w0:w1]])
-            begins += list(bounds[s0] + (bounds[s1] - bounds[s0]) * share[:-1] / share[-1])
-    ends = [_last_sound(samples, b, e) for b, e in zip(begins, [*begins[1:], total])]
-    return tuple(Word(w, float(b), float(e)) for w, b, e in zip(shown, begins, ends))
+        elif w1 > w0:  # a respelled term
+            end = _last_sound(samples, bounds[s0], bounds[s1])
+            begins += share_time(shown[w0:w1], bounds[s0], end)
+    ends = [_last_sound(samples, begin, end) for begin, end in pairwise([*begins, total])]
+    return tuple(Word(word, begin, end) for word, begin, end in zip(shown, begins, ends))
 
 
 def _last_sound(samples: np.ndarray, start: float, end: float) -> float:
     """End of the sound between two times, so that a pause belongs to no word."""
     begin, stop = int(start * SAMPLE_RATE), int(end * SAMPLE_RATE)
     loud = np.flatnonzero(np.abs(samples[begin:stop]) > 1e-3)
-    return (begin + int(loud[-1]) + 1) / SAMPLE_RATE if len(loud) else end
+    return max(start, (begin + int(loud[-1]) + 1) / SAMPLE_RATE) if len(loud) else start
 
 
 # espeak-ng -------------------------------------------------------------------
@@ -181,7 +220,12 @@ _SYNCHRONOUS, _DONT_EXIT, _UTF8, _CHARACTERS = 2, 0x8000, 1, 1
 
 
 class _Espeak:
-    """The library, which is global to the process and not thread-safe: hence the lock."""
+    """The library, loaded anew for every utterance: that takes 0.3 ms.
+
+    It keeps state that nothing in its interface resets (the phase of the pitch's flutter, the
+    gain control), so that otherwise an utterance would depend on all those spoken before it.
+    It is also global to the process: hence the lock.
+    """
 
     def __init__(self) -> None:
         try:
@@ -192,77 +236,95 @@ class _Espeak:
                 "run 'pip install espeakng-loader'"
             ) from error
         self.data = Path(espeakng_loader.get_data_path())
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._path = espeakng_loader.get_library_path()
         self._lock = threading.Lock()
-        self._sample_rate = self._library.espeak_Initialize(
-            _SYNCHRONOUS, 0, str(self.data.parent).encode(), _DONT_EXIT
-        )
-        if self._sample_rate <= 0:
-            raise SynthesisError(
-                f"espeak-ng did not start from {self.data}; "
-                "run 'pip install --force-reinstall espeakng-loader'"
-            )
-        self._pieces: list[np.ndarray] = []
-        self._words: list[tuple[int, int]] = []  # (character position from 0, sample)
-        self._callback = _Callback(self._receive)  # kept: ctypes does not hold it for us
-        self._library.espeak_SetSynthCallback(self._callback)
-        self._voice = ""
 
-    def _receive(self, wave: Any, count: int, events: Any) -> int:
-        if count > 0 and wave:
-            self._pieces.append(np.ctypeslib.as_array(wave, shape=(count,)).copy())
-        i = 0
-        while events[i].type != _EVENT_END_OF_LIST:
-            if events[i].type == _EVENT_WORD:
-                self._words.append((events[i].text_position - 1, events[i].sample))
-            i += 1
-        return 0
+    @contextlib.contextmanager
+    def _load(self) -> Iterator[tuple[ctypes.CDLL, int]]:
+        """The library in its first state, and its sampling rate."""
+        with contextlib.ExitStack() as stack:
+            library = ctypes.CDLL(self._path)
+            stack.callback(_ctypes.dlclose, library._handle)
+            sample_rate = library.espeak_Initialize(
+                _SYNCHRONOUS, 0, str(self.data.parent).encode(), _DONT_EXIT
+            )
+            if sample_rate <= 0:
+                raise SynthesisError(
+                    f"espeak-ng did not start from {self.data}; "
+                    "run 'pip install --force-reinstall espeakng-loader'"
+                )
+            stack.callback(library.espeak_Terminate)
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+            ctypes.CDLL(None).srand(1)  # C's own: the voices made by SpeechPlayer use it
+            yield library, sample_rate
 
     def speak(self, text: str, voice: str, delivery: Delivery) -> tuple[np.ndarray, list[float]]:
         """Samples at 16 kHz, and the start in seconds of each white-space word of ``text``."""
         import soxr
 
-        encoded = text.encode() + b"\0"
-        with self._lock:
-            if voice != self._voice:
-                if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-                    raise SynthesisError(
-                        f"espeak-ng has no voice {voice!r}; expected a name such as en-us or "
-                        "en-gb+Annie ('asr-llm doctor --voices' lists them)"
-                    )
-                self._voice = voice
-            for parameter, value in (
-                (_RATE, delivery.rate),
-                (_PITCH, delivery.pitch),
-                (_RANGE, delivery.range),
-            ):
-                self._library.espeak_SetParameter(parameter, value, 0)
-            self._pieces, self._words = [], []
-            self._library.espeak_Synth(
-                encoded, len(encoded), 0, _CHARACTERS, 0, _UTF8, None, None
-            )
-            pieces, events = self._pieces, self._words
-        pcm = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        samples = soxr.resample(pcm.astype(np.float32) / 32768, self._sample_rate, SAMPLE_RATE)
-        return samples.astype(np.float32), _word_starts(text, events, self._sample_rate, len(pcm))
+        _, has_variant, variant = voice.partition("+")
+        pieces: list[bytes] = []
+        events: list[tuple[int, int]] = []  # of words: (character from 0, sample)
+
+        @_Callback
+        def receive(wave: Any, count: int, found: Any) -> int:
+            if count > 0 and wave:
+                pieces.append(ctypes.string_at(wave, count * 2))
+            i = 0
+            while found[i].type != _EVENT_END_OF_LIST:
+                if found[i].type == _EVENT_WORD:
+                    events.append((found[i].text_position - 1, found[i].sample))
+                i += 1
+            return 0
+
+        # NUL ends a text, and control-A would begin a command.
+        encoded = text.translate({0: " ", 1: " "}).encode("utf-8", "replace") + b"\0"
+        with self._lock, self._load() as (library, sample_rate):
+            # An unknown variant would be ignored, so that two voices sounded the same.
+            is_known = not has_variant or (variant and (self._variants / variant).is_file())
+            if not is_known or library.espeak_SetVoiceByName(voice.encode()) != 0:
+                raise SynthesisError(
+                    f"espeak-ng has no voice {voice!r}; expected a name such as en-us or "
+                    "en-gb-x-rp+Annie ('asr-llm doctor --voices' lists them)"
+                )
+            library.espeak_SetParameter(_RATE, delivery.rate, 0)
+            library.espeak_SetParameter(_PITCH, delivery.pitch, 0)
+            library.espeak_SetParameter(_RANGE, delivery.range, 0)
+            library.espeak_SetSynthCallback(receive)
+            library.espeak_Synth(encoded, len(encoded), 0, _CHARACTERS, 0, _UTF8, None, None)
+        pcm = np.frombuffer(b"".join(pieces), np.int16)
+        samples = soxr.resample(pcm.astype(np.float32) / 32768, sample_rate, SAMPLE_RATE)
+        timed = [(character, sample / sample_rate) for character, sample in events]
+        return samples.astype(np.float32), _word_starts(text, timed, samples)
+
+    @property
+    def _variants(self) -> Path:
+        return self.data / "voices" / "!v"
+
+    def variants(self) -> list[str]:
+        """Names of the variants of a voice."""
+        return sorted(path.name for path in self._variants.iterdir())
 
 
-def _word_starts(
-    text: str, events: list[tuple[int, int]], sample_rate: int, num_samples: int
-) -> list[float]:
-    """First event inside each white-space word; a word without one starts with the next."""
+def _word_starts(text: str, events: list[tuple[int, float]], samples: np.ndarray) -> list[float]:
+    """Start of each white-space word, from events (character, seconds).
+
+    A word starts at the first event in it, or in the white space before it. One without an
+    event is run together with the word before it ("in the"), and they share their time.
+    """
+    words = text.split()
+    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    total = len(samples) / SAMPLE_RATE
+    first: dict[int, float] = {}
+    for character, seconds in events:
+        i = min(bisect_right(ends, character), len(words) - 1)
+        first[i] = min(seconds, first.get(i, total))
+    first.setdefault(0, min(first.values(), default=0.0))
+    heard = sorted(first)
+    bounds = np.minimum.accumulate([first[i] for i in reversed(heard)])[::-1].tolist()
     starts: list[float] = []
-    position = 0
-    found = sorted(events)
-    for word in text.split():
-        begin = text.index(word, position)
-        position = begin + len(word)
-        inside = [sample for character, sample in found if begin <= character < position]
-        starts.append(min(inside) / sample_rate if inside else -1.0)
-    following = num_samples / sample_rate
-    for i in range(len(starts) - 1, -1, -1):
-        starts[i] = following if starts[i] < 0 else min(starts[i], following)
-        following = starts[i]
+    for (i, j), (start, end) in zip(pairwise([*heard, len(words)]), pairwise([*bounds, total])):
+        starts += share_time(words[i:j], start, _last_sound(samples, start, end))
     return starts
 
 

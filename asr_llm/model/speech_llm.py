@@ -214,8 +214,10 @@ def _layout(
                 target.append(token if mask[column] else IGNORE)
         sources.append(torch.tensor(source))
         targets.append(torch.tensor(target))
-    pad_left = {"batch_first": True, "padding_side": "left"}
-    return (
-        nn.utils.rnn.pad_sequence(sources, padding_value=-1, **pad_left),
-        nn.utils.rnn.pad_sequence(targets, padding_value=IGNORE, **pad_left),
+    return _pad_left(sources, -1), _pad_left(targets, IGNORE)
+
+
+def _pad_left(rows: list[Tensor], value: int) -> Tensor:
+    return nn.utils.rnn.pad_sequence(
+        rows, batch_first=True, padding_value=value, padding_side="left"
     )

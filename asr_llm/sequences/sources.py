@@ -121,8 +121,8 @@ def _utterances(
     if cuts is not None:
         return [(cut.duration, functools.partial(load_utterance, cut)) for cut in cuts]
     lines = folder.text(split) if folder else _lines(path)
-    include = recipe.voices or (folder.voices(split) if folder else [])
-    voices = select_voices(include or ["en-us"], recipe.exclude_voices)
+    patterns = recipe.voices or (folder.voices(split) if folder else [])
+    voices = select_voices(patterns or ["en-us"])
     if not lines or not voices:
         raise DomainError(
             f"nothing to say for the source {recipe.data}: {len(lines)} sentences, "

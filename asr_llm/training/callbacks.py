@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder, write_text
@@ -16,30 +17,61 @@ from asr_llm.training.run_folder import RunFolder, write_text
 
 def checkpointing(recipe: Recipe, run: RunFolder, validated: bool) -> list[lightning.Callback]:
     """``last.ckpt`` every so many steps; with a held-out set ``best.ckpt`` and early stop."""
-    folder = str(run.checkpoints)
+    every = recipe.validation.every if validated else None
     callbacks: list[lightning.Callback] = [
-        ModelCheckpoint(
-            folder,
-            filename="last",
-            every_n_train_steps=recipe.checkpoint_every,
-            save_top_k=1,
-            enable_version_counter=False,
-        )
+        LastCheckpoint(run.checkpoints / "last.ckpt", recipe.checkpoint_every, every)
     ]
     if validated:
-        callbacks.append(
-            ModelCheckpoint(
-                folder,
-                filename="best",
-                monitor="val_loss",
-                save_top_k=1,
-                enable_version_counter=False,
-                save_on_train_epoch_end=False,
-            )
-        )
+        callbacks.append(BestCheckpoint(run.checkpoints / "best.ckpt"))
         if recipe.validation.patience is not None:
             callbacks.append(EarlyStopping("val_loss", patience=recipe.validation.patience))
     return callbacks
+
+
+class LastCheckpoint(Checkpoint):
+    """What a run resumes from: written after every so many optimizer steps.
+
+    Where a step is validated, the checkpoint comes before the validation, which a resumed run
+    makes again. After the last step a resumed run would validate no more, so there, if
+    validation is due, no checkpoint is written.
+    """
+
+    def __init__(self, path: Path, every: int, validated_every: int | None = None) -> None:
+        self.path, self.every, self.validated_every = path, every, validated_every
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Write the checkpoint if it is due."""
+        step = trainer.global_step
+        in_step = (index + 1) % trainer.accumulate_grad_batches != 0
+        if in_step or step % self.every != 0:
+            return
+        last = step == trainer.max_steps
+        if not (last and self.validated_every and step % self.validated_every == 0):
+            trainer.save_checkpoint(self.path)
+
+
+class BestCheckpoint(Checkpoint):
+    """The weights with the lowest held-out loss; of equal ones the first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.loss = path, math.inf
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """Write the weights if they are the best so far."""
+        loss = float(trainer.callback_metrics["val_loss"])
+        if loss < self.loss:
+            self.loss = loss
+            trainer.save_checkpoint(self.path, weights_only=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss to beat."""
+        return {"loss": self.loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the loss to beat."""
+        self.loss = state_dict["loss"]
 
 
 class Metrics(lightning.Callback):
@@ -51,11 +83,20 @@ class Metrics(lightning.Callback):
         self._started = time.monotonic()
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
-        """Drop the lines written after the checkpoint that this run resumes from."""
+        """Drop the lines that this run will write again, and half a line of a killed run."""
         if self.path.is_file():
             lines = self.path.read_text("utf-8").splitlines()
-            kept = [x for x in lines if json.loads(x)["step"] <= self.resume_step]
+            kept = [line for line in lines if self._is_past(line)]
             write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+    def _is_past(self, line: str) -> bool:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            return False
+        # The validation of the checkpoint's own step is made again.
+        step: int = row["step"]
+        return step < self.resume_step or (step == self.resume_step and "val_loss" not in row)
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from asr_llm.errors import RunError
+from asr_llm.errors import AsrLlmError, RunError
 from asr_llm.recipe import Recipe
 
 
@@ -48,13 +48,15 @@ class RunFolder:
                     f"{self.path} already holds a run; expected a new folder: choose another with "
                     "-o, or go on with --resume"
                 )
-            if self.recipe.read_text("utf-8") != text:
+            if differing := self._differing(recipe):
                 raise RunError(
-                    f"{self.recipe} differs from the recipe given; a run resumes with its own "
-                    f"recipe only: pass the same one, or choose another folder with -o"
+                    f"{self.recipe} differs from the recipe given in {', '.join(differing)}; a "
+                    "run resumes with its own recipe only: pass the same one, or choose another "
+                    "folder with -o"
                 )
             return
-        if self.path.exists() and any(p.name != "initial" for p in self.path.iterdir()):
+        taken = self.path.exists() and not self.path.is_dir()
+        if taken or (self.path.is_dir() and any(map(_in_the_way, self.path.iterdir()))):
             raise RunError(
                 f"{self.path} exists and holds no run; expected a new or empty folder: choose "
                 "another with -o"
@@ -62,6 +64,20 @@ class RunFolder:
         with self.disk_errors():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_text(self.recipe, text)
+
+    def _differing(self, recipe: Recipe) -> list[str]:
+        """Keys in which a recipe differs from the run's; what neither states is no difference."""
+        try:
+            own = yaml.safe_load(self.recipe.read_text("utf-8"))
+            own.pop("asr_llm", None)
+            before = Recipe.model_validate(own).dump()
+        except (yaml.YAMLError, AttributeError, ValueError) as error:
+            raise RunError(
+                f"{self.recipe} cannot be read as the recipe of a run; restore it, or choose "
+                "another folder with -o"
+            ) from error
+        now = recipe.dump()
+        return [key for key in now if now[key] != before[key]]
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint to resume from."""
@@ -73,15 +89,16 @@ class RunFolder:
         path = self.checkpoints / "best.ckpt"
         return path if path.is_file() else None
 
+    def best_loss(self) -> float | None:
+        """The held-out loss of the best checkpoint."""
+        path = self.best_checkpoint()
+        loss = _read(path).get("val_loss") if path is not None else None
+        return None if loss is None else float(loss)
+
     @staticmethod
     def step_of(checkpoint: Path | None) -> int:
         """Optimizer steps done at a checkpoint; 0 without one."""
-        if checkpoint is None:
-            return 0
-        import torch
-
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-        return int(saved["global_step"])
+        return 0 if checkpoint is None else int(_read(checkpoint)["global_step"])
 
     @staticmethod
     def checkpoint_io() -> TorchCheckpointIO:
@@ -93,13 +110,59 @@ class RunFolder:
         """A full disk or a forbidden path becomes one clear line."""
         try:
             yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        except AsrLlmError:
+            raise
+        except Exception as error:
+            reason = _refusal(error, self.path)
+            if reason is None:
                 raise
             raise RunError(
-                f"cannot write to {self.path}: {error.strerror}; make room or choose another "
+                f"cannot write to {self.path}: {reason}; make room or choose another "
                 "folder with -o, then go on with --resume (the last checkpoint is whole)"
             ) from error
+
+
+def _refusal(error: BaseException, folder: Path) -> str | None:
+    """Why the disk refused a write into ``folder``, if it did.
+
+    torch hides the system's error behind one of its own, safetensors in the message.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if getattr(link, "errno", None) == code or f"(os error {code})" in str(link):
+                return os.strerror(code)
+        if isinstance(link, OSError) and link.errno in (errno.EACCES, errno.EROFS):
+            named, ours = Path(os.fsdecode(link.filename or "")).absolute(), folder.absolute()
+            if named.is_relative_to(ours) or ours.is_relative_to(named):
+                return os.strerror(link.errno)
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _in_the_way(path: Path) -> bool:
+    """Whether a run may not begin beside it; a new model, or its beginning, does no harm."""
+    return path.name not in ("initial", ".initial.part", ".initial.old")
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint of ours (optimizer and loop state are more than tensors), mapped from disk.
+
+    Raises:
+        RunError: it is no checkpoint.
+    """
+    import torch
+
+    try:
+        saved: dict[str, Any] = torch.load(
+            checkpoint, map_location="cpu", weights_only=False, mmap=True
+        )
+    except Exception as error:
+        raise RunError(
+            f"{checkpoint} cannot be read ({error}); remove it to begin this run anew with "
+            "--resume, or choose another folder with -o"
+        ) from error
+    return saved
 
 
 class _AtomicCheckpointIO(TorchCheckpointIO):

@@ -86,7 +86,10 @@ def test_terms_patterns_voices(folder: Path) -> None:
     domain = Domain.load(str(folder))
     assert domain.name == "heart"
     assert domain.terms() == {
-        "DRUG": [Term("metoprolol", "meh toe pro lol", "DRUG", 1), Term("aspirin", None, "DRUG", 2)],
+        "DRUG": [
+            Term("metoprolol", "meh toe pro lol", "DRUG", 1),
+            Term("aspirin", None, "DRUG", 2),
+        ],
         "TEST": [
             Term("ECG", "ee see gee", "TEST", 1),
             Term("ECG strip", "ee see gee strip", "TEST", 2),
@@ -136,16 +139,41 @@ def test_recordings(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("domain.yaml", "name: x\nlabel: {}\n", "domain.yaml:2: label: unknown key; expected one of"),
+        (
+            "domain.yaml",
+            "name: x\nlabel: {}\n",
+            "domain.yaml:2: label: unknown key; expected one of",
+        ),
         ("domain.yaml", "name: x\nlabels: {drug: y}\n", "domain.yaml:2: labels: found a mapping"),
         ("terms/drug.tsv", "a\tb\tc\n", "drug.tsv:1: found 3 columns; expected term [TAB spoken f"),
-        ("terms/drug.tsv", "a\n\tb\n", "drug.tsv:2: found no term; expected term [TAB spoken form]"),
-        ("terms/organ.tsv", "a\n", "organ.tsv: no label for this file in domain.yaml; expected: dr"),
-        ("entities.jsonl", "\n{]\n", "entities.jsonl:2: not JSON (Expecting property name enclosed"),
-        ("entities.jsonl", '{"label": "X", "pattern": "a"}', "entities.jsonl:1: label 'X' is not de"),
+        (
+            "terms/drug.tsv",
+            "a\n\tb\n",
+            "drug.tsv:2: found no term; expected term [TAB spoken form]",
+        ),
+        (
+            "terms/organ.tsv",
+            "a\n",
+            "organ.tsv: no label for this file in domain.yaml; expected: dr",
+        ),
+        (
+            "entities.jsonl",
+            "\n{]\n",
+            "entities.jsonl:2: not JSON (Expecting property name enclosed",
+        ),
+        (
+            "entities.jsonl",
+            '{"label": "X", "pattern": "a"}',
+            "entities.jsonl:1: label 'X' is not de",
+        ),
         ("entities.jsonl", '{"label": "DRUG"}', "entities.jsonl:1: no pattern; write"),
+        (
+            "templates.yaml",
+            "train: [a {XY}]\n",
+            "templates.yaml:1: expected ',' or ']', but got '{'",
+        ),
         ("templates.yaml", "trian: []\n", "templates.yaml:1: trian: unknown key"),
-        ("templates.yaml", "train: [a {XY}]\n", "templates.yaml: train: template 'a {XY}': no terms"),
+        ("templates.yaml", "train:\n- a {XY}\n", "templates.yaml:2: no terms for slot {XY}; add"),
     ],
 )
 def test_malformed_files_are_named_on_use_and_by_check(

@@ -102,7 +102,9 @@ def test_lhotse_cuts_keep_all_but_relative_paths(tmp_path: Path) -> None:
 
 def test_multi_channel_recordings(tmp_path: Path) -> None:
     record(tmp_path / "a.wav", rate=8000, num_channels=3)
-    write_lines(tmp_path / "manifest.jsonl", {"audio_filepath": "a.wav", "text": "x", "offset": 0.5})
+    write_lines(
+        tmp_path / "manifest.jsonl", {"audio_filepath": "a.wav", "text": "x", "offset": 0.5}
+    )
     (cut,) = read_recordings(tmp_path)
     assert cut.duration == 0.5
     assert cut_audio(cut).shape == (8000,)
@@ -170,7 +172,10 @@ def test_missing_files_are_named_together(tmp_path: Path) -> None:
         ('{"audio_filepath": "a.wav", "duration": 0}', "'duration' is 0; expected seconds"),
         ('{"audio_filepath": "a.wav", "offset": -1}', "'offset' is -1; expected seconds"),
         ('{"audio_filepath": "a.wav", "offset": 1}', "offset 1 s is not before 1.00 s, the end"),
-        ('{"audio_filepath": "a.wav", "duration": 9}', "offset and duration (0 + 9 s) reach beyond"),
+        (
+            '{"audio_filepath": "a.wav", "duration": 9}',
+            "offset and duration (0 + 9 s) reach beyond",
+        ),
     ],
 )
 def test_malformed_lines_are_named(tmp_path: Path, line: str, message: str) -> None:

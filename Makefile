@@ -1,0 +1,43 @@
+# `make` lists the targets.
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+install: $(INSTALLED)  ## make .venv with pinned dependencies
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## adapt mini to domains/medical in runs/demo, show the gain; go on if it was begun
+	@$(BIN)/asr-llm adapt domains/medical -o $(DEMO) --resume
+
+test: $(INSTALLED)  ## lint and the tests that take minutes together
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-all: $(INSTALLED)  ## lint and all tests, the slow ones too
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m ''
+
+lint: $(INSTALLED)  ## format and check the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/mypy
+
+clean:  ## remove .venv and caches; runs/ is yours and stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find asr_llm tests adapt -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,347 @@
+"""The command line. Each command parses, makes one library call and prints; nothing else prints.
+
+Only what ``--help`` needs is imported at the top.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from asr_llm import __version__
+from asr_llm.console import Bar, diagnosis_text, print_scores, report_text, size, to_json
+from asr_llm.errors import AsrLlmError
+
+_RESUMABLE = ("adapt", "pretrain")
+
+
+class _Commands(TyperGroup):
+    """The commands; what the user can mend becomes one or two lines on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (AsrLlmError, KeyboardInterrupt, OSError) as error:
+            if _is_pipe(error) or ctx.params.get("debug"):
+                raise
+            message, status = _explain(error, ctx.invoked_subcommand)
+            typer.echo(message, err=True)
+            raise typer.Exit(status) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Teach a speech-LLM recogniser the words of a domain, and measure what it learned.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+domain_app = typer.Typer(help="Make and check domain folders.", no_args_is_help=True)
+cache_app = typer.Typer(help="Look at and empty the cache of spoken text.", no_args_is_help=True)
+app.add_typer(domain_app, name="domain")
+app.add_typer(cache_app, name="cache")
+
+Model = Annotated[
+    str, typer.Option("--model", help="'mini', a checkpoint folder, or a name on the hub.")
+]
+Adapter = Annotated[
+    Path | None, typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter.")
+]
+General = Annotated[
+    Path | None,
+    typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"asr-llm {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def setup(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Tracebacks and the libraries' own notices.")
+    ] = False,
+) -> None:
+    if not debug:
+        silence_libraries()
+
+
+def silence_libraries() -> None:
+    """Keep notices of NeMo, Lightning and others off the terminal; before they are imported."""
+    logging.disable(logging.WARNING)  # they set the levels of their own loggers at import
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for worker processes
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+@app.command()
+def transcribe(
+    audio: Annotated[list[Path], typer.Argument(help="wav, flac, mp3, ogg, …", metavar="AUDIO...")],
+    model: Model = "mini",
+    adapter: Adapter = None,
+    output_format: Annotated[
+        str, typer.Option("-f", "--output-format", help="txt or json.")
+    ] = "txt",
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("-o", "--output-dir", help="Write a file for each; default: print."),
+    ] = None,
+) -> None:
+    """Transcribe audio files. Exit status 3: some could not be read; 2: none could."""
+    from asr_llm import jobs
+    from asr_llm.errors import AudioError
+    from asr_llm.transcription import formats
+
+    if output_dir is None:
+        formats.check_format(output_format)
+    else:
+        formats.check_names(audio, output_format)
+    failed = 0
+    with Bar() as progress:
+        results = jobs.transcribe(audio, model=model, adapter=adapter, progress=progress)
+        for path, result in zip(audio, results):
+            if isinstance(result, AudioError):
+                failed += 1
+                typer.echo(f"error: {result}", err=True)
+                continue
+            if result.note:
+                typer.echo(f"{path}: {result.note}", err=True)
+            if output_dir is not None:
+                typer.echo(formats.write(result, output_format, output_dir))
+            elif len(audio) == 1:
+                typer.echo(formats.render(result, output_format), nl=False)
+            elif output_format == "json":
+                row = {"path": str(path)} | json.loads(formats.render(result, "json"))
+                typer.echo(json.dumps(row, ensure_ascii=False))
+            else:
+                typer.echo(f"{path}: {result.text}")
+    if failed:
+        raise typer.Exit(2 if failed == len(audio) else 3)
+
+
+@app.command()
+def adapt(
+    domain: Annotated[Path, typer.Argument(help="A domain folder.", metavar="DOMAIN")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML; default: text only, as in adapt/text.yaml.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="'mini', a checkpoint folder or a hub name.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("-o", "--run", help="Run folder; default: runs/NAME.")
+    ] = None,
+    resume: Resume = False,
+    general: General = None,
+    seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+) -> None:
+    """Adapt a model to a domain, and measure base and adapted on its test set."""
+    from asr_llm import jobs
+    from asr_llm.recipe import Recipe
+
+    with Bar() as progress:
+        done = jobs.adapt(
+            domain,
+            Recipe.load(recipe) if recipe else None,
+            model=model,
+            seed=seed,
+            steps=steps,
+            run=run,
+            resume=resume,
+            general=general,
+            progress=progress,
+        )
+    if done.scores is not None:
+        print_scores(done.scores)
+    else:
+        typer.echo(f"{domain} has no test set, so nothing was measured; add test/text.txt")
+    if done.adapter is not None:
+        how = f"--adapter {shlex.quote(str(done.adapter))}"
+        if done.model != "mini":
+            how = f"--model {shlex.quote(done.model)} {how}"
+        typer.echo(f"The adapter is in {done.adapter}")
+    else:
+        how = f"--model {shlex.quote(str(done.trained_model))}"
+        typer.echo(f"The model is in {done.trained_model}")
+    typer.echo(f"Transcribe with it:  asr-llm transcribe AUDIO {how}")
+    typer.echo(f"Evaluate again:      asr-llm evaluate {shlex.quote(str(domain))} {how}")
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="YAML.", metavar="RECIPE")],
+    run: Annotated[
+        Path | None, typer.Option("-o", "--run", help="Run folder; default: runs/NAME.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Carry out a training recipe that needs no domain folder."""
+    from asr_llm import jobs
+    from asr_llm.recipe import Recipe
+
+    done = jobs.pretrain(Recipe.load(recipe), run=run, resume=resume, progress=sys.stderr.isatty())
+    typer.echo(f"The model is in {done.model or done.adapter}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path, typer.Argument(help="A domain folder, or a manifest.", metavar="DOMAIN|MANIFEST")
+    ],
+    model: Model = "mini",
+    adapter: Adapter = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Adapter to compare with, in place of the model alone.")
+    ] = None,
+    general: General = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for hypotheses and scores.json.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model, and an adapter beside it, on a test set."""
+    from asr_llm import jobs
+
+    with Bar() as progress:
+        done = jobs.evaluate(
+            data,
+            model=model,
+            adapter=adapter,
+            baseline=baseline,
+            general=general,
+            output=output,
+            progress=progress,
+        )
+    if as_json:
+        typer.echo(to_json(done.scores))
+    else:
+        print_scores(done.scores)
+
+
+@domain_app.command("init")
+def domain_init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
+    name: Annotated[str | None, typer.Option(help="Default: the folder's own.")] = None,
+) -> None:
+    """Write a small example folder, to be edited into a domain of your own."""
+    from asr_llm.corpus.domain import create
+
+    made = shlex.quote(str(create(folder, name)))
+    typer.echo(f"Wrote {folder}. Edit its files, then:\n  asr-llm domain check {made}")
+    typer.echo(f"  asr-llm adapt {made}")
+
+
+@domain_app.command("check")
+def domain_check(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")], as_json: AsJson = False
+) -> None:
+    """Say what a domain folder holds, and all that is wrong with it. Exit status 1: errors."""
+    from asr_llm.corpus.domain import check
+
+    report = check(folder)
+    typer.echo(to_json(report) if as_json else report_text(report))
+    if report.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    voices: Annotated[bool, typer.Option("--voices", help="List espeak-ng's voices.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what is missing, and what that costs you."""
+    if voices:
+        from asr_llm.corpus.synthesis import espeak_voices
+
+        names = espeak_voices()
+        typer.echo(to_json(names) if as_json else "\n".join(names))
+        return
+    from asr_llm.doctor import diagnose
+
+    found = diagnose()
+    typer.echo(to_json(found) if as_json else diagnosis_text(found))
+
+
+@cache_app.command("list")
+def cache_list() -> None:
+    """What the cache holds, by kind."""
+    from asr_llm.corpus import cache
+
+    for entry in cache.entries():
+        typer.echo(f"{entry.kind}\t{entry.count} files\t{size(entry.bytes)}")
+    typer.echo(f"in {cache.location()}")
+
+
+@cache_app.command("clear")
+def cache_clear(
+    kind: Annotated[
+        str | None, typer.Argument(help="Only this kind; default: all that can be made again.")
+    ] = None,
+) -> None:
+    """Empty the cache."""
+    from asr_llm.corpus import cache
+
+    for entry in cache.clear(kind):
+        typer.echo(f"deleted {entry.kind}: {entry.count} files, {size(entry.bytes)}")
+
+
+def main() -> None:
+    """Entry point of the command ``asr-llm``."""
+    try:
+        app(prog_name="asr-llm")
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        text = f"{type(error).__name__}: {error}"
+        sys.exit(f"error: unexpected {text}\nSee where with: asr-llm --debug …, and report it")
+
+
+# Errors ----------------------------------------------------------------------------------
+
+
+def _is_pipe(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+def _explain(error: BaseException, command: str | None) -> tuple[str, int]:
+    """What to tell the user, and the exit status."""
+    again = shlex.join(["asr-llm", *sys.argv[1:]])
+    resume = again if "--resume" in sys.argv else f"{again} --resume"
+    if isinstance(error, KeyboardInterrupt):
+        rest = f"; go on with: {resume}" if command in _RESUMABLE else ""
+        return f"interrupted{rest}", 130
+    if isinstance(error, OSError):
+        where = f" at {error.filename}" if error.filename else ""
+        what = f"error: {error.strerror or error}{where}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what += f"; make room, then run: {resume if command in _RESUMABLE else again}"
+        return what, 2
+    return f"error: {error}", 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What the command line shows: progress, tables, reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.domain import CheckReport
+    from asr_llm.doctor import Diagnosis
+    from asr_llm.measuring import Progress
+
+
+class Bar:
+    """Progress on stderr, shown once there is any; None in its place where no one looks."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Progress | None:
+        return self._show if sys.stderr.isatty() else None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _show(self, what: str, done: float, total: float) -> None:
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import Progress as Bars
+
+            self._progress = Bars(console=Console(stderr=True))
+            self._progress.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """The table of ``scores.json`` on stdout, and how certain its changes are."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from asr_llm.evaluation.scores import table
+
+    systems = list(scores["systems"])
+    columns = ["count", *systems[:2], *(["change"] if systems[1:] else [])]
+    shown = Table("metric", box=box.SIMPLE)
+    for column in columns:
+        shown.add_column(column, justify="right", no_wrap=True)
+    for row in table(scores):
+        shown.add_row(*row[: 1 + len(columns)])
+    # Where no one looks, a table is as wide as it has to be.
+    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    for metric, name in (("eer", "EER (raw)"), ("wer", "WER domain (normalized)")):
+        found = scores["comparison"].get(metric, {})
+        if found.get("p") is not None:
+            typer.echo(
+                f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
+                f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p = {found['p']:.3f}"
+            )
+
+
+def report_text(report: CheckReport) -> str:
+    """A line for each problem, then what the folder holds."""
+    lines = []
+    for problem in report.problems:
+        place = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
+        fix = f"; {problem.fix}" if problem.fix else ""
+        lines.append(f"{place}: {problem.severity}: {problem.message}{fix}")
+    for split, sentences in report.sentences.items():
+        line = f"{split}: {sentences} sentences, {report.words[split]} words"
+        if report.recordings[split]:
+            line += f"; {report.recordings[split]} recordings, {report.seconds[split]:.0f} s"
+        lines.append(line)
+    if report.terms:
+        lines.append("terms: " + ", ".join(f"{label} {n}" for label, n in report.terms.items()))
+    lines.append(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+    return "\n".join(lines)
+
+
+def diagnosis_text(found: Diagnosis) -> str:
+    """What is there in a few lines, then a line for each part that is missing."""
+    memory = "unknown" if found.memory is None else size(found.memory)
+    lines = [
+        f"asr-llm {found.asr_llm}, Python {found.python}, {found.system}",
+        f"device: {found.device}; {found.cores} cores, {memory} memory",
+        f"mini: {found.mini or 'its weights are missing; reinstall the package or give --model'}",
+        f"cache: {found.cache}, {size(found.cache_size)}",
+        "installed: " + ", ".join(str(part) for part in found.parts if part.version),
+        *(str(part) for part in found.missing),
+    ]
+    return "\n".join(lines)
+
+
+def to_json(record: Any) -> str:
+    """A data class, or plain data, as JSON."""
+    data = asdict(record) if hasattr(record, "__dataclass_fields__") else record
+    return json.dumps(data, indent=2, default=str, ensure_ascii=False)
+
+
+def size(count: int) -> str:
+    """Bytes, for people."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"

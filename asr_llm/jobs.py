@@ -1,0 +1,287 @@
+"""The jobs behind the commands: adapt, evaluate, transcribe, pretrain. One call each.
+
+Nothing heavy is imported before a job needs it: a refused run folder is refused at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.corpus.domain import Domain
+from asr_llm.errors import AsrLlmError, AudioError, DomainError, RecipeError, RunError
+from asr_llm.measuring import (
+    Progress,
+    System,
+    general_set,
+    held_out_sets,
+    manifest_set,
+    measure,
+    told,
+)
+from asr_llm.recipe import Recipe, text_recipe
+
+if TYPE_CHECKING:
+    from asr_llm.training.run_folder import RunFolder
+    from asr_llm.training.train import Trained
+    from asr_llm.transcription.transcriber import Transcript
+
+ORIGIN = "origin.json"
+"""In the run folder of an adaptation: its domain and its base."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``scores`` as in ``scores.json``; ``folder`` holds it and the raw hypotheses, if any."""
+
+    scores: dict[str, Any]
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """What an adaptation left behind.
+
+    ``adapter`` is None where the recipe trained the model itself, which then lies in
+    ``trained_model``; ``scores`` is None where the domain has no test set.
+    """
+
+    run: Path
+    model: str
+    adapter: Path | None
+    trained_model: Path | None
+    scores: dict[str, Any] | None
+
+
+def adapt(
+    domain: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    model: str | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    general: str | Path | None = None,
+    progress: Progress | None = None,
+) -> AdaptResult:
+    """Adapt a model to a domain, then measure base and adapted on what neither has heard.
+
+    Args:
+        domain: the domain folder.
+        recipe: what to do; text-only adaptation unless given.
+        model, seed, steps: take the place of the recipe's.
+        run: the run folder; ``runs/<name of the domain>`` unless given.
+        resume: go on with the run in that folder. A finished one is only scored again.
+        general: domain folder whose test set shows forgetting; default: the one that the
+            base checkpoint brings.
+
+    Raises:
+        AsrLlmError: the domain, the recipe, the model or the run folder is at fault.
+    """
+    from asr_llm.model import checkpoints
+
+    folder = Domain.load(domain)
+    chosen = _override(recipe or text_recipe(), model=model, seed=seed, steps=steps)
+    if chosen.create is not None:
+        raise RecipeError(
+            "the recipe has 'create', which makes a new model; expected 'model' for an "
+            "adaptation: remove the key, or run 'asr-llm pretrain'"
+        )
+    base = checkpoints.locate(chosen.model)
+    place = Path(run) if run is not None else Path("runs") / folder.name
+    with _run_folder(place, chosen, resume) as opened:
+        _same_origin(opened, folder, chosen.model, base)
+        sets = held_out_sets(folder, general_set(general, base))
+        trained = _train(chosen, opened, folder, progress is not None)
+    scores = None
+    if "domain" in sets:
+        adapted = (
+            System("adapted", chosen.model, trained.adapter)
+            if trained.adapter is not None
+            else System("adapted", str(trained.model))
+        )
+        scores = measure([System("base", chosen.model), adapted], sets, place, progress)
+    return AdaptResult(place, chosen.model, trained.adapter, trained.model, scores)
+
+
+def evaluate(
+    data: str | Path,
+    *,
+    model: str = "mini",
+    adapter: str | Path | None = None,
+    baseline: str | Path | None = None,
+    general: str | Path | None = None,
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model, and an adapter beside it, on a test set.
+
+    Args:
+        data: a domain folder, of which the test set is taken, or a manifest of recordings
+            (NeMo's, Lhotse's, ``trans.txt``), where words are scored but no entities.
+        adapter: measured beside the model alone, or beside ``baseline``.
+        baseline: an adapter that takes the place of the model alone.
+        general: domain folder or manifest that shows forgetting; default: the test set that
+            the checkpoint brings, where ``data`` is a domain.
+        output: new or empty folder for ``hypotheses/`` and ``scores.json``.
+
+    Raises:
+        AsrLlmError: the data, the model, an adapter or ``output`` is at fault.
+    """
+    from asr_llm.model import checkpoints, lora
+
+    if baseline is not None and adapter is None:
+        raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
+    base = checkpoints.locate(model)
+    for folder in (adapter, baseline):
+        if folder is not None:
+            lora.read_base(Path(folder))  # refuse before anything is decoded
+    place = Path(output) if output is not None else None
+    if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+
+    is_domain = Path(data).is_dir()
+    main = Domain.load(data) if is_domain else manifest_set(data)
+    default = general_set(general, base) if is_domain or general is not None else None
+    sets = held_out_sets(main, default)
+    if "domain" not in sets:
+        raise DomainError(
+            f"{data}: no test set; expected test/text.txt, test recordings or test templates. "
+            f"See: asr-llm domain check {data}"
+        )
+    systems = [System("base", model)]
+    if baseline is not None:
+        systems = [System("baseline", model, Path(baseline))]
+    if adapter is not None:
+        systems.append(System("adapted", model, Path(adapter)))
+    return Evaluation(measure(systems, sets, place, progress), place)
+
+
+def transcribe(
+    paths: Iterable[str | Path],
+    *,
+    model: str = "mini",
+    adapter: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Transcript | AudioError]:
+    """Transcribe audio files, in order; a file that cannot be read gives its error instead.
+
+    Raises:
+        CheckpointError: the model or the adapter does not load.
+    """
+    from asr_llm.model import checkpoints, lora
+
+    files = [Path(path) for path in paths]
+    unreadable = [_unreadable(path) for path in files]
+    if all(unreadable):  # known without waiting for the model
+        yield from filter(None, unreadable)
+        return
+    if adapter is not None:
+        lora.read_base(Path(adapter))  # refused before the model is loaded
+    checkpoints.locate(model)
+    from asr_llm.transcription.transcriber import Transcriber
+
+    transcriber = Transcriber.load(model, adapter=adapter)
+    yield from transcriber.transcribe_many(files, told(progress, "transcribing"))
+
+
+def _unreadable(path: Path) -> AudioError | None:
+    from asr_llm.corpus.audio import audio_info
+
+    try:
+        audio_info(path)
+    except AudioError as error:
+        return error
+    return None
+
+
+def pretrain(
+    recipe: Recipe, *, run: str | Path | None = None, resume: bool = False, progress: bool = False
+) -> Trained:
+    """Carry out a recipe that needs no domain, such as a stage of `mini`.
+
+    Args:
+        run: the run folder; ``runs/<name of the recipe>`` unless given.
+
+    Raises:
+        AsrLlmError: the recipe, its data, its model or the run folder is at fault.
+    """
+    from asr_llm.training.train import train
+
+    place = Path(run) if run is not None else Path("runs") / recipe.name
+    with _run_folder(place, recipe, resume) as opened:
+        return train(recipe, opened, resume=True, progress=progress)
+
+
+# Training ------------------------------------------------------------------------------
+
+
+def _override(recipe: Recipe, **changes: Any) -> Recipe:
+    given = {key: value for key, value in changes.items() if value is not None}
+    return Recipe.model_validate(recipe.model_dump() | given)
+
+
+@contextmanager
+def _run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]:
+    """The run folder, opened. A run refused before its first checkpoint leaves it as it was."""
+    from asr_llm.training.run_folder import RunFolder
+
+    run = RunFolder(place)
+    run.open(recipe, resume)
+    try:
+        yield run
+    except AsrLlmError:
+        made = (run.last_checkpoint(), run.best_checkpoint(), _product(run))
+        if not any(made):
+            for path in (run.recipe, run.metrics, run.path / ORIGIN):
+                path.unlink(missing_ok=True)
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
+            if not any(run.path.iterdir()):
+                run.path.rmdir()
+        raise
+
+
+def _train(recipe: Recipe, run: RunFolder, domain: Domain, progress: bool) -> Trained:
+    """Train, unless the run was trained already."""
+    from asr_llm.training.train import Trained, train
+
+    if _product(run) is None:
+        return train(recipe, run, domain, resume=True, progress=progress)
+    adapter, model = (path if path.is_dir() else None for path in (run.adapter, run.model))
+    return Trained(run.path, adapter, model, None)
+
+
+def _product(run: RunFolder) -> Path | None:
+    """What a run was for; it is written whole, last of all."""
+    return next((path for path in (run.adapter, run.model) if path.is_dir()), None)
+
+
+def _same_origin(run: RunFolder, domain: Domain, model: str, base: Path) -> None:
+    """Remember what a run adapts, and refuse to go on with another domain or base in it."""
+    from asr_llm.model.checkpoints import identity
+    from asr_llm.training.run_folder import write_text
+
+    path = run.path / ORIGIN
+    origin = {"domain": domain.name, "model": model, "sha256": identity(base)}
+    if not path.is_file():
+        with run.disk_errors():
+            write_text(path, json.dumps(origin, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text("utf-8"))
+    if before["domain"] != domain.name:
+        raise RunError(
+            f"{run.path} adapts to the domain {before['domain']!r}, not {domain.name!r}; "
+            "choose another folder with -o"
+        )
+    if before["sha256"] != origin["sha256"]:
+        raise RunError(
+            f"{run.path} began with other weights of {before['model']} "
+            f"({before['sha256'][:12]}…, now {origin['sha256'][:12]}…); "
+            "choose another folder with -o"
+        )

@@ -1,0 +1,196 @@
+"""Systems measured on test sets: decoded, scored, and written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.corpus.domain import Domain
+from asr_llm.errors import DomainError
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+    from asr_llm.transcription.transcriber import Transcriber
+
+Progress = Callable[[str, float, float], None]
+"""Called with what is being done, and the seconds of audio done and in total."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A recogniser to measure: a model, and the adapter put on it."""
+
+    name: str
+    model: str
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Utterances to measure by, and the entity patterns to look for in their references."""
+
+    cuts: CutSet
+    patterns: list[dict[str, Any]]
+
+    @property
+    def references(self) -> dict[str, str]:
+        """What was said, by utterance id."""
+        return {cut.id: cut.supervisions[0].text or "" for cut in self.cuts}
+
+    @property
+    def speakers(self) -> dict[str, str]:
+        """Who speaks: utterances of one voice go wrong together."""
+        return {cut.id: cut.supervisions[0].speaker or cut.id for cut in self.cuts}
+
+
+def manifest_set(path: str | Path) -> HeldOut:
+    """The recordings of a manifest, as one held-out set without entities.
+
+    Raises:
+        DomainError: it is missing or malformed, or recordings are missing.
+    """
+    from asr_llm.corpus.importers import read_manifest
+
+    if not Path(path).is_file():
+        raise DomainError(
+            f"{path}: nothing there; expected a domain folder or a manifest of recordings "
+            "(manifest.jsonl, cuts.jsonl.gz, trans.txt)"
+        )
+    return HeldOut(read_manifest(path), [])
+
+
+def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | None:
+    """What shows forgetting: as asked, or what the checkpoint brings."""
+    if general is not None:
+        return Domain.load(general) if Path(general).is_dir() else manifest_set(general)
+    replay = base / "replay"
+    return Domain.load(replay) if replay.is_dir() else None
+
+
+def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> dict[str, HeldOut]:
+    """Those of "domain" and "general" that hold anything; spoken where there is no recording.
+
+    Raises:
+        AsrLlmError: a file is malformed, or there are no voices to speak with.
+    """
+    from asr_llm.corpus.spoken import spoken_set
+
+    sets = {}
+    for name, source in (("domain", main), ("general", general)):
+        if isinstance(source, Domain):
+            if not source.text("test") and source.recordings("test") is None:
+                continue
+            patterns = source.patterns() if name == "domain" else []
+            source = HeldOut(spoken_set(source, "test"), patterns)
+        if source is not None:
+            sets[name] = source
+    return sets
+
+
+def measure(
+    systems: list[System],
+    sets: Mapping[str, HeldOut],
+    place: Path | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Decode what is not decoded yet, score it all, and write both below ``place``.
+
+    Args:
+        sets: "domain", and "general" where there is one.
+        place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
+            ``scores.json``; with None nothing is written.
+
+    Returns:
+        The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
+    """
+    from asr_llm.evaluation.entities import EntityFinder
+    from asr_llm.evaluation.scores import score
+
+    texts = _decode(systems, sets, place, progress)
+    main, general = sets["domain"], sets.get("general")
+    scores = score(
+        references=main.references,
+        systems={s.name: texts[s.name, "domain"] for s in systems},
+        finder=EntityFinder(main.patterns) if main.patterns else None,
+        general={s.name: (general.references, texts[s.name, "general"]) for s in systems}
+        if general
+        else None,
+        blocks=main.speakers,
+    )
+    if place is not None:
+        from asr_llm.training.run_folder import write_text
+
+        write_text(place / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    return scores
+
+
+def _decode(
+    systems: list[System],
+    sets: Mapping[str, HeldOut],
+    place: Path | None,
+    progress: Progress | None,
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
+    texts: dict[tuple[str, str], dict[str, str]] = {}
+    loaded: tuple[System, Transcriber] | None = None
+    for system in systems:
+        for name, test in sets.items():
+            path = place / "hypotheses" / f"{system.name}.{name}.jsonl" if place else None
+            found = _read_hypotheses(path, test) if path else None
+            if found is None:
+                if loaded is None or loaded[0] != system:
+                    loaded = system, _load(system, loaded)
+                what = f"decoding: {system.name}, {name}"
+                found = loaded[1].transcribe_cuts(test.cuts, told(progress, what))
+                if path is not None:
+                    _write_hypotheses(path, test, found)
+            texts[system.name, name] = found
+    return texts
+
+
+def _load(system: System, loaded: tuple[System, Transcriber] | None) -> Transcriber:
+    """A system ready to decode; on a bare model that is loaded already, only its adapter is."""
+    from asr_llm.model import lora
+    from asr_llm.transcription.transcriber import Transcriber
+
+    if loaded is None or system.adapter is None or loaded[0].adapter is not None:
+        return Transcriber.load(system.model, adapter=system.adapter)
+    model = loaded[1].model
+    lora.load(model, system.adapter, base=system.model)
+    lora.merge(model)
+    return Transcriber(model, system.model, str(system.adapter))
+
+
+def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:
+    """Hypotheses written before, if they are of this very test set."""
+    if not path.is_file():
+        return None
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    before = {row["id"]: (row["reference"], row["speaker"]) for row in rows}
+    speakers = test.speakers
+    if before != {i: (text, speakers[i]) for i, text in test.references.items()}:
+        return None
+    return {row["id"]: row["text"] for row in rows}
+
+
+def _write_hypotheses(path: Path, test: HeldOut, texts: Mapping[str, str]) -> None:
+    from asr_llm.training.run_folder import write_text
+
+    references, speakers = test.references, test.speakers
+    rows = [
+        {"id": i, "text": texts[i], "reference": references[i], "speaker": speakers[i]}
+        for i in references
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def told(progress: Progress | None, what: str) -> Callable[[float, float], None] | None:
+    """``progress`` with what is being done filled in; None if no one listens."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(what, done, total)

@@ -1,0 +1,74 @@
+"""A first projector by least squares, from the CTC head: no gradient steps.
+
+A trained CTC head tells which token a frame stands for. The projector is a linear map from
+encoder frames to the LLM's embedding space, so it can be fitted in closed form to send each
+frame to the expected embedding of its tokens (and blanks to zero). The LLM then starts from
+something that looks like noisy text, which it already knows how to copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from asr_llm.errors import RecipeError
+
+if TYPE_CHECKING:
+    from asr_llm.model.speech_llm import SpeechLLM
+
+
+@torch.no_grad()
+def fit_projector(
+    model: SpeechLLM, batches: Iterable[dict[str, Any]], ridge: float = 1e-3
+) -> float:
+    """Solve for ``perception.proj`` so that frames land on the embeddings of their tokens.
+
+    With X (N, D + 1) the encoder's frames and a constant, P (N, V) the CTC posteriors without
+    blank and E (V, H) the embeddings, this is ridge regression of P E on X. Frames that the
+    head takes for a token are weighted so that they count as much as all blanks together.
+
+    Args:
+        batches: training batches; those without speech are passed over.
+        ridge: regularisation, relative to the mean of the diagonal of X'X.
+
+    Returns:
+        R², the explained share of the variance of the targets.
+
+    Raises:
+        RecipeError: the model has no CTC head, or no batch has speech.
+    """
+    if model.ctc_head is None:
+        raise RecipeError("fit_projector needs a CTC head; train one first (objective: ctc)")
+    embeddings = model.embed_tokens.weight.double()
+    width = model.perception.proj.in_features
+    gram = torch.zeros(width + 1, width + 1, dtype=torch.double)
+    cross = torch.zeros(width + 1, embeddings.shape[1], dtype=torch.double)
+    power, seen = 0.0, 0
+    for batch in batches:
+        if batch.get("audios") is None:
+            continue
+        _, lens, encoded = model.encode(batch["audios"], batch["audio_lens"])
+        inside = torch.arange(encoded.shape[1])[None] < lens.cpu()[:, None]
+        frames = encoded[inside]
+        posterior = model.ctc_head(frames).float().softmax(-1).double()
+        targets = posterior[:, :-1] @ embeddings
+        spoken = 1 - posterior[:, -1]
+        weight = (spoken / spoken.sum() + (1 - spoken) / (1 - spoken).sum())[:, None]
+        weight = weight * len(frames) / 2
+        x = torch.cat([frames.double(), torch.ones(len(frames), 1, dtype=torch.double)], 1)
+        gram += x.T @ (weight * x)
+        cross += x.T @ (weight * targets)
+        power += float((weight * targets**2).sum())
+        seen += len(frames)
+    if not seen:
+        raise RecipeError("fit_projector found no speech in the sources; add an 'asr' source")
+    penalty = ridge * gram.diagonal().mean() * torch.eye(width + 1, dtype=torch.double)
+    solution = torch.linalg.solve(gram + penalty, cross)  # (D + 1, H)
+    model.perception.proj.weight.copy_(solution[:-1].T)
+    model.perception.proj.bias.copy_(solution[-1])
+    residual = power - 2 * float((solution * cross).sum()) + float(
+        (solution * (gram @ solution)).sum()
+    )
+    return 1 - residual / power

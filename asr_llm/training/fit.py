@@ -1,0 +1,113 @@
+"""One step of training, and what of it is kept in a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from asr_llm.errors import AsrLlmError, RunError
+from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.recipe import OptimizerRecipe, Recipe
+from asr_llm.training.run_folder import RunFolder
+
+
+class Fit(lightning.LightningModule):
+    """Lightning's view of a SpeechLLM in training under a recipe."""
+
+    strict_loading = False  # only what is trained is in a checkpoint
+
+    def __init__(self, model: SpeechLLM, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        # ``index`` counts on through a resumed run, which so has the same dropout.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + index)
+        losses = self._losses(batch)
+        self.log_dict({name: value.detach() for name, value in losses.items() if name != "tokens"})
+        return losses["loss"]
+
+    def on_train_batch_start(self, batch: Any, index: int) -> None:
+        """Modules in which nothing is trained stay in evaluation mode (dropout off)."""
+        if isinstance(batch, AsrLlmError):
+            raise batch
+        for module in (self.model.perception.encoder, self.model.llm):
+            module.train(any(p.requires_grad for p in module.parameters()))
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        losses = self._losses(batch)
+        self.log("val_loss", losses["loss"], on_epoch=True, batch_size=len(batch["input_ids"]))
+
+    def _losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        recipe = self.recipe
+        losses = self.model.losses(batch, lm=recipe.objective != "ctc")
+        if recipe.objective == "ctc":
+            losses["loss"] = losses["ctc"]
+        else:
+            losses["loss"] = losses["lm"] + recipe.ctc_weight * losses.get("ctc", 0.0)
+        if not losses["loss"].isfinite():
+            step = self.trainer.global_step
+            where = f"in step {step + 1}" if self.training else f"on the dev set after step {step}"
+            raise RunError(
+                f"the loss is {float(losses['loss'])} {where}; expected a finite number: lower "
+                "optimizer.lr or set 'precision: \"32\"' in the recipe, and start a new run"
+            )
+        return losses
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, no weight decay on vectors, warm-up and decay by step."""
+        o = self.recipe.optimizer
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": o.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=o.lr, betas=o.betas)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate(step, self.recipe.steps, o)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what changes: trained parameters, batch statistics; the rest is the base's."""
+        fixed = {n for n, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        checkpoint["state_dict"] = {
+            name: value for name, value in checkpoint["state_dict"].items() if name not in fixed
+        }
+        checkpoint["val_loss"] = self.trainer.callback_metrics.get("val_loss")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the batch that a checkpoint was written after as completed.
+
+        Lightning writes a checkpoint before it does that, and would resume one batch behind:
+        with other dropout, other accumulation and validation at other steps.
+        """
+        batches = checkpoint["global_step"] * self.recipe.accumulate
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counters in (progress["current"], progress["total"]):
+            counters.update(dict.fromkeys(counters, batches))
+
+    def load_best(self, run: RunFolder) -> float | None:
+        """Go back to the weights with the lowest held-out loss; return that loss."""
+        path = run.best_checkpoint()
+        if path is None:
+            return None
+        saved = torch.load(path, map_location="cpu", weights_only=False)
+        self.load_state_dict(saved["state_dict"], strict=False)
+        return run.best_loss()
+
+
+def rate(step: int, steps: int, o: OptimizerRecipe) -> float:
+    """Share of the peak learning rate at a step."""
+    if step < o.warmup_steps:
+        return (step + 1) / o.warmup_steps
+    done = min((step - o.warmup_steps) / max(steps - o.warmup_steps, 1), 1.0)
+    left = 1 - done if o.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return o.final + (1 - o.final) * left

@@ -1,0 +1,75 @@
+"""From a stream to the training loop: a worker process, its errors, and interruptions."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from asr_llm.errors import AsrLlmError
+from asr_llm.sequences.batching import BatchStream
+
+
+class _From(torch.utils.data.Sampler[int]):
+    """Batch numbers from ``start`` on; as long as the whole run, as Lightning counts it."""
+
+    def __init__(self, start: int, length: int) -> None:
+        self.start, self.length = start, length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.length))
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class _Reported(torch.utils.data.Dataset[Any]):
+    """A stream whose errors come back in place of batches.
+
+    Raised in the worker process they would reach the user as a traceback.
+    """
+
+    def __init__(self, stream: BatchStream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, index: int) -> dict[str, Any] | AsrLlmError:
+        try:
+            return self.stream[index]
+        except AsrLlmError as error:
+            return error
+
+
+def loader(stream: BatchStream, start: int) -> torch.utils.data.DataLoader[Any]:
+    """The batches of a stream from number ``start`` on, made in a process of their own.
+
+    An error of the data comes in place of its batch.
+    """
+    return torch.utils.data.DataLoader(
+        _Reported(stream),
+        batch_size=None,
+        sampler=_From(start, len(stream)),
+        num_workers=1,
+        prefetch_factor=4,
+        worker_init_fn=_leave_interrupts,
+    )
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the main one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C stays KeyboardInterrupt: Lightning ends the process and makes it deaf to another."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if not isinstance(stopped.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stopped

@@ -1,0 +1,1 @@
+"""Audio files of any length in, transcripts out."""

@@ -1,0 +1,60 @@
+"""What tests share: a tiny model with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_DESCRIPTION = """\
+vocabulary: 300
+tokenizer_text: [{text}]
+encoder:
+  n_layers: 1
+  d_model: 16
+  n_heads: 2
+  subsampling: stacking
+  subsampling_factor: 8
+  subsampling_conv_channels: 16
+  ff_expansion_factor: 2
+  self_attention_model: rel_pos
+  conv_kernel_size: 5
+  conv_norm_type: layer_norm
+  xscaling: false
+  use_bias: false
+  dropout: 0.1
+  dropout_pre_encoder: 0.1
+  dropout_emb: 0.0
+  dropout_att: 0.1
+llm:
+  hidden_size: 16
+  num_hidden_layers: 1
+  num_attention_heads: 2
+  num_key_value_heads: 1
+  head_dim: 8
+  intermediate_size: 32
+  max_position_embeddings: 4096
+  rope_theta: 10000.0
+"""
+_TEXT = """\
+The patient was started on metformin ten milligrams at bedtime.
+Transcribe the following: she said that the court would hear the appeal.
+"""
+
+
+def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """Make a checkpoint of the architecture of `mini`, tiny and random; returns its folder."""
+    from asr_llm.model.creation import create
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text, description = folder / "text.txt", folder / "model.yaml"
+    text.write_text(_TEXT, "utf-8")
+    description.write_text(_DESCRIPTION.format(text=text), "utf-8")
+    create(description, folder / "tiny", seed=seed)
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny checkpoint with random weights. Read only."""
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny"))

@@ -1,0 +1,212 @@
+"""Decoding equals NeMo's own, whatever the batch, and does not loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from nemo.collections.common.prompts import PromptFormatter
+from nemo.collections.speechlm2.models import SALM
+from safetensors.torch import load_file
+
+from asr_llm.corpus.synthesis import Utterance
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints
+from asr_llm.model.decoding import (
+    Decoded,
+    _until_end,
+    cut_loop,
+    decode,
+    generate,
+    max_tokens,
+    prompt,
+    transcribe,
+)
+from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.sequences.batching import Collator
+from asr_llm.sequences.tasks import Chat, asr
+
+
+@pytest.fixture(scope="module")
+def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with large weights, so that what it writes depends on what it hears."""
+    model = checkpoints.load(tiny)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1 and not name.startswith("perception.encoder"):
+                weight.normal_(0, 1)
+    folder = tmp_path_factory.mktemp("lively") / "model"
+    checkpoints.save(model, folder, card="")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(lively: Path) -> SpeechLLM:
+    return checkpoints.load(lively)
+
+
+def noise(num_samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, num_samples).astype(np.float32)
+
+
+def collator(model: SpeechLLM) -> Collator:
+    return Collator(
+        model.tokenizer.tokenizer,
+        model.audio_locator_tag,
+        model.text_pad_id,
+        model.frame_samples,
+    )
+
+
+def dialog(model: SpeechLLM) -> list[dict[str, str]]:
+    message = model.chat.asr_prompt.replace("{audio}", model.audio_locator_tag)
+    return [{"role": "user", "content": message}]
+
+
+def test_prompt_is_that_of_training_and_of_nemo(model: SpeechLLM) -> None:
+    samples = noise(20000)
+    collate = collator(model)
+    trained = collate([asr(Utterance("She said.", "ann", samples), model.chat)])
+    prompted = collate([prompt(samples, model.chat)])
+    target = trained["loss_mask"][0]
+    assert prompted["input_ids"][0].tolist() == trained["input_ids"][0][~target].tolist()
+    assert not prompted["loss_mask"].any()
+    assert prompted["span_frames"] == trained["span_frames"] == [[16]]  # 15.6 frames
+    assert torch.equal(prompted["audios"], trained["audios"])
+
+    formatter = PromptFormatter.resolve(model.cfg.prompt_format)(model.tokenizer)
+    nemo = formatter.encode_dialog(turns=dialog(model))["input_ids"]
+    assert prompted["input_ids"][0].tolist() == nemo.tolist()
+
+
+def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpeechLLM) -> None:
+    salm = SALM(checkpoints.read_config(lively)).eval()
+    salm.load_state_dict(load_file(lively / "model.safetensors"), strict=False)  # lm_head: tied
+    frames = [3, 12, 7]
+    audios = [noise(n * model.frame_samples, seed=n) for n in frames]
+    padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(a) for a in audios], batch_first=True)
+    theirs = salm.generate(
+        prompts=[dialog(model) for _ in audios],
+        audios=padded,
+        audio_lens=torch.tensor([len(a) for a in audios]),
+        max_new_tokens=12,
+        do_sample=False,
+    )
+    ours = generate(model, audios, max_new_tokens=12)
+    assert len({tuple(ids) for ids, _ in ours}) > 1  # the audio matters even here
+    for (ids, complete), row in zip(ours, theirs.tolist()):
+        assert (ids, complete) == _until_end(row, model.text_eos_id, 12)
+
+
+@pytest.mark.parametrize(("num_beams", "limit"), [(1, None), (1, 20), (2, 20)])
+def test_text_does_not_depend_on_the_batch(
+    model: SpeechLLM, num_beams: int, limit: int | None
+) -> None:
+    audios = [noise(n, seed=n) for n in (1600, 23456, 9000, 1280, 30000, 9001)]
+    options = {"num_beams": num_beams, "max_new_tokens": limit}
+    alone = [decode(model, [audio], **options)[0] for audio in audios]
+    assert decode(model, audios, **options) == alone
+    assert len(set(alone)) > 1
+
+
+def test_each_audio_has_its_own_limit(model: SpeechLLM) -> None:
+    assert max_tokens(16000, 16000) == 28
+    assert max_tokens(800, 16000) == 16
+    short, long = generate(model, [noise(1280), noise(16000)])
+    assert len(short[0]) <= 16 and len(long[0]) <= 28
+    (three,) = generate(model, [noise(16000)], max_new_tokens=3)
+    assert three == (long[0][:3], False)
+
+
+def test_end_token_ends_and_is_dropped() -> None:
+    assert _until_end([5, 6, 2, 7, 2], end=2, limit=5) == ([5, 6], True)
+    assert _until_end([5, 6, 7, 2], end=2, limit=3) == ([5, 6, 7], False)
+    assert _until_end([2, 0, 0], end=2, limit=3) == ([], True)
+
+
+def test_special_tokens_and_loops_leave_the_text(
+    model: SpeechLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = model.tokenizer.tokenizer
+    said = [
+        ("<|im_start|><|audio|> She  said.\n", True),
+        ("on and" + " on and" * 5, False),
+        ("", True),
+    ]
+    monkeypatch.setattr(
+        "asr_llm.model.decoding.generate",
+        lambda *_: [
+            (tokenizer(text, add_special_tokens=False)["input_ids"], c) for text, c in said
+        ],
+    )
+    assert decode(model, [noise(1)] * 3) == [
+        Decoded("She said."),
+        Decoded("on and", complete=False, loop_cut=True),
+        Decoded(""),
+    ]
+
+
+def test_no_audio_no_text(model: SpeechLLM) -> None:
+    assert transcribe(model, []) == []
+
+
+def test_training_mode_is_refused(model: SpeechLLM) -> None:
+    model.train()
+    try:
+        with pytest.raises(ValueError, match="eval"):
+            transcribe(model, [noise(1280)])
+    finally:
+        model.eval()
+
+
+def test_end_that_is_no_token_is_refused(model: SpeechLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SpeechLLM, "chat", Chat("a", "b", "The End"))
+    with pytest.raises(CheckpointError, match=r"'The End', as \d+ tokens; expected one"):
+        transcribe(model, [noise(1280)])
+
+
+def test_bf16_where_told(model: SpeechLLM) -> None:
+    (one,) = decode(model, [noise(8000)], bf16=True)
+    assert isinstance(one.text, str)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("the cat sat", "the cat sat"),
+        ("no no no no", "no no no no"),
+        ("no no no no no", "no"),
+        ("he said no no no no no no", "he said no"),
+        ("no no no no no he said", "no no no no no he said"),
+        ("a b a b a b a b", "a b a b a b a b"),
+        ("x a b a b a b a b a b", "x a b"),
+        ("x a b a b a b a b a b a", "x a b"),  # stopped inside the loop
+        ("x go by go by go by go by go by g", "x go by"),  # and inside a word of it
+        ("no no no no n", "no no no no n"),
+        (" ".join(["1 2 3 4 5 6 7 8"] * 5), "1 2 3 4 5 6 7 8"),
+        (" ".join(["1 2 3 4 5 6 7 8 9"] * 5), " ".join(["1 2 3 4 5 6 7 8 9"] * 5)),
+        ("a a b a a b a a b a a b a a b", "a a b"),
+        (" ".join(["a b b b b b"] * 5), "a b"),
+    ],
+)
+def test_cut_loop(text: str, expected: str) -> None:
+    assert cut_loop(text) == expected
+
+
+@given(
+    st.lists(st.sampled_from("abcd"), max_size=6),
+    st.lists(st.sampled_from("abcd"), min_size=1, max_size=8),
+    st.integers(5, 9),
+)
+def test_cut_loop_cuts_every_loop_once(head: list[str], loop: list[str], repeats: int) -> None:
+    words = head + loop * repeats
+    cut = cut_loop(" ".join(words)).split()
+    assert words[: len(cut)] == cut
+    assert len(cut) <= len(head) + len(loop)
+    assert cut_loop(" ".join(cut)) == " ".join(cut)

@@ -1,0 +1,89 @@
+"""The import rule: data walks through the package in one direction; nothing imports back."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import asr_llm
+
+PACKAGE = Path(asr_llm.__file__).parent
+
+BASICS = {"asr_llm", "errors", "yaml_lines", "recipe"}
+CORPUS = BASICS | {"corpus"}
+SEQUENCES = CORPUS | {"sequences"}
+MODEL = SEQUENCES | {"model"}
+JOBS = MODEL | {"training", "transcription", "evaluation"}
+
+MAY_IMPORT = {
+    "errors": set(),
+    "yaml_lines": {"errors"},
+    "recipe": {"errors", "yaml_lines"},
+    "corpus": CORPUS,
+    "sequences": SEQUENCES,
+    "model": MODEL,
+    "training": MODEL | {"training"},
+    "transcription": MODEL | {"transcription"},
+    "evaluation": {"errors", "corpus.text", "evaluation"},
+    "measuring": JOBS,
+    "jobs": JOBS | {"measuring"},
+    "doctor": MODEL,
+    "console": JOBS | {"measuring", "jobs", "doctor"},
+    "cli": JOBS | {"measuring", "jobs", "doctor", "console"},
+}
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """What a file imports of this package, without the package's name: "corpus.text"."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for name in node.names:
+                inside = (PACKAGE.parent / (node.module or "").replace(".", "/")).is_dir()
+                found.add(f"{node.module}.{name.name}" if inside else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    ours = {name for name in found if name.split(".")[0] == "asr_llm"}
+    return {name.removeprefix("asr_llm.") for name in ours} - {"__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_rule(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    allowed = MAY_IMPORT[part]
+    for name in imports_of(path):
+        assert name in allowed or name.split(".")[0] in allowed, f"{path}: asr_llm.{name}"
+
+
+def test_parts_are_found() -> None:
+    parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert parts == set(MAY_IMPORT)
+
+
+def test_the_parser_sees_imports_inside_functions(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text("def f():\n    from asr_llm.model import lora\n    import asr_llm.jobs\n")
+    assert imports_of(file) == {"model.lora", "jobs"}
+
+
+def test_only_the_command_line_prints() -> None:
+    printing = {
+        path.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id == "print"
+    }
+    assert printing <= {"cli.py", "console.py"}
+
+
+def test_public_names() -> None:
+    assert len(asr_llm.__all__) <= 10
+    for name in asr_llm.__all__:
+        assert getattr(asr_llm, name).__module__.startswith("asr_llm.")
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
+        asr_llm.nothing_of_that_name  # noqa: B018

@@ -1,0 +1,89 @@
+"""Recipes: what is not understood is refused, with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from asr_llm.errors import RecipeError
+from asr_llm.recipe import Recipe, text_recipe
+
+ADAPT = Path(__file__).parent.parent / "adapt"
+OTHERS = {"model.yaml", "qa.yaml"}  # the architecture and the question material of mini
+RECIPES = sorted(path for path in ADAPT.rglob("*.yaml") if path.name not in OTHERS)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_text_yaml_states_the_defaults() -> None:
+    assert Recipe.load(ADAPT / "text.yaml") == text_recipe()
+
+
+def test_recipes_are_found() -> None:
+    assert len(RECIPES) >= 3
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ADAPT)))
+def test_every_recipe_loads(path: Path) -> None:
+    assert Recipe.load(path).sources
+
+
+def test_text_recipe_keeps_its_shares() -> None:
+    recipe = text_recipe()
+    assert [(s.task, s.data) for s in recipe.sources] == [
+        ("text", "domain"),
+        ("denoise", "domain"),
+        ("asr", "replay"),
+    ]
+    assert sum(s.weight for s in recipe.sources) == pytest.approx(1.0)
+    assert recipe.train == ["lora"]
+
+
+def test_dump_loads_again(tmp_path: Path) -> None:
+    recipe = text_recipe().model_copy(update={"steps": 7, "seed": 3})
+    assert Recipe.load(write(tmp_path, yaml.safe_dump(recipe.dump()))) == recipe
+
+
+def test_recipes_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        text_recipe().steps = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("sources:\n- {task: text, data: domain}\nstep: 5\n", 3, ["step", "unknown", "'steps'"]),
+        ("sources:\n- {task: text, data: domain}\nlora:\n  rank: 8\n", 4, ["lora.rank", "unknown"]),
+        ("sources:\n- task: text\n  data: domain\n  weigth: 1\n", 4, ["'weight'"]),
+        ("sources:\n- {task: sing, data: domain}\n", 2, ["'sing'", "'denoise'"]),
+        ("steps: many\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "'many'"]),
+        ("steps: 0\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "greater than 0"]),
+        ("precision: bf8\nsources:\n- {task: text, data: domain}\n", 1, ["precision", "'bf8'"]),
+        ("steps: 5\n", 1, ["sources", "missing"]),
+        ("sources: []\n", 1, ["sources", "at least 1"]),
+        ("sources: [\n", 2, []),
+        ("", 1, ["sources"]),
+    ],
+)
+def test_malformed_recipes_name_file_and_line(
+    tmp_path: Path, text: str, line: int, words: list[str]
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: ")
+    for word in words:
+        assert word in message
+
+
+def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="leave --recipe out"):
+        Recipe.load(tmp_path / "none.yaml")

@@ -1,0 +1,226 @@
+"""Files of any length, many at once; the decoder is a fake but for the last tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from lhotse import CutSet, Recording
+
+from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.errors import AudioError, CheckpointError, ScoreError
+from asr_llm.model.decoding import Decoded
+from asr_llm.transcription import transcriber as module
+from asr_llm.transcription.transcriber import Segment, Transcriber, Transcript
+
+
+class FakeModel:
+    def eval(self) -> FakeModel:
+        return self
+
+
+def tone(seconds: float) -> np.ndarray:
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+def save(path: Path, samples: np.ndarray) -> Path:
+    soundfile.write(path, samples, SAMPLE_RATE)
+    return path
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
+    """The seconds of each piece of each batch; the text of a piece is its length."""
+    seen: list[list[float]] = []
+
+    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+        seen.append([len(audio) / SAMPLE_RATE for audio in audios])
+        return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
+
+    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    return seen
+
+
+@pytest.fixture
+def fake() -> Transcriber:
+    return Transcriber(FakeModel(), "mini", "med", batch_seconds=30.0)  # type: ignore[arg-type]
+
+
+def test_one_file(tmp_path: Path, fake: Transcriber, batches: list[list[float]]) -> None:
+    path = save(tmp_path / "a.wav", tone(1.5))
+    assert fake.transcribe(path) == Transcript(
+        path, 1.5, (Segment(0.0, 1.5, "1.5"),), "mini", "med", None
+    )
+    assert fake.transcribe(str(path)).text == "1.5"
+
+
+def test_long_audio_is_cut_at_its_pause(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+) -> None:
+    samples = np.concatenate([tone(16), silence(0.5), tone(12)])
+    transcript = fake.transcribe(save(tmp_path / "a.wav", samples))
+    first, second = transcript.segments
+    assert 16.0 <= first.end <= 16.5
+    assert (first.start, first.end, second.end) == (0.0, second.start, 28.5)
+    assert transcript.text == f"{first.text} {second.text}"
+    assert transcript.note is None
+
+
+def test_silent_pieces_are_not_decoded(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+) -> None:
+    silent = fake.transcribe(save(tmp_path / "silent.wav", silence(45)))
+    assert (silent.text, silent.segments, silent.duration) == ("", (), 45.0)
+    assert silent.note == "silent throughout; nothing was transcribed"
+    assert batches == []
+    half = fake.transcribe(save(tmp_path / "half.wav", np.concatenate([tone(10), silence(50)])))
+    assert len(half.segments) == len(batches) == 1
+    assert half.note is None
+
+
+@pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.05])
+def test_very_short_audio_is_empty_with_a_note(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]], seconds: float
+) -> None:
+    short = fake.transcribe(save(tmp_path / "a.wav", tone(seconds)))
+    assert short.text == "" and batches == []
+    assert short.note == (
+        f"{seconds:.3f} s of audio is too short to hold a word; expected at least 0.1 s"
+    )
+
+
+def test_a_bad_file_does_not_stop_the_rest(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"RIFF but not for long")
+    paths = [
+        save(tmp_path / "a.wav", tone(3)),
+        tmp_path / "bad.wav",
+        tmp_path / "missing.wav",
+        save(tmp_path / "b.wav", tone(1)),
+    ]
+    a, bad, missing, b = fake.transcribe_many(paths)
+    assert isinstance(bad, AudioError) and "bad.wav: corrupt" in str(bad)
+    assert isinstance(missing, AudioError) and "missing.wav: no such file" in str(missing)
+    assert isinstance(a, Transcript) and (a.path, a.text) == (paths[0], "3")
+    assert isinstance(b, Transcript) and (b.path, b.text) == (paths[3], "1")
+    with pytest.raises(AudioError, match="no such file"):
+        fake.transcribe(paths[2])
+
+
+def test_pieces_of_similar_length_share_a_batch(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+) -> None:
+    seconds = [1, 19, 2, 18, 9, 3, 16, 10]
+    paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in seconds]
+    texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
+    assert texts == [str(s) for s in seconds]
+    # Padded length times count is at most 30 s: 3 x 9 s, but not 4 x 9 s.
+    assert batches == [[1, 2, 3], [9, 10], [16], [18], [19]]
+
+
+def test_files_are_decoded_before_all_are_loaded(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_POOL_SECONDS", 5.0)
+    paths = [save(tmp_path / f"{i}.wav", tone(2)) for i in range(7)]
+    results = fake.transcribe_many(paths)
+    next(results)
+    assert batches == [[2, 2, 2]]
+    assert len(list(results)) == 6
+    assert batches == [[2, 2, 2], [2, 2, 2], [2]]
+
+
+def test_progress_is_in_seconds_of_audio(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+) -> None:
+    paths = [
+        save(tmp_path / "a.wav", tone(16)),
+        save(tmp_path / "silent.wav", silence(4)),
+        tmp_path / "missing.wav",
+        save(tmp_path / "b.wav", tone(20)),
+    ]
+    calls: list[tuple[float, float]] = []
+    list(fake.transcribe_many(paths, on_done=lambda done, total: calls.append((done, total))))
+    assert calls == [(4, 40), (20, 40), (40, 40)]
+
+
+@pytest.mark.parametrize(
+    ("decoded", "note"),
+    [
+        (Decoded("a", complete=False), "the model reached its limit of tokens, words may be"),
+        (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repeats"),
+        (Decoded(""), "the model heard no words"),
+    ],
+)
+def test_note_says_where_text_may_be_missing(
+    tmp_path: Path,
+    fake: Transcriber,
+    monkeypatch: pytest.MonkeyPatch,
+    decoded: Decoded,
+    note: str,
+) -> None:
+    monkeypatch.setattr("asr_llm.model.decoding.decode", lambda *_, **__: [decoded])
+    transcript = fake.transcribe(save(tmp_path / "a.wav", tone(2)))
+    assert transcript.note and transcript.note.startswith(f"0.0 to 2.0 s: {note}")
+
+
+def test_cuts(tmp_path: Path, fake: Transcriber, batches: list[list[float]]) -> None:
+    cuts = CutSet.from_cuts(
+        Recording.from_file(save(tmp_path / f"{name}.wav", samples)).to_cut().with_id(name)
+        for name, samples in [("long", tone(5)), ("short", tone(1)), ("silent", silence(2))]
+    )
+    calls: list[tuple[float, float]] = []
+    texts = fake.transcribe_cuts(cuts, lambda done, total: calls.append((done, total)))
+    assert texts == {"long": "5", "short": "1", "silent": ""}
+    assert batches == [[1, 5]]
+    assert calls == [(2, 8), (8, 8)]
+
+
+def test_cuts_that_cannot_be_told_apart_or_read(
+    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+) -> None:
+    cut = Recording.from_file(save(tmp_path / "a.wav", tone(1))).to_cut().with_id("one")
+    with pytest.raises(ScoreError, match="two cuts have the id 'one'"):
+        fake.transcribe_cuts([cut, cut])  # type: ignore[arg-type]
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(AudioError, match="cut one"):
+        fake.transcribe_cuts([cut])  # type: ignore[arg-type]
+
+
+def test_the_real_model(tmp_path: Path, tiny: Path) -> None:
+    real = Transcriber.load(tiny)
+    assert not real.model.training
+    paths = [save(tmp_path / "a.wav", tone(0.3)), save(tmp_path / "b.wav", tone(0.1))]
+    a, b = real.transcribe_many(paths)
+    assert isinstance(a, Transcript) and isinstance(b, Transcript)
+    assert (a.model, a.adapter, a.duration, b.duration) == (str(tiny), None, 0.3, 0.1)
+
+
+def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
+    from asr_llm.model import checkpoints, lora
+    from asr_llm.recipe import LoraRecipe
+
+    model = checkpoints.load(tiny)
+    lora.install(model, LoraRecipe())
+    for name, weight in model.llm.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(0.1)
+    lora.save(model, tmp_path / "adapter", base=tiny)
+    adapted = Transcriber.load(tiny, tmp_path / "adapter")
+    assert adapted.adapter == str(tmp_path / "adapter")
+    assert not any("lora" in name for name, _ in adapted.model.named_parameters())
+    assert isinstance(adapted.transcribe(save(tmp_path / "a.wav", tone(0.3))), Transcript)
+
+
+def test_no_such_model() -> None:
+    with pytest.raises(CheckpointError, match=r"no model at \./nowhere"):
+        Transcriber.load("./nowhere")
