@@ -34,7 +34,7 @@ class _Commands(TyperGroup):
         except (AsrLlmError, KeyboardInterrupt, OSError) as error:
             if _is_pipe(error) or ctx.params.get("debug"):
                 raise
-            message, status = _explain(error, ctx.invoked_subcommand)
+            message, status = explain(error, ctx.invoked_subcommand)
             typer.echo(message, err=True)
             raise typer.Exit(status) from error
 
@@ -95,6 +95,16 @@ def silence_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def mute_c_libraries() -> None:
+    """Send what C libraries write to stderr (mp3 decoders do) nowhere; Python's goes on."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(kept, "w", buffering=1, errors="backslashreplace")
 
 
 @app.command()
@@ -311,6 +321,8 @@ def cache_clear(
 
 def main() -> None:
     """Entry point of the command ``asr-llm``."""
+    if "--debug" not in sys.argv:
+        mute_c_libraries()
     try:
         app(prog_name="asr-llm")
     except Exception as error:
@@ -327,7 +339,7 @@ def _is_pipe(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
-def _explain(error: BaseException, command: str | None) -> tuple[str, int]:
+def explain(error: BaseException, command: str | None) -> tuple[str, int]:
     """What to tell the user, and the exit status."""
     again = shlex.join(["asr-llm", *sys.argv[1:]])
     resume = again if "--resume" in sys.argv else f"{again} --resume"

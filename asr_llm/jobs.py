@@ -95,19 +95,21 @@ def adapt(
         )
     base = checkpoints.locate(chosen.model)
     place = Path(run) if run is not None else Path("runs") / folder.name
+    _refuse_used(place, resume)
     with _run_folder(place, chosen, resume) as opened:
         _same_origin(opened, folder, chosen.model, base)
         sets = held_out_sets(folder, general_set(general, base))
-        trained = _train(chosen, opened, folder, progress is not None)
+        if _product(opened) is None:
+            from asr_llm.training.train import train
+
+            train(chosen, opened, folder, resume=True, progress=progress is not None)
+        adapter = opened.adapter if opened.adapter.is_dir() else None
+        trained = opened.model if adapter is None else None
     scores = None
     if "domain" in sets:
-        adapted = (
-            System("adapted", chosen.model, trained.adapter)
-            if trained.adapter is not None
-            else System("adapted", str(trained.model))
-        )
+        adapted = System("adapted", str(trained or chosen.model), adapter)
         scores = measure([System("base", chosen.model), adapted], sets, place, progress)
-    return AdaptResult(place, chosen.model, trained.adapter, trained.model, scores)
+    return AdaptResult(place, chosen.model, adapter, trained, scores)
 
 
 def evaluate(
@@ -212,9 +214,10 @@ def pretrain(
     Raises:
         AsrLlmError: the recipe, its data, its model or the run folder is at fault.
     """
+    place = Path(run) if run is not None else Path("runs") / recipe.name
+    _refuse_used(place, resume)
     from asr_llm.training.train import train
 
-    place = Path(run) if run is not None else Path("runs") / recipe.name
     with _run_folder(place, recipe, resume) as opened:
         return train(recipe, opened, resume=True, progress=progress)
 
@@ -225,6 +228,15 @@ def pretrain(
 def _override(recipe: Recipe, **changes: Any) -> Recipe:
     given = {key: value for key, value in changes.items() if value is not None}
     return Recipe.model_validate(recipe.model_dump() | given)
+
+
+def _refuse_used(place: Path, resume: bool) -> None:
+    """At once; ``RunFolder.open``, which has the last word, is seconds of imports away."""
+    if not resume and (place / "recipe.yaml").is_file():
+        raise RunError(
+            f"{place} already holds a run; expected a new folder: choose another with -o, or go "
+            "on with --resume"
+        )
 
 
 @contextmanager
@@ -245,16 +257,6 @@ def _run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder
             if not any(run.path.iterdir()):
                 run.path.rmdir()
         raise
-
-
-def _train(recipe: Recipe, run: RunFolder, domain: Domain, progress: bool) -> Trained:
-    """Train, unless the run was trained already."""
-    from asr_llm.training.train import Trained, train
-
-    if _product(run) is None:
-        return train(recipe, run, domain, resume=True, progress=progress)
-    adapter, model = (path if path.is_dir() else None for path in (run.adapter, run.model))
-    return Trained(run.path, adapter, model, None)
 
 
 def _product(run: RunFolder) -> Path | None:

@@ -94,8 +94,8 @@ def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> d
 def measure(
     systems: list[System],
     sets: Mapping[str, HeldOut],
-    place: Path | None,
-    progress: Progress | None,
+    place: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Decode what is not decoded yet, score it all, and write both below ``place``.
 

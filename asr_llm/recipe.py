@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from asr_llm.errors import RecipeError
 from asr_llm.yaml_lines import parse_yaml
 
 TASKS = Literal["asr", "word_synchronous", "text", "denoise", "restore", "question"]
+PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
 class _Strict(BaseModel):
@@ -89,9 +90,11 @@ class Recipe(_Strict):
     create: str | None = Field(
         None, description="pretraining only: YAML of a new model to begin with, in place of 'model'"
     )
-    train: list[str] = Field(
-        default_factory=lambda: ["lora"],
-        description="what is trained: lora, projector, encoder, llm, ctc_head",
+    train: list[PARTS] = Field(
+        ["lora"],
+        min_length=1,
+        description="what is trained: lora, projector, encoder, llm, ctc_head; beside lora only "
+        "projector",
     )
     lora: LoraRecipe = LoraRecipe()
     objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
@@ -108,7 +111,30 @@ class Recipe(_Strict):
     validation: ValidationRecipe = ValidationRecipe()
     checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
     precision: Literal["32", "bf16"] = "bf16"
-    seed: int = 1
+    seed: int = Field(1, ge=0)
+
+    @field_validator("train")
+    @classmethod
+    def _is_saved(cls, train: list[PARTS]) -> list[PARTS]:
+        if "lora" in train and set(train) - {"lora", "projector"}:
+            raise ValueError("beside lora only projector: an adapter holds nothing else")
+        return train
+
+    @field_validator("fit_projector")
+    @classmethod
+    def _fits_what_is_trained(cls, fit: bool, info: ValidationInfo) -> bool:
+        if fit and "projector" not in info.data.get("train", ["projector"]):
+            raise ValueError("projector in 'train' where it is fitted")
+        return fit
+
+    @field_validator("sources", "validation")
+    @classmethod
+    def _is_heard(cls, value: Any, info: ValidationInfo) -> Any:
+        sources: list[SourceRecipe] = getattr(value, "sources", value)
+        silent = {s.task for s in sources} - {"asr", "word_synchronous"}
+        if silent and info.data.get("objective") == "ctc":
+            raise ValueError("only speech (asr, word_synchronous) with objective ctc")
+        return value
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

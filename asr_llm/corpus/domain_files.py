@@ -75,7 +75,7 @@ class DomainConfig(_Model):
     sources: list[str] = []
     """Where the text and the terms come from."""
     voices: dict[Literal["train", "dev", "test"], list[str]] = {}
-    """Voices for the unrecorded sentences of a split: names, or patterns (``en-us+*``, ``!*+m1``)."""
+    """Who speaks the unrecorded sentences of a split: names or patterns such as ``en-us+*``."""
 
     @field_validator("labels")
     @classmethod

@@ -40,6 +40,10 @@ WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
 )
 
 
+_NEEDED = {"pretrained_llm", "perception", "audio_locator_tag", "prompt_format"}
+_TALKATIVE = ("nemo_logger", "transformers", "lightning.pytorch", "lightning.fabric")
+
+
 def locate(name: str | Path) -> Path:
     """The folder of a checkpoint: ``mini`` (embedded), a folder, or a name on the hub.
 
@@ -66,7 +70,8 @@ def locate(name: str | Path) -> Path:
                     "(config.json, model.safetensors)"
                 )
         return folder
-    if str(name).count("/") != 1 or str(name).startswith((".", "/")):
+    # One slash and a folder before it: a path with a slip of the pen, not a name on the hub.
+    if not _is_hub_name(name) or folder.parent.is_dir():
         raise CheckpointError(
             f"no model at {name}; expected 'mini', a checkpoint folder, or a hub name such as "
             "nvidia/canary-qwen-2.5b"
@@ -74,12 +79,17 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name)))
+        snapshot = Path(snapshot_download(str(name)))
     except Exception as error:
         raise CheckpointError(
             f"no folder {name}, and the hub did not give a model of that name "
             f"({type(error).__name__}); check the name and the network"
         ) from error
+    return locate(snapshot)
+
+
+def _is_hub_name(name: str | Path) -> bool:
+    return str(name).count("/") == 1 and not str(name).startswith((".", "/", "~"))
 
 
 @functools.lru_cache(maxsize=8)
@@ -141,7 +151,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read as JSON: {error}") from error
-    if missing := {"pretrained_llm", "perception", "audio_locator_tag"} - config.keys():
+    if missing := _NEEDED - (config.keys() if isinstance(config, dict) else set()):
         raise CheckpointError(
             f"{folder / CONFIG} lacks {', '.join(sorted(missing))}; expected the config of a "
             "NeMo SALM model"
@@ -150,6 +160,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         config["tokenizer_path"] = str(folder)
     if (folder / LLM_CONFIG / CONFIG).is_file():
         config["pretrained_llm"] = str(folder / LLM_CONFIG)
+    elif not Path(config["pretrained_llm"]).is_dir() and not _is_hub_name(config["pretrained_llm"]):
+        raise CheckpointError(
+            f"{folder} has no {LLM_CONFIG}/{CONFIG}, and the LLM that its config names, "
+            f"{config['pretrained_llm']}, is not there; expected one of the two"
+        )
     return config | {"pretrained_weights": False}
 
 
@@ -185,9 +200,18 @@ def save(model: SpeechLLM, folder: Path, card: str, dtype: torch.dtype | None = 
 
     Args:
         dtype: precision on disk (the audio features stay float32); default: as in memory.
+
+    Raises:
+        CheckpointError: an adapter is on the model, which its config does not know of.
     """
+    from peft import PeftModel
     from safetensors.torch import save_file
 
+    if isinstance(model.llm, PeftModel) and "lora" not in model.cfg:
+        raise CheckpointError(
+            "this model has an adapter on it; expected a bare one: merge the adapter "
+            "(lora.merge) before saving, or save the adapter alone (lora.save)"
+        )
     folder = Path(folder)
     with replacing(folder) as part:
         weights: dict[str, Any] = {}
@@ -205,10 +229,12 @@ def save(model: SpeechLLM, folder: Path, card: str, dtype: torch.dtype | None = 
         save_file(weights, part / WEIGHTS, metadata={"format": "pt"})
         if head:
             save_file(head, part / CTC_HEAD, metadata={"format": "pt"})
+        for path in part.glob("*.safetensors"):
+            path.chmod(0o644)  # safetensors writes for the owner's eyes only
         (part / CONFIG).write_text(json.dumps(_portable(model), indent=2) + "\n", "utf-8")
         with quiet():
             model.tokenizer.tokenizer.save_pretrained(part)
-            model.llm.config.save_pretrained(part / LLM_CONFIG)
+            model.causal_lm.config.save_pretrained(part / LLM_CONFIG)
         (part / "README.md").write_text(card, "utf-8")
 
 
@@ -241,14 +267,19 @@ def replacing(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
-    os.replace(part, folder)
+    try:
+        os.replace(part, folder)
+    except BaseException:
+        if old.exists():
+            os.replace(old, folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' notices off the user's terminal."""
-    levels = {name: logging.getLogger(name).level for name in ("nemo_logger", "transformers")}
+    levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:

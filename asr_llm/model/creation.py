@@ -47,25 +47,32 @@ def create(description: Path, folder: Path, seed: int) -> None:
             additional_special_tokens=[IM_START, LOCATOR],
         )
         tokenizer.save_pretrained(part)
-        Qwen3Config(
-            vocab_size=new.vocabulary,
-            tie_word_embeddings=True,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-            architectures=["Qwen3ForCausalLM"],
-            **new.llm,
-        ).save_pretrained(part)
-        model = SpeechLLM(
-            {
-                "pretrained_llm": str(part),
-                "pretrained_weights": False,
-                "audio_locator_tag": LOCATOR,
-                "prompt_format": "qwen",
-                "asr_prompt": "Transcribe the following: {audio}",
-                "perception": _perception(new),
-            }
-        )
+        try:
+            Qwen3Config(
+                vocab_size=new.vocabulary,
+                tie_word_embeddings=True,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=None,
+                architectures=["Qwen3ForCausalLM"],
+                **new.llm,
+            ).save_pretrained(part)
+            model = SpeechLLM(
+                {
+                    "pretrained_llm": str(part),
+                    "pretrained_weights": False,
+                    "audio_locator_tag": LOCATOR,
+                    "prompt_format": "qwen",
+                    "asr_prompt": "Transcribe the following: {audio}",
+                    "perception": _perception(new),
+                }
+            )
+        except Exception as error:
+            raise RecipeError(
+                f"{description} does not describe a model that can be built; expected keys of "
+                "NeMo's ConformerEncoder under 'encoder' and of Qwen3Config under 'llm': "
+                f"{type(error).__name__}: {error}"
+            ) from error
     save(model, folder, card="An untrained model.\n")
 
 
@@ -85,6 +92,11 @@ def _train_tokenizer(new: NewModel, description: Path) -> Any:
         show_progress=False,
     )
     tokenizer.train(list(new.tokenizer_text), trainer)
+    if tokenizer.get_vocab_size() > new.vocabulary:
+        raise RecipeError(
+            f"{description}: vocabulary: found {new.vocabulary}; expected at least "
+            f"{tokenizer.get_vocab_size()}: every byte and the special tokens"
+        )
     return tokenizer
 
 

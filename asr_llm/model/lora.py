@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asr_llm.model.speech_llm import SpeechLLM
     from asr_llm.recipe import LoraRecipe
 
-BASE, PROJECTOR = "base.json", "projector.safetensors"
+WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
 
 
 def install(model: SpeechLLM, recipe: LoraRecipe) -> None:
@@ -61,9 +61,11 @@ def save(model: SpeechLLM, folder: Path, base: str | Path, projector: bool = Fal
     with replacing(Path(folder)) as part:
         with move_embedding(model), quiet():
             model.llm.save_pretrained(part, save_embedding_layers=False)
+        (part / WEIGHTS).chmod(0o644)  # safetensors writes for the owner's eyes only
         if projector:
             weights = {k: v.detach().cpu() for k, v in model.perception.proj.state_dict().items()}
             save_file(weights, part / PROJECTOR, metadata={"format": "pt"})
+            (part / PROJECTOR).chmod(0o644)
         config = json.loads((part / "adapter_config.json").read_text("utf-8"))
         config["base_model_name_or_path"] = str(base)
         (part / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
@@ -81,7 +83,7 @@ def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
         CheckpointError: it is no adapter, belongs to another base, or is all zeros.
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -94,14 +96,21 @@ def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
         )
     merge(model)
     try:
+        saved = set(load_file(folder / WEIGHTS))
         with move_embedding(model), quiet():
             model.llm = PeftModel.from_pretrained(model.llm, str(folder))
+        own = set(get_peft_model_state_dict(model.llm, save_embedding_layers=False))
         if (folder / PROJECTOR).is_file():
             model.perception.proj.load_state_dict(load_file(folder / PROJECTOR))
     except Exception as error:
         raise CheckpointError(
             f"{folder} does not fit {base}: {type(error).__name__}: {error}"
         ) from error
+    if saved != own:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} does not fit its adapter_config.json: {len(own - saved)} tensors "
+            f"missing, {len(saved - own)} unexpected, such as {min(saved ^ own)}; copy it again"
+        )
     _refuse_zeros(model, str(folder))
     model.eval()
 
@@ -110,22 +119,32 @@ def read_base(folder: Path) -> dict[str, Any] | None:
     """What the adapter says of its base; None for an adapter that PEFT alone wrote.
 
     Raises:
-        CheckpointError: the folder holds no adapter.
+        CheckpointError: the folder holds no adapter, or what it says cannot be read.
     """
-    if not (folder / "adapter_config.json").is_file():
-        raise CheckpointError(
-            f"{folder} is no adapter; expected a folder with adapter_config.json, such as "
-            "runs/NAME/adapter written by 'asr-llm adapt'"
-        )
+    for needed in ("adapter_config.json", WEIGHTS):
+        if not (folder / needed).is_file():
+            raise CheckpointError(
+                f"{folder} is no adapter: it has no {needed}; expected a folder such as "
+                "runs/NAME/adapter written by 'asr-llm adapt'"
+            )
     path = folder / BASE
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return {"name": str(record["name"]), "sha256": str(record["sha256"])} | record
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); expected name and sha256 of the base model"
+        ) from error
 
 
 def merge(model: SpeechLLM) -> None:
     """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter."""
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
+    from peft import PeftModel
 
-    if hasattr(model.llm, "merge_and_unload"):
+    if isinstance(model.llm, PeftModel):
         with move_embedding(model):
             merged = model.llm.merge_and_unload()
         model.llm = merged

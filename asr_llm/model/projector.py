@@ -2,8 +2,9 @@
 
 A trained CTC head tells which token a frame stands for. The projector is a linear map from
 encoder frames to the LLM's embedding space, so it can be fitted in closed form to send each
-frame to the expected embedding of its tokens (and blanks to zero). The LLM then starts from
-something that looks like noisy text, which it already knows how to copy.
+frame to the expected embedding of its tokens, and blanks to that of the audio locator tag,
+which stands for no word. (To zero would not do: the LLM's first normalisation blows small
+vectors up.) The LLM then starts from something like noisy text, which it knows how to copy.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ def fit_projector(
 ) -> float:
     """Solve for ``perception.proj`` so that frames land on the embeddings of their tokens.
 
-    With X (N, D + 1) the encoder's frames and a constant, P (N, V) the CTC posteriors without
-    blank and E (V, H) the embeddings, this is ridge regression of P E on X. Frames that the
-    head takes for a token are weighted so that they count as much as all blanks together.
+    With X (N, D + 1) the encoder's frames and a constant, P (N, V + 1) the CTC posteriors and
+    E (V + 1, H) the embeddings with the locator's for blank, this is ridge regression of P E
+    on X. Frames that the head takes for a token are weighted so that they count as much as all
+    blanks together.
 
     Args:
         batches: training batches; those without speech are passed over.
@@ -42,6 +44,7 @@ def fit_projector(
     if model.ctc_head is None:
         raise RecipeError("fit_projector needs a CTC head; train one first (objective: ctc)")
     embeddings = model.embed_tokens.weight.double()
+    nothing = embeddings[model.audio_locator_tag_id]
     width = model.perception.proj.in_features
     gram = torch.zeros(width + 1, width + 1, dtype=torch.double)
     cross = torch.zeros(width + 1, embeddings.shape[1], dtype=torch.double)
@@ -53,7 +56,7 @@ def fit_projector(
         inside = torch.arange(encoded.shape[1])[None] < lens.cpu()[:, None]
         frames = encoded[inside]
         posterior = model.ctc_head(frames).float().softmax(-1).double()
-        targets = posterior[:, :-1] @ embeddings
+        targets = posterior[:, :-1] @ embeddings + posterior[:, -1:] * nothing
         spoken = 1 - posterior[:, -1]
         weight = (spoken / spoken.sum() + (1 - spoken) / (1 - spoken).sum())[:, None]
         weight = weight * len(frames) / 2

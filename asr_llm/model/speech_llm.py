@@ -59,7 +59,7 @@ class SpeechLLM(SALM):
     def add_ctc_head(self) -> nn.Linear:
         """Put a fresh CTC output layer on the encoder."""
         width = self.perception.encoder.d_model
-        self.ctc_head = nn.Linear(width, self.text_vocab_size + 1).to(self.device)
+        self.ctc_head = nn.Linear(width, self.text_vocab_size + 1).to(self.embed_tokens.weight)
         return self.ctc_head
 
     def encode(self, audios: Tensor, audio_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,15 +170,18 @@ class SpeechLLM(SALM):
             raise CheckpointError("this checkpoint has no CTC head; expected ctc_head.safetensors")
         log_probs = self.ctc_head(encoded).float().log_softmax(-1)
         target_lens = torch.tensor([len(t) for t in targets])
-        return F.ctc_loss(
-            log_probs.transpose(0, 1),
-            torch.cat(targets).to(encoded.device),
-            lens.cpu(),
-            target_lens,
-            blank=self.ctc_blank_id,
-            reduction="sum",
-            zero_infinity=True,
-        ) / target_lens.sum()
+        return (
+            F.ctc_loss(
+                log_probs.transpose(0, 1),
+                torch.cat(targets).to(encoded.device),
+                lens.cpu(),
+                target_lens,
+                blank=self.ctc_blank_id,
+                reduction="sum",
+                zero_infinity=True,
+            )
+            / target_lens.sum()
+        )
 
 
 def _layout(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from asr_llm.corpus.text import normalize
+from asr_llm.errors import DomainError
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
 
@@ -134,7 +135,8 @@ class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
             share * np.mean([s.item(i).cost for i in range(min(s.count, 200))])
             for share, s in zip(self.shares, sources)
         )
-        self.draws = max(pool, round(pool * budget / mean))
+        # Shares are rounded down: each source may give one less, and no batch may be empty.
+        self.draws = max(pool + len(sources), round(pool * budget / mean))
         self._cached: tuple[int, list[list[Item]]] = (-1, [])
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
@@ -142,12 +144,25 @@ class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        """The batch of a number; where nothing in it can be used, the next one of its pool.
+
+        Raises:
+            DomainError: nothing in the pool can be used.
+        """
         number, position = divmod(index, self.pool)
         if self._cached[0] != number:
             self._cached = (number, self._draw_pool(number))
+        batches = self._cached[1]
         rng = np.random.default_rng((self.seed, 1, index))
-        made = [item.make(rng) for item in self._cached[1][position]]
-        return self.collate([sequence for sequence in made if sequence is not None])
+        for items in batches[position:] + batches[:position]:
+            made = [item.make(rng) for item in items]
+            if sequences := [sequence for sequence in made if sequence is not None]:
+                return self.collate(sequences)
+        raise DomainError(
+            f"none of {sum(map(len, batches))} examples can be used; expected utterances that are "
+            "not too long and, for word_synchronous, have word timings: mend the data, or leave "
+            "the source out of the recipe"
+        )
 
     def _draw_pool(self, number: int) -> list[list[Item]]:
         rng = np.random.default_rng((self.seed, 2, number))

@@ -116,10 +116,15 @@ def _utterances(
 ) -> list[tuple[float, Speak]]:
     """(seconds, about; how to get it) of each utterance: recordings if any, else spoken text."""
     cuts = folder.recordings(split) if folder else None
-    if cuts is None and path.suffix in (".json", ".jsonl", ".gz"):
+    if cuts is None and (path.suffix in (".json", ".jsonl", ".gz") or path.name == "trans.txt"):
         cuts = read_manifest(path)
     if cuts is not None:
-        return [(cut.duration, functools.partial(load_utterance, cut)) for cut in cuts]
+        found: list[tuple[float, Speak]] = [
+            (cut.duration, functools.partial(load_utterance, cut)) for cut in cuts
+        ]
+        if not found:
+            raise DomainError(f"{recipe.data} has no recordings for {split}; add some")
+        return found
     lines = folder.text(split) if folder else _lines(path)
     patterns = recipe.voices or (folder.voices(split) if folder else [])
     voices = select_voices(patterns or ["en-us"])
@@ -162,9 +167,7 @@ def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utteranc
     supervision = cut.supervisions[0]
     aligned = (supervision.alignment or {}).get("word", [])
     words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in aligned)
-    return Utterance(
-        supervision.text or "", supervision.speaker or cut.id, cut_audio(cut), words
-    )
+    return Utterance(supervision.text or "", supervision.speaker or cut.id, cut_audio(cut), words)
 
 
 def _questions(recipe: SourceRecipe, chat: Chat) -> Source:
@@ -179,6 +182,9 @@ def _questions(recipe: SourceRecipe, chat: Chat) -> Source:
                 f"{path}:{number}: expected a JSON object with passage, question and answer; "
                 f"found a line without ({error})"
             ) from error
+
+    if not rows:
+        raise DomainError(f"{path}: no questions; expected a JSON object in each line")
 
     def item(i: int) -> Item:
         row = rows[i]

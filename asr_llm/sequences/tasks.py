@@ -107,8 +107,7 @@ def add_noise(
         heard = word
         if rng.random() < words:
             heard = "".join(
-                rng.choice(string.ascii_lowercase) if rng.random() < characters else c
-                for c in word
+                rng.choice(string.ascii_lowercase) if rng.random() < characters else c for c in word
             )
         noisy.append(heard)
         if rng.random() < duplicates:

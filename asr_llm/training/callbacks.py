@@ -103,7 +103,8 @@ class Metrics(lightning.Callback):
     ) -> None:
         """Write the training losses, now and then."""
         step = trainer.global_step
-        if step % self.every == 0 and (index + 1) % trainer.accumulate_grad_batches == 0:
+        stepped = (index + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and (step == 1 or step % self.every == 0):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             self._write(trainer, step, ("loss", "lm", "ctc"), lr=rate)
 

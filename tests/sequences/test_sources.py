@@ -1,0 +1,153 @@
+"""From what a recipe names to examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_llm.corpus.synthesis import Utterance
+from asr_llm.errors import AsrLlmError, DomainError, RecipeError
+from asr_llm.recipe import SourceRecipe
+from asr_llm.sequences import sources
+from asr_llm.sequences.batching import BatchStream, Collator, Source
+from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.tasks import Chat
+
+CHAT = Chat("<u>", "</u><a>", "</a>")
+
+
+def make(task: str, data: Path | str, **more: object) -> Source:
+    recipe = SourceRecipe.model_validate({"task": task, "data": str(data)} | more)
+    return sources.make_source(recipe, CHAT)
+
+
+def sequence(source: Source, i: int, seed: int = 1) -> Sequence:
+    made = source.item(i).make(np.random.default_rng(seed))
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    path = tmp_path / "lines.txt"
+    path.write_text("One sentence.\n\n  Another one.  \n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Two recordings of 0.5 s, and one of 25 s, longer than what is used."""
+    for name, seconds in (("a", 0.5), ("b", 0.5), ("long", 25)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(int(16000 * seconds), 0.1), 16000)
+    path = tmp_path / "trans.txt"
+    path.write_text("a.wav\tAlpha one.\nb.wav\tBeta two.\nlong.wav\tToo long.\n", "utf-8")
+    return path
+
+
+def test_text(lines: Path) -> None:
+    source = make("text", lines, weight=0.3)
+    assert (source.count, source.weight) == (2, 0.3)
+    assert sequence(source, 1) == (Text("Another one.</a>", True),)
+
+
+def test_denoise_costs_about_twice_the_text(lines: Path) -> None:
+    source = make("denoise", lines)
+    assert sequence(source, 0)[-1] == Text("One sentence.</a>", True)
+    assert source.item(0).cost == pytest.approx(2 * 13 / 3 + 16)
+
+
+def test_text_is_spoken_for_asr_and_the_same_for_the_same_seed(lines: Path) -> None:
+    source = make("asr", lines, voices=["en-us+*"])
+    _, heard, _, text = sequence(source, 0)
+    assert isinstance(heard, Speech)
+    assert text == Text("One sentence.</a>", True)
+    assert heard.num_frames == -(-len(heard.utterance.samples) // 1280)
+
+    def again(seed: int) -> Utterance:
+        span = sequence(make("asr", lines, voices=["en-us+*"]), 0, seed)[1]
+        assert isinstance(span, Speech)
+        return span.utterance
+
+    sequence(source, 1, seed=8)  # what was said in between leaves no trace
+    assert (again(1).samples == heard.utterance.samples).all()
+    assert again(1).speaker == heard.utterance.speaker
+    assert len({again(seed).speaker for seed in range(6)}) > 1
+
+
+def test_recordings_are_read_and_long_ones_left_out(recordings: Path) -> None:
+    source = make("asr", recordings, augment=0.0)
+    assert source.count == 3
+    _, heard, _, text = sequence(source, 1)
+    assert isinstance(heard, Speech)
+    assert text == Text("Beta two.</a>", True)
+    assert heard.num_frames == 7  # 8000 / 1280 = 6.25
+    assert heard.utterance.samples == pytest.approx(0.1, abs=1e-4)
+    assert source.item(2).make(np.random.default_rng(1)) is None
+
+
+def test_recordings_without_word_times_cannot_be_word_synchronous(recordings: Path) -> None:
+    source = make("word_synchronous", recordings)
+
+    class Words:
+        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+            return {"input_ids": [5]}
+
+        def convert_tokens_to_ids(self, token: str) -> int:
+            return 1
+
+    stream = BatchStream([source], Collator(Words(), "<audio>", 0, 1280), 1, 100, 10)
+    with pytest.raises(DomainError, match=r"none of .* word_synchronous, have word timings"):
+        stream[0]
+
+
+def test_questions(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"passage": "Ann sat.", "question": "Who?", "answer": "Ann."}\n', "utf-8")
+    source = make("question", path)
+    assert sequence(source, 0) == (Text("<u>Ann sat. Who?</u><a>"), Text("Ann.</a>", True))
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "message"),
+    [
+        ("question", '{"passage": "a", "question": "b"}\n', r"data:1: expected a JSON object"),
+        ("question", "[1]\n", r"data:1: expected a JSON object"),
+        ("question", "\n", "no questions"),
+        ("text", "\n\n", "no text for the 'text' source"),
+        ("asr", "\n\n", "nothing to say .* 0 sentences"),
+    ],
+)
+def test_data_unfit_for_its_task(tmp_path: Path, task: str, content: str, message: str) -> None:
+    path = tmp_path / "data"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DomainError, match=message):
+        make(task, path)
+
+
+def test_not_text(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    with pytest.raises(DomainError, match="cannot be read as UTF-8 text"):
+        make("text", tmp_path / "latin")
+    with pytest.raises(DomainError, match="cannot be read as UTF-8 text"):
+        make("text", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("domain", "a domain folder on the command line"),
+        ("replay", "without general speech, training on text makes the model ignore the audio"),
+        ("nowhere.txt", "nothing is there"),
+    ],
+)
+def test_data_that_is_not_there(data: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        make("text", data)
+
+
+def test_a_voice_that_is_not_there(lines: Path) -> None:
+    with pytest.raises(AsrLlmError, match="nobody"):
+        make("asr", lines, voices=["nobody"])

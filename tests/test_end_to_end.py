@@ -1,0 +1,227 @@
+"""The main path through the real command line, on a tiny model: a folder in, an adapter out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_llm.corpus.domain import create
+from asr_llm.corpus.synthesis import synthesize
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "asr_llm.cli", *map(str, arguments)]
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=600
+    )
+
+
+@pytest.fixture(scope="module")
+def base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with general text to replay, as `mini` has it."""
+    folder = tmp_path_factory.mktemp("base") / "model"
+    shutil.copytree(tiny, folder)
+    create(folder / "replay", "general")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A place with a domain and a finished run, and what the command printed."""
+    place = tmp_path_factory.mktemp("place")
+    create(place / "shop")
+    done = run("adapt", "shop", "--model", base, "--steps", 3, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place, done.stdout
+
+
+def test_adapt_prints_the_table_and_the_next_commands(adapted: tuple[Path, str]) -> None:
+    place, printed = adapted
+    for words in ("EER (raw)", "WER domain", "WER general", "base", "adapted", "change"):
+        assert words in printed
+    assert "The adapter is in runs/shop/adapter" in printed
+    assert "asr-llm transcribe AUDIO" in printed
+
+
+def test_adapt_writes_a_whole_run_folder(adapted: tuple[Path, str]) -> None:
+    run_folder = adapted[0] / "runs" / "shop"
+    for name in (
+        "recipe.yaml",
+        "metrics.jsonl",
+        "checkpoints/last.ckpt",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/base.json",
+        "hypotheses/base.domain.jsonl",
+        "hypotheses/adapted.general.jsonl",
+        "scores.json",
+    ):
+        assert (run_folder / name).is_file(), name
+    scores = json.loads((run_folder / "scores.json").read_text())
+    assert set(scores["systems"]) == set(scores["general"]) == {"base", "adapted"}
+    assert scores["systems"]["base"]["entities"]["raw"]["mentions"] > 0
+    assert not list(run_folder.rglob("*.part"))
+
+
+def test_evaluate_gives_the_same_figures(adapted: tuple[Path, str], base: Path) -> None:
+    place, _ = adapted
+    adapter = place / "runs" / "shop" / "adapter"
+    done = run("evaluate", "shop", "--model", base, "--adapter", adapter, "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    before = json.loads((place / "runs" / "shop" / "scores.json").read_text())
+    assert json.loads(done.stdout)["systems"] == before["systems"]
+
+
+def test_a_finished_run_is_refused_and_on_resume_only_scored(
+    adapted: tuple[Path, str], base: Path
+) -> None:
+    place, printed = adapted
+    again = ("adapt", "shop", "--model", base, "--steps", 3)
+    refused = run(*again, cwd=place)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    weights = place / "runs" / "shop" / "adapter" / "adapter_model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert run(*again, "--resume", cwd=place).stdout == printed
+    assert weights.stat().st_mtime_ns == written
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(base: Path, tmp_path: Path) -> None:
+    create(tmp_path / "shop")
+    recipe = tmp_path / "short.yaml"
+    recipe.write_text(
+        "name: short\nsteps: 400\nbatch_positions: 300\ncheckpoint_every: 2\nsources:\n"
+        "  - {task: text, data: domain}\n  - {task: asr, data: replay}\n"
+    )
+    arguments = ("adapt", "shop", "--model", base, "--recipe", recipe)
+    process = subprocess.Popen(
+        command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    last = tmp_path / "runs" / "shop" / "checkpoints" / "last.ckpt"
+    for _ in range(600):
+        if last.is_file() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert errors.startswith("interrupted; go on with: ")
+    assert errors.strip().endswith("--resume")
+    assert last.is_file()
+
+
+def test_an_adapter_of_another_base_is_refused(
+    adapted: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from conftest import tiny_checkpoint  # type: ignore[import-not-found]
+
+    place, _ = adapted
+    other = tiny_checkpoint(tmp_path_factory.mktemp("other"), seed=5)
+    soundfile.write(place / "a.wav", synthesize("Hello there.", "en-us").samples, 16000)
+    adapter = place / "runs" / "shop" / "adapter"
+    done = run("transcribe", "a.wav", "--model", other, "--adapter", adapter, cwd=place)
+    assert done.returncode == 2
+    assert "was trained on" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+# Audio of every kind -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return synthesize("The early train was late again on Monday.", "en-us").samples
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2)])
+def test_any_format_rate_and_channels(
+    base: Path, speech: np.ndarray, tmp_path: Path, suffix: str, rate: int, channels: int
+) -> None:
+    if (rate, suffix) == (44100, "flac"):
+        channels = 6
+    import soxr
+
+    path = tmp_path / f"talk.{suffix}"
+    samples = soxr.resample(speech, 16000, rate) if rate != 16000 else speech
+    soundfile.write(path, np.stack([samples] * channels, 1), rate)
+    from asr_llm.corpus.audio import load_audio
+
+    loaded = load_audio(path)
+    assert loaded.dtype == np.float32
+    assert abs(len(loaded) - len(speech)) < 1600  # mp3 pads
+
+
+def test_odd_files_in_one_batch(base: Path, speech: np.ndarray, tmp_path: Path) -> None:
+    """Missing, empty, corrupt, no audio, silent, 0.05 s: a line each; the good one is written."""
+    soundfile.write(tmp_path / "good.wav", speech, 16000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(32000, np.float32), 16000)
+    soundfile.write(tmp_path / "short.wav", speech[:800], 16000)
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.mp3").write_text("not audio at all")
+    soundfile.write(tmp_path / "cut.flac", speech, 16000)
+    whole = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[:60])
+    names = ["good", "silent", "short", "empty", "text", "cut", "missing"]
+    files = [
+        next((p.name for p in tmp_path.glob(f"{name}.*")), "missing.wav") for name in names
+    ]
+    done = run("transcribe", *files, "--model", base, "-f", "json", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    written = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert {"good", "silent", "short"} <= written
+    assert not {"empty", "text", "missing"} & written
+    assert "Traceback" not in done.stderr
+    for name in ("empty.wav", "text.mp3", "missing.wav"):
+        assert sum(name in line for line in done.stderr.splitlines()) == 1
+    silent = json.loads((tmp_path / "out" / "silent.json").read_text())
+    assert silent["text"] == ""
+    assert silent["note"]
+
+
+@pytest.mark.slow
+def test_an_hour_is_transcribed_in_pieces(
+    base: Path, speech: np.ndarray, tmp_path: Path
+) -> None:
+    repeats = 3600 * 16000 // len(speech) + 1
+    soundfile.write(tmp_path / "hour.flac", np.tile(speech, repeats), 16000)
+    done = run("transcribe", "hour.flac", "--model", base, "-f", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["duration"] >= 3600
+
+
+def test_real_recordings(tmp_path: Path) -> None:
+    """`mini` on real speech: a word error rate, not only that it runs."""
+    manifest = SHARED / "librispeech-dev-clean" / "manifest.jsonl"
+    if not manifest.is_file():
+        pytest.skip("no real recordings here (../shared/data)")
+    import jiwer
+
+    from asr_llm.corpus.text import normalize
+
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+    rows = [r for r in rows if r["speaker"] == "1462" and 3 < r["duration"] < 7][:8]
+    files = [manifest.parent / row["audio_filepath"] for row in rows]
+    done = run("transcribe", *files, "-f", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    heard = [json.loads(line)["text"] for line in done.stdout.splitlines()]
+    assert len(heard) == len(rows) == 8
+    rate = jiwer.wer(
+        [row["text"] for row in rows], [normalize(text, "basic") or "-" for text in heard]
+    )
+    assert rate < 1.0, heard  # better than silence; the card states how good

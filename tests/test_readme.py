@@ -1,0 +1,67 @@
+"""Every command of the README is run, in the README's order."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from asr_llm.corpus.synthesis import synthesize
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def readme_commands(*documents: str) -> list[str]:
+    """Lines of the fenced blocks that begin with one of our commands."""
+    blocks = [
+        block
+        for name in documents
+        for block in re.findall(r"```\n(.*?)```", (ROOT / name).read_text("utf-8"), re.S)
+    ]
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(asr-llm|make|python3?|\.venv/bin) ?", line)]
+
+
+def test_every_command_is_known() -> None:
+    """The commands tested below, and those that the tests themselves come from."""
+    lines = readme_commands("README.md")
+    assert sum(line.startswith("asr-llm ") for line in lines) >= 8
+    others = [line for line in lines if not line.startswith("asr-llm ")]
+    targets = (ROOT / "Makefile").read_text("utf-8")
+    for line in others:
+        if line.startswith("make "):
+            assert f"\n{line.split()[1]}: " in targets
+        else:
+            assert line.startswith(("python3 -m venv", ".venv/bin/")), line
+
+
+@pytest.mark.slow
+def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
+    """In a fresh folder. Trainings are cut to two steps; the hub's model is a tiny one here."""
+    for name in ("talk.mp3", "visit.wav"):
+        soundfile.write(tmp_path / name, synthesize("Good morning.", "en-us").samples, 16000)
+    shutil.copytree(ROOT / "domains", tmp_path / "domains")
+    replayed = tmp_path / "canary"
+    shutil.copytree(tiny, replayed)
+    shutil.copytree(ROOT / "asr_llm" / "assets" / "mini" / "replay", replayed / "replay")
+    for line in readme_commands("README.md"):
+        if not line.startswith("asr-llm "):
+            continue
+        words = shlex.split(line.replace("nvidia/canary-qwen-2.5b", str(replayed)))[1:]
+        if words[0] == "adapt":
+            words += ["--steps", "2"]
+        done = subprocess.run(
+            [sys.executable, "-m", "asr_llm.cli", *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=1200,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout, line
