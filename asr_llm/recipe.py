@@ -117,7 +117,7 @@ class Recipe(_Strict):
     @classmethod
     def _is_saved(cls, train: list[PARTS]) -> list[PARTS]:
         if "lora" in train and set(train) - {"lora", "projector"}:
-            raise ValueError("beside lora only projector: an adapter holds nothing else")
+            raise ValueError("lora alone or with projector: an adapter holds nothing else")
         return train
 
     @field_validator("fit_projector")

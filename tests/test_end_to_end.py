@@ -25,9 +25,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=600
-    )
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +106,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(base: Path, tmp_path: Path) -> None:
         "  - {task: text, data: domain}\n  - {task: asr, data: replay}\n"
     )
     arguments = ("adapt", "shop", "--model", base, "--recipe", recipe)
-    process = subprocess.Popen(
-        command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     last = tmp_path / "runs" / "shop" / "checkpoints" / "last.ckpt"
     for _ in range(600):
         if last.is_file() or process.poll() is not None:
@@ -177,9 +173,7 @@ def test_odd_files_in_one_batch(base: Path, speech: np.ndarray, tmp_path: Path) 
     whole = (tmp_path / "cut.flac").read_bytes()
     (tmp_path / "cut.flac").write_bytes(whole[:60])
     names = ["good", "silent", "short", "empty", "text", "cut", "missing"]
-    files = [
-        next((p.name for p in tmp_path.glob(f"{name}.*")), "missing.wav") for name in names
-    ]
+    files = [next((p.name for p in tmp_path.glob(f"{name}.*")), "missing.wav") for name in names]
     done = run("transcribe", *files, "--model", base, "-f", "json", "-o", "out", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     written = {path.stem for path in (tmp_path / "out").iterdir()}
@@ -194,9 +188,7 @@ def test_odd_files_in_one_batch(base: Path, speech: np.ndarray, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_an_hour_is_transcribed_in_pieces(
-    base: Path, speech: np.ndarray, tmp_path: Path
-) -> None:
+def test_an_hour_is_transcribed_in_pieces(base: Path, speech: np.ndarray, tmp_path: Path) -> None:
     repeats = 3600 * 16000 // len(speech) + 1
     soundfile.write(tmp_path / "hour.flac", np.tile(speech, repeats), 16000)
     done = run("transcribe", "hour.flac", "--model", base, "-f", "json", cwd=tmp_path)

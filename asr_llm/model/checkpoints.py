@@ -41,7 +41,7 @@ WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
 
 
 _NEEDED = {"pretrained_llm", "perception", "audio_locator_tag", "prompt_format"}
-_TALKATIVE = ("nemo_logger", "transformers", "lightning.pytorch", "lightning.fabric")
+_TALKATIVE = ("nemo_logger", "transformers", "lightning.pytorch", "pytorch_lightning")
 
 
 def locate(name: str | Path) -> Path:
@@ -128,7 +128,7 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpeechLLM:
     except Exception as error:
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a SALM model that can be built: "
-            f"{type(error).__name__}: {error}"
+            f"{in_a_line(error)}"
         ) from error
     model.to(dtype or torch.float32)
     try:
@@ -136,8 +136,8 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpeechLLM:
         head = load_file(folder / CTC_HEAD) if (folder / CTC_HEAD).is_file() else None
     except Exception as error:
         raise CheckpointError(
-            f"{folder}: the weights cannot be read ({error}); the file may be cut short: "
-            "copy or download it again"
+            f"{folder}: the weights cannot be read ({in_a_line(error)}); the file may be cut "
+            "short: copy or download it again"
         ) from error
     _load_strictly(model, weights, folder / WEIGHTS)
     if head is not None:
@@ -274,6 +274,12 @@ def replacing(folder: Path) -> Iterator[Path]:
             os.replace(old, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def in_a_line(error: Exception) -> str:
+    """What a library says, which may be pages, in the rest of a line of ours."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= 300 else text[:299] + "…"
 
 
 @contextmanager

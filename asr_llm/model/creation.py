@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from asr_llm.errors import RecipeError
-from asr_llm.model.checkpoints import quiet, replacing, save
+from asr_llm.model.checkpoints import in_a_line, quiet, replacing, save
 from asr_llm.yaml_lines import parse_yaml
 
 IM_START, IM_END, PAD, LOCATOR = "<|im_start|>", "<|im_end|>", "<|pad|>", "<|audio|>"
@@ -71,7 +71,7 @@ def create(description: Path, folder: Path, seed: int) -> None:
             raise RecipeError(
                 f"{description} does not describe a model that can be built; expected keys of "
                 "NeMo's ConformerEncoder under 'encoder' and of Qwen3Config under 'llm': "
-                f"{type(error).__name__}: {error}"
+                f"{in_a_line(error)}"
             ) from error
     save(model, folder, card="An untrained model.\n")
 

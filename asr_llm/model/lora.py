@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model.checkpoints import identity, locate, quiet, replacing
+from asr_llm.model.checkpoints import identity, in_a_line, locate, quiet, replacing
 
 if TYPE_CHECKING:
     from asr_llm.model.speech_llm import SpeechLLM
@@ -103,9 +103,7 @@ def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
         if (folder / PROJECTOR).is_file():
             model.perception.proj.load_state_dict(load_file(folder / PROJECTOR))
     except Exception as error:
-        raise CheckpointError(
-            f"{folder} does not fit {base}: {type(error).__name__}: {error}"
-        ) from error
+        raise CheckpointError(f"{folder} does not fit {base}: {in_a_line(error)}") from error
     if saved != own:
         raise CheckpointError(
             f"{folder / WEIGHTS} does not fit its adapter_config.json: {len(own - saved)} tensors "

@@ -71,7 +71,7 @@ def fit_projector(
     solution = torch.linalg.solve(gram + penalty, cross)  # (D + 1, H)
     model.perception.proj.weight.copy_(solution[:-1].T)
     model.perception.proj.bias.copy_(solution[-1])
-    residual = power - 2 * float((solution * cross).sum()) + float(
-        (solution * (gram @ solution)).sum()
+    residual = (
+        power - 2 * float((solution * cross).sum()) + float((solution * (gram @ solution)).sum())
     )
     return 1 - residual / power

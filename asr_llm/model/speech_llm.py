@@ -153,7 +153,8 @@ class SpeechLLM(SALM):
             spliced["input_embeds"][:, :-1], spliced["attention_mask"][:, :-1]
         )
         targets = spliced["target_ids"][:, 1:]
-        scored = targets != IGNORE
+        # A row's first token has nothing before it but padding: no loss, in any company.
+        scored = (targets != IGNORE) & spliced["attention_mask"][:, :-1]
         logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
         out = {
             "lm": F.cross_entropy(logits.float(), targets[scored]),

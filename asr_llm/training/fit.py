@@ -24,12 +24,13 @@ class Fit(lightning.LightningModule):
         super().__init__()
         self.model, self.recipe = model, recipe
 
-    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor | None:
         # ``index`` counts on through a resumed run, which so has the same dropout.
         torch.manual_seed(self.recipe.seed * 1_000_003 + index)
         losses = self._losses(batch)
         self.log_dict({name: value.detach() for name, value in losses.items() if name != "tokens"})
-        return losses["loss"]
+        # A batch of text alone has nothing to teach a projector.
+        return losses["loss"] if losses["loss"].requires_grad else None
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """Modules in which nothing is trained stay in evaluation mode (dropout off)."""
@@ -87,12 +88,15 @@ class Fit(lightning.LightningModule):
         """Count the batch that a checkpoint was written after as completed.
 
         Lightning writes a checkpoint before it does that, and would resume one batch behind:
-        with other dropout, other accumulation and validation at other steps.
+        with other dropout, other accumulation and validation at other steps. And it takes the
+        batches of the validation before for those of the one to come, and would skip some.
         """
         batches = checkpoint["global_step"] * self.recipe.accumulate
-        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        for counters in (progress["current"], progress["total"]):
-            counters.update(dict.fromkeys(counters, batches))
+        loops = checkpoint["loops"]["fit_loop"]
+        for loop, count in (("epoch_loop", batches), ("epoch_loop.val_loop", 0)):
+            progress = loops[f"{loop}.batch_progress"]
+            for counters in (progress["current"], progress["total"]):
+                counters.update(dict.fromkeys(counters, count))
 
     def load_best(self, run: RunFolder) -> float | None:
         """Go back to the weights with the lowest held-out loss; return that loss."""

@@ -71,7 +71,7 @@ class RunFolder:
             own = yaml.safe_load(self.recipe.read_text("utf-8"))
             own.pop("asr_llm", None)
             before = Recipe.model_validate(own).dump()
-        except (yaml.YAMLError, AttributeError, ValueError) as error:
+        except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
             raise RunError(
                 f"{self.recipe} cannot be read as the recipe of a run; restore it, or choose "
                 "another folder with -o"

@@ -83,22 +83,37 @@ def _train(
         fit_projector(model, (stream[i] for i in range(24)))
 
     fit = Fit(model, recipe)
-    trainer = lightning.Trainer(
+    batches = loader(stream, run.step_of(last) * recipe.accumulate)
+    dev: Any = None
+    if held_out:
+        # Batches are made already; a plain list would count as one loader each.
+        dev = torch.utils.data.DataLoader(held_out, batch_size=None)  # type: ignore[arg-type]
+    callbacks = [
+        *checkpointing(recipe, run, bool(held_out)),
+        Metrics(run.metrics, resume_step=run.step_of(last)),
+        Progress(recipe.steps, enabled=progress),
+    ]
+    with checkpoints.quiet(), interruptible():
+        _trainer(recipe, run, callbacks, bool(held_out)).fit(fit, batches, dev, ckpt_path=last)
+    best = fit.load_best(run) if held_out else None
+    return _finish(recipe, run, fit.model, base, best)
+
+
+def _trainer(
+    recipe: Recipe, run: RunFolder, callbacks: list[lightning.Callback], validated: bool
+) -> lightning.Trainer:
+    return lightning.Trainer(
         accelerator="auto",
         devices=1,
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         max_steps=recipe.steps,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.optimizer.clip,
-        val_check_interval=recipe.validation.every * recipe.accumulate if held_out else None,
-        check_val_every_n_epoch=None if held_out else 1,
-        limit_val_batches=None if held_out else 0,
+        val_check_interval=recipe.validation.every * recipe.accumulate if validated else None,
+        check_val_every_n_epoch=None if validated else 1,
+        limit_val_batches=None if validated else 0,
         num_sanity_val_steps=0,
-        callbacks=[
-            *checkpointing(recipe, run, bool(held_out)),
-            Metrics(run.metrics, resume_step=run.step_of(last)),
-            Progress(recipe.steps, enabled=progress),
-        ],
+        callbacks=callbacks,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -106,15 +121,6 @@ def _train(
         use_distributed_sampler=False,
         plugins=[run.checkpoint_io()],
     )
-    batches = loader(stream, run.step_of(last) * recipe.accumulate)
-    dev: Any = None
-    if held_out:
-        # Batches are made already; a plain list would count as one loader each.
-        dev = torch.utils.data.DataLoader(held_out, batch_size=None)  # type: ignore[arg-type]
-    with checkpoints.quiet(), interruptible():
-        trainer.fit(fit, batches, dev, ckpt_path=last)
-    best = fit.load_best(run) if held_out else None
-    return _finish(recipe, run, fit.model, base, best)
 
 
 def prepare(model: SpeechLLM, recipe: Recipe) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,7 +49,7 @@ def test_snap_gives_every_unit_a_frame_and_all_frames_a_unit(
         return
     assert cuts is not None
     assert (cuts[0], cuts[-1], len(cuts)) == (0, total, len(starts) + 1)
-    assert all(before < after for before, after in zip(cuts, cuts[1:]))
+    assert all(before < after for before, after in itertools.pairwise(cuts))
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(0, 1), (1, 1), (10, 1), (11, 2), (20, 2)])
@@ -69,7 +71,7 @@ def test_pieces_join_to_the_whole(num_samples: int, inner: list[int]) -> None:
     speech = utterance(num_samples)
     total = num_frames(speech, 10)
     cuts = [0, *sorted({cut for cut in inner if cut < total}), total]
-    pieces = [Speech(speech, a, b).samples(10) for a, b in zip(cuts, cuts[1:])]
+    pieces = [Speech(speech, a, b).samples(10) for a, b in itertools.pairwise(cuts)]
     joined = np.concatenate(pieces)
     assert len(joined) == total * 10
     assert (joined[:num_samples] == speech.samples).all()

@@ -1,0 +1,102 @@
+"""Carries out trainings, each in a process of its own that kills itself where it is told.
+
+Run as a script with a file of jobs, JSON: a list of {"folder", "recipe", "kills"}, where
+``kills`` names the end of each process but the last, which comes to its end. What is
+imported is imported once: the processes are forks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Do all jobs; exit with the first status that is not as it should be."""
+    import asr_llm.training.train  # noqa: F401  (for the forks)
+
+    for job in json.loads(Path(sys.argv[1]).read_text("utf-8")):
+        for end in [*job["kills"], None]:
+            child = os.fork()
+            if child == 0:
+                carry_out(job, end)
+                os._exit(0)
+            status = os.waitpid(child, 0)[1]
+            expected = 0 if end is None else signal.SIGKILL
+            if status != expected:
+                sys.exit(f"{job['folder']}: ended with {status} at {end}, expected {expected}")
+
+
+def carry_out(job: dict[str, Any], end: list[Any] | None) -> None:
+    """One process of a run."""
+    from asr_llm.recipe import Recipe
+    from asr_llm.training.run_folder import RunFolder
+    from asr_llm.training.train import train
+
+    if end is not None:
+        arm(*end)
+    recipe = Recipe.model_validate(job["recipe"])
+    train(recipe, RunFolder(job["folder"]), resume=True, progress=False)
+
+
+def die(*args: Any, **kwargs: Any) -> None:
+    """SIGKILL: nothing is tidied up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(place: str, number: int) -> None:
+    """Die in a place at its n-th turn, counted from 1; in a batch by its number from 0."""
+    import safetensors.torch
+    import torch
+
+    from asr_llm.training.callbacks import LastCheckpoint
+    from asr_llm.training.fit import Fit
+
+    def half(checkpoint: Any, file: Any) -> None:
+        file.write(b"half a checkpoint")
+        file.flush()
+        die()
+
+    if place == "batch":
+        step = Fit.training_step
+        Fit.training_step = lambda self, batch, index: (  # type: ignore[method-assign]
+            die() if index == number else step(self, batch, index)
+        )
+    elif place == "validation":
+        Fit.validation_step = at(number, die, Fit.validation_step)  # type: ignore[method-assign]
+    elif place == "after checkpoint":
+        write = LastCheckpoint.on_train_batch_end
+
+        def written(self: Any, trainer: Any, *rest: Any) -> None:
+            write(self, trainer, *rest)
+            if self.path.exists() and trainer.global_step == number:
+                die()
+
+        LastCheckpoint.on_train_batch_end = written  # type: ignore[method-assign]
+    elif place == "writing a checkpoint":
+        torch.save = at(number, half, torch.save)
+    elif place == "writing the result":
+        safetensors.torch.save_file = at(number, die, safetensors.torch.save_file)
+    else:
+        raise ValueError(place)
+
+
+def at(number: int, instead: Callable[..., Any], usual: Callable[..., Any]) -> Callable[..., Any]:
+    """Do as usual, but something else at the n-th call."""
+    count = 0
+
+    def chosen(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        return (instead if count == number else usual)(*args, **kwargs)
+
+    return chosen
+
+
+if __name__ == "__main__":
+    main()
