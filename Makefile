@@ -16,11 +16,13 @@ install: $(INSTALLED)  ## make .venv with pinned dependencies
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing about 2.5 GB of packages into $(VENV): some minutes" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)  ## adapt mini to domains/medical in runs/demo, show the gain; go on if it was begun
+	@echo "adapting and measuring in $(DEMO): about 8 minutes on two cores" >&2
 	@$(BIN)/asr-llm adapt domains/medical -o $(DEMO) --resume
 
 test: $(INSTALLED)  ## lint and the tests that take minutes together

@@ -69,7 +69,6 @@ _OPTIONAL = {
         "no lattices without it; alignment falls back on NeMo's Viterbi",
         "see k2-fsa.github.io for the wheel of your torch",
     ),
-    "fastapi": ("no web service without it", "pip install 'asr-llm[serve]'"),
 }
 
 

@@ -87,6 +87,10 @@ def adapt(
     from asr_llm.model import checkpoints
 
     folder = Domain.load(domain)
+    place = Path(run) if run is not None else Path("runs") / folder.name
+    started = place / "recipe.yaml"
+    if resume and recipe is None and started.is_file():
+        recipe = Recipe.load(started)  # what was asked for when it began
     chosen = _override(recipe or text_recipe(), model=model, seed=seed, steps=steps)
     if chosen.create is not None:
         raise RecipeError(
@@ -94,7 +98,6 @@ def adapt(
             "adaptation: remove the key, or run 'asr-llm pretrain'"
         )
     base = checkpoints.locate(chosen.model)
-    place = Path(run) if run is not None else Path("runs") / folder.name
     _refuse_used(place, resume)
     with _run_folder(place, chosen, resume) as opened:
         _same_origin(opened, folder, chosen.model, base)

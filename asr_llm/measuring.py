@@ -60,6 +60,11 @@ def manifest_set(path: str | Path) -> HeldOut:
             f"{path}: nothing there; expected a domain folder or a manifest of recordings "
             "(manifest.jsonl, cuts.jsonl.gz, trans.txt)"
         )
+    if not str(path).endswith((".json", ".jsonl", ".gz", ".txt")):
+        raise DomainError(
+            f"{path} is neither a domain folder nor a manifest; expected a folder with "
+            "domain.yaml, or manifest.jsonl, cuts.jsonl.gz or trans.txt"
+        )
     return HeldOut(read_manifest(path), [])
 
 

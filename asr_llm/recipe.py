@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from asr_llm.errors import RecipeError
 from asr_llm.yaml_lines import parse_yaml
 
-TASKS = Literal["asr", "word_synchronous", "text", "denoise", "restore", "question"]
+TASKS = Literal["asr", "word_synchronous", "text", "denoise", "restore", "misheard", "question"]
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
@@ -104,7 +104,7 @@ class Recipe(_Strict):
     )
     sources: list[SourceRecipe] = Field(min_length=1)
     replay: str | None = Field(None, description="general speech; default: the base model's own")
-    steps: int = Field(300, gt=0)
+    steps: int = Field(200, gt=0)
     batch_positions: int = Field(4000, gt=0, description="decoder positions in a batch, about")
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added")
     optimizer: OptimizerRecipe = OptimizerRecipe()
@@ -151,6 +151,10 @@ class Recipe(_Strict):
                 "--recipe out to adapt from text alone"
             )
         return parse_yaml(path, cls, RecipeError)
+
+    asr_llm: str | None = Field(
+        None, exclude=True, description="version that wrote this file; not read"
+    )
 
     def dump(self) -> dict[str, Any]:
         """Plain data, complete with defaults, for ``recipe.yaml`` in the run folder."""

@@ -98,7 +98,8 @@ def parse_yaml(path: Path, model: type[Model], error: type[AsrLlmError]) -> Mode
     parsed, file = validate_yaml(Path(path), model)
     if parsed is not None:
         return parsed
-    first, *others = file.problems
+    # A misspelt key is often why another one is missing: name it first.
+    first, *others = sorted(file.problems, key=lambda p: ": unknown key" not in p.message)
     more = f" (and {len(others)} more)" if others else ""
     raise error(f"{path}:{first.line}: {first.message}{more}")
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine busy with something else is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _DESCRIPTION = """\
 vocabulary: 300
@@ -58,3 +63,9 @@ def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny checkpoint with random weights. Read only."""
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def other_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint with other weights. Read only."""
+    return tiny_checkpoint(tmp_path_factory.mktemp("other"), seed=5)

@@ -140,9 +140,12 @@ def find_folder(path: str | Path) -> Path:
     """``path`` if it looks like a domain folder; DomainError otherwise."""
     folder = Path(path)
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
+        if folder.exists():
+            raise DomainError(
+                f"{folder}: found a file; expected a domain folder: did you mean {folder.parent}?"
+            )
         raise DomainError(
-            f"{folder}: found {found}; expected a domain folder. "
+            f"{folder}: found nothing; expected a domain folder. "
             f"Make one with: asr-llm domain init {folder}"
         )
     if not (folder / "domain.yaml").is_file():

@@ -41,7 +41,6 @@ WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
 
 
 _NEEDED = {"pretrained_llm", "perception", "audio_locator_tag", "prompt_format"}
-_TALKATIVE = ("nemo_logger", "transformers", "lightning.pytorch", "pytorch_lightning")
 
 
 def locate(name: str | Path) -> Path:
@@ -118,7 +117,8 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpeechLLM:
     import torch
     from safetensors.torch import load_file
 
-    from asr_llm.model.speech_llm import SpeechLLM
+    with quiet():
+        from asr_llm.model.speech_llm import SpeechLLM
 
     folder = locate(name)
     config = read_config(folder)
@@ -285,13 +285,11 @@ def in_a_line(error: Exception) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' notices off the user's terminal."""
-    levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))  # some set their own level at import
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(before)

@@ -119,6 +119,11 @@ def read_base(folder: Path) -> dict[str, Any] | None:
     Raises:
         CheckpointError: the folder holds no adapter, or what it says cannot be read.
     """
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"no adapter at {folder}: nothing is there; expected a folder such as "
+            "runs/NAME/adapter written by 'asr-llm adapt'"
+        )
     for needed in ("adapter_config.json", WEIGHTS):
         if not (folder / needed).is_file():
             raise CheckpointError(

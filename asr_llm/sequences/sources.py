@@ -80,7 +80,7 @@ def _text_source(recipe: SourceRecipe, lines: list[str], chat: Chat) -> Source:
         cost = len(text) / _CHARACTERS_PER_TOKEN
         if recipe.task == "text":
             return Item(cost + 1, lambda rng: tasks.text_only(text, chat))
-        build = tasks.denoise if recipe.task == "denoise" else tasks.restore
+        build = getattr(tasks, recipe.task)
         return Item(2 * cost + _PROMPT, lambda rng: build(text, chat, _python_rng(rng)))
 
     return Source(len(lines), recipe.weight, item)

@@ -60,6 +60,17 @@ def restore(text: str, chat: Chat, rng: random.Random) -> Sequence:
     return Text(head), Text(noisy), Text(tail), Text(text + chat.end, loss=True)
 
 
+def misheard(text: str, chat: Chat, rng: random.Random, words: float = 0.5) -> Sequence:
+    """Text as a recogniser without a vocabulary writes it, to be put right.
+
+    Denoising with errors of the ear in place of random ones: no case, no punctuation, letters
+    taken for others of their sound, dropped letters, words broken in two.
+    """
+    head, tail = chat.around_audio()
+    noisy = spell_by_ear(normalize(text, "basic"), rng, words)
+    return Text(head), Text(noisy), Text(tail), Text(text + chat.end, loss=True)
+
+
 def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
     """A1 T1* A2 T2* …: each word right after its own audio.
 
@@ -86,6 +97,39 @@ def question(passage: str, prompt: str, answer: str, chat: Chat) -> Sequence:
     """A written question about a written passage: Text(prompt) Text(answer)*."""
     message = f"{passage} {prompt}"
     return Text(chat.before + message + chat.after), Text(answer + chat.end, loss=True)
+
+
+_SOUNDS = ("aeiouy", "bpv", "dt", "gkcq", "fv", "szcx", "mn", "lrw", "jgy", "h")
+
+
+def spell_by_ear(text: str, rng: random.Random, words: float, characters: float = 0.25) -> str:
+    """Misspell a share of the words: each letter, with a probability, by one of its sound.
+
+    Args:
+        words: share of words that are misspelt.
+        characters: share of a misspelt word's letters that are exchanged; a third as many
+            are dropped, and a tenth of the misspelt words are broken in two.
+    """
+    heard: list[str] = []
+    for word in text.split():
+        if rng.random() >= words:
+            heard.append(word)
+            continue
+        letters = ""
+        for letter in word:
+            chance = rng.random()
+            alike = [x for sounds in _SOUNDS if letter in sounds for x in sounds if x != letter]
+            if chance < characters and alike:
+                letters += rng.choice(alike)
+            elif chance < characters * 4 / 3 and len(word) > 3:
+                continue
+            else:
+                letters += letter
+        if len(letters) > 4 and rng.random() < 0.1:
+            cut = rng.randrange(2, len(letters) - 1)
+            letters = f"{letters[:cut]} {letters[cut:]}"
+        heard.append(letters or word)
+    return " ".join(heard)
 
 
 def add_noise(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from asr_llm.errors import AsrLlmError
 from asr_llm.sequences.batching import BatchStream
@@ -64,12 +65,17 @@ def _leave_interrupts(worker: int) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C stays KeyboardInterrupt: Lightning ends the process and makes it deaf to another."""
+    """Ctrl-C stays KeyboardInterrupt, and so does a request to end (SIGTERM).
+
+    Left alone, Lightning ends the process, with status 0 on SIGTERM, and makes it deaf to
+    another Ctrl-C.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as stopped:
-        if not isinstance(stopped.__context__, KeyboardInterrupt):
+        asked = isinstance(stopped.__context__, KeyboardInterrupt)
+        if not (asked or isinstance(stopped, SIGTERMException)):
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stopped

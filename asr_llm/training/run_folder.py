@@ -50,9 +50,9 @@ class RunFolder:
                 )
             if differing := self._differing(recipe):
                 raise RunError(
-                    f"{self.recipe} differs from the recipe given in {', '.join(differing)}; a "
-                    "run resumes with its own recipe only: pass the same one, or choose another "
-                    "folder with -o"
+                    f"{self.recipe} differs from what is asked for in {', '.join(differing)}; a "
+                    "run resumes with its own recipe only: give --resume without --recipe, --seed "
+                    "or --steps, or choose another folder with -o"
                 )
             return
         taken = self.path.exists() and not self.path.is_dir()
@@ -62,7 +62,13 @@ class RunFolder:
                 "another with -o"
             )
         with self.disk_errors():
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            try:
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+                raise RunError(
+                    f"cannot make the run folder {self.path}: {error.strerror}; expected a place "
+                    "where folders can be made: choose another with -o"
+                ) from error
             write_text(self.recipe, text)
 
     def _differing(self, recipe: Recipe) -> list[str]:
