@@ -7,6 +7,8 @@ import string
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr_llm.corpus.synthesis import Utterance, Word
 from asr_llm.sequences import tasks
@@ -141,3 +143,32 @@ def test_noise_is_a_function_of_its_generator() -> None:
     text = "one two three four five six seven eight nine ten " * 3
     assert add_noise(text, random.Random(4)) == add_noise(text, random.Random(4))
     assert add_noise(text, random.Random(4)) != add_noise(text, random.Random(5))
+
+
+# Spelling by ear -----------------------------------------------------------------------
+
+
+def test_no_word_is_misspelt_where_none_is_asked_for() -> None:
+    assert tasks.spell_by_ear("the heart rate", random.Random(0), words=0.0) == "the heart rate"
+
+
+def test_letters_are_taken_for_others_of_their_sound() -> None:
+    heard = tasks.spell_by_ear("bad", random.Random(3), words=1.0, characters=1.0)
+    assert len(heard) == 3
+    assert heard[0] in "pv"
+    assert heard[1] in "eiouy"
+    assert heard[2] == "t"
+
+
+@given(st.lists(st.from_regex(r"[a-z]{1,12}", fullmatch=True), min_size=1), st.integers(0, 99))
+def test_misspelt_text_keeps_its_words_in_order(words: list[str], seed: int) -> None:
+    heard = tasks.spell_by_ear(" ".join(words), random.Random(seed), words=0.5).split()
+    assert len(words) <= len(heard) <= 2 * len(words)
+
+
+def test_misheard_puts_the_written_text_right() -> None:
+    text = "Dr. Smith gave two doses."
+    head, noisy, tail, answer = tasks.misheard(text, CHAT, random.Random(1), words=0.0)
+    assert noisy == Text("dr smith gave two doses")
+    assert answer == Text(text + CHAT.end, loss=True)
+    assert not (head.loss or tail.loss)
