@@ -44,7 +44,7 @@ def test_a_run_is_resumed_with_its_own_recipe_only(run: RunFolder) -> None:
     before = run.recipe.read_bytes()
     RunFolder(run.path).open(RECIPE, resume=True)
     other = RECIPE.model_copy(update={"seed": 2, "steps": 7})
-    with pytest.raises(RunError, match=r"differs from the recipe given in steps, seed; a run"):
+    with pytest.raises(RunError, match=r"differs from what is asked for in steps, seed; a run"):
         RunFolder(run.path).open(other, resume=True)
     assert run.recipe.read_bytes() == before
 
