@@ -28,6 +28,8 @@ _CHARACTERS_PER_TOKEN = 3.0  # rough; only used to make batches of similar cost
 _CHARACTERS_PER_SECOND = 15.0
 _PROMPT = 16
 
+_NOISY = {"denoise": tasks.denoise, "restore": tasks.restore, "misheard": tasks.misheard}
+
 Speak = Callable[[np.random.Generator], Utterance]
 
 
@@ -80,7 +82,7 @@ def _text_source(recipe: SourceRecipe, lines: list[str], chat: Chat) -> Source:
         cost = len(text) / _CHARACTERS_PER_TOKEN
         if recipe.task == "text":
             return Item(cost + 1, lambda rng: tasks.text_only(text, chat))
-        build = getattr(tasks, recipe.task)
+        build = _NOISY[recipe.task]
         return Item(2 * cost + _PROMPT, lambda rng: build(text, chat, _python_rng(rng)))
 
     return Source(len(lines), recipe.weight, item)

@@ -75,7 +75,6 @@ class RunFolder:
         """Keys in which a recipe differs from the run's; what neither states is no difference."""
         try:
             own = yaml.safe_load(self.recipe.read_text("utf-8"))
-            own.pop("asr_llm", None)
             before = Recipe.model_validate(own).dump()
         except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
             raise RunError(
