@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sized
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -87,8 +88,12 @@ def report_text(report: CheckReport) -> str:
         lines.append(line)
     if report.terms:
         lines.append("terms: " + ", ".join(f"{label} {n}" for label, n in report.terms.items()))
-    lines.append(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+    lines.append(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")
     return "\n".join(lines)
+
+
+def _counted(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def diagnosis_text(found: Diagnosis) -> str:

@@ -109,7 +109,7 @@ class Recipe(_Strict):
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     validation: ValidationRecipe = ValidationRecipe()
-    checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    checkpoint_every: int = Field(50, gt=0, description="steps between checkpoints")
     precision: Literal["32", "bf16"] = "bf16"
     seed: int = Field(1, ge=0)
 

@@ -66,7 +66,9 @@ def load_yaml(path: Path) -> YamlFile:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        # A bracket left open is found out only at the end of the file: name where it opens.
+        unclosed = "flow" in (getattr(error, "context", None) or "")
+        mark = getattr(error, "context_mark" if unclosed else "problem_mark", None)
         what = getattr(error, "problem", None) or "not valid YAML"
         hint = "; mend the YAML here (quote text that holds ': ' or begins with a bracket)"
         return YamlFile(None, [YamlProblem(mark.line + 1 if mark else 1, f"{what}{hint}")])

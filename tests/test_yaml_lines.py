@@ -56,6 +56,8 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("name: x\nname: y\n", "2: name: given twice; keep one of them"),
         ("name: x\nlora: [\n", "3: expected the node content, but found '<stream end>'; mend the "
          "YAML here (quote text that holds ': ' or begins with a bracket)"),
+        ("name: x\nlora: [1, 2\nby_name: {}\n", "2: expected ',' or ']', but got ':'; mend the "
+         "YAML here (quote text that holds ': ' or begins with a bracket)"),
         ("", "1: found no keys; expected a mapping of: name, lora, stages, by_name"),
         ("- a\n", "1: found no keys; expected a mapping of: name, lora, stages, by_name"),
     ],

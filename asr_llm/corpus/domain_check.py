@@ -159,7 +159,8 @@ class _Checker:
             if config is not None:
                 for split in SPLITS:
                     text[split] += self._expand(path, config, file, split, terms)
-        if not text["train"]:
+        # Templates that cannot be filled are reported already.
+        if not text["train"] and not any(p.file == str(path) for p in self.problems):
             fix = "add one utterance a line, or train templates in templates.yaml"
             self.error(self.folder / "text.txt", None, "no domain text", fix)
         return text
@@ -171,14 +172,18 @@ class _Checker:
         for term in terms:
             by_label.setdefault(term.label, []).append(term.text)
         numbers, templates = [], []
+        refused: dict[str, list[int]] = {}
         for i, template in enumerate(config.templates(split)):
             number = file.line_of((split, i))
             if problem := find_problem(template, by_label, config.fillers):
-                message, _, fix = problem.partition("; ")
-                self.error(path, number, message, fix)
+                refused.setdefault(problem, []).append(number)
             else:
                 numbers.append(number)
                 templates.append(template)
+        for problem, lines in refused.items():
+            message, _, fix = problem.partition("; ")
+            more = f" (so in {len(lines)} templates)" if len(lines) > 1 else ""
+            self.error(path, lines[0], message + more, fix)
         count, seed = config.count(split), config.split_seed(split)
         expanded = expand_indexed(templates, by_label, config.fillers, count, seed)
         return (Line(sentence, path, numbers[i]) for i, sentence in expanded)

@@ -165,9 +165,13 @@ def make_stream(
     domain: Domain | None,
     replay: Domain | None,
     split: str = "train",
-    steps: int | None = None,
+    seed: int | None = None,
 ) -> BatchStream:
-    """The batches of a recipe's sources, for this model's tokenizer and frame rate."""
+    """The batches of a recipe's sources, for this model's tokenizer and frame rate.
+
+    Args:
+        seed: takes the place of the recipe's.
+    """
     collate = Collator(
         model.tokenizer.tokenizer,
         model.audio_locator_tag,
@@ -176,14 +180,15 @@ def make_stream(
         ctc=recipe.objective != "lm" and model.ctc_head is not None,
     )
     made = [make_source(source, model.chat, domain, replay, split) for source in sources]
-    length = steps or recipe.steps * recipe.accumulate
-    return BatchStream(made, collate, recipe.seed, recipe.batch_positions, length)
+    length = recipe.steps * recipe.accumulate
+    seed = recipe.seed if seed is None else seed
+    return BatchStream(made, collate, seed, recipe.batch_positions, length)
 
 
 def _validation_batches(
     recipe: Recipe, model: SpeechLLM, domain: Domain | None, replay: Domain | None
 ) -> list[dict[str, Any]]:
-    """The same held-out batches at every validation; [] where nothing is held out."""
+    """The same held-out batches at every validation and for every seed; [] if none."""
     sources = recipe.validation.sources
     if not sources and domain is not None:
         if not domain.text("dev") and domain.recordings("dev") is None:
@@ -191,7 +196,7 @@ def _validation_batches(
         sources = [SourceRecipe(task="asr", data="domain", augment=0.0)]
     if not sources:
         return []
-    stream = make_stream(recipe, model, sources, domain, replay, split="dev", steps=1)
+    stream = make_stream(recipe, model, sources, domain, replay, split="dev", seed=0)
     rows = max(1, stream.draws // stream.pool)
     return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
 

@@ -268,6 +268,17 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
     ]
 
 
+def test_a_missing_term_file_is_one_error(folder: Path) -> None:
+    (folder / "terms/drug.tsv").unlink()
+    write(folder, "templates.yaml", "train:\n- a {DRUG}\n- the {DRUG}\n")
+    (folder / "text.txt").unlink()
+    (error,) = check(folder).errors
+    assert str(error) == (
+        f"{folder}/templates.yaml:2: no terms for slot {{DRUG}} (so in 2 templates); "
+        "add terms/drug.tsv"
+    )
+
+
 def test_check_warns_of_overlap_and_style(folder: Path) -> None:
     long = "The ECG strip showed no change since the last visit"
     write(folder, "text.txt", f"{long}.\nall lower case.\nGive 10 mg.\nGive ten or two.\n")
