@@ -80,11 +80,28 @@ def locate(name: str | Path) -> Path:
     try:
         snapshot = Path(snapshot_download(str(name)))
     except Exception as error:
-        raise CheckpointError(
-            f"no folder {name}, and the hub did not give a model of that name "
-            f"({type(error).__name__}); check the name and the network"
-        ) from error
+        raise CheckpointError(f"no folder {name}, and {_hub_reason(error)}") from error
     return locate(snapshot)
+
+
+def _hub_reason(error: Exception) -> str:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    for kind, reason in (
+        (GatedRepoError, "the hub asks who you are; accept its licence there and 'hf auth login'"),
+        (RepositoryNotFoundError, "the hub has no model of that name, or shows it to others only"),
+        (HFValidationError, "a name on the hub has another form: OWNER/NAME"),
+        (LocalEntryNotFoundError, "the hub cannot be reached; check the network, or copy the "
+         "model here and give its folder"),
+    ):  # fmt: skip
+        if isinstance(error, kind):
+            return reason
+    return f"the hub did not give it ({type(error).__name__}: {error})"
 
 
 def _is_hub_name(name: str | Path) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model.checkpoints import identity, load, locate, read_config, replacing, save
@@ -298,17 +299,28 @@ def test_a_folder_without_weights(tmp_path: Path, no_network: None) -> None:
         locate(tmp_path)
 
 
-def test_a_hub_name_that_the_hub_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (LocalEntryNotFoundError("x"), "no folder a/b, and the hub cannot be reached; check the"),
+        (HFValidationError("x"), "no folder a/b, and a name on the hub has another form"),
+        (OSError("odd"), "no folder a/b, and the hub did not give it (OSError: odd)"),
+    ],
+)
+def test_a_hub_that_gives_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
     asked = []
 
     def refuse(name: str) -> str:
         asked.append(name)
-        raise ConnectionError("no route")
+        raise error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(CheckpointError, match=r"did not give a model .* \(ConnectionError\)"):
-        locate("someone/something")
-    assert asked == ["someone/something"]
+    with pytest.raises(CheckpointError) as raised:
+        locate("a/b")
+    assert str(raised.value).startswith(said)
+    assert asked == ["a/b"]
 
 
 def test_a_hub_name(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
