@@ -10,12 +10,45 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from asr_llm.errors import RecipeError
 from asr_llm.yaml_lines import parse_yaml
 
-TASKS = Literal["asr", "word_synchronous", "text", "denoise", "restore", "misheard", "question"]
+TASKS = Literal[
+    "asr",
+    "word_synchronous",
+    "interleave",
+    "insert",
+    "text",
+    "denoise",
+    "restore",
+    "misheard",
+    "question",
+]
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InterleaveRecipe(_Strict):
+    """JSTIP: how an utterance is cut into units that alternate between speech and text."""
+
+    units: Literal["word", "segment", "mixed"] = "mixed"
+    words: float = Field(0.5, ge=0, le=1, description="share of word level where units are mixed")
+    silence: float | None = Field(
+        0.2, gt=0, description="seconds of silence that end a segment; null: none do"
+    )
+    punctuation: bool = Field(True, description="whether punctuation ends a segment too")
+    leading: str = Field(
+        "\x1e",
+        description="stands before each segment but the first; default: ASCII's record separator, "
+        "which byte-level vocabularies hold and no text uses",
+    )
+
+
+class InsertRecipe(_Strict):
+    """InSerter: which pieces of a text are spoken."""
+
+    level: Literal["word", "sentence"] = "word"
+    share: float = Field(0.3, gt=0, le=1, description="of the words, about")
 
 
 class SourceRecipe(_Strict):
@@ -36,6 +69,8 @@ class SourceRecipe(_Strict):
     augment: float = Field(
         0.5, ge=0, le=1, description="probability of each of echo, band limit and noise"
     )
+    interleave: InterleaveRecipe = InterleaveRecipe()
+    insert: InsertRecipe = InsertRecipe()
 
 
 class LoraRecipe(_Strict):
@@ -131,9 +166,9 @@ class Recipe(_Strict):
     @classmethod
     def _is_heard(cls, value: Any, info: ValidationInfo) -> Any:
         sources: list[SourceRecipe] = getattr(value, "sources", value)
-        silent = {s.task for s in sources} - {"asr", "word_synchronous"}
+        silent = {s.task for s in sources} - {"asr", "word_synchronous", "interleave"}
         if silent and info.data.get("objective") == "ctc":
-            raise ValueError("only speech (asr, word_synchronous) with objective ctc")
+            raise ValueError("only speech (asr, word_synchronous, interleave) with objective ctc")
         return value
 
     @classmethod

@@ -44,8 +44,7 @@ class Collator:
         locator: the audio locator tag.
         pad_id: padding token id.
         frame_samples: audio samples per encoder frame.
-        ctc: add ``ctc_targets``, the normalised words of each audio, for rows whose speech
-            is one whole utterance.
+        ctc: add ``ctc_targets``, the normalised words of each audio.
     """
 
     def __init__(
@@ -86,8 +85,7 @@ class Collator:
                 rows.append(row)
                 frames.append([s.num_frames for s in speech])
                 if self.ctc:
-                    words = " " + normalize(speech[0].utterance.text, "basic")
-                    targets.append(torch.tensor(self.encode(words)))
+                    targets.append(torch.tensor(self.encode(" " + _said(speech))))
         batch: dict[str, Any] = {
             "input_ids": _pad(ids, self.pad_id),
             "loss_mask": _pad(masks, False),
@@ -100,6 +98,12 @@ class Collator:
             if self.ctc:
                 batch["ctc_targets"] = targets
         return batch
+
+
+def _said(speech: list[Speech]) -> str:
+    """The normalised words of a row's speech: of its spans, or of the utterance they make up."""
+    pieces = [span.text for span in speech if span.text is not None]
+    return normalize(" ".join(pieces or [speech[0].utterance.text]), "basic")
 
 
 def _pad(tensors: list[torch.Tensor], value: float) -> torch.Tensor:

@@ -20,6 +20,13 @@ from asr_llm.errors import DomainError, RecipeError, SynthesisError
 from asr_llm.recipe import SourceRecipe
 from asr_llm.sequences import tasks
 from asr_llm.sequences.batching import Item, Source
+from asr_llm.sequences.interleave import (
+    insert_speech,
+    interleave,
+    segment_units,
+    select_spans,
+    word_units,
+)
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat
 
@@ -31,6 +38,7 @@ _PROMPT = 16
 _NOISY = {"denoise": tasks.denoise, "restore": tasks.restore, "misheard": tasks.misheard}
 
 Speak = Callable[[np.random.Generator], Utterance]
+Build = Callable[[Utterance, Chat, SourceRecipe, random.Random], Sequence | None]
 
 
 def make_source(
@@ -65,18 +73,16 @@ def make_source(
     if folder is None and not path.exists():
         raise RecipeError(f"a source has data: {recipe.data}, but nothing is there")
 
-    if recipe.task in ("asr", "word_synchronous"):
+    if recipe.task in _SPOKEN:
         speakers = _utterances(recipe, folder, path, split)
-        build = tasks.asr if recipe.task == "asr" else tasks.word_synchronous
-        return _speech_source(recipe, speakers, build, chat)
-    lines = folder.text(split) if folder else _lines(path)
+        return _speech_source(recipe, speakers, chat)
+    lines = _sentences(recipe, folder, path, split)
+    if recipe.task == "insert":
+        return _insert_source(recipe, lines, _voices(recipe, folder, split), chat)
     return _text_source(recipe, lines, chat)
 
 
 def _text_source(recipe: SourceRecipe, lines: list[str], chat: Chat) -> Source:
-    if not lines:
-        raise DomainError(f"no text for the {recipe.task!r} source {recipe.data}; add sentences")
-
     def item(i: int) -> Item:
         text = lines[i]
         cost = len(text) / _CHARACTERS_PER_TOKEN
@@ -88,22 +94,67 @@ def _text_source(recipe: SourceRecipe, lines: list[str], chat: Chat) -> Source:
     return Source(len(lines), recipe.weight, item)
 
 
-def _speech_source(
-    recipe: SourceRecipe,
-    speakers: list[tuple[float, Speak]],
-    build: Callable[[Utterance, Chat], Sequence | None],
-    chat: Chat,
+def _interleaved(
+    utterance: Utterance, chat: Chat, source: SourceRecipe, rng: random.Random
+) -> Sequence | None:
+    """Word or segment level, speech or text first: drawn anew for each sequence."""
+    recipe = source.interleave
+    speech_first = rng.random() < 0.5
+    drawn = "word" if rng.random() < recipe.words else "segment"
+    if (drawn if recipe.units == "mixed" else recipe.units) == "segment":
+        units = segment_units(utterance.words, recipe.silence, recipe.punctuation)
+        # One segment has nothing to alternate with.
+        if len(units) > 1 or recipe.units == "segment":
+            leading = recipe.leading
+            return interleave(utterance, units, chat, speech_first=speech_first, leading=leading)
+    return interleave(utterance, word_units(utterance.words), chat, speech_first=speech_first)
+
+
+_SPOKEN: dict[str, Build] = {
+    "asr": lambda utterance, chat, source, rng: tasks.asr(utterance, chat),
+    "word_synchronous": lambda utterance, chat, source, rng: tasks.word_synchronous(
+        utterance, chat
+    ),
+    "interleave": _interleaved,
+}
+
+
+def _insert_source(
+    recipe: SourceRecipe, lines: list[str], voices: tuple[str, ...], chat: Chat
 ) -> Source:
+    def make(text: str, rng: np.random.Generator) -> Sequence:
+        level, share = recipe.insert.level, recipe.insert.share
+        pieces = select_spans(text, _python_rng(rng), level, share)
+        voice = voices[int(rng.integers(len(voices)))]
+
+        def speak(piece: str) -> Utterance:
+            return _augmented(speak_at_random(piece, None, (voice,), rng), recipe, rng)
+
+        return insert_speech(pieces, speak, chat)
+
+    def item(i: int) -> Item:
+        cost = len(lines[i]) / _CHARACTERS_PER_TOKEN
+        return Item(cost + 1, functools.partial(make, lines[i]))
+
+    return Source(len(lines), recipe.weight, item)
+
+
+def _augmented(utterance: Utterance, recipe: SourceRecipe, rng: np.random.Generator) -> Utterance:
+    if not recipe.augment:
+        return utterance
+    samples = augment(utterance.samples, rng, recipe.augment)
+    return Utterance(utterance.text, utterance.speaker, samples, utterance.words)
+
+
+def _speech_source(recipe: SourceRecipe, speakers: list[tuple[float, Speak]], chat: Chat) -> Source:
     frame = chat.frame_samples / chat.sample_rate
 
     def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
         utterance = speak(rng)
         if utterance.duration > MAX_SECONDS:
             return None
-        if recipe.augment:
-            samples = augment(utterance.samples, rng, recipe.augment)
-            utterance = Utterance(utterance.text, utterance.speaker, samples, utterance.words)
-        return build(utterance, chat)
+        utterance = _augmented(utterance, recipe, rng)
+        return _SPOKEN[recipe.task](utterance, chat, recipe, _python_rng(rng))
 
     def item(i: int) -> Item:
         seconds, speak = speakers[i]
@@ -127,14 +178,8 @@ def _utterances(
         if not found:
             raise DomainError(f"{recipe.data} has no recordings for {split}; add some")
         return found
-    lines = folder.text(split) if folder else _lines(path)
-    patterns = recipe.voices or (folder.voices(split) if folder else [])
-    voices = select_voices(patterns or ["en-us"])
-    if not lines or not voices:
-        raise DomainError(
-            f"nothing to say for the source {recipe.data}: {len(lines)} sentences, "
-            f"{len(voices)} voices; expected at least one of each"
-        )
+    lines = _sentences(recipe, folder, path, split)
+    voices = _voices(recipe, folder, split)
     return [
         (
             len(line) / _CHARACTERS_PER_SECOND,
@@ -144,6 +189,24 @@ def _utterances(
         )
         for line in lines
     ]
+
+
+def _sentences(recipe: SourceRecipe, folder: Domain | None, path: Path, split: str) -> list[str]:
+    lines = folder.text(split) if folder else _lines(path)
+    if not lines:
+        raise DomainError(f"no text for the {recipe.task!r} source {recipe.data}; add sentences")
+    return lines
+
+
+def _voices(recipe: SourceRecipe, folder: Domain | None, split: str) -> tuple[str, ...]:
+    patterns = recipe.voices or (folder.voices(split) if folder else [])
+    voices = select_voices(patterns or ["en-us"])
+    if not voices:
+        raise DomainError(
+            f"no voices left for the source {recipe.data} after those taken away with '!'; "
+            "expected at least one"
+        )
+    return voices
 
 
 def speak_at_random(

@@ -19,11 +19,16 @@ class Text:
 
 @dataclass(frozen=True)
 class Speech:
-    """The frames ``start`` to ``end`` (exclusive) of an utterance, on the encoder's grid."""
+    """The frames ``start`` to ``end`` (exclusive) of an utterance, on the encoder's grid.
+
+    ``text`` is what is said in them, where that is not all that the sequence's spans of this
+    utterance say together.
+    """
 
     utterance: Utterance
     start: int
     end: int
+    text: str | None = None
 
     @property
     def num_frames(self) -> int:

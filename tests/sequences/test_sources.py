@@ -117,7 +117,8 @@ def test_questions(tmp_path: Path) -> None:
         ("question", "[1]\n", r"data:1: expected a JSON object"),
         ("question", "\n", "no questions"),
         ("text", "\n\n", "no text for the 'text' source"),
-        ("asr", "\n\n", "nothing to say .* 0 sentences"),
+        ("asr", "\n\n", "no text for the 'asr' source"),
+        ("insert", "\n\n", "no text for the 'insert' source"),
     ],
 )
 def test_data_unfit_for_its_task(tmp_path: Path, task: str, content: str, message: str) -> None:
@@ -151,3 +152,42 @@ def test_data_that_is_not_there(data: str, message: str) -> None:
 def test_a_voice_that_is_not_there(lines: Path) -> None:
     with pytest.raises(AsrLlmError, match="nobody"):
         make("asr", lines, voices=["nobody"])
+
+
+def test_interleaved_speech_is_synthesised_with_its_word_times(lines: Path) -> None:
+    source = make("interleave", lines, augment=0.0, interleave={"units": "word"})
+    for seed in range(4):
+        made = sequence(source, 1, seed)
+        said = [span.text or "" for span in made[:-1]]
+        assert "".join(said).replace("  ", " ").split() == ["Another", "one."]
+        assert isinstance(made[0], Speech) or made[:2] == (
+            Text("Another", True),
+            Text(" one.", True),
+        )
+
+
+def test_segments_are_told_from_words_by_the_leading_token(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Yes, he came. She did not, no.\n", "utf-8")
+    mixed = make("interleave", tmp_path / "t.txt", interleave={"words": 0.5})
+    leading = [Text("\x1e") in sequence(mixed, 0, seed) for seed in range(8)]
+    assert set(leading) == {True, False}
+    segments = make("interleave", tmp_path / "t.txt", interleave={"units": "segment"})
+    assert all(Text("\x1e") in sequence(segments, 0, seed) for seed in range(4))
+
+
+def test_a_single_segment_is_taken_word_by_word_where_levels_are_mixed(lines: Path) -> None:
+    mixed = make("interleave", lines, interleave={"words": 0.0})
+    assert len(sequence(mixed, 1)) == 3
+    alone = make("interleave", lines, interleave={"units": "segment"})
+    assert alone.item(1).make(np.random.default_rng(1)) is None
+
+
+def test_inserted_speech_takes_the_place_of_text(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(" ".join(["Nine days on."] * 8) + "\n", "utf-8")
+    source = make("insert", tmp_path / "t.txt", insert={"level": "sentence", "share": 0.6})
+    made = sequence(source, 0)
+    heard = [span for span in made if isinstance(span, Speech)]
+    assert {span.text for span in heard} == {"Nine days on."}
+    assert len({span.utterance.speaker for span in heard}) == 1
+    written = "".join(span.text for span in made if isinstance(span, Text) and span.loss)
+    assert written.count("Nine days on.") + len(heard) == 8
