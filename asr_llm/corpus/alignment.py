@@ -1,0 +1,219 @@
+"""Which audio belongs to which word: CTC forced alignment over given emissions.
+
+The emissions come from any CTC model (``model.ctc`` runs them); the search is NeMo's batched
+Viterbi, or k2 where that is installed. Speech that we synthesise needs none of this: the
+synthesiser says when each word is spoken.
+
+Legend: T frames, V tokens with the blank.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Literal
+
+from asr_llm.corpus.synthesis import Word
+from asr_llm.corpus.text import normalize
+from asr_llm.errors import AsrLlmError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Backend = Literal["auto", "viterbi", "k2"]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A transcript's words and the CTC tokens of each; a word may have none ("—")."""
+
+    words: tuple[str, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    @property
+    def flat(self) -> list[int]:
+        """All tokens in order."""
+        return [token for word in self.tokens for token in word]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Words with times in seconds, and how sure the model is of their tokens.
+
+    ``confidence`` is the geometric mean of the posteriors of the aligned tokens, from 0 to 1:
+    near 1 where the transcript is what was said.
+    """
+
+    words: tuple[Word, ...]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Unaligned:
+    """Why there is no alignment."""
+
+    reason: str
+
+
+def spell(text: str, encode: Callable[[str], list[int]], normalizer: str = "basic") -> Spelling:
+    """The white-space words of a transcript as CTC tokens.
+
+    Args:
+        encode: token ids of a piece of text, without special tokens.
+        normalizer: what the CTC model writes; "none" for one that writes case and punctuation.
+    """
+    words = tuple(text.split())
+    heard = [normalize(word, normalizer) for word in words]
+    return Spelling(words, tuple(tuple(encode(f" {w}")) if w else () for w in heard))
+
+
+def align(
+    log_probs: list[Tensor],
+    spellings: list[Spelling],
+    blank: int,
+    frame: float,
+    backend: Backend = "auto",
+    shift: float = 0.0,
+) -> list[Alignment | Unaligned]:
+    """Align transcripts to emissions.
+
+    Args:
+        log_probs: for each utterance (T, V), normalised, on any one device.
+        blank: index of the CTC blank in V.
+        frame: seconds per emission frame.
+        backend: ``k2``, NeMo's ``viterbi``, or k2 where it is installed.
+        shift: seconds by which this model's peaks come after the beginning of what they stand
+            for; word boundaries are moved forward by it.
+
+    Raises:
+        AsrLlmError: k2 is asked for and not installed.
+    """
+    reasons = [_impossible(len(e), spelling.flat) for e, spelling in zip(log_probs, spellings)]
+    todo = [i for i, reason in enumerate(reasons) if reason is None]
+    found: list[Alignment | Unaligned] = [Unaligned(reason or "") for reason in reasons]
+    if todo:
+        search = _backend(backend)
+        paths = search([log_probs[i] for i in todo], [spellings[i].flat for i in todo], blank)
+        for i, path in zip(todo, paths):
+            found[i] = _words(path, log_probs[i], spellings[i], frame, shift)
+    return found
+
+
+def _impossible(num_frames: int, tokens: list[int]) -> str | None:
+    """Why a transcript cannot be aligned; None where it can."""
+    # CTC needs a blank between two equal tokens.
+    needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+    if not tokens:
+        return "no words in the transcript"
+    if needed > num_frames:
+        return f"{needed} frames needed for the transcript, {num_frames} there"
+    return None
+
+
+def _words(
+    path: list[int | None], log_probs: Tensor, spelling: Spelling, frame: float, shift: float
+) -> Alignment:
+    """Word times from the token (its place in ``flat``, or None) at every frame."""
+    flat = spelling.flat
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    score = 0.0
+    for t, place in enumerate(path):
+        if place is not None:
+            first.setdefault(place, t)
+            last[place] = t
+            score += float(log_probs[t, flat[place]])
+    confidence = math.exp(score / sum(place is not None for place in path))
+    total = len(path) * frame
+    words: list[Word] = []
+    place = 0
+    for text, tokens in zip(spelling.words, spelling.tokens):
+        if tokens:
+            start = first[place] * frame - shift
+            end = (last[place + len(tokens) - 1] + 1) * frame - shift
+            place += len(tokens)
+        else:  # nothing is said: at the end of the word before
+            start = end = words[-1].end if words else 0.0
+        start = max(start, words[-1].end if words else 0.0)
+        words.append(Word(text, round(start, 4), round(min(max(end, start), total), 4)))
+    return Alignment(tuple(words), confidence)
+
+
+Search = Callable[["list[Tensor]", list[list[int]], int], list[list[int | None]]]
+
+
+def _backend(name: Backend) -> Search:
+    if name == "viterbi":
+        return _viterbi
+    if importlib.util.find_spec("k2") is not None:
+        return _k2
+    if name == "k2":
+        raise AsrLlmError(
+            "k2 is not installed; leave --backend out to align with NeMo's Viterbi, or install a "
+            "k2 wheel for your torch (https://k2-fsa.github.io/k2)"
+        )
+    return _viterbi
+
+
+def _viterbi(
+    log_probs: list[Tensor], targets: list[list[int]], blank: int
+) -> list[list[int | None]]:
+    """NeMo's Viterbi: for each frame the place of its token in the target; None at blanks."""
+    import torch
+    from nemo.collections.asr.parts.utils.aligner_utils import viterbi_decoding
+    from torch.nn.utils.rnn import pad_sequence
+
+    padding = -3.4e38
+    vocabulary = log_probs[0].shape[1]
+    emissions = pad_sequence(
+        [e.float() for e in log_probs], batch_first=True, padding_value=padding
+    )
+    with_blanks = [[blank, *(x for token in target for x in (token, blank))] for target in targets]
+    states = pad_sequence(
+        [torch.tensor(row) for row in with_blanks], batch_first=True, padding_value=vocabulary
+    )
+    device = emissions.device
+    paths = viterbi_decoding(
+        emissions,
+        states.to(device),
+        torch.tensor([len(e) for e in log_probs], device=device),
+        torch.tensor([len(row) for row in with_blanks], device=device),
+        viterbi_device=device,
+        padding_value=padding,
+    )
+    return [[state // 2 if state % 2 else None for state in path] for path in paths]
+
+
+def _k2(log_probs: list[Tensor], targets: list[list[int]], blank: int) -> list[list[int | None]]:
+    """k2: the best path through each CTC graph; k2's blank is 0, so tokens move up by one."""
+    import k2
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    # k2 wants the longest first.
+    order = sorted(range(len(log_probs)), key=lambda i: -len(log_probs[i]))
+    emissions = pad_sequence(
+        [
+            torch.cat([e[:, blank : blank + 1], e[:, :blank], e[:, blank + 1 :]], dim=1).float()
+            for e in (log_probs[i] for i in order)
+        ],
+        batch_first=True,
+    )
+    moved = [[token + (token < blank) for token in targets[i]] for i in order]
+    graphs = k2.ctc_graph(moved, modified=False, device=emissions.device)
+    segments = torch.tensor([[n, 0, len(log_probs[i])] for n, i in enumerate(order)])
+    dense = k2.DenseFsaVec(emissions, segments.to(torch.int32))
+    lattice = k2.intersect_dense(graphs, dense, output_beam=1e10)
+    best = k2.shortest_path(lattice, use_double_scores=True)
+    paths: list[list[int | None]] = [[] for _ in order]
+    for n, i in enumerate(order):
+        # A label for every frame, then -1; repeats are one token.
+        labels = best[n].labels.tolist()[:-1]
+        place = -1
+        for label, run in groupby(labels):
+            place += label != 0
+            paths[i] += [place if label else None for _ in run]
+    return paths
