@@ -13,7 +13,7 @@ import shlex
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -250,6 +250,51 @@ def evaluate(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
+
+
+@app.command()
+def align(
+    manifest: Annotated[
+        Path, typer.Argument(help="Recordings with transcripts.", metavar="MANIFEST")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Lhotse cuts with word times, .jsonl.gz.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A checkpoint with a CTC head, or a NeMo CTC model (.nemo).")
+    ] = "mini",
+    backend: Annotated[
+        Literal["auto", "viterbi", "k2"],
+        typer.Option(help="Search; auto: k2 where installed, else NeMo's Viterbi."),
+    ] = "auto",
+    min_confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with less.")
+    ] = 0.2,
+    as_json: AsJson = False,
+) -> None:
+    """Find out when each word of a manifest is said. Exit status 3: some were dropped."""
+    from asr_llm.aligning import align_manifest
+
+    with Bar() as progress:
+        done = align_manifest(
+            manifest,
+            output,
+            model=model,
+            backend=backend,
+            min_confidence=min_confidence,
+            progress=progress,
+        )
+    for dropped in done.dropped:
+        typer.echo(f"dropped {dropped.id}: {dropped.reason}", err=True)
+    if as_json:
+        typer.echo(to_json(done))
+    else:
+        typer.echo(
+            f"{done.path}: {done.aligned} recordings, {done.words} words; "
+            f"{len(done.dropped)} dropped"
+        )
+    if done.dropped:
+        raise typer.Exit(3)
 
 
 @domain_app.command("init")

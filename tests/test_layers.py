@@ -28,10 +28,11 @@ MAY_IMPORT = {
     "transcription": MODEL | {"transcription"},
     "evaluation": {"errors", "corpus.text", "evaluation"},
     "measuring": JOBS,
+    "aligning": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring"},
     "doctor": MODEL,
     "console": JOBS | {"measuring", "jobs", "doctor"},
-    "cli": JOBS | {"measuring", "jobs", "doctor", "console"},
+    "cli": JOBS | {"measuring", "aligning", "jobs", "doctor", "console"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from asr_llm.corpus.domain import Domain
+
 FOLDER = Path(__file__).resolve().parent.parent / "adapt" / "mini"
 sys.path.insert(0, str(FOLDER))
 text = importlib.import_module("prepare_text")
@@ -178,3 +180,12 @@ def test_split_speech_shares_no_prompt_and_keeps_held_out_speakers_apart() -> No
 def test_held_out_books_are_read_by_nobody_else() -> None:
     assert len(prepare.HELD_OUT_SPEAKERS) == 6
     assert len(prepare.HELD_OUT_BOOKS) == 7
+
+
+def test_the_books_are_a_domain_folder_in_the_voices_of_general(tmp_path: Path) -> None:
+    prepare.write_books(tmp_path / "books", ["Call me Ishmael."], ["It was dusk."])
+    books = Domain.load(tmp_path / "books")
+    general = Domain.load(Path(prepare.__file__).parents[2] / "domains" / "general")
+    assert books.text("train") == ["Call me Ishmael."]
+    assert books.text("dev") == ["It was dusk."]
+    assert books.voices("train") == general.voices("train")

@@ -58,16 +58,19 @@ class Unaligned:
     reason: str
 
 
-def spell(text: str, encode: Callable[[str], list[int]], normalizer: str = "basic") -> Spelling:
+def spell(
+    text: str, encode: Callable[[list[str]], list[list[int]]], normalizer: str = "basic"
+) -> Spelling:
     """The white-space words of a transcript as CTC tokens.
 
     Args:
-        encode: token ids of a piece of text, without special tokens.
+        encode: the token ids of each of a row of words.
         normalizer: what the CTC model writes; "none" for one that writes case and punctuation.
     """
     words = tuple(text.split())
     heard = [normalize(word, normalizer) for word in words]
-    return Spelling(words, tuple(tuple(encode(f" {w}")) if w else () for w in heard))
+    encoded = iter(encode([word for word in heard if word]))
+    return Spelling(words, tuple(tuple(next(encoded)) if word else () for word in heard))
 
 
 def align(

@@ -33,8 +33,8 @@ def emission(tokens: list[int], sure: float = 0.7) -> torch.Tensor:
     return rows.log()
 
 
-def encode(text: str) -> list[int]:
-    return ["abc".index(letter) for letter in text.strip()]
+def encode(words: list[str]) -> list[list[int]]:
+    return [["abc".index(letter) for letter in word] for word in words]
 
 
 def test_spelling_is_word_by_word_and_normalised() -> None:

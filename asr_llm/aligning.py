@@ -1,0 +1,167 @@
+"""Word alignments for a manifest of recordings: load, align, keep what can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.corpus.alignment import Alignment, Backend, Unaligned
+from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.errors import AsrLlmError, AudioError, DomainError
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+    from lhotse.cut import Cut
+
+    from asr_llm.measuring import Progress
+    from asr_llm.model.ctc import CtcModel
+
+MIN_CONFIDENCE = 0.2
+_BATCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A recording that was left out, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AlignedManifest:
+    """What came of a manifest: the cuts that were aligned, and the recordings that were not."""
+
+    path: Path
+    aligned: int
+    words: int
+    dropped: tuple[Dropped, ...]
+
+
+def align_manifest(
+    manifest: str | Path,
+    output: str | Path | None = None,
+    *,
+    model: str = "mini",
+    backend: Backend = "auto",
+    min_confidence: float = MIN_CONFIDENCE,
+    progress: Progress | None = None,
+) -> AlignedManifest:
+    """Find the words of a manifest's transcripts in their audio.
+
+    Args:
+        manifest: NeMo's, Lhotse's, AudioFolder's or ``trans.txt``.
+        output: Lhotse cuts with word alignments, ``.jsonl.gz``; default: beside the manifest,
+            ``<its name>.aligned.jsonl.gz``.
+        model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
+        min_confidence: alignments below it are dropped: wrong transcripts, mostly.
+
+    Raises:
+        DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
+        CheckpointError: the model does no CTC.
+    """
+    from lhotse import CutSet
+
+    from asr_llm.model import ctc
+
+    manifest = Path(manifest)
+    place = Path(output) if output else _beside(manifest)
+    if place.exists():
+        raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
+    if not place.name.endswith((".jsonl", ".jsonl.gz")):
+        raise DomainError(f"{place}: expected a name ending in .jsonl.gz or .jsonl")
+    cuts = read_manifest(manifest)
+    aligner = ctc.load(model)
+    kept: list[Cut] = []
+    dropped: list[Dropped] = []
+    done = 0.0
+    total = sum(cut.duration for cut in cuts)
+    for batch in _batches(cuts):
+        for cut, found in _align(batch, aligner, backend):
+            if isinstance(found, Alignment) and found.confidence < min_confidence:
+                found = Unaligned(f"confidence {found.confidence:.2f} below {min_confidence:g}")
+            if isinstance(found, Unaligned):
+                dropped.append(Dropped(cut.id, found.reason))
+            else:
+                kept.append(_with_words(cut, found))
+            done += cut.duration
+            if progress:
+                progress("aligning", done, total)
+    if not kept:
+        raise DomainError(
+            f"{manifest}: none of {len(dropped)} recordings could be aligned (the first: "
+            f"{dropped[0].reason}); check that transcripts belong to their audio"
+        )
+    _write(CutSet.from_cuts(kept), place)
+    words = sum(len(cut.supervisions[0].alignment["word"]) for cut in kept)
+    return AlignedManifest(place, len(kept), words, tuple(dropped))
+
+
+def _beside(manifest: Path) -> Path:
+    stem = manifest.name.split(".")[0]
+    return manifest.with_name(f"{stem}.aligned.jsonl.gz")
+
+
+def _batches(cuts: CutSet) -> Iterator[list[Cut]]:
+    """Cuts of similar length together, in batches of about two minutes."""
+    batch: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: cut.duration):
+        if batch and cut.duration * (len(batch) + 1) > _BATCH_SECONDS:
+            yield batch
+            batch = []
+        batch.append(cut)
+    if batch:
+        yield batch
+
+
+def _align(
+    cuts: list[Cut], aligner: CtcModel, backend: Backend
+) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+    from asr_llm.corpus.alignment import align
+
+    loaded: list[tuple[Cut, Any]] = []
+    for cut in cuts:
+        try:
+            samples = cut_audio(cut)
+        except AudioError as error:
+            yield cut, Unaligned(str(error))
+        else:
+            if len(samples) < SAMPLE_RATE // 10:
+                yield cut, Unaligned("shorter than 0.1 s")
+            else:
+                loaded.append((cut, samples))
+    if not loaded:
+        return
+    emissions = aligner.log_probs([samples for _, samples in loaded])
+    spellings = [aligner.spell(cut.supervisions[0].text or "") for cut, _ in loaded]
+    found = align(emissions, spellings, aligner.blank, aligner.frame, backend, shift=aligner.shift)
+    yield from zip((cut for cut, _ in loaded), found)
+
+
+def _with_words(cut: Cut, found: Alignment) -> Cut:
+    from lhotse.supervision import AlignmentItem
+    from lhotse.utils import fastcopy
+
+    supervision = cut.supervisions[0]
+    items = [
+        AlignmentItem(w.text, w.start, round(w.end - w.start, 4), found.confidence)
+        for w in found.words
+    ]
+    alignment = {**(supervision.alignment or {}), "word": items}
+    cut.supervisions = [fastcopy(supervision, alignment=alignment), *cut.supervisions[1:]]
+    return cut
+
+
+def _write(cuts: CutSet, place: Path) -> None:
+    """By way of a temporary name, so that a half-written file is never taken for a whole one."""
+    temporary = place.with_name(f".part-{place.name}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        cuts.to_file(temporary)
+        temporary.replace(place)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise AsrLlmError(f"{place}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,136 @@
+"""CTC models as sources of emissions for forced alignment: a checkpoint's own head, or NeMo's.
+
+Legend: B audios, T samples at 16 kHz, F frames, V tokens with the blank.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr_llm.corpus.alignment import Spelling, spell
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints
+from asr_llm.model.speech_llm import SpeechLLM
+
+
+class CtcModel(ABC):
+    """What alignment needs to know of a CTC model.
+
+    ``blank`` is the index of the blank in V, ``frame`` the seconds of an emission frame, and
+    ``shift`` the seconds by which its peaks come late.
+    """
+
+    blank: int
+    frame: float
+    shift: float = 0.0
+
+    @abstractmethod
+    def spell(self, text: str) -> Spelling:
+        """The tokens of each word of a transcript, as this model would write it."""
+
+    @abstractmethod
+    def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
+        """B audios, float32 (T,), to emissions (F, V)."""
+
+
+def load(name: str | Path) -> CtcModel:
+    """A CTC model by name: a checkpoint with a CTC head (``mini``), or NeMo's ``.nemo`` file.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or does no CTC.
+    """
+    if Path(name).suffix == ".nemo":
+        return NemoCtc(Path(name))
+    model = checkpoints.load(name)
+    if model.ctc_head is None:
+        raise CheckpointError(
+            f"{name} has no CTC head to align with; expected ctc_head.safetensors in it: use "
+            "--model mini, or NeMo's CTC model as a .nemo file"
+        )
+    return CheckpointCtc(model)
+
+
+class CheckpointCtc(CtcModel):
+    """The CTC head that a checkpoint keeps beside its SALM weights."""
+
+    def __init__(self, model: SpeechLLM) -> None:
+        self.model = model.eval()
+        self.blank = model.ctc_blank_id
+        self.frame = model.frame_samples / model.sampling_rate
+
+    def spell(self, text: str) -> Spelling:
+        """Normalised words behind a space, as in training."""
+        tokenizer = self.model.tokenizer.tokenizer
+
+        def encode(words: list[str]) -> list[list[int]]:
+            return [tokenizer(f" {w}", add_special_tokens=False)["input_ids"] for w in words]
+
+        return spell(text, encode)
+
+    @torch.inference_mode()
+    def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
+        """B audios, float32 (T,), to emissions (F, V)."""
+        _, lens, encoded = self.model.encode(*_padded(audios, self.model.device))
+        assert self.model.ctc_head is not None
+        emissions = self.model.ctc_head(encoded).float().log_softmax(-1)
+        return [row[:count] for row, count in zip(emissions, lens.tolist())]
+
+
+class NemoCtc(CtcModel):
+    """A CTC model of NeMo, or the CTC side of a hybrid one, from its ``.nemo`` file."""
+
+    def __init__(self, path: Path) -> None:
+        from nemo.collections.asr.models import ASRModel
+
+        if not path.is_file():
+            raise CheckpointError(f"no file {path}; expected a CTC model of NeMo (.nemo)")
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            with checkpoints.quiet():
+                self.model: Any = ASRModel.restore_from(str(path), map_location=device).eval()
+        except Exception as error:
+            raise CheckpointError(f"{path} is no model that NeMo can load ({error})") from error
+        self.decoder = getattr(self.model, "ctc_decoder", None) or self.model.decoder
+        if not hasattr(self.decoder, "vocabulary"):
+            raise CheckpointError(f"{path} has no CTC decoder; expected a CTC or hybrid model")
+        self.blank = len(self.decoder.vocabulary)
+        stride = self.model.cfg.preprocessor.window_stride
+        self.frame = stride * self.model.encoder.subsampling_factor
+
+    def spell(self, text: str) -> Spelling:
+        """By the model's tokenizer, or letter by letter."""
+        written = set("".join(self.decoder.vocabulary))
+        cased = any(letter.isupper() for letter in written)
+        return spell(text, self._encode, "none" if cased else "basic")
+
+    def _encode(self, words: list[str]) -> list[list[int]]:
+        if hasattr(self.model, "tokenizer"):
+            return [self.model.tokenizer.text_to_ids(word) for word in words]
+        ids = {letter: i for i, letter in enumerate(self.decoder.vocabulary)}
+        # The space after a word is part of it, so that the next one begins with its first letter.
+        return [
+            [ids[letter] for letter in word if letter in ids]
+            + ([ids[" "]] if " " in ids and i < len(words) - 1 else [])
+            for i, word in enumerate(words)
+        ]
+
+    @torch.inference_mode()
+    def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
+        """B audios, float32 (T,), to emissions (F, V)."""
+        signal, lens = _padded(audios, self.model.device)
+        features, lens = self.model.preprocessor(input_signal=signal, length=lens)
+        encoded, lens = self.model.encoder(audio_signal=features, length=lens)
+        emissions = self.decoder(encoder_output=encoded).float()
+        return [row[:count] for row, count in zip(emissions, lens.tolist())]
+
+
+def _padded(audios: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    rows = [torch.from_numpy(audio) for audio in audios]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+    return padded, torch.tensor([len(row) for row in rows], device=device)

@@ -1,0 +1,145 @@
+"""`asr-llm align` on speech whose word times are known."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_llm.aligning import align_manifest
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.synthesis import Utterance, synthesize
+from asr_llm.errors import CheckpointError, DomainError
+
+TEXTS = {
+    "kitchen": "Please put the kettle on, and wash the cups.",
+    "train": "The train to the city leaves at half past nine.",
+    "garden": "My mother planted three apple trees behind the house.",
+}
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Utterance]]:
+    """A manifest of synthetic speech, and with it a wrong transcript, silence, a click."""
+    folder = tmp_path_factory.mktemp("spoken")
+    utterances = {name: synthesize(text, "en-us+linda") for name, text in TEXTS.items()}
+    rows = [f"{name}.wav\t{text}" for name, text in TEXTS.items()]
+    for name, utterance in utterances.items():
+        soundfile.write(folder / f"{name}.wav", utterance.samples, 16000)
+    soundfile.write(folder / "wrong.wav", utterances["train"].samples, 16000)
+    soundfile.write(folder / "click.wav", np.ones(800, np.float32), 16000)
+    soundfile.write(folder / "short.wav", utterances["train"].samples[:8000], 16000)
+    rows += [
+        "wrong.wav\tWe bought some bread, butter and jam for breakfast.",
+        "click.wav\tYes.",
+        f"short.wav\t{TEXTS['train']} {TEXTS['garden']}",
+    ]
+    (folder / "trans.txt").write_text("\n".join(rows) + "\n", "utf-8")
+    return folder / "trans.txt", utterances
+
+
+def test_words_are_found_where_they_were_spoken(
+    spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
+) -> None:
+    manifest, utterances = spoken
+    done = align_manifest(manifest, tmp_path / "aligned.jsonl.gz")
+    assert done.aligned == 3
+    assert done.words == sum(len(text.split()) for text in TEXTS.values())
+    errors = []
+    for cut in read_manifest(done.path):
+        (supervision,) = cut.supervisions
+        assert supervision.alignment is not None
+        found = supervision.alignment["word"]
+        truth = utterances[cut.id].words
+        assert [item.symbol for item in found] == [word.text for word in truth]
+        assert all(0.2 <= item.score <= 1 for item in found)
+        errors += [abs(item.start - word.start) for item, word in zip(found, truth)]
+    assert statistics.median(errors) <= 0.08
+
+
+def test_what_is_dropped_is_named_with_its_reason(
+    spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
+) -> None:
+    done = align_manifest(spoken[0], tmp_path / "aligned.jsonl.gz")
+    reasons = {dropped.id: dropped.reason for dropped in done.dropped}
+    assert set(reasons) == {"wrong", "click", "short"}
+    assert reasons["wrong"].startswith("confidence 0.")
+    assert reasons["click"] == "shorter than 0.1 s"
+    assert "frames needed for the transcript, 7 there" in reasons["short"]
+
+
+def test_nothing_is_overwritten_and_nothing_aligned_is_an_error(
+    spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text("mine", "utf-8")
+    with pytest.raises(DomainError, match="exists already"):
+        align_manifest(spoken[0], tmp_path / "a.jsonl")
+    with pytest.raises(DomainError, match=r"expected a name ending in \.jsonl\.gz"):
+        align_manifest(spoken[0], tmp_path / "a.txt")
+    with pytest.raises(DomainError, match="none of 6 recordings could be aligned"):
+        align_manifest(spoken[0], tmp_path / "b.jsonl", min_confidence=1.0)
+    assert not (tmp_path / "b.jsonl").exists()
+    assert (tmp_path / "a.jsonl").read_text("utf-8") == "mine"
+
+
+def test_a_ctc_model_of_nemo(spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path) -> None:
+    """A tiny one with random weights: it aligns at random, but in order and within bounds."""
+    from nemo.collections.asr.models import EncDecCTCModel
+    from omegaconf import OmegaConf
+
+    letters = list(" abcdefghijklmnopqrstuvwxyz'")
+    encoder = {
+        "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+        "feat_in": 80, "n_layers": 1, "d_model": 16, "n_heads": 2, "subsampling": "striding",
+        "subsampling_factor": 4, "subsampling_conv_channels": 16, "ff_expansion_factor": 2,
+        "conv_kernel_size": 5, "feat_out": -1,
+    }  # fmt: skip
+    model = EncDecCTCModel(
+        OmegaConf.create(
+            {
+                "preprocessor": {
+                    "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+                    "features": 80,
+                    "window_stride": 0.01,
+                },
+                "encoder": encoder,
+                "decoder": {
+                    "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+                    "feat_in": 16,
+                    "num_classes": len(letters),
+                    "vocabulary": letters,
+                },
+                "optim": {"name": "adamw", "lr": 1e-3},
+            }
+        )
+    )
+    path = tmp_path / "tiny.nemo"
+    model.save_to(str(path))
+    done = align_manifest(
+        spoken[0], tmp_path / "a.jsonl", model=str(path), min_confidence=0.0, backend="viterbi"
+    )
+    assert {dropped.id for dropped in done.dropped} == {"click", "short"}
+    for cut in read_manifest(done.path):
+        times = [(item.start, item.end) for item in cut.supervisions[0].alignment["word"]]
+        assert times == sorted(times)
+        assert times[0][0] >= 0 and times[-1][1] <= cut.duration + 0.04
+
+
+def test_models_that_cannot_align(
+    spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="no file"):
+        align_manifest(spoken[0], tmp_path / "a.jsonl", model="nowhere.nemo")
+    (tmp_path / "bad.nemo").write_text("x", "utf-8")
+    with pytest.raises(CheckpointError, match="no model that NeMo can load"):
+        align_manifest(spoken[0], tmp_path / "a.jsonl", model=str(tmp_path / "bad.nemo"))
+
+
+def test_json(spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path) -> None:
+    done = align_manifest(spoken[0], tmp_path / "a.jsonl")
+    rows = [json.loads(line) for line in done.path.read_text("utf-8").splitlines()]
+    assert {row["id"] for row in rows} == set(TEXTS)
