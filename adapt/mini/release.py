@@ -1,6 +1,6 @@
 """Put a trained model into the package as `mini`: bf16 weights, replay text, the card.
 
-    python adapt/mini/release.py runs/mini-5-polish/model
+    python adapt/mini/release.py runs/mini-6-longer/model
 
 The replay text is a copy of domains/general, so that an adaptation far from this repository
 still has general sentences to rehearse.
