@@ -47,6 +47,9 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
     for name in ("talk.mp3", "visit.wav"):
         soundfile.write(tmp_path / name, synthesize("Good morning.", "en-us").samples, 16000)
     shutil.copytree(ROOT / "domains", tmp_path / "domains")
+    (tmp_path / "recordings").mkdir()
+    shutil.copy(tmp_path / "visit.wav", tmp_path / "recordings")
+    (tmp_path / "recordings" / "trans.txt").write_text("visit.wav\tGood morning.\n", "utf-8")
     replayed = tmp_path / "canary"
     shutil.copytree(tiny, replayed)
     shutil.copytree(ROOT / "asr_llm" / "assets" / "mini" / "replay", replayed / "replay")
