@@ -14,6 +14,7 @@ TASKS = Literal[
     "asr",
     "word_synchronous",
     "interleave",
+    "mix_prompt",
     "insert",
     "text",
     "denoise",
@@ -21,6 +22,9 @@ TASKS = Literal[
     "misheard",
     "question",
 ]
+SPEECH_TASKS = {"asr", "word_synchronous", "interleave", "mix_prompt"}
+"""Those in which every sequence holds speech."""
+
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
@@ -166,9 +170,9 @@ class Recipe(_Strict):
     @classmethod
     def _is_heard(cls, value: Any, info: ValidationInfo) -> Any:
         sources: list[SourceRecipe] = getattr(value, "sources", value)
-        silent = {s.task for s in sources} - {"asr", "word_synchronous", "interleave"}
+        silent = {s.task for s in sources} - SPEECH_TASKS
         if silent and info.data.get("objective") == "ctc":
-            raise ValueError("only speech (asr, word_synchronous, interleave) with objective ctc")
+            raise ValueError(f"only speech ({', '.join(sorted(SPEECH_TASKS))}) with objective ctc")
         return value
 
     @classmethod
