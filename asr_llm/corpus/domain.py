@@ -24,6 +24,7 @@ from asr_llm.corpus.domain_files import (
     read_text,
     text_path,
 )
+from asr_llm.corpus.synthesis import training_voices
 from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
 from asr_llm.yaml_lines import load_yaml, parse_yaml
@@ -115,9 +116,15 @@ class Domain:
         return read_recordings(folder) if find_manifest(folder) else None
 
     def voices(self, split: str) -> list[str]:
-        """espeak-ng voices which speak the unrecorded sentences of a split."""
+        """Voices which speak the unrecorded sentences of a split.
+
+        For train, unless the domain names some, all that do not speak dev or test.
+        """
         check_split(split)
-        return next((voices for key, voices in self.config.voices.items() if key == split), [])
+        named = {str(key): voices for key, voices in self.config.voices.items()}
+        if split == "train" and not named.get("train"):
+            return training_voices([*named.get("dev", []), *named.get("test", [])])
+        return named.get(split, [])
 
     def spoken(self, text: str) -> str:
         """``text`` with terms respelled as a synthesiser should read them.

@@ -18,7 +18,7 @@ import functools
 import re
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -106,6 +106,19 @@ def select_voices(patterns: list[str]) -> tuple[str, ...]:
         for name in found:
             chosen.pop(name, None) if exclude else chosen.setdefault(name)
     return tuple(chosen)
+
+
+def training_voices(held_out: Iterable[str]) -> list[str]:
+    """Patterns for all voices that sound like people, but for those which speak held-out sets.
+
+    A variant held out in one accent is held out in all: they are one speaker.
+    """
+    left_out = [f"*+{name.split('+')[1]}" if "+" in name else name for name in held_out]
+    espeak = [pattern for pattern in left_out if not _is_piper(pattern)]
+    return ["en-*", *(f"!{pattern}" for pattern in dict.fromkeys([*_UNLIKE_PEOPLE, *espeak]))]
+
+
+_UNLIKE_PEOPLE = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
 
 
 def synthesize(

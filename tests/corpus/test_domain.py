@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from asr_llm.corpus.domain import CheckReport, Domain, Term, check, create
+from asr_llm.corpus.synthesis import training_voices
 from asr_llm.errors import AsrLlmError, DomainError
 
 DOMAIN = """\
@@ -102,6 +103,7 @@ def test_terms_patterns_voices(folder: Path) -> None:
     assert len(patterns) == 6
     assert domain.voices("test") == ["en-us+Annie", "en-gb-x-rp"]
     assert domain.voices("dev") == []
+    assert domain.voices("train") == training_voices(["en-us+Annie", "en-gb-x-rp"])
 
 
 def test_patterns_are_spacys(folder: Path) -> None:

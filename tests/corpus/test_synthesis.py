@@ -18,6 +18,7 @@ from asr_llm.corpus.synthesis import (
     share_time,
     synthesiser,
     synthesize,
+    training_voices,
 )
 from asr_llm.errors import SynthesisError
 
@@ -210,3 +211,12 @@ def test_time_is_shared_by_letters() -> None:
 
 def test_the_synthesiser_has_a_version() -> None:
     assert synthesiser("en-us").startswith("espeakng-loader 0.")
+
+
+def test_training_voices_are_people_but_for_those_held_out_in_any_accent() -> None:
+    assert training_voices([])[0] == "en-*"
+    patterns = training_voices(["en-us+Annie", "en-gb-x-rp", "a/b.onnx"])
+    chosen = select_voices(patterns)
+    assert "en-us" in chosen and "en-us+Andy" in chosen
+    assert "en-gb-x-rp" not in chosen and "en-gb-x-rp+Andy" in chosen
+    assert not [name for name in chosen if "Annie" in name or "whisper" in name]
