@@ -14,7 +14,6 @@ TASKS = Literal[
     "asr",
     "word_synchronous",
     "interleave",
-    "mix_prompt",
     "insert",
     "text",
     "denoise",
@@ -22,7 +21,7 @@ TASKS = Literal[
     "misheard",
     "question",
 ]
-SPEECH_TASKS = {"asr", "word_synchronous", "interleave", "mix_prompt"}
+SPEECH_TASKS = {"asr", "word_synchronous", "interleave"}
 """Those in which every sequence holds speech."""
 
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
@@ -80,8 +79,8 @@ class SourceRecipe(_Strict):
 class LoraRecipe(_Strict):
     """PEFT's LoRA on the LLM."""
 
-    r: int = Field(16, gt=0)
-    lora_alpha: float = Field(32.0, gt=0)
+    r: int = Field(32, gt=0)
+    lora_alpha: float = Field(64.0, gt=0)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: list[str] = Field(
         default_factory=lambda: [
@@ -99,7 +98,7 @@ class LoraRecipe(_Strict):
 class OptimizerRecipe(_Strict):
     """AdamW with linear warm-up, then linear or cosine decay to ``final`` times the peak."""
 
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    lr: float = Field(2.5e-4, gt=0, description="peak learning rate")
     warmup_steps: int = Field(20, ge=0)
     schedule: Literal["linear", "cosine"] = "linear"
     final: float = Field(0.0, ge=0, le=1)
@@ -114,7 +113,7 @@ class ValidationRecipe(_Strict):
     sources: list[SourceRecipe] = Field(
         default_factory=list, description="default: the domain's dev set as ASR pairs"
     )
-    every: int = Field(50, gt=0, description="steps between validations")
+    every: int = Field(100, gt=0, description="steps between validations")
     patience: int | None = Field(
         None, ge=1, description="validations without improvement before stopping"
     )
@@ -143,8 +142,8 @@ class Recipe(_Strict):
     )
     sources: list[SourceRecipe] = Field(min_length=1)
     replay: str | None = Field(None, description="general speech; default: the base model's own")
-    steps: int = Field(200, gt=0)
-    batch_positions: int = Field(4000, gt=0, description="decoder positions in a batch, about")
+    steps: int = Field(500, gt=0)
+    batch_positions: int = Field(2000, gt=0, description="decoder positions in a batch, about")
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     validation: ValidationRecipe = ValidationRecipe()
@@ -204,8 +203,8 @@ def text_recipe() -> Recipe:
     """The default adaptation: domain text, read and denoised, with replayed general speech."""
     return Recipe(
         sources=[
-            SourceRecipe(task="text", data="domain", weight=0.2),
-            SourceRecipe(task="denoise", data="domain", weight=0.3),
-            SourceRecipe(task="asr", data="replay", weight=0.5),
+            SourceRecipe(task="text", data="domain", weight=0.25),
+            SourceRecipe(task="denoise", data="domain", weight=0.35),
+            SourceRecipe(task="asr", data="replay", weight=0.4),
         ]
     )

@@ -107,7 +107,14 @@ def test_an_interrupted_run_can_go_on(base: Path, tmp_path: Path, asked: signal.
         "  - {task: text, data: domain}\n  - {task: asr, data: replay}\n"
     )
     arguments = ("adapt", "shop", "--model", base, "--recipe", recipe)
-    process = subprocess.Popen(command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Started in the background, this very process may ignore Ctrl-C, and hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     last = tmp_path / "runs" / "shop" / "checkpoints" / "last.ckpt"
     for _ in range(600):
         if last.is_file() or process.poll() is not None:

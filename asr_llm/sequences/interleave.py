@@ -11,11 +11,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterable
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Literal
 
 from asr_llm.corpus.synthesis import Utterance, Word
-from asr_llm.corpus.text import normalize
 from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
 from asr_llm.sequences.tasks import Chat
 
@@ -78,40 +77,6 @@ def interleave(
         else:
             spans.append(Text(_written(unit, first=i == 0), loss=True))
     return *spans, Text(chat.end)
-
-
-def mix_prompt(
-    utterance: Utterance, chat: Chat, rng: random.Random, share: float = 0.3
-) -> Sequence | None:
-    """The ASR prompt with some words of the speech written instead: Text(prompt) A₁ t₂ A₃ … T*.
-
-    Written words in the prompt carry no loss and look as in denoising; the whole transcript is
-    learned. So speech and text in one prompt have to mean the same, and what is later learned
-    from text prompts alone can reach speech.
-
-    Args:
-        share: of the words that are written, drawn word by word.
-
-    Returns:
-        The spans; None if there are no timed words, or more than encoder frames.
-    """
-    words = utterance.words
-    total = num_frames(utterance, chat.frame_samples)
-    cuts = snap([word.start for word in words], total, chat.frame_samples / chat.sample_rate)
-    if cuts is None:
-        return None
-    head, tail = chat.around_audio()
-    spans: list[Text | Speech] = [Text(head)]
-    written = [rng.random() < share for _ in words]
-    for is_written, run in groupby(range(len(words)), key=lambda i: written[i]):
-        places = list(run)
-        first, last = places[0], places[-1]
-        said = normalize(" ".join(word.text for word in words[first : last + 1]), "basic")
-        if is_written:
-            spans.append(Text(f" {said}"))
-        else:
-            spans.append(Speech(utterance, cuts[first], cuts[last + 1], said))
-    return *spans, Text(tail), Text(utterance.text + chat.end, loss=True)
 
 
 def _written(unit: tuple[Word, ...], first: bool) -> str:

@@ -23,7 +23,6 @@ from asr_llm.sequences.batching import Item, Source
 from asr_llm.sequences.interleave import (
     insert_speech,
     interleave,
-    mix_prompt,
     segment_units,
     select_spans,
     word_units,
@@ -117,7 +116,6 @@ _SPOKEN: dict[str, Build] = {
         utterance, chat
     ),
     "interleave": _interleaved,
-    "mix_prompt": lambda utterance, chat, source, rng: mix_prompt(utterance, chat, rng),
 }
 
 

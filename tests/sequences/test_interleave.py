@@ -16,7 +16,6 @@ from asr_llm.sequences.interleave import (
     Units,
     insert_speech,
     interleave,
-    mix_prompt,
     segment_units,
     select_spans,
     word_units,
@@ -89,32 +88,6 @@ def test_segments_by_hand(silence: float | None, punctuation: bool, texts: list[
 def test_closing_quotes_belong_to_the_punctuation() -> None:
     words = [Word("yes.”", 0, 1), Word("(no)", 1, 2), Word("3.5", 2, 3)]
     assert [len(unit) for unit in segment_units(words, None)] == [1, 2]
-
-
-def test_words_written_in_the_prompt() -> None:
-    # random.Random(3) draws 0.24, 0.54, 0.37, 0.60: the first and third word are written.
-    made = mix_prompt(SPEECH, CHAT, random.Random(3), share=0.4)
-    assert made == (
-        Text("<u>Transcribe the following: "),
-        Text(" the"),
-        speech(3, 7, "cpap"),
-        Text(" please"),
-        speech(12, 16, "now"),
-        Text("</u><a>"),
-        Text("The CPAP, please, now.</a>", loss=True),
-    )
-
-
-def test_neighbours_in_the_prompt_are_one_span() -> None:
-    assert mix_prompt(SPEECH, CHAT, random.Random(3), share=0.55) == (
-        Text("<u>Transcribe the following: "),
-        Text(" the cpap please"),
-        speech(12, 16, "now"),
-        Text("</u><a>"),
-        Text("The CPAP, please, now.</a>", loss=True),
-    )
-    untimed = Utterance("The CPAP.", "ann", np.ones(1280, np.float32))
-    assert mix_prompt(untimed, CHAT, random.Random(3)) is None
 
 
 def test_nothing_to_alternate() -> None:
