@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 # A machine busy with something else is no failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Started in the background, a process ignores Ctrl-C, and hands that down to what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _DESCRIPTION = """\
 vocabulary: 300

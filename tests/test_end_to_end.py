@@ -107,16 +107,9 @@ def test_an_interrupted_run_can_go_on(base: Path, tmp_path: Path, asked: signal.
         "  - {task: text, data: domain}\n  - {task: asr, data: replay}\n"
     )
     arguments = ("adapt", "shop", "--model", base, "--recipe", recipe)
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Started in the background, this very process may ignore Ctrl-C, and hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = subprocess.Popen(command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     last = tmp_path / "runs" / "shop" / "checkpoints" / "last.ckpt"
-    for _ in range(600):
+    for _ in range(3000):  # five minutes, on a busy machine
         if last.is_file() or process.poll() is not None:
             break
         time.sleep(0.1)
