@@ -63,16 +63,16 @@ def align_manifest(
         DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
         CheckpointError: the model does no CTC.
     """
-    from lhotse import CutSet
-
-    from asr_llm.model import ctc
-
     manifest = Path(manifest)
     place = Path(output) if output else _beside(manifest)
     if place.exists():
         raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
     if not place.name.endswith((".jsonl", ".jsonl.gz")):
         raise DomainError(f"{place}: expected a name ending in .jsonl.gz or .jsonl")
+    from lhotse import CutSet
+
+    from asr_llm.model import ctc
+
     cuts = read_manifest(manifest)
     aligner = ctc.load(model)
     kept: list[Cut] = []

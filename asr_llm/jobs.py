@@ -244,22 +244,21 @@ def _refuse_used(place: Path, resume: bool) -> None:
 
 @contextmanager
 def _run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]:
-    """The run folder, opened. A run refused before its first checkpoint leaves it as it was."""
+    """The run folder, opened and locked. A run refused before its first checkpoint leaves none."""
     from asr_llm.training.run_folder import RunFolder
 
     run = RunFolder(place)
     run.open(recipe, resume)
-    try:
-        yield run
-    except AsrLlmError:
-        made = (run.last_checkpoint(), run.best_checkpoint(), _product(run))
-        if not any(made):
-            for path in (run.recipe, run.metrics, run.path / ORIGIN):
-                path.unlink(missing_ok=True)
-            shutil.rmtree(run.checkpoints, ignore_errors=True)
-            if not any(run.path.iterdir()):
-                run.path.rmdir()
-        raise
+    with run.locked():
+        try:
+            yield run
+        except AsrLlmError:
+            made = (run.last_checkpoint(), run.best_checkpoint(), _product(run))
+            if not any(made):
+                for path in (run.recipe, run.metrics, run.path / ORIGIN):
+                    path.unlink(missing_ok=True)
+                shutil.rmtree(run.checkpoints, ignore_errors=True)
+            raise
 
 
 def _product(run: RunFolder) -> Path | None:

@@ -68,7 +68,7 @@ def interruptible() -> Iterator[None]:
     """Ctrl-C stays KeyboardInterrupt, and so does a request to end (SIGTERM).
 
     Left alone, Lightning ends the process, with status 0 on SIGTERM, and makes it deaf to
-    another Ctrl-C.
+    another Ctrl-C. A SIGTERM to the whole process group may end the loader's process first.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -79,3 +79,7 @@ def interruptible() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stopped
+    except RuntimeError as error:
+        if "is killed by signal: Terminated" not in str(error):
+            raise
+        raise KeyboardInterrupt from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,32 @@ class RunFolder:
                     "where folders can be made: choose another with -o"
                 ) from error
             write_text(self.recipe, text)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out; the system unlocks when this one ends, however it ends.
+
+        Raises:
+            RunError: another process is at work in this folder.
+        """
+        path = self.path / ".lock"
+        with self.disk_errors():
+            file = path.open("a")
+        with file:
+            try:
+                # Unlike flock's, this lock is not handed down to the loader's process.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"{self.path} is in use by another process; wait until that has ended, or "
+                    "choose another folder with -o"
+                ) from error
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # not empty, as a rule
+                    self.path.rmdir()
 
     def _differing(self, recipe: Recipe) -> list[str]:
         """Keys in which a recipe differs from the run's; what neither states is no difference."""
@@ -147,7 +174,7 @@ def _refusal(error: BaseException, folder: Path) -> str | None:
 
 def _in_the_way(path: Path) -> bool:
     """Whether a run may not begin beside it; a new model, or its beginning, does no harm."""
-    return path.name not in ("initial", ".initial.part", ".initial.old")
+    return path.name not in ("initial", ".initial.part", ".initial.old", ".lock")
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:

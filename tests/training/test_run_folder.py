@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +180,23 @@ def test_what_is_not_the_run_folders_fault_stays_what_it_is(run: RunFolder) -> N
         raise DomainError("mine") from cause
     with pytest.raises(RuntimeError, match="something else"), run.disk_errors():
         raise RuntimeError("something else")
+
+
+def test_two_processes_do_not_write_one_run(run: RunFolder) -> None:
+    script = (
+        "import sys\n"
+        "from asr_llm.errors import RunError\n"
+        "from asr_llm.training.run_folder import RunFolder\n"
+        "try:\n    with RunFolder(sys.argv[1]).locked():\n        print('free')\n"
+        "except RunError as error:\n    print(error)\n"
+    )
+
+    def other() -> str:
+        command = [sys.executable, "-c", script, str(run.path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    with run.locked():
+        assert other().startswith(f"{run.path} is in use by another process; wait until")
+    assert other() == "free\n"
+    assert not (run.path / ".lock").exists()
+    assert run.recipe.is_file()

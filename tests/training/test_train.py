@@ -18,6 +18,7 @@ from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
 from asr_llm.model import checkpoints
 from asr_llm.recipe import OptimizerRecipe, Recipe
 from asr_llm.training.fit import Fit, rate
+from asr_llm.training.loading import interruptible
 from asr_llm.training.run_folder import RunFolder
 from asr_llm.training.train import Trained, prepare, train
 
@@ -404,6 +405,13 @@ def test_the_users_stop_is_the_users_stop(
     run = RunFolder(tmp_path / "run")
     assert run.step_of(run.last_checkpoint()) == 2
     assert go(chosen, run.path, resume=True).adapter is not None
+
+
+def test_a_loader_ended_with_the_rest_of_its_group_is_the_users_stop() -> None:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+    with pytest.raises(RuntimeError, match="Killed"), interruptible():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
 
 
 def test_a_full_disk_leaves_the_run_resumable(
