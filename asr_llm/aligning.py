@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.alignment import Alignment, Backend, Unaligned
+from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, align
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
@@ -120,8 +120,6 @@ def _batches(cuts: CutSet) -> Iterator[list[Cut]]:
 def _align(
     cuts: list[Cut], aligner: CtcModel, backend: Backend
 ) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
-    from asr_llm.corpus.alignment import align
-
     loaded: list[tuple[Cut, Any]] = []
     for cut in cuts:
         try:

@@ -108,6 +108,9 @@ def select_voices(patterns: list[str]) -> tuple[str, ...]:
     return tuple(chosen)
 
 
+_UNLIKE_PEOPLE = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
+
+
 def training_voices(held_out: Iterable[str]) -> list[str]:
     """Patterns for all voices that sound like people, but for those which speak held-out sets.
 
@@ -116,9 +119,6 @@ def training_voices(held_out: Iterable[str]) -> list[str]:
     left_out = [f"*+{name.split('+')[1]}" if "+" in name else name for name in held_out]
     espeak = [pattern for pattern in left_out if not _is_piper(pattern)]
     return ["en-*", *(f"!{pattern}" for pattern in dict.fromkeys([*_UNLIKE_PEOPLE, *espeak]))]
-
-
-_UNLIKE_PEOPLE = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
 
 
 def synthesize(

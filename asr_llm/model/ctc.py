@@ -77,8 +77,7 @@ class CheckpointCtc(CtcModel):
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
         """B audios, float32 (T,), to emissions (F, V)."""
         _, lens, encoded = self.model.encode(*_padded(audios, self.model.device))
-        assert self.model.ctc_head is not None
-        emissions = self.model.ctc_head(encoded).float().log_softmax(-1)
+        emissions = self.model.ctc_log_probs(encoded)
         return [row[:count] for row, count in zip(emissions, lens.tolist())]
 
 
@@ -86,10 +85,10 @@ class NemoCtc(CtcModel):
     """A CTC model of NeMo, or the CTC side of a hybrid one, from its ``.nemo`` file."""
 
     def __init__(self, path: Path) -> None:
-        from nemo.collections.asr.models import ASRModel
-
         if not path.is_file():
             raise CheckpointError(f"no file {path}; expected a CTC model of NeMo (.nemo)")
+        from nemo.collections.asr.models import ASRModel
+
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             with checkpoints.quiet():

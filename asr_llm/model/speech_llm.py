@@ -166,10 +166,18 @@ class SpeechLLM(SALM):
             )
         return out
 
-    def _ctc_loss(self, encoded: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
+    def ctc_log_probs(self, encoded: Tensor) -> Tensor:
+        """CTC emissions (B_audio, T_frames, V + 1), float32, from the encoder's output.
+
+        Raises:
+            CheckpointError: there is no CTC head.
+        """
         if self.ctc_head is None:
             raise CheckpointError("this checkpoint has no CTC head; expected ctc_head.safetensors")
-        log_probs = self.ctc_head(encoded).float().log_softmax(-1)
+        return self.ctc_head(encoded).float().log_softmax(-1)
+
+    def _ctc_loss(self, encoded: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
+        log_probs = self.ctc_log_probs(encoded)
         target_lens = torch.tensor([len(t) for t in targets])
         return (
             F.ctc_loss(
