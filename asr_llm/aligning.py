@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, align
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.synthesis import Word
+from asr_llm.corpus.timings import Timings, match, read_timings
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def align_manifest(
     output: str | Path | None = None,
     *,
     model: str = "mini",
+    timings: str | Path | None = None,
     backend: Backend = "auto",
     min_confidence: float = MIN_CONFIDENCE,
     progress: Progress | None = None,
@@ -57,6 +60,8 @@ def align_manifest(
         output: Lhotse cuts with word alignments, ``.jsonl.gz``; default: beside the manifest,
             ``<its name>.aligned.jsonl.gz``.
         model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
+        timings: word times made elsewhere take the place of the model: a CTM, a TextGrid or a
+            folder of them, Lhotse cuts.
         min_confidence: alignments below it are dropped: wrong transcripts, mostly.
 
     Raises:
@@ -71,25 +76,28 @@ def align_manifest(
         raise DomainError(f"{place}: expected a name ending in .jsonl.gz or .jsonl")
     from lhotse import CutSet
 
-    from asr_llm.model import ctc
-
     cuts = read_manifest(manifest)
-    aligner = ctc.load(model)
+    if timings is not None:
+        found_all = _imported(cuts, read_timings(timings))
+    else:
+        from asr_llm.model import ctc
+
+        found_all = _aligned(cuts, ctc.load(model), backend)
     kept: list[Cut] = []
     dropped: list[Dropped] = []
     done = 0.0
     total = sum(cut.duration for cut in cuts)
-    for batch in _batches(cuts):
-        for cut, found in _align(batch, aligner, backend):
-            if isinstance(found, Alignment) and found.confidence < min_confidence:
-                found = Unaligned(f"confidence {found.confidence:.2f} below {min_confidence:g}")
-            if isinstance(found, Unaligned):
-                dropped.append(Dropped(cut.id, found.reason))
-            else:
-                kept.append(_with_words(cut, found))
-            done += cut.duration
-            if progress:
-                progress("aligning", done, total)
+    for cut, found in found_all:
+        sure = found.confidence if isinstance(found, Alignment) else None
+        if sure is not None and sure < min_confidence:
+            found = Unaligned(f"confidence {sure:.2f} below {min_confidence:g}")
+        if isinstance(found, Unaligned):
+            dropped.append(Dropped(cut.id, found.reason))
+        else:
+            kept.append(_with_words(cut, found))
+        done += cut.duration
+        if progress:
+            progress("aligning", done, total)
     if not kept:
         raise DomainError(
             f"{manifest}: none of {len(dropped)} recordings could be aligned (the first: "
@@ -103,6 +111,27 @@ def align_manifest(
 def _beside(manifest: Path) -> Path:
     stem = manifest.name.split(".")[0]
     return manifest.with_name(f"{stem}.aligned.jsonl.gz")
+
+
+def _imported(cuts: CutSet, timings: Timings) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+    """A cut's words are those of its recording whose middle lies in it."""
+    for cut in cuts:
+        sources = cut.recording.sources if cut.has_recording else []
+        names = [Path(str(source.source)).stem for source in sources] + [cut.recording_id]
+        timed = next((timings[name] for name in names if name in timings), None)
+        if timed is None:
+            yield cut, Unaligned("no times for this recording")
+            continue
+        moved = [Word(word.text, word.start - cut.start, word.end - cut.start) for word in timed]
+        inside = [word for word in moved if 0 <= (word.start + word.end) / 2 < cut.duration]
+        yield cut, match(cut.supervisions[0].text or "", inside)
+
+
+def _aligned(
+    cuts: CutSet, aligner: CtcModel, backend: Backend
+) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+    for batch in _batches(cuts):
+        yield from _align(batch, aligner, backend)
 
 
 def _batches(cuts: CutSet) -> Iterator[list[Cut]]:

@@ -20,9 +20,10 @@ from typer.core import TyperGroup
 
 from asr_llm import __version__
 from asr_llm.console import Bar, diagnosis_text, print_scores, report_text, size, to_json
-from asr_llm.errors import AsrLlmError
+from asr_llm.errors import AsrLlmError, DomainError
 
 _RESUMABLE = ("adapt", "pretrain")
+_OF_DOMAINS = ("adapt", "evaluate")
 
 
 class _Commands(TyperGroup):
@@ -263,6 +264,13 @@ def align(
     model: Annotated[
         str, typer.Option(help="A checkpoint with a CTC head, or a NeMo CTC model (.nemo).")
     ] = "mini",
+    timings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Word times made elsewhere, in place of a model: .ctm, .TextGrid or a folder "
+            "of them, Lhotse cuts."
+        ),
+    ] = None,
     backend: Annotated[
         Literal["auto", "viterbi", "k2"],
         typer.Option(help="Search; auto: k2 where installed, else NeMo's Viterbi."),
@@ -280,6 +288,7 @@ def align(
             manifest,
             output,
             model=model,
+            timings=timings,
             backend=backend,
             min_confidence=min_confidence,
             progress=progress,
@@ -397,7 +406,14 @@ def explain(error: BaseException, command: str | None) -> tuple[str, int]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what += f"; make room, then run: {resume if command in _RESUMABLE else again}"
         return what, 2
-    return f"error: {error}", 2
+    more = ""
+    if (
+        isinstance(error, DomainError)
+        and command in _OF_DOMAINS
+        and "domain check" not in str(error)
+    ):
+        more = "\nAll that is wrong with a domain folder:  asr-llm domain check FOLDER"
+    return f"error: {error}{more}", 2
 
 
 if __name__ == "__main__":

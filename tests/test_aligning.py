@@ -61,6 +61,37 @@ def test_words_are_found_where_they_were_spoken(
     assert statistics.median(errors) <= 0.08
 
 
+def test_times_made_elsewhere(spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path) -> None:
+    """One recording cut in two segments, as a CTM has it; what the CTM lacks is dropped."""
+    manifest, utterances = spoken
+    words = utterances["kitchen"].words
+    lines = [f"kitchen 1 {w.start} {w.end - w.start} {w.text.upper()}" for w in words]
+    (tmp_path / "made.ctm").write_text("\n".join(lines), "utf-8")
+    audio, at = manifest.parent / "kitchen.wav", words[3].start
+    rows: list[dict[str, object]] = [
+        {"audio_filepath": str(audio), "duration": at, "text": "Please put the"},
+        {
+            "audio_filepath": str(audio),
+            "offset": at,
+            "duration": 1e3,
+            "text": "kettle, on and wash",
+        },
+        {"audio_filepath": str(manifest.parent / "train.wav"), "text": TEXTS["train"]},
+    ]
+    rows[1]["duration"] = words[7].start - at
+    (tmp_path / "segments.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    done = align_manifest(tmp_path / "segments.jsonl", timings=tmp_path / "made.ctm")
+    assert [dropped.reason for dropped in done.dropped] == ["no times for this recording"]
+    first, second = read_manifest(done.path)
+    items = second.supervisions[0].alignment["word"]
+    assert [item.symbol for item in items] == ["kettle,", "on", "and", "wash"]
+    assert [item.start for item in items] == pytest.approx(
+        [w.start - at for w in words[3:7]], abs=1e-3
+    )
+    again = align_manifest(tmp_path / "segments.jsonl", tmp_path / "b.jsonl", timings=done.path)
+    assert (again.aligned, again.words) == (done.aligned, done.words) == (2, 7)
+
+
 def test_what_is_dropped_is_named_with_its_reason(
     spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ import soundfile
 
 from asr_llm import __version__, cli, doctor
 from asr_llm.corpus.domain import create
-from asr_llm.errors import RunError
+from asr_llm.errors import DomainError, RunError
 
 HEAVY = {"torch", "nemo", "transformers", "lightning", "lhotse", "spacy", "rich", "peft"}
 
@@ -247,6 +247,10 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.explain(RunError("no."), "adapt") == ("error: no.", 2)
     assert cli.explain(KeyboardInterrupt(), "adapt") == (f"interrupted; go on with: {again}", 130)
     assert cli.explain(KeyboardInterrupt(), "evaluate") == ("interrupted", 130)
+    domain, status = cli.explain(DomainError("text.txt:2: no."), "adapt")
+    assert domain.endswith("asr-llm domain check FOLDER")
+    assert status == 2
+    assert cli.explain(DomainError("See: asr-llm domain check x"), "adapt")[0].count("check") == 1
     full = OSError(errno.ENOSPC, "No space left on device", "/x")
     expected = f"error: No space left on device at /x; make room, then run: {again}"
     assert cli.explain(full, "adapt") == (expected, 2)

@@ -110,6 +110,26 @@ def test_gloss_sentences(tmp_path: Path) -> None:
     ]
 
 
+def test_lemmas_are_every_word_of_plain_letters(tmp_path: Path) -> None:
+    for kind in ("noun", "verb", "adj", "adv"):
+        (tmp_path / f"data.{kind}").write_text("  1 licence n 01 0 | none\n", encoding="utf-8")
+    (tmp_path / "data.adj").write_text(
+        "1 00 s 03 galore(ip) 0 well-nigh 0 New_World 0 000 | in plenty\n"
+        "2 00 a 02 7th 0 AARP 0 000 | as said\n",
+        encoding="utf-8",
+    )
+    assert text.lemmas(tmp_path) == {"galore", "well-nigh", "New World"}
+
+
+def test_word_lists_hold_every_word_once() -> None:
+    assert list(text.word_lists(["oxbow"])) == ["Oxbow."]
+    made = list(text.word_lists({"lute", "oxbow", "Peoria", "fen", "tern", "mild ale"}, size=4))
+    assert made == list(text.word_lists(["tern", "fen", "lute", "oxbow", "mild ale", "Peoria"], 4))
+    assert [line.count(",") for line in made] == [2, 0]
+    listed = [w for line in made for w in line.rstrip(".").replace(" and ", ", ").split(", ")]
+    assert sorted(map(str.lower, listed)) == ["fen", "lute", "mild ale", "oxbow", "peoria", "tern"]
+
+
 def test_qa_answers_are_in_their_passages_and_stable() -> None:
     made = text.qa_examples(FOLDER / "qa.yaml", 300)
     assert made == text.qa_examples(FOLDER / "qa.yaml", 300)
@@ -183,7 +203,7 @@ def test_held_out_books_are_read_by_nobody_else() -> None:
 
 
 def test_the_books_are_a_domain_folder_in_the_voices_of_general(tmp_path: Path) -> None:
-    prepare.write_books(tmp_path / "books", ["Call me Ishmael."], ["It was dusk."])
+    prepare.write_domain(tmp_path / "books", "Books.", ["Call me Ishmael."], ["It was dusk."])
     books = Domain.load(tmp_path / "books")
     general = Domain.load(Path(prepare.__file__).parents[2] / "domains" / "general")
     assert books.text("train") == ["Call me Ishmael."]

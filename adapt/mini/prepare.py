@@ -7,7 +7,15 @@ from typing import Any
 
 import prepare_speech as speech
 import yaml
-from prepare_text import Exclusion, all_book_sentences, digest, gloss_sentences, qa_examples
+from prepare_text import (
+    Exclusion,
+    all_book_sentences,
+    digest,
+    gloss_sentences,
+    lemmas,
+    qa_examples,
+    word_lists,
+)
 
 HERE = Path(__file__).resolve().parent
 
@@ -43,13 +51,13 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     write_lines(path, [json.dumps(row, ensure_ascii=False) for row in rows])
 
 
-def write_books(folder: Path, train: list[str], valid: list[str]) -> None:
-    """A domain folder of books and glosses, in the voices of domains/general."""
+def write_domain(folder: Path, description: str, train: list[str], valid: list[str]) -> None:
+    """A domain folder in the voices of domains/general."""
     general = yaml.safe_load((HERE.parents[1] / "domains/general/domain.yaml").read_text("utf-8"))
     config = {
-        "name": "books",
+        "name": folder.name,
         "language": "en",
-        "description": "Public-domain books and dictionary glosses: what mini is trained on.",
+        "description": description,
         "voices": general["voices"],
     }
     write_lines(folder / "domain.yaml", [yaml.safe_dump(config, sort_keys=False)])
@@ -58,13 +66,18 @@ def write_books(folder: Path, train: list[str], valid: list[str]) -> None:
 
 
 def prepare_text(data: Path, out: Path, wordnet: Path, exclusion: Exclusion) -> dict[str, int]:
-    """Write DIR/books, DIR/text, everyday_terms.txt and heldout.json; return the counts."""
+    """Write DIR/books, DIR/words, DIR/text, everyday_terms.txt and heldout.json; return the counts."""
     books = all_book_sentences(data / "text" / "gutenberg", HELD_OUT_BOOKS)
     exclusion.learn_everyday(books)
     kept = [sentence for sentence in books if exclusion.keeps(sentence)]
     glosses = sorted(set(filter(exclusion.keeps, gloss_sentences(wordnet))), key=digest)
     lines = sorted(set(kept).union(glosses[:GLOSS_LINES]), key=digest)
-    write_books(out / "books", lines[VALID_LINES:], lines[:VALID_LINES])
+    books_and_glosses = "Public-domain books and dictionary glosses."
+    write_domain(out / "books", books_and_glosses, lines[VALID_LINES:], lines[:VALID_LINES])
+    rare = list(filter(exclusion.keeps, lemmas(wordnet)))
+    lists = sorted([*word_lists(rare), *glosses[GLOSS_LINES : 2 * GLOSS_LINES]], key=digest)
+    rare_words = "Rare words, in lists and in dictionary glosses."
+    write_domain(out / "words", rare_words, lists[VALID_LINES:], lists[:VALID_LINES])
     write_lines(out / "everyday_terms.txt", sorted(map(" ".join, exclusion.everyday)))
     qa = qa_examples(HERE / "qa.yaml", QA_TRAIN + QA_VALID)
     qa = [row for row in qa if exclusion.keeps(row["passage"] + " " + row["question"])]
@@ -82,6 +95,7 @@ def prepare_text(data: Path, out: Path, wordnet: Path, exclusion: Exclusion) -> 
         "glosses found": len(glosses),
         "glosses kept": min(len(glosses), GLOSS_LINES),
         "books/text.txt": len(lines) - VALID_LINES,
+        "words/text.txt": len(lists) - VALID_LINES,
         "words": sum(len(line.split()) for line in lines),
         "qa_train.jsonl": len(qa) - QA_VALID,
     }

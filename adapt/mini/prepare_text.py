@@ -40,6 +40,7 @@ ABBREVIATION = re.compile(  # whose full stop ends no sentence
     r"[Vv]ol|pp?|ch|[Ff]ig|cf|viz|vs|i\.e|e\.g|[A-HJ-Z]"
 )
 SLURS = re.compile(r"\b(nigg|darkey|darkie)", re.IGNORECASE)
+LEMMA = re.compile(r"[A-Za-z][A-Za-z' -]{2,24}")
 PLAIN = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "…": "...", "—": "--"}
     | {"–": "--", "―": "--", "‑": "-", "æ": "ae", "œ": "oe", "Æ": "Ae", "Œ": "Oe", "`": "'"}
@@ -135,6 +136,31 @@ def gloss_sentences(folder: Path) -> Iterator[str]:
             definition = " ".join(definition.split()).rstrip(" :,")
             written = [_definition(kind, lemma, definition), *map(_example, examples)]
             yield from (piece for piece in map(plain, written) if acceptable(piece))
+
+
+def lemmas(folder: Path) -> set[str]:
+    """The words and phrases of a WordNet `dict` folder, as written, of plain letters."""
+    found: set[str] = set()
+    for kind in ("noun", "verb", "adj", "adv"):
+        for line in (folder / f"data.{kind}").read_text(encoding="utf-8").splitlines():
+            if line.startswith(" "):  # the licence
+                continue
+            fields = line.partition(" | ")[0].split()
+            words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+            found.update(re.sub(r"\(.*?\)", "", word).replace("_", " ") for word in words)
+    return {word for word in found if LEMMA.fullmatch(word) and not word.isupper()}
+
+
+def word_lists(words: Iterable[str], size: int = 5) -> Iterator[str]:
+    """Every word once, in an arbitrary but stable order: "Oxbow, carnation, lute and Peoria."
+
+    Rare words in the company of rare words: they are spelt by their sound, not by memory.
+    """
+    ordered = sorted(words, key=digest)
+    for i in range(0, len(ordered), size):
+        *some, last = ordered[i : i + size]
+        text = f"{', '.join(some)} and {last}." if some else f"{last}."
+        yield text[0].upper() + text[1:]
 
 
 def _definition(kind: str, lemma: str, gloss: str) -> str:

@@ -44,11 +44,11 @@ class Alignment:
     """Words with times in seconds, and how sure the model is of their tokens.
 
     ``confidence`` is the geometric mean of the posteriors of the aligned tokens, from 0 to 1:
-    near 1 where the transcript is what was said.
+    near 1 where the transcript is what was said; None where others made the alignment.
     """
 
     words: tuple[Word, ...]
-    confidence: float
+    confidence: float | None
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from asr_llm.corpus.domain_files import (
     text_path,
 )
 from asr_llm.corpus.manifests import LAYOUTS, find_manifest, read_entries
+from asr_llm.corpus.synthesis import select_voices
 from asr_llm.corpus.templates import expand_indexed, find_problem
 from asr_llm.corpus.text import normalize
-from asr_llm.errors import AudioError, DomainError
+from asr_llm.errors import AudioError, DomainError, SynthesisError
 from asr_llm.yaml_lines import YamlFile, validate_yaml
 
 _OVERLAP = 8  # words in a row
@@ -128,12 +129,22 @@ class _Checker:
         config, file = validate_yaml(self.folder / "domain.yaml", DomainConfig)
         self._add_yaml_problems(self.folder / "domain.yaml", file)
         if config is not None:
+            self._check_voices(config, file)
             return config.labels
         # Labels declared in a file with another mistake are declared all the same.
         declared = file.data.get("labels") if isinstance(file.data, dict) else None
         if isinstance(declared, dict):
             return {str(label): str(meaning) for label, meaning in declared.items()}
         return {path.stem.upper(): "" for path in sorted(self.folder.glob("terms/*.tsv"))}
+
+    def _check_voices(self, config: DomainConfig, file: YamlFile) -> None:
+        for split, patterns in config.voices.items():
+            for i, pattern in enumerate(patterns):
+                try:
+                    select_voices([pattern])
+                except SynthesisError as error:
+                    line = file.line_of(("voices", split, i))
+                    self.error(self.folder / "domain.yaml", line, str(error))
 
     def _add_yaml_problems(self, path: Path, file: YamlFile) -> None:
         for problem in file.problems:
@@ -159,11 +170,18 @@ class _Checker:
             if config is not None:
                 for split in SPLITS:
                     text[split] += self._expand(path, config, file, split, terms)
-        # Templates that cannot be filled are reported already.
-        if not text["train"] and not any(p.file == str(path) for p in self.problems):
+        if not text["train"] and not self._templates_refused():
             fix = "add one utterance a line, or train templates in templates.yaml"
             self.error(self.folder / "text.txt", None, "no domain text", fix)
         return text
+
+    def _templates_refused(self) -> bool:
+        """Whether some are reported already: what else is missing may be for want of them."""
+        return any(p.file == str(self.folder / "templates.yaml") for p in self.errors)
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.severity == "error"]
 
     def _expand(
         self, path: Path, config: TemplatesConfig, file: YamlFile, split: str, terms: list[Term]
@@ -195,7 +213,7 @@ class _Checker:
         said = {gram for line in train for n in lengths for gram in _grams(line.text, n)}
         for label in dict.fromkeys(term.label for term in terms):
             unused = [t for t in terms if t.label == label and words[t] and words[t] not in said]
-            if unused and train:
+            if unused and train and not self._templates_refused():
                 total = sum(term.label == label for term in terms)
                 lines = _listed([f"{term.line}" for term in unused])
                 message = f"{len(unused)} of {total} terms never occur in the text (lines {lines})"

@@ -6,6 +6,7 @@ from a term list, and a lower-case slot, filled from a list of fillers.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import random
 import re
@@ -96,10 +97,16 @@ def find_problem(
         return "unmatched brace; expected {LABEL} or {filler}"
     for name in slots(template):
         if name.isupper() and not terms.get(name):
-            return f"no terms for slot {{{name}}}; add terms/{name.lower()}.tsv"
+            fix = f"add terms/{name.lower()}.tsv{_alike(name, terms)}"
+            return f"no terms for slot {{{name}}}; {fix}"
         if not name.isupper() and not fillers.get(name):
-            return f"no words for slot {{{name}}}; add it under 'fillers'"
+            return f"no words for slot {{{name}}}; add it under 'fillers'{_alike(name, fillers)}"
     return None
+
+
+def _alike(name: str, known: Mapping[str, Sequence[str]]) -> str:
+    near = difflib.get_close_matches(name, [k for k, values in known.items() if values], n=1)
+    return f", or did you mean {{{near[0]}}}?" if near else ""
 
 
 class _Deck:

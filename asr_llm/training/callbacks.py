@@ -17,9 +17,8 @@ from asr_llm.training.run_folder import RunFolder, write_text
 
 def checkpointing(recipe: Recipe, run: RunFolder, validated: bool) -> list[lightning.Callback]:
     """``last.ckpt`` every so many steps; with a held-out set ``best.ckpt`` and early stop."""
-    every = recipe.validation.every if validated else None
     callbacks: list[lightning.Callback] = [
-        LastCheckpoint(run.checkpoints / "last.ckpt", recipe.checkpoint_every, every)
+        LastCheckpoint(run.checkpoints / "last.ckpt", recipe.checkpoint_every, validated)
     ]
     if validated:
         callbacks.append(BestCheckpoint(run.checkpoints / "best.ckpt"))
@@ -32,12 +31,12 @@ class LastCheckpoint(Checkpoint):
     """What a run resumes from: written after every so many optimizer steps.
 
     Where a step is validated, the checkpoint comes before the validation, which a resumed run
-    makes again. After the last step a resumed run would validate no more, so there, if
-    validation is due, no checkpoint is written.
+    makes again. The last step is always validated; a run resumed after it would not do that any
+    more, so there no checkpoint is written.
     """
 
-    def __init__(self, path: Path, every: int, validated_every: int | None = None) -> None:
-        self.path, self.every, self.validated_every = path, every, validated_every
+    def __init__(self, path: Path, every: int, validated: bool = False) -> None:
+        self.path, self.every, self.validated = path, every, validated
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
@@ -45,10 +44,11 @@ class LastCheckpoint(Checkpoint):
         """Write the checkpoint if it is due."""
         step = trainer.global_step
         in_step = (index + 1) % trainer.accumulate_grad_batches != 0
-        if in_step or step % self.every != 0:
+        if in_step:
             return
-        last = step == trainer.max_steps
-        if not (last and self.validated_every and step % self.validated_every == 0):
+        if self.validated and step == trainer.max_steps:
+            trainer.should_stop = True  # Lightning validates where a run stops before its end
+        elif step % self.every == 0:
             trainer.save_checkpoint(self.path)
 
 

@@ -245,6 +245,17 @@ def test_validation_knows_no_dropout(
     assert done.best == losses[0]
 
 
+def test_the_last_step_is_validated(
+    recipe: Callable[..., Recipe], text: Path, tmp_path: Path
+) -> None:
+    done = go(recipe(tasks=["asr"], validation=held_out(text), steps=5), tmp_path / "run")
+    losses = {
+        row["step"]: row["val_loss"] for row in metrics(tmp_path / "run") if "val_loss" in row
+    }
+    assert list(losses) == [2, 4, 5]
+    assert done.best == min(losses.values())
+
+
 def test_training_does_know_dropout(tiny: Path, recipe: Callable[..., Recipe]) -> None:
     chosen = recipe(train=["projector", "llm"])
     fit = Fit(checkpoints.load(tiny), chosen)

@@ -1,0 +1,117 @@
+"""Word times made elsewhere: CTM, Praat's TextGrid (Montreal Forced Aligner), Lhotse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from asr_llm.corpus.alignment import Alignment, Unaligned
+from asr_llm.corpus.synthesis import Word
+from asr_llm.corpus.text import normalize
+from asr_llm.errors import DomainError
+
+_KINDS = "a .ctm, a .TextGrid or a folder of them, or Lhotse cuts (.jsonl, .jsonl.gz)"
+_NOT_WORDS = {"", "sil", "sp", "spn", "<eps>", "<sil>"}
+Timings = dict[str, list[Word]]
+
+
+def read_timings(path: str | Path) -> Timings:
+    """Words in order of time, seconds from the start of their recording, by its name.
+
+    Raises:
+        DomainError: there is nothing at ``path``, or it is malformed; file and line are named.
+    """
+    path = Path(path)
+    if path.is_dir():
+        grids = sorted(path.rglob("*.TextGrid"))
+        if not grids:
+            raise DomainError(f"{path}: no .TextGrid in this folder; expected {_KINDS}")
+        return {grid.stem: _read_textgrid(grid) for grid in grids}
+    if not path.is_file():
+        raise DomainError(f"{path}: nothing there; expected {_KINDS}")
+    if path.suffix == ".TextGrid":
+        return {path.stem: _read_textgrid(path)}
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return _read_lhotse(path)
+    if path.suffix == ".ctm":
+        return _read_ctm(path)
+    raise DomainError(f"{path}: unknown kind of file; expected {_KINDS}")
+
+
+def match(text: str, words: Iterable[Word]) -> Alignment | Unaligned:
+    """Give a transcript's words the times of the same words elsewhere.
+
+    They are compared without case and punctuation; the transcript's spelling is kept. A word
+    of no sound ("—") is put at the end of the one before it.
+    """
+    timed = [word for word in words if normalize(word.text, "basic")]
+    matched: list[Word] = []
+    upcoming = iter(timed)
+    for number, written in enumerate(text.split(), start=1):
+        if not normalize(written, "basic"):
+            end = matched[-1].end if matched else 0.0
+            matched.append(Word(written, end, end))
+            continue
+        found = next(upcoming, None)
+        if found is None or normalize(found.text, "basic") != normalize(written, "basic"):
+            return Unaligned(f"word {number} of the transcript is not the one that is timed there")
+        matched.append(Word(written, found.start, found.end))
+    if left := sum(1 for _ in upcoming):
+        return Unaligned(f"{left} timed words more than the transcript has")
+    if not matched:
+        return Unaligned("no words")
+    return Alignment(tuple(matched), None)
+
+
+def _read_ctm(path: Path) -> Timings:
+    """``recording channel start duration word [confidence]``; ``;;`` begins a comment."""
+    found: Timings = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        fields = line.split()
+        if not fields or line.startswith(";;"):
+            continue
+        try:
+            recording, _, start, duration, word = fields[:5]
+            times = float(start), float(start) + float(duration)
+        except ValueError as error:
+            raise DomainError(
+                f"{path}:{number}: expected 'recording channel start duration word'; found "
+                f"{len(fields)} columns, or a time that is no number"
+            ) from error
+        if word.lower() not in _NOT_WORDS:
+            found.setdefault(recording, []).append(Word(word, *times))
+    return {name: sorted(words, key=lambda word: word.start) for name, words in found.items()}
+
+
+def _read_textgrid(path: Path) -> list[Word]:
+    from praatio import textgrid
+    from praatio.utilities.errors import PraatioException
+
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+    except (PraatioException, ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
+        raise DomainError(f"{path}: cannot be read as a TextGrid ({error})") from error
+    names = [name for name in grid.tierNames if "word" in name.lower()]
+    if len(names) != 1:
+        raise DomainError(
+            f"{path}: expected one tier with 'word' in its name; found {', '.join(grid.tierNames)}"
+        )
+    return [
+        Word(interval.label, interval.start, interval.end)
+        for interval in grid.getTier(names[0]).entries
+        if interval.label.lower() not in _NOT_WORDS
+    ]
+
+
+def _read_lhotse(path: Path) -> Timings:
+    from asr_llm.corpus.importers import read_manifest
+
+    found: Timings = {}
+    for cut in read_manifest(path):
+        for supervision in cut.supervisions:
+            items = (supervision.alignment or {}).get("word", [])
+            words = [
+                Word(item.symbol, cut.start + item.start, cut.start + item.end) for item in items
+            ]
+            found.setdefault(cut.recording_id, []).extend(words)
+    return found
