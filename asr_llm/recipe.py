@@ -45,6 +45,11 @@ class InterleaveRecipe(_Strict):
         description="stands before each segment but the first; default: ASCII's record separator, "
         "which byte-level vocabularies hold and no text uses",
     )
+    encode: Literal["splice", "slice"] = Field(
+        "splice",
+        description="cut the audio, then encode; or encode, then cut the frames, which lets the "
+        "model hear the text units (an ablation)",
+    )
 
 
 class InsertRecipe(_Strict):

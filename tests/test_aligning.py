@@ -82,7 +82,7 @@ def test_times_made_elsewhere(spoken: tuple[Path, dict[str, Utterance]], tmp_pat
     (tmp_path / "segments.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     done = align_manifest(tmp_path / "segments.jsonl", timings=tmp_path / "made.ctm")
     assert [dropped.reason for dropped in done.dropped] == ["no times for this recording"]
-    first, second = read_manifest(done.path)
+    _, second = read_manifest(done.path)
     items = second.supervisions[0].alignment["word"]
     assert [item.symbol for item in items] == ["kettle,", "on", "and", "wash"]
     assert [item.start for item in items] == pytest.approx(

@@ -66,7 +66,7 @@ def write_domain(folder: Path, description: str, train: list[str], valid: list[s
 
 
 def prepare_text(data: Path, out: Path, wordnet: Path, exclusion: Exclusion) -> dict[str, int]:
-    """Write DIR/books, DIR/words, DIR/text, everyday_terms.txt and heldout.json; return the counts."""
+    """Write books, words, text, everyday_terms.txt and heldout.json; return the counts."""
     books = all_book_sentences(data / "text" / "gutenberg", HELD_OUT_BOOKS)
     exclusion.learn_everyday(books)
     kept = [sentence for sentence in books if exclusion.keeps(sentence)]

@@ -18,6 +18,8 @@ from asr_llm.errors import CheckpointError
 from asr_llm.sequences.tasks import Chat
 
 IGNORE = -100
+Spans = list[tuple[int, int]]
+"""First and last frame, exclusive, of each speech span in its audio."""
 
 
 class SpeechLLM(SALM):
@@ -78,7 +80,7 @@ class SpeechLLM(SALM):
         )
         return projected, lens, encoded
 
-    def splice(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def splice(self, batch: dict[str, Any], pack: int | None = None) -> dict[str, Any]:
         """Embed a batch: speech frames take the places of the audio locator tags.
 
         Every row is encoded once and all rows are gathered in one indexing operation; a
@@ -88,39 +90,46 @@ class SpeechLLM(SALM):
         Args:
             batch: ``input_ids`` (B, T) with the locator tag once per speech span and padding
                 on the right, ``loss_mask`` (B, T), and where there is speech ``audios``,
-                ``audio_lens``, ``audio_rows`` (B_audio,) naming each audio's row, and
-                ``span_frames``, a list of frame counts for each audio.
+                ``audio_lens``, ``audio_frames`` and ``audio_rows`` (B_audio,), the last naming
+                each audio's row, and ``span_frames``, (first, end) of each span in its audio.
+            pack: positions to a row, at least; several sequences then share a row, each
+                with positions from 0 on, and attend to themselves only.
 
         Returns:
             ``input_embeds`` (B, L, H), ``attention_mask`` and ``target_ids`` (B, L), padded
-            on the left; with speech also ``encoded`` and ``encoded_lens`` for CTC.
+            on the left; with speech also ``encoded`` and ``encoded_lens`` for CTC. Packed, B is
+            the number of packed rows, and there are ``position_ids`` (B, L).
 
         Raises:
-            ValueError: the spans of a row do not add up to its encoded frames.
+            ValueError: an audio is encoded to other than the frames its spans were cut for.
         """
         ids, loss_mask = batch["input_ids"], batch["loss_mask"]
         table = self.embed_tokens(ids.masked_fill(ids == self.audio_locator_tag_id, 0))
         rows, width = ids.shape
         table = table.reshape(rows * width, -1)
         out: dict[str, Any] = {}
-        frames_at: dict[int, tuple[int, list[int]]] = {}
+        frames_at: dict[int, tuple[int, Spans]] = {}
         if batch.get("audios") is not None:
             projected, lens, encoded = self.encode(batch["audios"], batch["audio_lens"])
             out.update(encoded=encoded, encoded_lens=lens)
             for i, (row, spans) in enumerate(zip(batch["audio_rows"], batch["span_frames"])):
-                if sum(spans) != int(lens[i]):
+                if batch["audio_frames"][i] != int(lens[i]):
                     raise ValueError(
-                        f"speech spans of row {row} take {sum(spans)} frames, "
+                        f"the speech of row {row} takes {batch['audio_frames'][i]} frames, "
                         f"but the encoder made {int(lens[i])}"
                     )
                 frames_at[row] = (len(table) + i * projected.shape[1], spans)
             flat = projected.reshape(-1, projected.shape[-1])
             table = torch.cat([table, flat.to(table.dtype)])
 
-        index, targets = _layout(
+        rows_made = _layout(
             ids.cpu(), loss_mask.cpu(), self.text_pad_id, self.audio_locator_tag_id, frames_at
         )
-        index, targets = index.to(ids.device), targets.to(ids.device)
+        if pack is not None:
+            rows_made, positions = _packed(rows_made, pack)
+            out["position_ids"] = _pad_left(positions, 0).to(ids.device)
+        index = _pad_left([source for source, _ in rows_made], -1).to(ids.device)
+        targets = _pad_left([target for _, target in rows_made], IGNORE).to(ids.device)
         mask = index >= 0
         embeds = table[index.clamp(min=0)] * mask.unsqueeze(-1)
         return out | {"input_embeds": embeds, "attention_mask": mask, "target_ids": targets}
@@ -130,14 +139,32 @@ class SpeechLLM(SALM):
         """The Hugging Face causal LM, whether PEFT wraps it or not."""
         return self.llm.get_base_model() if isinstance(self.llm, PeftModel) else self.llm
 
-    def hidden_states(self, input_embeds: Tensor, attention_mask: Tensor) -> Tensor:
-        """Run the decoder without its output layer: (B, L, H) to (B, L, H)."""
+    def hidden_states(
+        self,
+        input_embeds: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Run the decoder without its output layer: (B, L, H) to (B, L, H).
+
+        Without a mask, position ids that begin anew begin another sequence, which attends to
+        nothing before it: so transformers takes packed rows, for each of its attentions.
+        """
         return self.causal_lm.model(
-            inputs_embeds=input_embeds, attention_mask=attention_mask, use_cache=False
+            inputs_embeds=input_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            use_cache=False,
         ).last_hidden_state
 
-    def losses(self, batch: dict[str, Any], lm: bool = True) -> dict[str, Tensor]:
+    def losses(
+        self, batch: dict[str, Any], lm: bool = True, pack: int | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch, each a mean per target token.
+
+        Args:
+            lm: whether to run the LLM, or the encoder alone for CTC.
+            pack: as for ``splice``; changes nothing but the speed.
 
         Returns:
             ``lm``: cross-entropy on the text with loss, the output layer applied only there;
@@ -147,14 +174,16 @@ class SpeechLLM(SALM):
         if not lm:
             _, lens, encoded = self.encode(batch["audios"], batch["audio_lens"])
             return {"ctc": self._ctc_loss(encoded, lens, batch["ctc_targets"])}
-        spliced = self.splice(batch)
+        spliced = self.splice(batch, pack)
+        embeds, mask = spliced["input_embeds"], spliced["attention_mask"]
         # Position t predicts the token at t + 1.
-        hidden = self.hidden_states(
-            spliced["input_embeds"][:, :-1], spliced["attention_mask"][:, :-1]
-        )
+        if pack is None:
+            hidden = self.hidden_states(embeds[:, :-1], mask[:, :-1])
+        else:
+            hidden = self.hidden_states(embeds[:, :-1], None, spliced["position_ids"][:, :-1])
         targets = spliced["target_ids"][:, 1:]
         # A row's first token has nothing before it but padding: no loss, in any company.
-        scored = (targets != IGNORE) & spliced["attention_mask"][:, :-1]
+        scored = (targets != IGNORE) & mask[:, :-1]
         logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
         out = {
             "lm": F.cross_entropy(logits.float(), targets[scored]),
@@ -198,16 +227,16 @@ def _layout(
     loss_mask: Tensor,
     pad: int,
     locator: int,
-    frames_at: dict[int, tuple[int, list[int]]],
-) -> tuple[Tensor, Tensor]:
-    """Where each spliced position comes from.
+    frames_at: dict[int, tuple[int, Spans]],
+) -> list[tuple[Tensor, Tensor]]:
+    """Where each spliced position of each row comes from.
 
     Returns:
-        ``index`` (B, L) into the table of all token then all frame embeddings, -1 for
-        padding, and ``targets`` (B, L), -100 where there is no loss; padding on the left.
+        for each row the indices (L,) into the table of all token then all frame embeddings, and
+        the targets (L,), -100 where there is no loss.
     """
     width = ids.shape[1]
-    sources, targets = [], []
+    rows = []
     for row, (tokens, mask) in enumerate(zip(ids.numpy(), loss_mask.numpy())):
         first, spans = frames_at.get(row, (0, []))
         remaining = iter(spans)
@@ -217,16 +246,31 @@ def _layout(
             if token == pad:
                 continue
             if token == locator:
-                count = next(remaining)
-                source.extend(range(first, first + count))
-                target.extend([IGNORE] * count)
-                first += count
+                start, end = next(remaining)
+                source.extend(range(first + start, first + end))
+                target.extend([IGNORE] * (end - start))
             else:
                 source.append(row * width + column)
                 target.append(token if mask[column] else IGNORE)
-        sources.append(torch.tensor(source))
-        targets.append(torch.tensor(target))
-    return _pad_left(sources, -1), _pad_left(targets, IGNORE)
+        rows.append((torch.tensor(source), torch.tensor(target)))
+    return rows
+
+
+def _packed(
+    rows: list[tuple[Tensor, Tensor]], room: int
+) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+    """Several rows in one, the longest first, each where it first fits; and their positions."""
+    room = max(room, *(len(source) for source, _ in rows))
+    bins: list[list[tuple[Tensor, Tensor]]] = []
+    for source, target in sorted(rows, key=lambda row: -len(row[0])):
+        target[0] = IGNORE  # what comes before it in the row is not its own
+        fits = (b for b in bins if sum(len(s) for s, _ in b) + len(source) <= room)
+        into = next(fits, None)
+        if into is None:
+            bins.append(into := [])
+        into.append((source, target))
+    packed = [(torch.cat([s for s, _ in b]), torch.cat([t for _, t in b])) for b in bins]
+    return packed, [torch.cat([torch.arange(len(s)) for s, _ in b]) for b in bins]
 
 
 def _pad_left(rows: list[Tensor], value: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ class Collator:
 
         Returns:
             ``input_ids`` and ``loss_mask`` (B, T_tokens), padded on the right; where any row
-            has speech also ``audios`` (B_audio, T_samples), ``audio_lens`` and
-            ``audio_rows`` (B_audio,), ``span_frames`` (a list for each audio), and
-            ``ctc_targets`` if asked for.
+            has speech also ``audios`` (B_audio, T_samples), ``audio_lens``,
+            ``audio_frames`` and ``audio_rows`` (B_audio,), ``span_frames`` (for each audio the
+            first and last frame, exclusive, of each span in it), and ``ctc_targets`` if asked for.
         """
-        ids, masks, audios, rows, frames, targets = [], [], [], [], [], []
+        ids, masks, audios, rows, spans, targets = [], [], [], [], [], []
         for row, sequence in enumerate(sequences):
             tokens: list[int] = []
             mask: list[bool] = []
@@ -81,9 +82,10 @@ class Collator:
             ids.append(torch.tensor(tokens))
             masks.append(torch.tensor(mask))
             if speech:
-                audios.append(np.concatenate([s.samples(self.frame_samples) for s in speech]))
+                audio, places = _one_audio(speech, self.frame_samples)
+                audios.append(audio)
+                spans.append(places)
                 rows.append(row)
-                frames.append([s.num_frames for s in speech])
                 if self.ctc:
                     targets.append(torch.tensor(self.encode(" " + _said(speech))))
         batch: dict[str, Any] = {
@@ -93,16 +95,30 @@ class Collator:
         if audios:
             batch["audios"] = _pad([torch.from_numpy(a) for a in audios], 0.0)
             batch["audio_lens"] = torch.tensor([len(a) for a in audios])
+            batch["audio_frames"] = [len(a) // self.frame_samples for a in audios]
             batch["audio_rows"] = rows
-            batch["span_frames"] = frames
+            batch["span_frames"] = spans
             if self.ctc:
                 batch["ctc_targets"] = targets
         return batch
 
 
+def _one_audio(
+    speech: list[Speech], frame_samples: int
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """A row's speech as one audio of whole frames, and where in it each span's frames are."""
+    if speech[0].sliced:  # all are of one utterance
+        utterance = speech[0].utterance
+        whole = Speech(utterance, 0, num_frames(utterance, frame_samples))
+        return whole.samples(frame_samples), [(span.start, span.end) for span in speech]
+    ends = list(accumulate(span.num_frames for span in speech))
+    audio = np.concatenate([span.samples(frame_samples) for span in speech])
+    return audio, list(pairwise([0, *ends]))
+
+
 def _said(speech: list[Speech]) -> str:
-    """The normalised words of a row's speech: of its spans, or of the utterance they make up."""
-    pieces = [span.text for span in speech if span.text is not None]
+    """The normalised words of a row's audio: of its spans, or of the utterance they make up."""
+    pieces = [span.text for span in speech if span.text is not None and not span.sliced]
     return normalize(" ".join(pieces or [speech[0].utterance.text]), "basic")
 
 

@@ -48,7 +48,13 @@ def segment_units(
 
 
 def interleave(
-    utterance: Utterance, units: Units, chat: Chat, *, speech_first: bool, leading: str = ""
+    utterance: Utterance,
+    units: Units,
+    chat: Chat,
+    *,
+    speech_first: bool,
+    leading: str = "",
+    sliced: bool = False,
 ) -> Sequence | None:
     """A₁ T₂* A₃ T₄* … Tₙ* or T₁* A₂ T₃* … Tₙ*.
 
@@ -59,6 +65,7 @@ def interleave(
         speech_first: whether the first unit is speech.
         leading: stands before every unit but the first; it tells this task from plain ASR.
             None at word level.
+        sliced: encode before cutting, as an ablation (``Speech.sliced``).
 
     Returns:
         The spans; None where there are fewer than two units or more than encoder frames.
@@ -73,7 +80,8 @@ def interleave(
         if i and leading:
             spans.append(Text(leading))
         if (i % 2 == 0) == speech_first and i < len(units) - 1:
-            spans.append(Speech(utterance, start, end, _written(unit, first=True)))
+            said = _written(unit, first=True)
+            spans.append(Speech(utterance, start, end, said, sliced))
         else:
             spans.append(Text(_written(unit, first=i == 0), loss=True))
     return *spans, Text(chat.end)

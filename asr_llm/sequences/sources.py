@@ -99,15 +99,20 @@ def _interleaved(
 ) -> Sequence | None:
     """Word or segment level, speech or text first: drawn anew for each sequence."""
     recipe = source.interleave
-    speech_first = rng.random() < 0.5
+    build = functools.partial(
+        interleave,
+        utterance,
+        chat=chat,
+        speech_first=rng.random() < 0.5,
+        sliced=recipe.encode == "slice",
+    )
     drawn = "word" if rng.random() < recipe.words else "segment"
     if (drawn if recipe.units == "mixed" else recipe.units) == "segment":
         units = segment_units(utterance.words, recipe.silence, recipe.punctuation)
         # One segment has nothing to alternate with.
         if len(units) > 1 or recipe.units == "segment":
-            leading = recipe.leading
-            return interleave(utterance, units, chat, speech_first=speech_first, leading=leading)
-    return interleave(utterance, word_units(utterance.words), chat, speech_first=speech_first)
+            return build(units, leading=recipe.leading)
+    return build(word_units(utterance.words))
 
 
 _SPOKEN: dict[str, Build] = {

@@ -22,13 +22,15 @@ class Speech:
     """The frames ``start`` to ``end`` (exclusive) of an utterance, on the encoder's grid.
 
     ``text`` is what is said in them, where that is not all that the sequence's spans of this
-    utterance say together.
+    utterance say together. ``sliced``: encode the whole utterance, then cut the frames out, in
+    place of cutting the audio. An ablation only: the encoder then hears what is not in the span.
     """
 
     utterance: Utterance
     start: int
     end: int
     text: str | None = None
+    sliced: bool = False
 
     @property
     def num_frames(self) -> int:

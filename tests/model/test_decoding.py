@@ -76,7 +76,7 @@ def test_prompt_is_that_of_training_and_of_nemo(model: SpeechLLM) -> None:
     target = trained["loss_mask"][0]
     assert prompted["input_ids"][0].tolist() == trained["input_ids"][0][~target].tolist()
     assert not prompted["loss_mask"].any()
-    assert prompted["span_frames"] == trained["span_frames"] == [[16]]  # 15.6 frames
+    assert prompted["span_frames"] == trained["span_frames"] == [[(0, 16)]]  # 15.6 frames
     assert torch.equal(prompted["audios"], trained["audios"])
 
     formatter = PromptFormatter.resolve(model.cfg.prompt_format)(model.tokenizer)

@@ -69,8 +69,8 @@ def salm_layout(model: SpeechLLM, batch: dict[str, Any]) -> tuple[torch.Tensor, 
     spans: list[torch.Tensor] = []
     if "audios" in batch:
         projected, lens, _ = model.encode(batch["audios"], batch["audio_lens"])
-        for frames, length, counts in zip(projected, lens, batch["span_frames"]):
-            spans += frames[:length].split(counts)
+        for frames, places in zip(projected, batch["span_frames"]):
+            spans += [frames[first:end] for first, end in places]
     ids = batch["input_ids"]
     embeds, targets, mask = replace_placeholders_and_build_targets(
         input_ids=ids,
@@ -112,6 +112,81 @@ def test_splice_equals_salm(model: SpeechLLM, seed: int) -> None:
     assert ours["input_embeds"].equal(embeds * mask.unsqueeze(-1))
 
 
+def interleaved(model: SpeechLLM, samples: np.ndarray, sliced: bool) -> Sequence:
+    """Speech, text and speech of one utterance: frames 0 to 6, 6 to 9 and 9 to 13."""
+    utterance = Utterance("the court said", "s", samples)
+    return (
+        Speech(utterance, 0, 6, "the", sliced),
+        Text(" court", True),
+        Speech(utterance, 9, 13, "said", sliced),
+        Text(" so", True),
+    )
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+@torch.no_grad()
+def test_splicing_hears_nothing_of_the_text_units_and_slicing_does(
+    model: SpeechLLM, sliced: bool
+) -> None:
+    samples = noise(13 * 0.08).samples
+    other = samples.copy()
+    other[6 * 1280 : 9 * 1280] = noise(3 * 0.08, seed=1).samples  # the audio of "court"
+    one, two = (
+        model.splice(collator(model)([interleaved(model, x, sliced)]))["input_embeds"]
+        for x in (samples, other)
+    )
+    assert one.shape == two.shape
+    assert one.equal(two) != sliced
+
+
+@torch.no_grad()
+def test_slices_are_frames_of_the_whole(model: SpeechLLM) -> None:
+    samples = noise(13 * 0.08).samples
+    batch = collator(model)([interleaved(model, samples, True)])
+    assert batch["span_frames"] == [[(0, 6), (9, 13)]]
+    assert batch["audio_lens"].tolist() == [13 * 1280]
+    whole, _, _ = model.encode(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
+    embeds = model.splice(batch)["input_embeds"][0]
+    assert embeds[:6].equal(whole[0, :6])
+    court = len(collator(model).encode(" court"))
+    assert embeds[6 + court : 10 + court].equal(whole[0, 9:13])
+
+
+@pytest.mark.parametrize("room", [1, 40, 10_000])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@torch.no_grad()
+def test_packed_and_unpacked_have_the_same_loss(
+    model: SpeechLLM, room: int, attention: str
+) -> None:
+    """Per token, to 1e-4, in any company: so attention and positions begin anew."""
+    rng = np.random.default_rng(1)
+    sequences = [random_sequence(rng, spans) for spans in (2, 0, 1, 3, 0, 1)]
+    before = model.causal_lm.config._attn_implementation
+    model.causal_lm.set_attn_implementation(attention)
+    try:
+        batch = collator(model)(sequences)
+        plain, packed = model.losses(batch), model.losses(batch, pack=room)
+        assert int(packed["tokens"]) == int(plain["tokens"]) > 10
+        assert float(packed["lm"]) == pytest.approx(float(plain["lm"]), abs=1e-4)
+        for sequence in sequences:
+            alone = model.losses(collator(model)([sequence]), pack=room)
+            if int(alone["tokens"]):
+                unpacked = model.losses(collator(model)([sequence]))
+                assert float(alone["lm"]) == pytest.approx(float(unpacked["lm"]), abs=1e-4)
+    finally:
+        model.causal_lm.set_attn_implementation(before)
+
+
+def test_packing_is_dense(model: SpeechLLM) -> None:
+    sequences: list[Sequence] = [(Text("the court said so"),)] * 9
+    batch = collator(model)(sequences)
+    length = batch["input_ids"].shape[1]
+    packed = model.splice(batch, pack=3 * length)
+    assert packed["attention_mask"].shape == (3, 3 * length)
+    assert packed["attention_mask"].all()
+    assert packed["position_ids"][0].tolist() == [*range(length)] * 3
+
+
 def asr_like(model: SpeechLLM) -> list[Sequence]:
     one, two = noise(1.0, 1), noise(0.4, 2)
     return [
@@ -124,8 +199,8 @@ def asr_like(model: SpeechLLM) -> list[Sequence]:
 @torch.no_grad()
 def test_spans_that_do_not_add_up_are_refused(model: SpeechLLM) -> None:
     batch = collator(model)(asr_like(model))
-    batch["span_frames"][1] = [2, 2]
-    with pytest.raises(ValueError, match="row 2 take 4 frames, but the encoder made 5"):
+    batch["audio_frames"][1] = 4
+    with pytest.raises(ValueError, match="row 2 takes 4 frames, but the encoder made 5"):
         model.splice(batch)
 
 

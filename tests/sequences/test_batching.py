@@ -70,7 +70,8 @@ def test_collate_by_hand() -> None:
     assert batch["audios"].dtype == torch.float32
     assert batch["audio_lens"].tolist() == [12, 4]
     assert batch["audio_rows"] == [0, 2]
-    assert batch["span_frames"] == [[2, 1], [1]]
+    assert batch["audio_frames"] == [3, 1]
+    assert batch["span_frames"] == [[(0, 2), (2, 3)], [(0, 1)]]
     # Normalised words, each after a space, as a byte-level BPE begins words.
     assert [t.tolist() for t in batch["ctc_targets"]] == [[9, 12, 9, 13], [9, 14]]
 
