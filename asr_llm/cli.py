@@ -186,6 +186,8 @@ def adapt(
             general=general,
             progress=progress,
         )
+    for note in done.notes:
+        typer.echo(note, err=True)
     if done.scores is not None:
         print_scores(done.scores)
     else:
@@ -215,6 +217,8 @@ def pretrain(
     from asr_llm.recipe import Recipe
 
     done = jobs.pretrain(Recipe.load(recipe), run=run, resume=resume, progress=sys.stderr.isatty())
+    if done.stopped is not None:
+        typer.echo(jobs.stopped_note(done.stopped), err=True)
     typer.echo(f"The model is in {done.model or done.adapter}")
 
 

@@ -9,12 +9,19 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
-from asr_llm.errors import AsrLlmError, AudioError, DomainError, RecipeError, RunError
+from asr_llm.errors import (
+    AsrLlmError,
+    AudioError,
+    CheckpointError,
+    DomainError,
+    RecipeError,
+    RunError,
+)
 from asr_llm.measuring import (
     Progress,
     System,
@@ -24,7 +31,7 @@ from asr_llm.measuring import (
     measure,
     told,
 )
-from asr_llm.recipe import Recipe, text_recipe
+from asr_llm.recipe import TIMED_TASKS, Recipe, text_recipe
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
@@ -48,7 +55,8 @@ class AdaptResult:
     """What an adaptation left behind.
 
     ``adapter`` is None where the recipe trained the model itself, which then lies in
-    ``trained_model``; ``scores`` is None where the domain has no test set.
+    ``trained_model``; ``scores`` is None where the domain has no test set. ``notes`` says what
+    happened on the way that the user should know.
     """
 
     run: Path
@@ -56,6 +64,7 @@ class AdaptResult:
     adapter: Path | None
     trained_model: Path | None
     scores: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
 
 
 def adapt(
@@ -97,22 +106,32 @@ def adapt(
             "the recipe has 'create', which makes a new model; expected 'model' for an "
             "adaptation: remove the key, or run 'asr-llm pretrain'"
         )
+    if chosen.stages:
+        raise RecipeError(
+            "the recipe has 'stages', which are for training a base model; expected none for an "
+            "adaptation: remove the key, or run 'asr-llm pretrain'"
+        )
     base = checkpoints.locate(chosen.model)
     _refuse_used(place, resume)
+    notes: list[str] = []
     with _run_folder(place, chosen, resume) as opened:
         _same_origin(opened, folder, chosen.model, base)
         sets = held_out_sets(folder, general_set(general, base))
         if _product(opened) is None:
             from asr_llm.training.train import train
 
-            train(chosen, opened, folder, resume=True, progress=progress is not None)
+            if _wants_word_times(chosen, folder):
+                folder = _with_word_times(folder, chosen.model, opened, notes, progress)
+            done = train(chosen, opened, folder, resume=True, progress=progress is not None)
+            if done.stopped is not None:
+                notes.append(stopped_note(done.stopped))
         adapter = opened.adapter if opened.adapter.is_dir() else None
         trained = opened.model if adapter is None else None
     scores = None
     if "domain" in sets:
         adapted = System("adapted", str(trained or chosen.model), adapter)
         scores = measure([System("base", chosen.model), adapted], sets, place, progress)
-    return AdaptResult(place, chosen.model, adapter, trained, scores)
+    return AdaptResult(place, chosen.model, adapter, trained, scores, tuple(notes))
 
 
 def evaluate(
@@ -218,14 +237,60 @@ def pretrain(
         AsrLlmError: the recipe, its data, its model or the run folder is at fault.
     """
     place = Path(run) if run is not None else Path("runs") / recipe.name
-    _refuse_used(place, resume)
+    folders = [place]
+    if recipe.stages:
+        folders = [place / f"{i}-{stage.name}" for i, stage in enumerate(recipe.stages, start=1)]
+    _refuse_used(folders[0], resume)
     from asr_llm.training.train import train
 
-    with _run_folder(place, recipe, resume) as opened:
-        return train(recipe, opened, resume=True, progress=progress)
+    before: Path | None = None
+    for folder, stage in zip(folders, recipe.in_stages()):
+        chosen = _override(stage, model=str(before) if before else None)
+        with _run_folder(folder, chosen, resume) as opened:
+            done = train(chosen, opened, resume=True, progress=progress)
+        before = done.model
+    return done
 
 
 # Training ------------------------------------------------------------------------------
+
+
+def stopped_note(step: int) -> str:
+    """What to tell of a run that alignment monitoring stopped."""
+    return (
+        f"stopped at step {step}: the loss on general speech had risen by more than "
+        "validation.max_rise allows; the best weights from before are kept, if there were any"
+    )
+
+
+def _wants_word_times(recipe: Recipe, domain: Domain) -> bool:
+    """Whether a source interleaves recordings whose words have no times yet."""
+    interleaved = any(
+        s.task in TIMED_TASKS and s.data == "domain" and s.speech != "synthetic"
+        for s in recipe.sources
+    )
+    cuts = domain.recordings("train") if interleaved else None
+    return cuts is not None and not any((cut.supervisions[0].alignment or {}) for cut in cuts)
+
+
+def _with_word_times(
+    domain: Domain, model: str, run: RunFolder, notes: list[str], progress: Progress | None
+) -> Domain:
+    """The domain with its training recordings aligned, by the base model's own CTC head."""
+    from asr_llm.aligning import align_manifest
+
+    manifest, aligned = domain.manifest("train"), run.path / "alignment" / "train.jsonl.gz"
+    assert manifest is not None
+    if not aligned.is_file():
+        try:
+            done = align_manifest(manifest, aligned, model=model, progress=progress)
+        except CheckpointError as error:
+            raise RecipeError(
+                f"interleaving needs to know when each word of {manifest} is said, and {error}. "
+                f"Align it first: asr-llm align {manifest} --model CTC.nemo"
+            ) from error
+        notes += [f"left out {dropped.id}: {dropped.reason}" for dropped in done.dropped]
+    return replace(domain, manifests={**domain.manifests, "train": aligned})
 
 
 def _override(recipe: Recipe, **changes: Any) -> Recipe:
@@ -257,7 +322,8 @@ def _run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder
             if not any(made):
                 for path in (run.recipe, run.metrics, run.path / ORIGIN):
                     path.unlink(missing_ok=True)
-                shutil.rmtree(run.checkpoints, ignore_errors=True)
+                for made_before in (run.checkpoints, run.path / "alignment"):
+                    shutil.rmtree(made_before, ignore_errors=True)
             raise
 
 

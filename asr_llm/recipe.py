@@ -24,6 +24,9 @@ TASKS = Literal[
 SPEECH_TASKS = {"asr", "word_synchronous", "interleave"}
 """Those in which every sequence holds speech."""
 
+TIMED_TASKS = {"word_synchronous", "interleave"}
+"""Those which need to know when each word is said."""
+
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
@@ -69,6 +72,15 @@ class SourceRecipe(_Strict):
         "text file (one sentence a line), a question file (.jsonl) or a manifest of recordings"
     )
     weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
+    optional: bool = Field(False, description="whether to do without where there is no such data")
+    speech: Literal["any", "recorded", "synthetic"] = Field(
+        "any", description="for speech: recordings, text spoken, or recordings where there are any"
+    )
+    prompt: bool = Field(
+        False,
+        description="for 'text': behind the prompt of recognition, the speech left out, rather "
+        "than alone",
+    )
     voices: list[str] | None = Field(
         None,
         description="voices that speak text for 'asr': patterns such as en-us+*, or !*+Annie to "
@@ -123,9 +135,43 @@ class ValidationRecipe(_Strict):
         None, ge=1, description="validations without improvement before stopping"
     )
     utterances: int = Field(100, gt=0)
+    max_rise: float | None = Field(
+        None,
+        gt=0,
+        description="training stops once the loss on held-out replayed pairs has risen by this "
+        "share of what it was (arXiv 2506.05671): the model forgets to listen",
+    )
 
 
-class Recipe(_Strict):
+class _Trains(_Strict):
+    """What holds of all that can be trained together."""
+
+    @field_validator("train", check_fields=False)
+    @classmethod
+    def _is_saved(cls, train: list[PARTS]) -> list[PARTS]:
+        if "lora" in train and set(train) - {"lora", "projector"}:
+            raise ValueError("lora alone or with projector: an adapter holds nothing else")
+        return train
+
+    @field_validator("fit_projector", check_fields=False)
+    @classmethod
+    def _fits_what_is_trained(cls, fit: bool, info: ValidationInfo) -> bool:
+        if fit and "projector" not in info.data.get("train", ["projector"]):
+            raise ValueError("projector in 'train' where it is fitted")
+        return fit
+
+
+class StageRecipe(_Trains):
+    """A part of a longer training: what differs from the recipe that it is a stage of."""
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    train: list[PARTS] = Field(min_length=1)
+    steps: int = Field(gt=0)
+    optimizer: OptimizerRecipe
+    fit_projector: bool = False
+
+
+class Recipe(_Trains):
     """Everything that decides a run. The defaults are text-only domain adaptation."""
 
     name: str = "text"
@@ -149,26 +195,22 @@ class Recipe(_Strict):
     replay: str | None = Field(None, description="general speech; default: the base model's own")
     steps: int = Field(500, gt=0)
     batch_positions: int = Field(2000, gt=0, description="decoder positions in a batch, about")
+    pack: int | None = Field(
+        None,
+        gt=0,
+        description="positions of a row that several sequences share; null: a row to each, padded",
+    )
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     validation: ValidationRecipe = ValidationRecipe()
     checkpoint_every: int = Field(50, gt=0, description="steps between checkpoints")
     precision: Literal["32", "bf16"] = "bf16"
     seed: int = Field(1, ge=0)
-
-    @field_validator("train")
-    @classmethod
-    def _is_saved(cls, train: list[PARTS]) -> list[PARTS]:
-        if "lora" in train and set(train) - {"lora", "projector"}:
-            raise ValueError("lora alone or with projector: an adapter holds nothing else")
-        return train
-
-    @field_validator("fit_projector")
-    @classmethod
-    def _fits_what_is_trained(cls, fit: bool, info: ValidationInfo) -> bool:
-        if fit and "projector" not in info.data.get("train", ["projector"]):
-            raise ValueError("projector in 'train' where it is fitted")
-        return fit
+    stages: list[StageRecipe] = Field(
+        default_factory=list,
+        description="pretraining only: carried out in turn, each from the model of the one before; "
+        "'train', 'steps', 'optimizer' and 'fit_projector' above are then not used",
+    )
 
     @field_validator("sources", "validation")
     @classmethod
@@ -198,6 +240,18 @@ class Recipe(_Strict):
     asr_llm: str | None = Field(
         None, exclude=True, description="version that wrote this file; not read"
     )
+
+    def in_stages(self) -> list[Recipe]:
+        """A recipe for each stage, the first of which starts from ``model``; or this one alone."""
+        return [
+            self.model_validate(
+                self.model_dump()
+                | stage.model_dump()
+                | {"name": f"{self.name}-{stage.name}", "stages": []}
+                | ({"create": None} if i else {})
+            )
+            for i, stage in enumerate(self.stages)
+        ] or [self]
 
     def dump(self) -> dict[str, Any]:
         """Plain data, complete with defaults, for ``recipe.yaml`` in the run folder."""

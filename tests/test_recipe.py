@@ -51,6 +51,27 @@ def test_dump_loads_again(tmp_path: Path) -> None:
     assert Recipe.load(write(tmp_path, yaml.safe_dump(recipe.dump()))) == recipe
 
 
+def test_stages_are_recipes_of_their_own(tmp_path: Path) -> None:
+    text = """
+name: jstip
+create: model.yaml
+sources: [{task: asr, data: replay}]
+steps: 9
+seed: 4
+stages:
+- {name: projector, train: [projector], steps: 2, optimizer: {lr: 1.0e-4}, fit_projector: true}
+- {name: all, train: [encoder, projector, llm], steps: 3, optimizer: {lr: 4.0e-5}}
+"""
+    one, two = Recipe.load(write(tmp_path, text)).in_stages()
+    assert (one.name, one.train, one.steps) == ("jstip-projector", ["projector"], 2)
+    assert (one.optimizer.lr, one.fit_projector, one.create) == (1e-4, True, "model.yaml")
+    assert (two.name, two.train, two.steps) == ("jstip-all", ["encoder", "projector", "llm"], 3)
+    assert (two.optimizer.lr, two.fit_projector, two.create) == (4e-5, False, None)
+    assert one.seed == two.seed == 4
+    assert one.stages == two.stages == []
+    assert two.in_stages() == [two]
+
+
 def test_recipes_are_frozen() -> None:
     with pytest.raises(ValidationError):
         text_recipe().steps = 1  # type: ignore[misc]

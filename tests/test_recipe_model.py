@@ -37,6 +37,20 @@ def test_what_can_be_trained_together(train: list[str]) -> None:
         ({"fit_projector": True}, "projector in 'train' where it is fitted"),
         ({"objective": "ctc", "sources": TEXT}, "only speech .* with objective ctc"),
         ({"objective": "ctc", "validation": {"sources": TEXT}}, "only speech"),
+        (
+            {
+                "stages": [
+                    {
+                        "name": "a",
+                        "train": ["llm"],
+                        "steps": 1,
+                        "optimizer": {},
+                        "fit_projector": True,
+                    }
+                ]
+            },
+            "projector in 'train' where it is fitted",
+        ),
         ({"seed": -1}, "greater than or equal to 0"),
     ],
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +24,7 @@ from asr_llm.corpus.domain_files import (
     read_text,
     text_path,
 )
+from asr_llm.corpus.manifests import find_manifest
 from asr_llm.corpus.synthesis import training_voices
 from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
@@ -47,6 +48,8 @@ class Domain:
 
     path: Path
     config: DomainConfig
+    manifests: Mapping[str, Path] = field(default_factory=dict)
+    """By split, manifests that take the place of the folder's own: with word times, say."""
 
     @classmethod
     def load(cls, path: str | Path) -> Domain:
@@ -72,17 +75,26 @@ class Domain:
         Raises:
             DomainError: a file is malformed, or there is no train text at all.
         """
+        sentences = self._sentences(split)
+        if split == "train" and not sentences:
+            raise DomainError(
+                f"{text_path(self.path, split)}: no domain text; expected one utterance a line "
+                "here, or train templates in templates.yaml. "
+                f"See: asr-llm domain check {self.path}"
+            )
+        return sentences
+
+    def has_text(self, split: str = "train") -> bool:
+        """Whether a split has sentences, beside the transcripts of its recordings."""
+        return bool(self._sentences(split))
+
+    def _sentences(self, split: str) -> list[str]:
         check_split(split)
         path = text_path(self.path, split)
         sentences = [line.text for line in _strictly(lambda problems: read_text(path, problems))]
         templates = self._templates
         if templates is not None and templates.templates(split):
             sentences += self._expand(templates, split)
-        if split == "train" and not sentences:
-            raise DomainError(
-                f"{path}: no domain text; expected one utterance a line here, or train "
-                f"templates in templates.yaml. See: asr-llm domain check {self.path}"
-            )
         return list(dict.fromkeys(sentences))
 
     def _expand(self, config: TemplatesConfig, split: str) -> list[str]:
@@ -109,11 +121,15 @@ class Domain:
 
     def recordings(self, split: str) -> CutSet | None:
         """The recordings of a split as lhotse cuts; None if the split has none."""
-        from asr_llm.corpus.importers import find_manifest, read_recordings
+        from asr_llm.corpus.importers import read_manifest
 
+        manifest = self.manifest(split)
+        return read_manifest(manifest) if manifest else None
+
+    def manifest(self, split: str) -> Path | None:
+        """The manifest of a split's recordings; None if the split has none."""
         check_split(split)
-        folder = self.path / split
-        return read_recordings(folder) if find_manifest(folder) else None
+        return self.manifests.get(split) or find_manifest(self.path / split)
 
     def voices(self, split: str) -> list[str]:
         """Voices which speak the unrecorded sentences of a split.

@@ -47,8 +47,8 @@ def make_source(
     domain: Domain | None = None,
     replay: Domain | None = None,
     split: str = "train",
-) -> Source:
-    """The examples a recipe's source stands for.
+) -> Source | None:
+    """The examples a recipe's source stands for; None where an optional one has no data.
 
     Raises:
         RecipeError: the data it names is absent or unfit for its task.
@@ -73,6 +73,8 @@ def make_source(
     if folder is None and not path.exists():
         raise RecipeError(f"a source has data: {recipe.data}, but nothing is there")
 
+    if recipe.optional and folder is not None and _is_absent(recipe, folder, split):
+        return None
     if recipe.task in _SPOKEN:
         speakers = _utterances(recipe, folder, path, split)
         return _speech_source(recipe, speakers, chat)
@@ -82,10 +84,20 @@ def make_source(
     return _text_source(recipe, lines, chat)
 
 
+def _is_absent(recipe: SourceRecipe, folder: Domain, split: str) -> bool:
+    spoken = recipe.task in _SPOKEN
+    recorded = spoken and recipe.speech != "synthetic" and folder.manifest(split) is not None
+    if spoken and recipe.speech == "recorded":
+        return not recorded
+    return not recorded and not folder.has_text(split)
+
+
 def _text_source(recipe: SourceRecipe, lines: list[str], chat: Chat) -> Source:
     def item(i: int) -> Item:
         text = lines[i]
         cost = len(text) / _CHARACTERS_PER_TOKEN
+        if recipe.task == "text" and recipe.prompt:
+            return Item(cost + _PROMPT, lambda rng: tasks.prompted_text(text, chat))
         if recipe.task == "text":
             return Item(cost + 1, lambda rng: tasks.text_only(text, chat))
         build = _NOISY[recipe.task]
@@ -173,8 +185,10 @@ def _utterances(
     recipe: SourceRecipe, folder: Domain | None, path: Path, split: str
 ) -> list[tuple[float, Speak]]:
     """(seconds, about; how to get it) of each utterance: recordings if any, else spoken text."""
-    cuts = folder.recordings(split) if folder else None
-    if cuts is None and (path.suffix in (".json", ".jsonl", ".gz") or path.name == "trans.txt"):
+    cuts = None
+    if folder is not None and recipe.speech != "synthetic":
+        cuts = folder.recordings(split)
+    if folder is None and (path.suffix in (".json", ".jsonl", ".gz") or path.name == "trans.txt"):
         cuts = read_manifest(path)
     if cuts is not None:
         found: list[tuple[float, Speak]] = [
@@ -183,6 +197,11 @@ def _utterances(
         if not found:
             raise DomainError(f"{recipe.data} has no recordings for {split}; add some")
         return found
+    if recipe.speech == "recorded":
+        raise DomainError(
+            f"{folder.path if folder else path}: no recordings for the {recipe.task!r} source; "
+            f"expected a manifest and audio in {split}/, or leave out 'speech: recorded'"
+        )
     lines = _sentences(recipe, folder, path, split)
     voices = _voices(recipe, folder, split)
     return [

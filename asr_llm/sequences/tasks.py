@@ -47,6 +47,11 @@ def text_only(text: str, chat: Chat) -> Sequence:
     return (Text(text + chat.end, loss=True),)
 
 
+def prompted_text(text: str, chat: Chat) -> Sequence:
+    """The ASR prompt without the speech: Text(prompt) Text(T)*."""
+    return Text("".join(chat.around_audio())), Text(text + chat.end, loss=True)
+
+
 def denoise(text: str, chat: Chat, rng: random.Random) -> Sequence:
     """The ASR prompt with noisy text in place of the speech (arXiv 2601.20900)."""
     head, tail = chat.around_audio()

@@ -15,13 +15,51 @@ from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder, write_text
 
 
-def checkpointing(recipe: Recipe, run: RunFolder, validated: bool) -> list[lightning.Callback]:
+class AsrMonitor(lightning.Callback):
+    """Stops a run that unlearns to listen: alignment monitoring (arXiv 2506.05671).
+
+    Text alone can lower the loss on text while speech is understood worse and worse. So the
+    loss on held-out pairs of general speech is measured before the first step, and again at
+    every validation; once it has risen by more than ``max_rise`` of what it was, training stops.
+    """
+
+    def __init__(self, max_rise: float, batches: list[dict[str, Any]]) -> None:
+        self.max_rise, self.batches = max_rise, batches
+        self.first: float | None = None
+        self.risen = False
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        """Measure what the base model's loss is."""
+        if self.first is None:
+            self.first = module.mean_loss(self.batches)
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """Stop if it has risen."""
+        assert self.first is not None
+        now = float(trainer.callback_metrics["asr_loss"])
+        self.risen = now > self.first * (1 + self.max_rise)
+        trainer.should_stop = trainer.should_stop or self.risen
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss before the first step."""
+        return {"first": self.first}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the loss before the first step."""
+        self.first = state_dict["first"]
+
+
+def checkpointing(
+    recipe: Recipe, run: RunFolder, validated: bool, monitor: AsrMonitor | None = None
+) -> list[lightning.Callback]:
     """``last.ckpt`` every so many steps; with a held-out set ``best.ckpt`` and early stop."""
     callbacks: list[lightning.Callback] = [
-        LastCheckpoint(run.checkpoints / "last.ckpt", recipe.checkpoint_every, validated)
+        LastCheckpoint(
+            run.checkpoints / "last.ckpt", recipe.checkpoint_every, validated or monitor is not None
+        )
     ]
     if validated:
-        callbacks.append(BestCheckpoint(run.checkpoints / "best.ckpt"))
+        callbacks.append(BestCheckpoint(run.checkpoints / "best.ckpt", monitor))
         if recipe.validation.patience is not None:
             callbacks.append(EarlyStopping("val_loss", patience=recipe.validation.patience))
     return callbacks
@@ -53,15 +91,19 @@ class LastCheckpoint(Checkpoint):
 
 
 class BestCheckpoint(Checkpoint):
-    """The weights with the lowest held-out loss; of equal ones the first."""
+    """The weights with the lowest held-out loss; of equal ones the first.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.loss = path, math.inf
+    None that unlearnt to listen, if there is a monitor.
+    """
+
+    def __init__(self, path: Path, monitor: AsrMonitor | None = None) -> None:
+        self.path, self.loss, self.monitor = path, math.inf, monitor
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Write the weights if they are the best so far."""
         loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.loss:
+        risen = self.monitor is not None and self.monitor.risen
+        if loss < self.loss and not risen:
             self.loss = loss
             trainer.save_checkpoint(self.path, weights_only=True)
 
@@ -96,7 +138,8 @@ class Metrics(lightning.Callback):
             return False
         # The validation of the checkpoint's own step is made again.
         step: int = row["step"]
-        return step < self.resume_step or (step == self.resume_step and "val_loss" not in row)
+        validated = "val_loss" in row or "asr_loss" in row
+        return step < self.resume_step or (step == self.resume_step and not validated)
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
@@ -110,7 +153,7 @@ class Metrics(lightning.Callback):
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Write the held-out loss."""
-        self._write(trainer, trainer.global_step, ("val_loss",))
+        self._write(trainer, trainer.global_step, ("val_loss", "asr_loss"))
 
     def _write(self, trainer: Any, step: int, names: tuple[str, ...], **more: float) -> None:
         found = {k: float(v) for k, v in trainer.callback_metrics.items() if k in names}

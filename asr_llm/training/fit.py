@@ -41,11 +41,27 @@ class Fit(lightning.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], index: int) -> None:
         losses = self._losses(batch)
-        self.log("val_loss", losses["loss"], on_epoch=True, batch_size=len(batch["input_ids"]))
+        name = "asr_loss" if "monitor" in batch else "val_loss"
+        self.log(name, losses["loss"], on_epoch=True, batch_size=len(batch["input_ids"]))
+
+    @torch.no_grad()
+    def mean_loss(self, batches: list[dict[str, Any]]) -> float:
+        """The loss as validation averages it, before or between steps."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        total, rows = 0.0, 0
+        with self.trainer.precision_plugin.forward_context():
+            for batch in batches:
+                moved = self.transfer_batch_to_device(batch, self.device, 0)
+                total += float(self._losses(moved)["loss"]) * len(batch["input_ids"])
+                rows += len(batch["input_ids"])
+        for module in training:
+            module.training = True
+        return total / rows
 
     def _losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         recipe = self.recipe
-        losses = self.model.losses(batch, lm=recipe.objective != "ctc")
+        losses = self.model.losses(batch, lm=recipe.objective != "ctc", pack=recipe.pack)
         if recipe.objective == "ctc":
             losses["loss"] = losses["ctc"]
         else:

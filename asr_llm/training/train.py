@@ -7,7 +7,7 @@ checkpoint ends with the same weights as one that was never stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from asr_llm.model.speech_llm import SpeechLLM
 from asr_llm.recipe import Recipe, SourceRecipe
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import make_source
-from asr_llm.training.callbacks import Metrics, Progress, checkpointing
+from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, loader
 from asr_llm.training.run_folder import RunFolder
@@ -29,12 +29,16 @@ from asr_llm.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run produced: ``adapter`` or ``model`` is where it lies; ``best`` its dev loss."""
+    """What a run produced: ``adapter`` or ``model`` is where it lies; ``best`` its dev loss.
+
+    ``stopped`` is the step at which the run was stopped because it unlearnt to listen.
+    """
 
     run: Path
     adapter: Path | None
     model: Path | None
     best: float | None
+    stopped: int | None = None
 
 
 def train(
@@ -77,6 +81,7 @@ def _train(
 
     stream = make_stream(recipe, model, recipe.sources, domain, replay)
     held_out = _validation_batches(recipe, model, domain, replay)
+    monitored = _monitored_batches(recipe, model, replay)
     if recipe.fit_projector and last is None:
         from asr_llm.model.projector import fit_projector
 
@@ -85,18 +90,27 @@ def _train(
     fit = Fit(model, recipe)
     batches = loader(stream, run.step_of(last) * recipe.accumulate)
     dev: Any = None
-    if held_out:
+    if held_out or monitored:
         # Batches are made already; a plain list would count as one loader each.
-        dev = torch.utils.data.DataLoader(held_out, batch_size=None)  # type: ignore[arg-type]
+        dev = torch.utils.data.DataLoader(
+            held_out + monitored,  # type: ignore[arg-type]
+            batch_size=None,
+        )
+    monitor = None
+    if recipe.validation.max_rise is not None:
+        monitor = AsrMonitor(recipe.validation.max_rise, monitored)
     callbacks = [
-        *checkpointing(recipe, run, bool(held_out)),
+        *([monitor] if monitor else []),
+        *checkpointing(recipe, run, bool(held_out), monitor),
         Metrics(run.metrics, resume_step=run.step_of(last)),
         Progress(recipe.steps, enabled=progress),
     ]
+    trainer = _trainer(recipe, run, callbacks, dev is not None)
     with checkpoints.quiet(), interruptible():
-        _trainer(recipe, run, callbacks, bool(held_out)).fit(fit, batches, dev, ckpt_path=last)
+        trainer.fit(fit, batches, dev, ckpt_path=last)
     best = fit.load_best(run) if held_out else None
-    return _finish(recipe, run, fit.model, base, best)
+    done = _finish(recipe, run, fit.model, base, best)
+    return replace(done, stopped=trainer.global_step) if monitor and monitor.risen else done
 
 
 def _trainer(
@@ -179,7 +193,10 @@ def make_stream(
         model.frame_samples,
         ctc=recipe.objective != "lm" and model.ctc_head is not None,
     )
-    made = [make_source(source, model.chat, domain, replay, split) for source in sources]
+    found = [make_source(source, model.chat, domain, replay, split) for source in sources]
+    made = [source for source in found if source is not None]
+    if not made:
+        raise RecipeError("all sources are optional and none has data; expected one that has")
     length = recipe.steps * recipe.accumulate
     seed = recipe.seed if seed is None else seed
     return BatchStream(made, collate, seed, recipe.batch_positions, length)
@@ -199,6 +216,25 @@ def _validation_batches(
     stream = make_stream(recipe, model, sources, domain, replay, split="dev", seed=0)
     rows = max(1, stream.draws // stream.pool)
     return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
+
+
+def _monitored_batches(
+    recipe: Recipe, model: SpeechLLM, replay: Domain | None
+) -> list[dict[str, Any]]:
+    """Held-out pairs of general speech, on which the loss is watched; [] if it is not."""
+    if recipe.validation.max_rise is None:
+        return []
+    if replay is None or not (replay.has_text("dev") or replay.manifest("dev")):
+        raise RecipeError(
+            "validation.max_rise watches held-out pairs of the replayed speech, but there are "
+            "none; expected a base model that brings replay text with a dev set, or "
+            "'replay: FOLDER' in the recipe; or leave max_rise out"
+        )
+    source = SourceRecipe(task="asr", data="replay", augment=0.0)
+    stream = make_stream(recipe, model, [source], None, replay, split="dev", seed=0)
+    rows = max(1, stream.draws // stream.pool)
+    count = max(1, recipe.validation.utterances // rows)
+    return [stream[i] | {"monitor": True} for i in range(count)]
 
 
 def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:

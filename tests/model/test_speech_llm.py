@@ -68,7 +68,7 @@ def salm_layout(model: SpeechLLM, batch: dict[str, Any]) -> tuple[torch.Tensor, 
 
     spans: list[torch.Tensor] = []
     if "audios" in batch:
-        projected, lens, _ = model.encode(batch["audios"], batch["audio_lens"])
+        projected, _, _ = model.encode(batch["audios"], batch["audio_lens"])
         for frames, places in zip(projected, batch["span_frames"]):
             spans += [frames[first:end] for first, end in places]
     ids = batch["input_ids"]

@@ -21,7 +21,9 @@ CHAT = Chat("<u>", "</u><a>", "</a>")
 
 def make(task: str, data: Path | str, **more: object) -> Source:
     recipe = SourceRecipe.model_validate({"task": task, "data": str(data)} | more)
-    return sources.make_source(recipe, CHAT)
+    source = sources.make_source(recipe, CHAT)
+    assert source is not None
+    return source
 
 
 def sequence(source: Source, i: int, seed: int = 1) -> Sequence:
@@ -51,6 +53,48 @@ def test_text(lines: Path) -> None:
     source = make("text", lines, weight=0.3)
     assert (source.count, source.weight) == (2, 0.3)
     assert sequence(source, 1) == (Text("Another one.</a>", True),)
+
+
+def test_text_behind_the_prompt(lines: Path) -> None:
+    source = make("text", lines, prompt=True)
+    assert sequence(source, 1) == (
+        Text("<u>Transcribe the following: </u><a>"),
+        Text("Another one.</a>", True),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A domain with nothing but its name."""
+    (tmp_path / "domain").mkdir()
+    (tmp_path / "domain" / "domain.yaml").write_text("name: mine\n", "utf-8")
+    return tmp_path / "domain"
+
+
+def test_an_optional_source_may_have_no_data(folder: Path, recordings: Path) -> None:
+    for task, more in (("text", {}), ("asr", {}), ("asr", {"speech": "recorded"})):
+        recipe = SourceRecipe.model_validate(
+            {"task": task, "data": str(folder), "optional": True, **more}
+        )
+        assert sources.make_source(recipe, CHAT) is None
+        with pytest.raises(DomainError, match=r"no domain text|no recordings for the 'asr' source"):
+            sources.make_source(recipe.model_copy(update={"optional": False}), CHAT)
+
+
+def test_recordings_come_before_spoken_text_unless_said_otherwise(
+    folder: Path, recordings: Path
+) -> None:
+    recordings.parent.rename(folder.parent.with_name("moved"))
+    moved = folder.parent.with_name("moved")
+    folder = moved / "domain"
+    (folder / "text.txt").write_text("First.\nSecond.\nThird.\nFourth.\n", "utf-8")
+    (folder / "train").mkdir()
+    for path in (*moved.glob("*.wav"), moved / "trans.txt"):
+        path.rename(folder / "train" / path.name)
+    counts = {kind: make("asr", folder, speech=kind).count for kind in ("any", "recorded")}
+    assert counts == {"any": 3, "recorded": 3}
+    assert make("asr", folder, speech="synthetic").count == 4
+    assert make("asr", folder, speech="recorded", optional=True).count == 3
 
 
 def test_denoise_costs_about_twice_the_text(lines: Path) -> None:

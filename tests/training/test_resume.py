@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+REPLAY = Path(__file__).parents[2] / "asr_llm" / "assets" / "mini" / "replay"
+
 Kills = list[tuple[str, int]]
 
 ANY = random.randrange(1, 12)  # another batch each time
@@ -53,7 +55,14 @@ def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train": ["lora", "projector"],
         "lora": {"r": 4, "lora_dropout": 0.3},
         "sources": [source("asr", text), source("text", text), source("denoise", text)],
-        "validation": {"sources": held_out, "every": 3, "utterances": 10, "patience": 3},
+        "replay": str(REPLAY),
+        "validation": {
+            "sources": held_out,
+            "every": 3,
+            "utterances": 10,
+            "patience": 3,
+            "max_rise": 99.0,
+        },
         "steps": 12,
         "batch_positions": 300,
         "checkpoint_every": 3,

@@ -256,6 +256,66 @@ def test_the_last_step_is_validated(
     assert done.best == min(losses.values())
 
 
+@pytest.fixture
+def replay(tmp_path: Path) -> Path:
+    """A general domain with a dev set, spoken."""
+    (tmp_path / "general" / "dev").mkdir(parents=True)
+    (tmp_path / "general" / "domain.yaml").write_text(
+        "name: general\nvoices: {train: [en-us], dev: [en-us]}\n", "utf-8"
+    )
+    (tmp_path / "general" / "text.txt").write_text("It rained.\nThe bus came.\n", "utf-8")
+    (tmp_path / "general" / "dev" / "text.txt").write_text("We had tea.\n", "utf-8")
+    return tmp_path / "general"
+
+
+def watched(max_rise: float) -> dict[str, Any]:
+    return {"max_rise": max_rise, "every": 1, "utterances": 1}
+
+
+def test_a_run_that_unlearns_to_listen_is_stopped(
+    recipe: Callable[..., Recipe], text: Path, tmp_path: Path, replay: Path
+) -> None:
+    chosen = recipe(
+        tasks=["text"],
+        train=["llm"],
+        replay=str(replay),
+        optimizer={"lr": 0.3, "warmup_steps": 0, "clip": 1e9},
+        validation=held_out(text) | watched(0.2),
+        steps=30,
+    )
+    done = go(chosen, tmp_path / "run")
+    rows = [row for row in metrics(tmp_path / "run") if "asr_loss" in row]
+    assert done.stopped == rows[-1]["step"] < 30
+    base = go(
+        recipe(replay=str(replay), validation=watched(9.0), optimizer={"lr": 1e-30}), tmp_path / "b"
+    )
+    first = [row["asr_loss"] for row in metrics(tmp_path / "b") if "asr_loss" in row]
+    assert base.stopped is None
+    assert first == pytest.approx([first[0]] * 4)
+    assert [row["asr_loss"] > 1.2 * first[0] for row in rows] == [False] * (len(rows) - 1) + [True]
+    # The weights that were kept are of before that.
+    kept = [row["val_loss"] for row in rows[:-1]]
+    assert done.best == (min(kept) if kept else None)
+
+
+def test_nothing_to_watch_is_refused(
+    recipe: Callable[..., Recipe], tmp_path: Path, replay: Path
+) -> None:
+    (replay / "dev" / "text.txt").unlink()
+    with pytest.raises(RecipeError, match="max_rise watches held-out pairs"):
+        go(recipe(replay=str(replay), validation=watched(0.1)), tmp_path / "a")
+    with pytest.raises(RecipeError, match="max_rise watches held-out pairs"):
+        go(recipe(validation=watched(0.1)), tmp_path / "b")
+
+
+def test_a_packed_run_learns_the_same(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"tasks": ["asr", "text"], "train": ["llm"], "steps": 3}
+    for pack, name in ((None, "padded"), (100, "packed")):
+        go(recipe(pack=pack, **keys), tmp_path / name)
+    padded, packed = ([row["loss"] for row in metrics(tmp_path / n)] for n in ("padded", "packed"))
+    assert packed == pytest.approx(padded, abs=1e-3)
+
+
 def test_training_does_know_dropout(tiny: Path, recipe: Callable[..., Recipe]) -> None:
     chosen = recipe(train=["projector", "llm"])
     fit = Fit(checkpoints.load(tiny), chosen)
