@@ -19,7 +19,15 @@ import typer
 from typer.core import TyperGroup
 
 from asr_llm import __version__
-from asr_llm.console import Bar, diagnosis_text, print_scores, report_text, size, to_json
+from asr_llm.console import (
+    Bar,
+    diagnosis_text,
+    print_answers,
+    print_scores,
+    report_text,
+    size,
+    to_json,
+)
 from asr_llm.errors import AsrLlmError, DomainError
 
 _RESUMABLE = ("adapt", "pretrain")
@@ -308,6 +316,42 @@ def align(
         )
     if done.dropped:
         raise typer.Exit(3)
+
+
+@app.command()
+def ask(
+    audio: Annotated[Path, typer.Argument(help="A recording of up to a minute.", metavar="AUDIO")],
+    question: Annotated[
+        str | None, typer.Option(help="Default: the question is what is said in AUDIO.")
+    ] = None,
+    model: Model = "mini",
+    adapter: Adapter = None,
+) -> None:
+    """Ask the model a question about a recording."""
+    from asr_llm import asking
+
+    typer.echo(asking.ask(audio, question, model=model, adapter=adapter))
+
+
+@app.command()
+def qa(
+    suite: Annotated[Path, typer.Argument(help="YAML, or questions (.jsonl).", metavar="SUITE")],
+    model: Model = "mini",
+    adapter: Adapter = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for answers.jsonl, scores.json.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the same questions as text and as speech, and measure the gap."""
+    from asr_llm import asking
+
+    with Bar() as progress:
+        done = asking.qa(suite, model=model, adapter=adapter, output=output, progress=progress)
+    if as_json:
+        typer.echo(to_json(done.scores))
+    else:
+        print_answers(done.scores)
 
 
 @domain_app.command("init")

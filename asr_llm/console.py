@@ -74,6 +74,31 @@ def print_scores(scores: dict[str, Any]) -> None:
             )
 
 
+def print_answers(scores: dict[str, Any]) -> None:
+    """A line for each system and way of asking on stdout, with 95% intervals."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(scores["suite"], "asked by", "right", "accuracy", "95% interval", box=box.SIMPLE)
+    for column in shown.columns[2:]:
+        column.justify, column.no_wrap = "right", True
+    for name, figures in scores["systems"].items():
+        for kind in ("text", "speech"):
+            found = figures[kind]
+            count = f"{found['right']}/{found['questions']}"
+            shown.add_row(name, kind, count, f"{found['accuracy']:.1%}", _interval(found))
+        gap = figures["gap"]
+        shown.add_row(name, "gap", "", f"{100 * gap['difference']:+.1f}", _interval(gap))
+    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+
+
+def _interval(found: dict[str, Any]) -> str:
+    if found["low"] is None:
+        return ""
+    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+
+
 def report_text(report: CheckReport) -> str:
     """A line for each problem, then what the folder holds."""
     lines = []

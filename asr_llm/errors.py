@@ -34,5 +34,9 @@ class RunError(AsrLlmError):
     """A run folder is in the way, incomplete, or cannot be written."""
 
 
+class SuiteError(AsrLlmError):
+    """A suite of questions is missing or malformed."""
+
+
 class ScoreError(AsrLlmError):
     """References, hypotheses or entities cannot be scored together."""

@@ -26,13 +26,14 @@ MAY_IMPORT = {
     "model": MODEL,
     "training": MODEL | {"training"},
     "transcription": MODEL | {"transcription"},
-    "evaluation": {"errors", "corpus.text", "evaluation"},
+    "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
     "measuring": JOBS,
     "aligning": JOBS | {"measuring"},
-    "jobs": JOBS | {"measuring"},
+    "asking": JOBS | {"measuring"},
+    "jobs": JOBS | {"measuring", "aligning"},
     "doctor": MODEL,
     "console": JOBS | {"measuring", "jobs", "doctor"},
-    "cli": JOBS | {"measuring", "aligning", "jobs", "doctor", "console"},
+    "cli": JOBS | {"measuring", "aligning", "asking", "jobs", "doctor", "console"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

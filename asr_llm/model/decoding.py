@@ -5,6 +5,8 @@ Legend: B audios, T samples at 16 kHz.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,54 +82,96 @@ def decode(
         ValueError: the model is in training mode, where dropout would spoil the text.
         CheckpointError: see ``generate``.
     """
-    tokenizer = model.tokenizer.tokenizer
+    limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
+    prompts = [prompt(audio, model.chat) for audio in audios]
     out = []
-    for ids, complete in generate(model, audios, max_new_tokens, num_beams, bf16):
-        text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        text = " ".join(text.split())
+    for text, complete in _written(model, prompts, limits, num_beams, bf16):
         short = cut_loop(text)
         out.append(Decoded(short, complete, loop_cut=short != text))
     return out
 
 
+def answer(model: SpeechLLM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
+    """What the model says to B messages (``sequences.tasks.message``), in one batch.
+
+    Raises:
+        ValueError: the model is in training mode.
+        CheckpointError: see ``generate``.
+    """
+    limits = [max_new_tokens] * len(prompts)
+    return [cut_loop(text) for text, _ in _written(model, prompts, limits)]
+
+
+def option_log_probs(
+    model: SpeechLLM, prompts: list[Sequence], options: list[str]
+) -> list[list[float]]:
+    """How probable it is that the answer to each of B messages begins with each option.
+
+    Args:
+        options: such as "A", "B", "C", "D"; only the first token of each counts.
+
+    Raises:
+        CheckpointError: two options begin with the same token.
+    """
+    import torch
+
+    firsts = [_collator(model).encode(option)[0] for option in options]
+    if len(set(firsts)) < len(options):
+        raise CheckpointError(
+            f"this checkpoint's tokenizer begins two of the options {', '.join(options)} with the "
+            "same token; expected a token for each: score the suite by 'contains'"
+        )
+    with _inference(model):
+        spliced = model.splice(_on_device(model, prompts))
+        hidden = model.hidden_states(spliced["input_embeds"], spliced["attention_mask"])
+        logits = model.causal_lm.lm_head(hidden[:, -1]).float()
+        found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
+    return found
+
+
+def _written(
+    model: SpeechLLM,
+    prompts: list[Sequence],
+    limits: list[int],
+    num_beams: int = 1,
+    bf16: bool | None = None,
+) -> list[tuple[str, bool]]:
+    tokenizer = model.tokenizer.tokenizer
+    texts = []
+    for ids, complete in generate(model, prompts, limits, num_beams, bf16):
+        text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        texts.append((" ".join(text.split()), complete))
+    return texts
+
+
 def generate(
     model: SpeechLLM,
-    audios: list[np.ndarray],
-    max_new_tokens: int | None = None,
+    prompts: list[Sequence],
+    limits: list[int],
     num_beams: int = 1,
     bf16: bool | None = None,
 ) -> list[tuple[list[int], bool]]:
-    """New token ids for each audio without the end token, and whether that was reached.
+    """New token ids after each prompt without the end token, and whether that was reached.
+
+    Args:
+        limits: most new tokens for each.
 
     Raises:
         ValueError: the model is in training mode.
         CheckpointError: the chat's end is not one token, so that nothing would end.
     """
-    import torch
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig
 
-    from asr_llm.model.checkpoints import quiet
-
-    if model.training:
-        raise ValueError("the model is in training mode; call model.eval() before decoding")
-    if not audios:
+    if not prompts:
         return []
-    chat, device = model.chat, model.device
-    collate = Collator(
-        model.tokenizer.tokenizer, model.audio_locator_tag, model.text_pad_id, chat.frame_samples
-    )
-    end = collate.encode(chat.end)
+    chat = model.chat
+    end = _collator(model).encode(chat.end)
     if len(end) != 1:
         raise CheckpointError(
             f"this checkpoint's tokenizer writes the end of an answer, {chat.end!r}, as "
             f"{len(end)} tokens; expected one special token: check its prompt_format"
         )
-    limits = [max_new_tokens or max_tokens(len(a), chat.sample_rate) for a in audios]
-    batch: dict[str, Any] = {
-        key: value.to(device) if isinstance(value, torch.Tensor) else value
-        for key, value in collate([prompt(audio, chat) for audio in audios]).items()
-    }
     config = GenerationConfig(
         max_new_tokens=max(limits),
         num_beams=num_beams,
@@ -135,11 +179,8 @@ def generate(
         eos_token_id=end[0],
         pad_token_id=model.text_pad_id,
     )
-    autocast = torch.autocast(
-        device.type, torch.bfloat16, enabled=device.type == "cuda" if bf16 is None else bf16
-    )
-    with torch.inference_mode(), autocast, quiet():
-        spliced = model.splice(batch)
+    with _inference(model, bf16):
+        spliced = model.splice(_on_device(model, prompts))
         with move_embedding(model):
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
@@ -147,6 +188,37 @@ def generate(
                 generation_config=config,
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
+
+
+def _collator(model: SpeechLLM) -> Collator:
+    return Collator(
+        model.tokenizer.tokenizer, model.audio_locator_tag, model.text_pad_id, model.frame_samples
+    )
+
+
+def _on_device(model: SpeechLLM, prompts: list[Sequence]) -> dict[str, Any]:
+    import torch
+
+    return {
+        key: value.to(model.device) if isinstance(value, torch.Tensor) else value
+        for key, value in _collator(model)(prompts).items()
+    }
+
+
+@contextmanager
+def _inference(model: SpeechLLM, bf16: bool | None = None) -> Iterator[None]:
+    import torch
+
+    from asr_llm.model.checkpoints import quiet
+
+    if model.training:
+        raise ValueError("the model is in training mode; call model.eval() before decoding")
+    kind = model.device.type
+    autocast = torch.autocast(
+        kind, torch.bfloat16, enabled=kind == "cuda" if bf16 is None else bf16
+    )
+    with torch.inference_mode(), autocast, quiet():
+        yield
 
 
 def _until_end(ids: list[int], end: int, limit: int) -> tuple[list[int], bool]:

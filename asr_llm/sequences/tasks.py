@@ -98,10 +98,24 @@ def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
     return *spans, Text(chat.end, loss=True)
 
 
+def message(parts: list[str | Utterance], chat: Chat) -> Sequence:
+    """What a user says, written and spoken parts by turns, up to where the answer begins."""
+    spans: list[Text | Speech] = []
+    written = chat.before
+    for i, part in enumerate(parts):
+        gap = " " if i else ""
+        if isinstance(part, Utterance):
+            spans.append(Text(written + gap))
+            spans.append(Speech(part, 0, num_frames(part, chat.frame_samples)))
+            written = ""
+        else:
+            written += gap + part
+    return *spans, Text(written + chat.after)
+
+
 def question(passage: str, prompt: str, answer: str, chat: Chat) -> Sequence:
     """A written question about a written passage: Text(prompt) Text(answer)*."""
-    message = f"{passage} {prompt}"
-    return Text(chat.before + message + chat.after), Text(answer + chat.end, loss=True)
+    return *message([passage, prompt], chat), Text(answer + chat.end, loss=True)
 
 
 _SOUNDS = ("aeiouy", "bpv", "dt", "gkcq", "fv", "szcx", "mn", "lrw", "jgy", "h")

@@ -28,6 +28,7 @@ from asr_llm.model.decoding import (
 )
 from asr_llm.model.speech_llm import SpeechLLM
 from asr_llm.sequences.batching import Collator
+from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 
@@ -52,6 +53,10 @@ def model(lively: Path) -> SpeechLLM:
 
 def noise(num_samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, num_samples).astype(np.float32)
+
+
+def prompts(audios: list[np.ndarray], model: SpeechLLM) -> list[Sequence]:
+    return [prompt(audio, model.chat) for audio in audios]
 
 
 def collator(model: SpeechLLM) -> Collator:
@@ -97,7 +102,7 @@ def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpeechLLM) ->
         max_new_tokens=12,
         do_sample=False,
     )
-    ours = generate(model, audios, max_new_tokens=12)
+    ours = generate(model, prompts(audios, model), [12] * len(audios))
     assert len({tuple(ids) for ids, _ in ours}) > 1  # the audio matters even here
     for (ids, complete), row in zip(ours, theirs.tolist()):
         assert (ids, complete) == _until_end(row, model.text_eos_id, 12)
@@ -117,9 +122,11 @@ def test_text_does_not_depend_on_the_batch(
 def test_each_audio_has_its_own_limit(model: SpeechLLM) -> None:
     assert max_tokens(16000, 16000) == 28
     assert max_tokens(800, 16000) == 16
-    short, long = generate(model, [noise(1280), noise(16000)])
+    audios = [noise(1280), noise(16000)]
+    limits = [max_tokens(len(audio), 16000) for audio in audios]
+    short, long = generate(model, prompts(audios, model), limits)
     assert len(short[0]) <= 16 and len(long[0]) <= 28
-    (three,) = generate(model, [noise(16000)], max_new_tokens=3)
+    (three,) = generate(model, prompts([noise(16000)], model), [3])
     assert three == (long[0][:3], False)
 
 

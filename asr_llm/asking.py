@@ -1,0 +1,190 @@
+"""Questions put to a model, in writing and aloud: one about a recording, or a suite of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.errors import AudioError, RunError
+from asr_llm.measuring import Progress, System, told
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.evaluation.spoken_qa import Question, Suite, SuiteConfig
+    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.sequences.spans import Sequence
+
+MAX_SECONDS = 60.0
+_BATCH = 16
+_LISTED = "Answer with the letter."
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came of a suite: ``scores`` by system, and the folder with every answer, if any."""
+
+    scores: dict[str, Any]
+    folder: Path | None
+
+
+def ask(
+    audio: str | Path,
+    question: str | None = None,
+    *,
+    model: str = "mini",
+    adapter: str | Path | None = None,
+    max_new_tokens: int = 64,
+) -> str:
+    """Ask about a recording; without a question the recording itself is what is asked.
+
+    Raises:
+        AudioError: it cannot be read, or is longer than a minute.
+        CheckpointError: the model or the adapter does not load.
+    """
+    from asr_llm.corpus.audio import SAMPLE_RATE, load_audio
+    from asr_llm.corpus.synthesis import Utterance
+
+    samples = load_audio(audio)
+    if len(samples) > MAX_SECONDS * SAMPLE_RATE:
+        raise AudioError(
+            f"{audio} is {len(samples) / SAMPLE_RATE:.0f} s long; expected at most "
+            f"{MAX_SECONDS:.0f} s: cut out what the question is about"
+        )
+    from asr_llm.model.decoding import answer
+    from asr_llm.sequences.tasks import message
+
+    loaded = _load(System("asked", model, Path(adapter) if adapter else None))
+    parts: list[str | Utterance] = [Utterance("", "", samples)]
+    if question is not None:
+        parts.append(question)
+    (said,) = answer(loaded, [message(parts, loaded.chat)], max_new_tokens)
+    return said
+
+
+def qa(
+    suite: str | Path,
+    *,
+    model: str = "mini",
+    adapter: str | Path | None = None,
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Answers:
+    """Put the questions of a suite as text and as speech, to a model and to its adapter.
+
+    Args:
+        suite: YAML, or a bare file of questions; see ``evaluation.spoken_qa.read_suite``.
+        adapter: measured beside the model alone.
+        output: new or empty folder for ``scores.json`` and ``answers.jsonl``.
+
+    Raises:
+        AsrLlmError: the suite, a voice, the model, the adapter or ``output`` is at fault.
+    """
+    from asr_llm.evaluation.spoken_qa import is_right, read_suite, summarize
+    from asr_llm.model import checkpoints, lora
+
+    read = read_suite(suite)
+    place = Path(output) if output is not None else None
+    if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    checkpoints.locate(model)
+    systems = [System("base", model)]
+    if adapter is not None:
+        lora.read_base(Path(adapter))
+        systems.append(System("adapted", model, Path(adapter)))
+    heard = _speak(read, told(progress, "speaking"))
+    rows: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
+    for system in systems:
+        loaded = _load(system)
+        right: dict[str, list[bool]] = {}
+        for kind in ("text", "speech"):
+            prompts = [
+                _prompt(question, spoken if kind == "speech" else {}, read.config, loaded)
+                for question, spoken in zip(read.questions, heard)
+            ]
+            said = _answers(loaded, read, prompts, told(progress, f"asking: {system.name}, {kind}"))
+            right[kind] = [
+                is_right(text, question, read.config.scoring)
+                for text, question in zip(said, read.questions)
+            ]
+            rows += [
+                {"system": system.name, "asked": kind, "id": q.id, "said": text, "right": flag}
+                for q, text, flag in zip(read.questions, said, right[kind])
+            ]
+        figures[system.name] = summarize(right)
+    scores = {"suite": read.config.name, "scoring": read.config.scoring, "systems": figures}
+    if place is not None:
+        from asr_llm.training.run_folder import write_text
+
+        place.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_text(place / "answers.jsonl", lines)
+        write_text(place / "scores.json", json.dumps(scores, indent=2) + "\n")
+    return Answers(scores, place)
+
+
+def _load(system: System) -> SpeechLLM:
+    from asr_llm.transcription.transcriber import Transcriber
+
+    return Transcriber.load(system.model, adapter=system.adapter).model
+
+
+def _speak(suite: Suite, progress: Any) -> list[dict[str, Utterance]]:
+    """The spoken parts of each question; the voices take turns."""
+    from asr_llm.corpus.audio import load_audio
+    from asr_llm.corpus.synthesis import Utterance, select_voices, synthesize
+
+    voices = select_voices(suite.config.voices)
+    heard: list[dict[str, Utterance]] = []
+    for i, question in enumerate(suite.questions):
+        spoken: dict[str, Utterance] = {}
+        for part in suite.config.spoken:
+            text = getattr(question, part)
+            if question.audio is not None and part == suite.config.spoken[-1]:
+                spoken[part] = Utterance(text, question.id, load_audio(question.audio))
+            elif text:
+                spoken[part] = synthesize(text, voices[i % len(voices)])
+        heard.append(spoken)
+        if progress:
+            progress(i + 1, len(suite.questions))
+    return heard
+
+
+def _prompt(
+    question: Question, spoken: dict[str, Utterance], config: SuiteConfig, model: SpeechLLM
+) -> Sequence:
+    """The passage, the question, the choices: each as speech where it is spoken, else written."""
+    from asr_llm.evaluation.spoken_qa import LETTERS
+    from asr_llm.sequences.tasks import message
+
+    parts: list[str | Utterance] = []
+    for part in ("passage", "question"):
+        if text := getattr(question, part):
+            parts.append(spoken.get(part, text))
+    if config.scoring == "choice":
+        parts.append("".join(f"\n{x}. {c}" for x, c in zip(LETTERS, question.choices)))
+        parts.append("\n" + _LISTED)
+    return message(parts, model.chat)
+
+
+def _answers(model: SpeechLLM, suite: Suite, prompts: list[Sequence], progress: Any) -> list[str]:
+    """What is said to each prompt, or for choices the most probable one."""
+    from asr_llm.evaluation.spoken_qa import LETTERS
+    from asr_llm.model.decoding import answer, option_log_probs
+
+    said: list[str] = []
+    for first in range(0, len(prompts), _BATCH):
+        some = prompts[first : first + _BATCH]
+        if suite.config.scoring == "choice":
+            asked = suite.questions[first : first + _BATCH]
+            letters = list(LETTERS[: max(len(question.choices) for question in asked)])
+            for question, found in zip(asked, option_log_probs(model, some, letters)):
+                shares = found[: len(question.choices)]
+                said.append(question.choices[shares.index(max(shares))])
+        else:
+            said += answer(model, some, suite.config.max_new_tokens)
+        if progress:
+            progress(len(said), len(prompts))
+    return said

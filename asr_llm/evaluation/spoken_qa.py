@@ -1,0 +1,207 @@
+"""Spoken question answering: is what the language model knows still there when it is asked aloud?
+
+The same questions are put as text (T2T) and as speech (S2T). The gap between the two is the
+measure of the paper's zero-shot check (JSTIP, arXiv 2607.01733): a model that only learned to
+transcribe answers text and not speech.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from asr_llm.corpus.text import normalize
+from asr_llm.errors import SuiteError
+from asr_llm.evaluation.significance import paired_bootstrap
+from asr_llm.yaml_lines import parse_yaml
+
+LETTERS = "ABCDEFGHIJ"
+Scoring = Literal["contains", "exact", "choice"]
+Part = Literal["passage", "question"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question: any of ``answers`` is right; of ``choices``, if any, those among them."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    passage: str = ""
+    audio: Path | None = None
+    """A recording of what is spoken, in place of the synthesiser's."""
+
+
+class SuiteConfig(BaseModel):
+    """A suite's YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    questions: str = Field(description="JSON lines, or a JSON list; relative to this file")
+    scoring: Scoring = "contains"
+    spoken: list[Part] = Field(["passage", "question"], min_length=1)
+    voices: list[str] = Field(["en-us"], min_length=1)
+    max_new_tokens: int = Field(32, gt=0)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Questions, and how they are put and scored."""
+
+    config: SuiteConfig
+    questions: tuple[Question, ...]
+
+
+def read_suite(path: str | Path) -> Suite:
+    """A suite from its YAML, or from a bare file of questions with the defaults.
+
+    Questions come as JSON lines or as one JSON list, with ``question`` and ``answer`` or
+    ``answers`` (a text, a list, or TriviaQA's ``{"value", "aliases"}``), and where there are
+    any ``id``, ``passage`` (or ``context``), ``choices`` and ``audio``. With choices an answer may
+    be the text of a choice, its letter or its number from 0, as in MMLU.
+
+    Raises:
+        SuiteError: it is missing or malformed; the message names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SuiteError(f"{path}: nothing there; expected a suite (.yaml) or questions (.jsonl)")
+    if path.suffix in (".yaml", ".yml"):
+        config = parse_yaml(path, SuiteConfig, SuiteError)
+        source = path.parent / config.questions
+        if not source.is_file():
+            raise SuiteError(f"{path}: questions: {source} is not there; expected JSON lines")
+    else:
+        config, source = SuiteConfig(name=path.stem, questions=path.name), path
+    questions = tuple(
+        _question(row, number, source, config.scoring) for number, row in _rows(source)
+    )
+    if not questions:
+        raise SuiteError(f"{source}: no questions; expected a JSON object in each line")
+    ids = [question.id for question in questions]
+    if twice := next((i for i in ids if ids.count(i) > 1), None):
+        raise SuiteError(f"{source}: id {twice!r} is given twice; expected one question for an id")
+    if path.suffix not in (".yaml", ".yml") and all(question.choices for question in questions):
+        config = config.model_copy(update={"scoring": "choice"})
+    return Suite(config, questions)
+
+
+def _rows(path: Path) -> list[tuple[int, Any]]:
+    """(line or place in the list, row) of a file of questions."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    if text.lstrip().startswith("["):
+        try:
+            return list(enumerate(json.loads(text), start=1))
+        except ValueError as error:
+            raise SuiteError(
+                f"{path}: not JSON ({error}); expected a list or JSON lines"
+            ) from error
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append((number, json.loads(line)))
+            except ValueError as error:
+                raise SuiteError(f"{path}:{number}: not JSON ({error})") from error
+    return rows
+
+
+def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
+    if not isinstance(row, dict) or not str(row.get("question") or "").strip():
+        raise SuiteError(f"{path}:{number}: no 'question'; expected question and answer")
+    choices = tuple(str(choice) for choice in row.get("choices") or row.get("options") or ())
+    found = row.get("answers", row.get("answer"))
+    if isinstance(found, Mapping):  # TriviaQA
+        found = [found.get("value"), *found.get("aliases", [])]
+    given = [x for x in (found if isinstance(found, list) else [found]) if x not in (None, "")]
+    answers = tuple(dict.fromkeys(_chosen(x, choices) for x in given))
+    if not answers:
+        raise SuiteError(f"{path}:{number}: no 'answer' and no 'answers'; expected one of them")
+    if scoring == "choice" and (len(choices) < 2 or not set(answers) & set(choices)):
+        raise SuiteError(
+            f"{path}:{number}: expected two choices or more, the answer among them; found "
+            f"{len(choices)} choices"
+        )
+    if len(choices) > len(LETTERS):
+        raise SuiteError(f"{path}:{number}: {len(choices)} choices; at most {len(LETTERS)} work")
+    audio = row.get("audio") or row.get("audio_filepath")
+    return Question(
+        id=str(row.get("id", row.get("question_id", number))),
+        question=str(row["question"]).strip(),
+        answers=answers,
+        choices=choices,
+        passage=str(row.get("passage") or row.get("context") or "").strip(),
+        audio=path.parent / audio if audio else None,
+    )
+
+
+def _chosen(answer: Any, choices: tuple[str, ...]) -> str:
+    """An answer's text; of a choice given by its number or letter, that choice's."""
+    if choices and str(answer) not in choices:
+        if isinstance(answer, int) and 0 <= answer < len(choices):
+            return choices[answer]
+        if str(answer) in LETTERS[: len(choices)]:
+            return choices[LETTERS.index(str(answer))]
+    return str(answer)
+
+
+def is_right(said: str, question: Question, scoring: Scoring) -> bool:
+    """Whether an answer is right, case and punctuation aside.
+
+    ``exact``: it is one of the answers; ``contains``: the words of one occur in it in a row;
+    ``choice``: ``said`` is the text of a right choice.
+    """
+    heard = normalize(said, "basic").split()
+    for answer in question.answers:
+        words = normalize(answer, "basic").split()
+        if scoring != "contains":
+            if heard == words:
+                return True
+        elif words and any(
+            heard[i : i + len(words)] == words for i in range(len(heard) - len(words) + 1)
+        ):
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of right answers with its 95% interval, drawn over the questions."""
+
+    accuracy: float
+    right: int
+    questions: int
+    low: float | None
+    high: float | None
+
+
+def summarize(right: Mapping[str, list[bool]], seed: int = 0) -> dict[str, Any]:
+    """Figures of a system: ``text`` and ``speech`` as Accuracy, and the ``gap`` between them.
+
+    Args:
+        right: for "text" and "speech", whether each question was answered rightly, in one order.
+    """
+    out: dict[str, Any] = {kind: asdict(_accuracy(flags, seed)) for kind, flags in right.items()}
+    text, speech = (np.asarray(right[kind], dtype=int).tolist() for kind in ("text", "speech"))
+    out["gap"] = asdict(
+        paired_bootstrap(base=text, adapted=speech, sizes=[1] * len(text), seed=seed)
+    )
+    return out
+
+
+def _accuracy(flags: list[bool], seed: int) -> Accuracy:
+    counts = [int(flag) for flag in flags]
+    nothing = [0] * len(counts)
+    drawn = paired_bootstrap(base=nothing, adapted=counts, sizes=[1] * len(counts), seed=seed)
+    return Accuracy(sum(counts) / len(counts), sum(counts), len(counts), drawn.low, drawn.high)
