@@ -81,7 +81,7 @@ def qa(
     Raises:
         AsrLlmError: the suite, a voice, the model, the adapter or ``output`` is at fault.
     """
-    from asr_llm.evaluation.spoken_qa import is_right, read_suite, summarize
+    from asr_llm.evaluation.spoken_qa import read_suite
     from asr_llm.model import checkpoints, lora
 
     read = read_suite(suite)
@@ -93,27 +93,11 @@ def qa(
     if adapter is not None:
         lora.read_base(Path(adapter))
         systems.append(System("adapted", model, Path(adapter)))
-    heard = _speak(read, told(progress, "speaking"))
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     for system in systems:
-        loaded = _load(system)
-        right: dict[str, list[bool]] = {}
-        for kind in ("text", "speech"):
-            prompts = [
-                _prompt(question, spoken if kind == "speech" else {}, read.config, loaded)
-                for question, spoken in zip(read.questions, heard)
-            ]
-            said = _answers(loaded, read, prompts, told(progress, f"asking: {system.name}, {kind}"))
-            right[kind] = [
-                is_right(text, question, read.config.scoring)
-                for text, question in zip(said, read.questions)
-            ]
-            rows += [
-                {"system": system.name, "asked": kind, "id": q.id, "said": text, "right": flag}
-                for q, text, flag in zip(read.questions, said, right[kind])
-            ]
-        figures[system.name] = summarize(right)
+        figures[system.name], answers = put(read, system, progress)
+        rows += answers
     scores = {"suite": read.config.name, "scoring": read.config.scoring, "systems": figures}
     if place is not None:
         from asr_llm.training.run_folder import write_text
@@ -123,6 +107,33 @@ def qa(
         write_text(place / "answers.jsonl", lines)
         write_text(place / "scores.json", json.dumps(scores, indent=2) + "\n")
     return Answers(scores, place)
+
+
+def put(
+    suite: Suite, system: System, progress: Progress | None = None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Put a suite to one system: its figures (``spoken_qa.summarize``), and every answer."""
+    from asr_llm.evaluation.spoken_qa import is_right, summarize
+
+    loaded = _load(system)
+    heard = _speak(suite, told(progress, f"speaking: {system.name}"))
+    right: dict[str, list[bool]] = {}
+    rows: list[dict[str, Any]] = []
+    for kind in ("text", "speech"):
+        prompts = [
+            _prompt(question, spoken if kind == "speech" else {}, suite.config, loaded)
+            for question, spoken in zip(suite.questions, heard)
+        ]
+        said = _answers(loaded, suite, prompts, told(progress, f"asking: {system.name}, {kind}"))
+        right[kind] = [
+            is_right(text, question, suite.config.scoring)
+            for text, question in zip(said, suite.questions)
+        ]
+        rows += [
+            {"system": system.name, "asked": kind, "id": q.id, "said": text, "right": flag}
+            for q, text, flag in zip(suite.questions, said, right[kind])
+        ]
+    return summarize(right), rows
 
 
 def _load(system: System) -> SpeechLLM:

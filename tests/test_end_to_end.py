@@ -213,3 +213,90 @@ def test_real_recordings(tmp_path: Path) -> None:
         [row["text"] for row in rows], [normalize(text, "basic") or "-" for text in heard]
     )
     assert rate < 1.0, heard  # better than silence; the card states how good
+
+
+# Other recipes ---------------------------------------------------------------------------
+
+
+def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
+    """Without word times and without text: aligned by `mini`'s own head, text left out."""
+    train = tmp_path / "shop" / "train"
+    train.mkdir(parents=True)
+    (tmp_path / "shop" / "domain.yaml").write_text("name: shop\n", "utf-8")
+    rows = []
+    for i, text in enumerate(["The kettle is on.", "We sell tea and coffee.", "Come back soon."]):
+        soundfile.write(train / f"{i}.wav", synthesize(text, "en-us").samples, 16000)
+        rows.append(f"{i}.wav\t{text}")
+    soundfile.write(train / "wrong.wav", synthesize("Good morning.", "en-us").samples, 16000)
+    rows.append("wrong.wav\tNobody ever climbed that enormous mountain in a day.")
+    (train / "trans.txt").write_text("\n".join(rows) + "\n", "utf-8")
+    recipe = Path(__file__).parents[1] / "adapt" / "paired.yaml"
+    done = run("adapt", "shop", "--recipe", recipe, "--steps", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("left out wrong: ")
+    assert "has no test set" in done.stdout
+    assert (tmp_path / "runs" / "shop" / "adapter" / "adapter_model.safetensors").is_file()
+    assert (tmp_path / "runs" / "shop" / "alignment" / "train.jsonl.gz").is_file()
+
+
+def test_recordings_that_cannot_be_aligned_say_what_to_do(
+    base: Path, tmp_path: Path, speech: np.ndarray
+) -> None:
+    """The tiny model has no CTC head."""
+    train = tmp_path / "shop" / "train"
+    train.mkdir(parents=True)
+    (tmp_path / "shop" / "domain.yaml").write_text("name: shop\n", "utf-8")
+    soundfile.write(train / "a.wav", speech, 16000)
+    (train / "trans.txt").write_text("a.wav\tGood morning.\n", "utf-8")
+    recipe = Path(__file__).parents[1] / "adapt" / "paired.yaml"
+    done = run("adapt", "shop", "--recipe", recipe, "--model", base, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "asr-llm align shop/train/trans.txt --model CTC.nemo" in done.stderr
+    assert not (tmp_path / "runs" / "shop" / "recipe.yaml").exists()
+
+
+def test_pretraining_in_stages(base: Path, tmp_path: Path) -> None:
+    recipe = (Path(__file__).parents[1] / "adapt" / "jstip.yaml").read_text("utf-8")
+    short = recipe.replace("model: mini", f"model: {base}").replace("steps: 2000", "steps: 2")
+    (tmp_path / "j.yaml").write_text(short.replace("steps: 200\n", "steps: 1\n"), "utf-8")
+    done = run("pretrain", "j.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "The model is in runs/jstip/2-all/model\n"
+    again = run("pretrain", "j.yaml", "--resume", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    refused = run("pretrain", "j.yaml", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "already holds a run" in refused.stderr
+    assert run("adapt", "x", "--recipe", "j.yaml", cwd=tmp_path).returncode == 2
+
+
+def test_questions_from_the_command_line(base: Path, tmp_path: Path, speech: np.ndarray) -> None:
+    soundfile.write(tmp_path / "a.wav", speech, 16000)
+    asked = run("ask", "a.wav", "--question", "Who speaks?", "--model", base, cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    (tmp_path / "q.jsonl").write_text('{"question": "Who?", "answer": "Ann"}\n', "utf-8")
+    done = run("qa", "q.jsonl", "--model", base, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [word in done.stdout for word in ("text", "speech", "gap")] == [True] * 3
+
+
+@pytest.mark.slow
+def test_recipes_are_compared(base: Path, tmp_path: Path) -> None:
+    """Two rows, two seeds; the second time everything is only read."""
+    create(tmp_path / "shop")
+    rows = ["ASR only", "ASR + domain text"]
+    script = Path(__file__).parents[1] / "adapt" / "compare.py"
+    asked = ["shop", "--rows", *rows, "--seeds", "1", "2", "--steps", "1", "--model", str(base)]
+    printed = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, script, *asked], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert printed[0] == printed[1]
+    table = printed[0].split("\n\n")[1].splitlines()
+    assert [line.split(" | ")[0] for line in table] == [
+        "| recipe", "|---|---|---|---|---|---|---|---|", "| base", *(f"| {row}" for row in rows)
+    ]  # fmt: skip
+    assert all(line.count(" | ") == 7 for line in table[2:])

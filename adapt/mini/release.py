@@ -9,7 +9,6 @@ still has general sentences to rehearse.
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import torch
@@ -30,8 +29,8 @@ def main() -> None:
     model = checkpoints.load(source)
     count = sum(p.numel() for p in model.parameters())
     card = (ROOT / "adapt" / "mini" / "CARD.md").read_text("utf-8")
-    checkpoints.save(model, TARGET, card, dtype=torch.bfloat16)
-    shutil.copytree(ROOT / "domains" / "general", TARGET / "replay")
+    general = ROOT / "domains" / "general"
+    checkpoints.save(model, TARGET, card, dtype=torch.bfloat16, replay=general)
     size = sum(path.stat().st_size for path in TARGET.rglob("*.safetensors"))
     if count > LIMIT_PARAMETERS or size > LIMIT_BYTES:
         raise SystemExit(f"too large: {count} parameters, {size} bytes of weights")

@@ -212,11 +212,18 @@ def _load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Pat
     module.load_state_dict(weights, strict=False)
 
 
-def save(model: SpeechLLM, folder: Path, card: str, dtype: torch.dtype | None = None) -> None:
+def save(
+    model: SpeechLLM,
+    folder: Path,
+    card: str,
+    dtype: torch.dtype | None = None,
+    replay: Path | None = None,
+) -> None:
     """Write a checkpoint folder; a complete folder appears or none does.
 
     Args:
         dtype: precision on disk (the audio features stay float32); default: as in memory.
+        replay: a domain folder of general sentences that it is to bring along.
 
     Raises:
         CheckpointError: an adapter is on the model, which its config does not know of.
@@ -253,6 +260,8 @@ def save(model: SpeechLLM, folder: Path, card: str, dtype: torch.dtype | None = 
             model.tokenizer.tokenizer.save_pretrained(part)
             model.causal_lm.config.save_pretrained(part / LLM_CONFIG)
         (part / "README.md").write_text(card, "utf-8")
+        if replay is not None:
+            shutil.copytree(replay, part / "replay")
 
 
 def _portable(model: SpeechLLM) -> dict[str, Any]:

@@ -269,5 +269,6 @@ def _finish(
         lora.save(model, run.adapter, named, projector="projector" in recipe.train)
         return Trained(run.path, run.adapter, None, best)
     card = f"# {recipe.name}\n\nWritten by `asr-llm pretrain`; see recipe.yaml in its run folder.\n"
-    checkpoints.save(model, run.model, card)
+    replay = base / "replay"
+    checkpoints.save(model, run.model, card, replay=replay if replay.is_dir() else None)
     return Trained(run.path, None, run.model, best)

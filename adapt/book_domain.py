@@ -1,0 +1,100 @@
+"""Make a domain of a book: text to learn from, names to be recognised, real readers to test.
+
+    python adapt/book_domain.py --data ../shared/data --speaker 777 --out runs/books/777
+    python adapt/compare.py runs/books/777
+
+The passages that were recorded are cut out of the text; the speaker's recordings are the test set.
+Names are words with a capital inside sentences, often, and hardly ever without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "mini"))
+
+import prepare_speech  # noqa: E402
+from prepare import HELD_OUT_SPEAKERS  # noqa: E402
+from prepare_text import ALLOWED, book_sentences, read_passages  # noqa: E402
+
+DEV = 60  # sentences
+
+
+def names(sentences: Iterable[str], least: int = 5) -> dict[str, int]:
+    """Words with a capital at least ``least`` times inside a sentence, and in 95% of all cases."""
+    large: Counter[str] = Counter()
+    small: Counter[str] = Counter()
+    for sentence in sentences:
+        for word in re.findall(r"(?<=[a-z,;] )[A-Za-z]{3,}", sentence):
+            (large if word[0].isupper() else small)[word.capitalize()] += 1
+    found = {
+        word: count
+        for word, count in large.items()
+        if count >= least and count >= 0.95 * (count + small[word])
+    }
+    return dict(sorted(found.items()))
+
+
+def main() -> None:
+    """Write the domain folder, print what is in it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with speech/ and text/")
+    parser.add_argument("--speaker", choices=sorted(HELD_OUT_SPEAKERS), required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    gutenberg = arguments.data / "text" / "gutenberg"
+
+    sentences: list[str] = []
+    for book in HELD_OUT_SPEAKERS[arguments.speaker]:
+        read = [
+            (int(row["passage_char_start"]), int(row["passage_char_end"]))
+            for row in read_passages(gutenberg)
+            if row["file"] == book
+        ]
+        sentences += book_sentences((gutenberg / book).read_text("utf-8"), read)
+    sentences = list(dict.fromkeys(sentences))
+    found = names(sentences)
+    folder = arguments.data / "speech" / "librispeech-dev-clean"
+    rows = [
+        row
+        for row, _ in prepare_speech.librispeech(folder, gutenberg)[1]
+        if row["speaker"] == arguments.speaker and ALLOWED.fullmatch(row["text"])
+    ]
+    out = arguments.out
+    for part in ("terms", "dev", "test"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    config = {
+        "name": f"book-{arguments.speaker}",
+        "language": "en",
+        "description": f"The books that speaker {arguments.speaker} reads from.",
+        "labels": {"NAME": "a person or a place of the book"},
+        "voices": {"dev": ["en-us+belinda", "en-gb-x-rp+john"]},
+    }
+    (out / "domain.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    (out / "text.txt").write_text("".join(f"{s}\n" for s in sentences[DEV:]), "utf-8")
+    (out / "dev" / "text.txt").write_text("".join(f"{s}\n" for s in sentences[:DEV]), "utf-8")
+    (out / "terms" / "name.tsv").write_text("".join(f"{name}\n" for name in found), "utf-8")
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (out / "test" / "manifest.jsonl").write_text(lines, "utf-8")
+    said = Counter(word for row in rows for word in re.findall(r"[A-Za-z]+", row["text"]))
+    print(
+        f"{out}: {len(sentences)} sentences, {len(found)} names in the text, "
+        f"{sum(found.values())} times; {len(rows)} recordings, in which "
+        f"{sum(name in said for name in found)} of the names are said "
+        f"{sum(said[name] for name in found)} times"
+    )
+
+
+if __name__ == "__main__":
+    main()

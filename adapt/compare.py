@@ -1,0 +1,122 @@
+"""Compare recipes on a domain: what each gains, what it costs, what is left of the language model.
+
+    python adapt/compare.py domains/medical                          the rows of compare.yaml
+    python adapt/compare.py domains/medical --rows "ASR only" "all together" --seeds 1 2 3
+    python adapt/compare.py domains/medical --recipes adapt/text.yaml adapt/synthetic.yaml
+
+Run folders go to runs/compare/DOMAIN/. What is finished is only read again, what was stopped goes
+on, so the table can be made in as many sittings as it takes. Prints Markdown; figures are percent,
+the mean over the seeds with the lowest and the highest. T2T and S2T: right answers to the questions
+of eval/extractive.yaml, asked in writing and aloud.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from asr_llm import asking, jobs
+from asr_llm.cli import silence_libraries
+from asr_llm.evaluation.spoken_qa import read_suite
+from asr_llm.measuring import System
+from asr_llm.recipe import Recipe
+from asr_llm.training.run_folder import write_text
+
+HERE = Path(__file__).resolve().parent
+SUITE = HERE.parent / "eval" / "extractive.yaml"
+COLUMNS = ("EER", "WER domain", "WER general", "T2T", "S2T", "gap", "minutes")
+
+
+def main() -> None:
+    """Run what is not finished, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("domain", type=Path)
+    parser.add_argument("--rows", nargs="+", help="of compare.yaml; default: all")
+    parser.add_argument("--recipes", type=Path, nargs="+", help="recipes in place of the rows")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--steps", type=int, help="in place of the recipes'")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    table: list[tuple[str, list[dict[str, float]]]] = []
+    for name, recipe in _recipes(arguments.recipes, arguments.rows):
+        slug = re.sub(r"\W+", "-", name).strip("-").lower()
+        found = []
+        for seed in arguments.seeds:
+            run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
+            changes = {"model": arguments.model, "seed": seed, "steps": arguments.steps}
+            jobs.adapt(arguments.domain, recipe, run=run, resume=True, **changes)
+            _ask("adapted", run, arguments.model)
+            found.append(_figures(run, "adapted"))
+        if not table:
+            _ask("base", run, arguments.model)
+            table.append(("base", [_figures(run, "base")]))
+        table.append((name, found))
+        print(_row(*table[-1]), flush=True)
+    print("\n| recipe | " + " | ".join(COLUMNS) + " |\n|---" * (1 + len(COLUMNS)) + "|")
+    print("\n".join(_row(*row) for row in table))
+
+
+def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
+    if paths:
+        for path in paths:
+            yield path.name, Recipe.load(path)
+        return
+    listed = yaml.safe_load((HERE / "compare.yaml").read_text("utf-8"))
+    for name in names or listed["rows"]:
+        if name not in listed["rows"]:
+            raise SystemExit(
+                f"error: no row {name!r}; expected one of: {', '.join(listed['rows'])}"
+            )
+        sources = listed["rows"][name]
+        yield name, Recipe.model_validate(listed["recipe"] | {"name": name, "sources": sources})
+
+
+def _ask(system: str, run: Path, model: str) -> None:
+    """Put the questions to a run's adapter, or to its base, unless that is done."""
+    place = run / f"qa-{system}.json"
+    if not place.is_file():
+        adapter = run / "adapter" if system == "adapted" else None
+        figures, _ = asking.put(read_suite(SUITE), System(system, model, adapter))
+        write_text(place, json.dumps(figures, indent=2) + "\n")
+
+
+def _figures(run: Path, system: str) -> dict[str, float]:
+    scores = json.loads((run / "scores.json").read_text("utf-8"))
+    domain, general = scores["systems"][system], scores["general"][system]
+    asked = json.loads((run / f"qa-{system}.json").read_text("utf-8"))
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return {
+        "EER": 100 * domain["entities"]["raw"]["eer"],
+        "WER domain": 100 * domain["wer"]["normalized"]["rate"],
+        "WER general": 100 * general["wer"]["normalized"]["rate"],
+        "T2T": 100 * asked["text"]["accuracy"],
+        "S2T": 100 * asked["speech"]["accuracy"],
+        "gap": 100 * asked["gap"]["difference"],
+        "minutes": steps[-1]["seconds"] / 60 if system == "adapted" else 0.0,
+    }
+
+
+def _row(name: str, found: list[dict[str, float]]) -> str:
+    return f"| {name} | " + " | ".join(_spread([f[c] for f in found]) for c in COLUMNS) + " |"
+
+
+def _spread(values: list[float]) -> str:
+    """Mean (lowest to highest)."""
+    if max(values) - min(values) < 0.05:
+        return f"{values[0]:.1f}"
+    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+if __name__ == "__main__":
+    main()
