@@ -50,6 +50,7 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "recordings").mkdir()
     shutil.copy(tmp_path / "visit.wav", tmp_path / "recordings")
     (tmp_path / "recordings" / "trans.txt").write_text("visit.wav\tGood morning.\n", "utf-8")
+    (tmp_path / "questions.jsonl").write_text('{"question": "Who?", "answer": "Ann"}\n', "utf-8")
     replayed = tmp_path / "canary"
     shutil.copytree(tiny, replayed)
     shutil.copytree(ROOT / "asr_llm" / "assets" / "mini" / "replay", replayed / "replay")
