@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, align
+from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, align, alignment_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.synthesis import Word
@@ -169,14 +169,10 @@ def _align(
 
 
 def _with_words(cut: Cut, found: Alignment) -> Cut:
-    from lhotse.supervision import AlignmentItem
     from lhotse.utils import fastcopy
 
     supervision = cut.supervisions[0]
-    items = [
-        AlignmentItem(w.text, w.start, round(w.end - w.start, 4), found.confidence)
-        for w in found.words
-    ]
+    items = alignment_items(found.words, found.confidence)
     alignment = {**(supervision.alignment or {}), "word": items}
     cut.supervisions = [fastcopy(supervision, alignment=alignment), *cut.supervisions[1:]]
     return cut

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +21,7 @@ from asr_llm.corpus.text import normalize
 from asr_llm.errors import AsrLlmError
 
 if TYPE_CHECKING:
+    from lhotse.supervision import AlignmentItem
     from torch import Tensor
 
 Backend = Literal["auto", "viterbi", "k2"]
@@ -56,6 +57,13 @@ class Unaligned:
     """Why there is no alignment."""
 
     reason: str
+
+
+def alignment_items(words: Iterable[Word], score: float | None = None) -> list[AlignmentItem]:
+    """Words as Lhotse keeps them: symbol, start and duration in seconds, confidence."""
+    from lhotse.supervision import AlignmentItem
+
+    return [AlignmentItem(w.text, w.start, round(w.end - w.start, 6), score) for w in words]
 
 
 def spell(

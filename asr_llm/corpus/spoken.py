@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus import cache
+from asr_llm.corpus.alignment import alignment_items
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.synthesis import (
@@ -195,7 +196,6 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _make_cut(name: str, entry: _Entry, language: str) -> MonoCut:
     from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
-    from lhotse.supervision import AlignmentItem
 
     duration = entry.num_samples / SAMPLE_RATE
     recording = Recording(
@@ -205,10 +205,6 @@ def _make_cut(name: str, entry: _Entry, language: str) -> MonoCut:
         num_samples=entry.num_samples,
         duration=duration,
     )
-    aligned = [
-        AlignmentItem(word.text, word.start, round(word.end - word.start, 6))
-        for word in entry.words
-    ]
     supervision = SupervisionSegment(
         id=name,
         recording_id=name,
@@ -218,7 +214,7 @@ def _make_cut(name: str, entry: _Entry, language: str) -> MonoCut:
         text=entry.text,
         speaker=entry.voice,
         language=language,
-        alignment={"word": aligned},
+        alignment={"word": alignment_items(entry.words)},
     )
     return MonoCut(
         id=name,
