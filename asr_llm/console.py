@@ -72,6 +72,8 @@ def print_scores(scores: dict[str, Any]) -> None:
                 f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
                 f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p = {found['p']:.3f}"
             )
+    for warning in scores["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def print_answers(scores: dict[str, Any]) -> None:

@@ -107,30 +107,34 @@ def measure(
     Args:
         sets: "domain", and "general" where there is one.
         place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
-            ``scores.json``; with None nothing is written.
+            ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
 
     Returns:
         The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
     """
     from asr_llm.evaluation.entities import EntityFinder
-    from asr_llm.evaluation.scores import score
+    from asr_llm.evaluation.scores import Blocks, score
 
     texts = _decode(systems, sets, place, progress)
     main, general = sets["domain"], sets.get("general")
-    scores = score(
+    scored = score(
         references=main.references,
         systems={s.name: texts[s.name, "domain"] for s in systems},
         finder=EntityFinder(main.patterns) if main.patterns else None,
         general={s.name: (general.references, texts[s.name, "general"]) for s in systems}
         if general
         else None,
-        blocks=main.speakers,
+        biasing=[p["pattern"] for p in main.patterns if isinstance(p["pattern"], str)] or None,
+        blocks=Blocks(main.speakers),
     )
     if place is not None:
         from asr_llm.training.run_folder import write_text
 
-        write_text(place / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
-    return scores
+        text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
+        write_text(place / "scores.json", text + "\n")
+        rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
+        write_text(place / "mentions.jsonl", "".join(rows))
+    return scored.scores
 
 
 def _decode(

@@ -12,19 +12,27 @@ drug name, a bracket before it) is set aside, on both sides. Other letters attac
 of the word: for "Lipitor's" in the reference, "Lipitor" is a miss.
 *Normalised*: both sides pass through the named normaliser first; the mention is carried along
 word by word. A mention of which the normaliser leaves nothing keeps its raw verdict.
+
+**Beside it**, for those who ask how far off a miss is: a missed mention is *partial* if some of its
+words are hits. Every mention has the word errors inside its span (NE-WER) and the characters in
+which what was heard in its place differs (NE-CER), both without attached punctuation. The bag of
+mentions forgets places: how many of a text's mentions occur in the hypothesis at all, each as often
+as the reference has it, whatever the case. What a hypothesis has of the listed terms beyond what
+the reference has is *falsely inserted*.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.words import align
+from asr_llm.evaluation.words import AlignedPair, WordErrors, align, char_errors, errors_of
 
 # What may be attached to a word without belonging to it. No hyphen: it joins words.
 _PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"
@@ -46,13 +54,23 @@ class MentionOutcome:
     """What became of one mention of an utterance's reference in a hypothesis.
 
     ``heard`` holds the hypothesis words in its place: the mention's own when found, else all
-    between what was aligned with the words around it (empty when nothing was).
+    between what was aligned with the words around it (empty when nothing was). ``words`` has the
+    word errors from its first word to its last, ``characters`` what ``heard`` differs by.
     """
 
     utterance: str
     mention: Mention
     found: bool
     heard: str
+    words: WordErrors = WordErrors()
+    characters: WordErrors = WordErrors()
+
+    @property
+    def status(self) -> Literal["found", "partial", "missed"]:
+        """Partial: not found, but some of its words are."""
+        if self.found:
+            return "found"
+        return "partial" if self.words.hits else "missed"
 
 
 class EntityFinder:
@@ -70,6 +88,8 @@ class EntityFinder:
         import spacy  # 2 to 3 s
 
         checked = [_checked(number, p) for number, p in enumerate(patterns, start=1)]
+        self.listed = {p["pattern"]: p["label"] for p in checked if isinstance(p["pattern"], str)}
+        """The phrases among the patterns, with their labels."""
         self._nlp = spacy.blank("en")
         if not checked:
             return  # an EntityRuler without patterns warns at every text
@@ -128,10 +148,9 @@ def outcomes(
         )
     hypothesis_words = normalize(hypothesis, normalizer).split()
     # Attached punctuation is left out of the alignment, lest "Lipitor," be paired with "uh".
-    pairs = align(
-        reference_words=[_bare(w) for w in reference_words],
-        hypothesis_words=[_bare(w) for w in hypothesis_words],
-    )
+    bare_reference = [_bare(w) for w in reference_words]
+    bare_hypothesis = [_bare(w) for w in hypothesis_words]
+    pairs = align(reference_words=bare_reference, hypothesis_words=bare_hypothesis)
     heard_at = {
         pair.reference: pair.hypothesis
         for pair in pairs
@@ -155,8 +174,59 @@ def outcomes(
         found = heard is not None
         if heard is None:
             heard = _between(span, heard_at, hypothesis_words)
-        results.append(MentionOutcome(utterance, mention, found, " ".join(heard)))
+        written = " ".join(bare_reference[i] for i in span)
+        said = " ".join(map(_bare, heard))
+        results.append(
+            MentionOutcome(
+                utterance,
+                mention,
+                found,
+                " ".join(heard),
+                WordErrors(hits=len(span)) if found else _inside(span, pairs),
+                char_errors(reference=[written], hypothesis=[said]),
+            )
+        )
     return results
+
+
+def _inside(span: range, pairs: Sequence[AlignedPair]) -> WordErrors:
+    """The errors from a mention's first word to its last."""
+    places = [i for i, pair in enumerate(pairs) if pair.reference in span]
+    return errors_of(pairs[places[0] : places[-1] + 1])
+
+
+Term = tuple[str, ...]
+"""The words of a term, whatever their case and the punctuation around them."""
+
+
+def term_of(text: str, normalizer: str = "none") -> Term:
+    """A text's words as terms are compared by."""
+    return tuple(_bare(word).casefold() for word in normalize(text, normalizer).split())
+
+
+class TermCounter:
+    """Counts how often each of many terms stands in a text.
+
+    At every place the longest term counts, and none overlap.
+    """
+
+    def __init__(self, terms: Iterable[Term]) -> None:
+        self._by_first: dict[str, list[Term]] = defaultdict(list)
+        for term in sorted(set(terms), key=len, reverse=True):
+            if term:
+                self._by_first[term[0]].append(term)
+
+    def count(self, words: Term) -> Counter[Term]:
+        """Occurrences of each term that occurs in the words of a text."""
+        found: Counter[Term] = Counter()
+        at = 0
+        while at < len(words):
+            here = self._by_first.get(words[at], ())
+            term = next((t for t in here if words[at : at + len(t)] == t), None)
+            if term is not None:
+                found[term] += 1
+            at += len(term) if term else 1
+        return found
 
 
 def _window(

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.entities import EntityFinder, Mention, MentionOutcome, outcomes
-from asr_llm.evaluation.significance import paired_bootstrap
-from asr_llm.evaluation.words import WordErrors, char_errors, word_errors
+from asr_llm.evaluation.entities import (
+    EntityFinder,
+    Mention,
+    MentionOutcome,
+    Term,
+    TermCounter,
+    outcomes,
+    term_of,
+)
+from asr_llm.evaluation.significance import mcnemar, paired_bootstrap, rate_interval
+from asr_llm.evaluation.words import (
+    AlignedPair,
+    Costs,
+    WordErrors,
+    align,
+    char_errors,
+    errors_of,
+)
 
 BASE = "base"
 """The name of the unadapted system."""
+
+RESAMPLES = 1000
+FEW_BLOCKS = 6
 
 Texts = Mapping[str, str]
 """Utterance id → text."""
@@ -33,12 +51,39 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Scored:
+    """``scores`` is the content of `scores.json`; ``mentions`` has a row for each and system."""
+
+    scores: dict[str, Any]
+    mentions: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Bag:
+    """Of one utterance: mentions and false insertions by (label, term), places forgotten."""
+
+    found: Counter[tuple[str, Term]]
+    inserted: Counter[tuple[str, Term]]
+
+
+@dataclass(frozen=True)
 class _Measured:
     """One system by utterance id; everything under "raw" and under "normalized"."""
 
     words: dict[str, dict[str, WordErrors]]
     characters: dict[str, dict[str, WordErrors]]
     entities: dict[str, dict[str, list[MentionOutcome]]]
+    bags: dict[str, dict[str, _Bag]]
+    biasing: dict[str, dict[str, WordErrors]]
+    """By "u_wer" and "b_wer"; empty without a biasing list."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What the bootstrap draws as one: the block of each utterance, and what a block is."""
+
+    of: Mapping[str, str]
+    kind: str = "speaker"
 
 
 def score(
@@ -46,31 +91,36 @@ def score(
     references: Texts,
     systems: Mapping[str, Texts],
     finder: EntityFinder | None = None,
+    mentions: Mapping[str, Sequence[Mention]] | None = None,
     normalizer: str = "basic",
+    costs: Costs = "unit",
     general: Mapping[str, tuple[Texts, Texts]] | None = None,
-    blocks: Mapping[str, str] | None = None,
+    biasing: Mapping[str, Collection[str]] | Collection[str] | None = None,
+    blocks: Blocks | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Scored:
     """Score systems against references, joined by utterance id.
 
     Args:
         references: what was said, by utterance id.
         systems: what each system wrote, raw, by system name and utterance id. The unadapted one
             is named ``base``; without a ``base`` the first takes its place.
-        finder: finds the entities in the references. Without it none are scored.
+        finder: finds the entities in the references, and lists the terms that may be falsely
+            inserted. Without it, and without ``mentions``, none are scored.
+        mentions: the entities of each reference, where they are annotated.
         normalizer: of the "normalized" figures.
+        costs: of the word alignment; see ``words.align``.
         general: by system name, references and hypotheses of a general test set, where
             forgetting shows.
-        blocks: utterance id → speaker, voice or recording, drawn as one in the bootstrap;
-            without it every utterance is its own block. Ids beyond the references are ignored.
+        biasing: listed words or phrases, for all utterances or by utterance id, by which word
+            errors are split into U-WER and B-WER (arXiv 2104.02194).
+        blocks: what is drawn as one in the bootstrap; without it every utterance is its own.
         seed: of the bootstrap.
 
     Returns:
-        The `scores.json` dictionary. Rates are fractions of pooled counts; ``None`` where there
-        is nothing to divide by (no mention; words inserted where none were said). Under "cer"
-        the count "words" is of characters. "comparison" holds the second system minus the first
-        for "eer" (raw), "eer_normalized" and "wer" (normalized); it is empty for one system.
-        "reference.mentions" is ``None``, and "entities" absent, without a finder.
+        The contents of `scores.json` (described in eval/SCORES.md) and a row for each mention.
+        Rates are fractions of pooled counts; ``None`` where there is nothing to divide by (no
+        mention; words inserted where none were said).
 
     Raises:
         ScoreError: nothing to score; ids that do not match; a block missing.
@@ -82,10 +132,14 @@ def score(
             "give at least one of each"
         )
     # Words are what counts, so white space may be evened out before entities are looked for.
-    spoken = {i: " ".join(text.split()) for i, text in references.items()}
-    mentions = {i: finder.find(text) for i, text in spoken.items()} if finder else None
+    if mentions is None:
+        references = {i: " ".join(text.split()) for i, text in references.items()}
+        if finder is not None:
+            mentions = {i: finder.find(text) for i, text in references.items()}
+    listed = finder.listed if finder is not None else {}
+    how = _How(normalizer, costs, listed, biasing)
     measured = {
-        name: _measure(name, spoken, hypotheses, mentions, normalizer)
+        name: _measure(name, references, hypotheses, mentions, how)
         for name, hypotheses in systems.items()
     }
     for name in general or {}:
@@ -94,21 +148,35 @@ def score(
                 f"general test set for unknown system {name!r}; expected one of: "
                 + ", ".join(systems)
             )
-    return {
+    grouped = _grouped(references, blocks)
+    first, *others = _base_first(systems)
+    compared = {name: _compare(measured[first], measured[name], grouped, seed) for name in others}
+    plain = _How(normalizer, costs, {}, None)
+    scores = {
         "reference": {
-            "utterances": len(spoken),
-            "words": sum(len(text.split()) for text in spoken.values()),
+            "utterances": len(references),
+            "words": sum(len(text.split()) for text in references.values()),
             "mentions": None if mentions is None else sum(map(len, mentions.values())),
         },
         "normalizer": normalizer,
-        "alignment": "unit costs",
-        "systems": {name: _system(m) for name, m in measured.items()},
+        "alignment": "unit costs" if costs == "unit" else "sclite costs (4, 3, 3)",
+        "bootstrap": {
+            "blocks": len(grouped),
+            "of": blocks.kind if blocks else "utterance",
+            "resamples": RESAMPLES,
+            "seed": seed,
+        },
+        "warnings": _warnings(grouped, blocks),
+        "systems": {name: _system(m, grouped, seed) for name, m in measured.items()},
         "general": {
-            name: {"wer": _pooled(_measure(f"{name}, general", *texts, None, normalizer).words)}
+            name: {"wer": _pooled(_measure(f"{name}, general", *texts, None, plain).words)}
             for name, texts in (general or {}).items()
         },
-        "comparison": _compare([measured[name] for name in _pair(systems)], spoken, blocks, seed),
+        "comparison": compared[others[0]] if others else {},
+        "comparisons": compared,
     }
+    rows = [row for name, m in measured.items() for row in _mention_rows(name, m)]
+    return Scored(scores, rows)
 
 
 def table(scores: Mapping[str, Any]) -> list[Row]:
@@ -159,7 +227,21 @@ def _row(metric: str, counts: Sequence[Mapping[str, Any] | None]) -> Row:
 
 def _pair(systems: Iterable[str]) -> list[str]:
     """The base and the system compared with it, or the only one."""
-    return sorted(systems, key=lambda name: name != BASE)[:2]
+    return _base_first(systems)[:2]
+
+
+def _base_first(systems: Iterable[str]) -> list[str]:
+    return sorted(systems, key=lambda name: name != BASE)
+
+
+@dataclass(frozen=True)
+class _How:
+    """What a measurement depends on beside the texts."""
+
+    normalizer: str
+    costs: Costs
+    listed: Mapping[str, str]
+    biasing: Mapping[str, Collection[str]] | Collection[str] | None
 
 
 def _measure(
@@ -167,18 +249,24 @@ def _measure(
     references: Texts,
     hypotheses: Texts,
     mentions: Mapping[str, Sequence[Mention]] | None,
-    normalizer: str,
+    how: _How,
 ) -> _Measured:
     _check_ids(name, references, hypotheses)
-    measured = _Measured({}, {}, {})
-    for text, how in (("raw", "none"), ("normalized", normalizer)):
+    measured = _Measured({}, {}, {}, {}, {})
+    for text, normalizer in (("raw", "none"), ("normalized", how.normalizer)):
         words = measured.words[text] = {}
         characters = measured.characters[text] = {}
+        pairs = {}
         for i in references:
-            reference = [normalize(references[i], how)]
-            hypothesis = [normalize(hypotheses[i], how)]
-            words[i] = word_errors(reference=reference, hypothesis=hypothesis)
-            characters[i] = char_errors(reference=reference, hypothesis=hypothesis)
+            reference = normalize(references[i], normalizer)
+            hypothesis = normalize(hypotheses[i], normalizer)
+            said, heard = reference.split(), hypothesis.split()
+            steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
+            pairs[i] = said, heard, steps
+            words[i] = errors_of(steps)
+            characters[i] = char_errors(reference=[reference], hypothesis=[hypothesis])
+        if text == "normalized" and how.biasing is not None:
+            measured.biasing.update(_biasing(pairs, how))
         if mentions is not None:
             measured.entities[text] = {
                 i: outcomes(
@@ -186,11 +274,72 @@ def _measure(
                     reference=references[i],
                     hypothesis=hypotheses[i],
                     mentions=mentions[i],
-                    normalizer=how,
+                    normalizer=normalizer,
                 )
                 for i in references
             }
+            measured.bags[text] = _bags(references, hypotheses, mentions, how.listed, normalizer)
     return measured
+
+
+def _bags(
+    references: Texts,
+    hypotheses: Texts,
+    mentions: Mapping[str, Sequence[Mention]],
+    listed: Mapping[str, str],
+    normalizer: str,
+) -> dict[str, _Bag]:
+    label_of = {term_of(phrase, normalizer): label for phrase, label in listed.items()}
+    listed_terms = TermCounter(label_of)
+    bags = {}
+    for i, text in references.items():
+        heard = term_of(hypotheses[i], normalizer)
+        wanted = Counter((m.label, term_of(m.text, normalizer)) for m in mentions[i])
+        there = TermCounter(term for _, term in wanted).count(heard)
+        found = Counter({key: min(n, there[key[1]]) for key, n in wanted.items()})
+        more = listed_terms.count(heard) - listed_terms.count(term_of(text, normalizer))
+        bags[i] = _Bag(found, Counter({(label_of[term], term): n for term, n in more.items()}))
+    return bags
+
+
+def _biasing(
+    pairs: Mapping[str, tuple[list[str], list[str], list[AlignedPair]]], how: _How
+) -> dict[str, dict[str, WordErrors]]:
+    """Word errors on listed words (B) and on all others (U): of a reference word where it is
+    listed, of an inserted word where that is."""
+
+    def words_of(phrases: Iterable[str]) -> set[str]:
+        return {word for p in phrases for word in normalize(p, how.normalizer).split()}
+
+    everywhere = None if isinstance(how.biasing, Mapping) else words_of(how.biasing or ())
+    split: dict[str, dict[str, WordErrors]] = {"u_wer": {}, "b_wer": {}}
+    for i, (said, heard, steps) in pairs.items():
+        listed = everywhere
+        if isinstance(how.biasing, Mapping):
+            listed = words_of(how.biasing.get(i, ()))
+        sides: dict[str, list[AlignedPair]] = {"u_wer": [], "b_wer": []}
+        for step in steps:
+            word = heard[step.hypothesis or 0] if step.reference is None else said[step.reference]
+            sides["b_wer" if word in (listed or ()) else "u_wer"].append(step)
+        for side, chosen in sides.items():
+            split[side][i] = errors_of(chosen)
+    return split
+
+
+def _mention_rows(name: str, measured: _Measured) -> Iterator[dict[str, Any]]:
+    for i, results in measured.entities.get("raw", {}).items():
+        for raw, normalized in zip(results, measured.entities["normalized"][i]):
+            yield {
+                "system": name,
+                "utterance": i,
+                "label": raw.mention.label,
+                "text": raw.mention.text,
+                "start": raw.mention.start,
+                "end": raw.mention.end,
+                "raw": raw.status,
+                "normalized": normalized.status,
+                "heard": raw.heard,
+            }
 
 
 def _check_ids(name: str, references: Texts, hypotheses: Texts) -> None:
@@ -213,76 +362,160 @@ def _few(ids: Sequence[str]) -> str:
     return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"
 
 
-def _system(measured: _Measured) -> dict[str, Any]:
-    scores = {"wer": _pooled(measured.words), "cer": _pooled(measured.characters)}
+def _system(measured: _Measured, grouped: Mapping[str, list[str]], seed: int) -> dict[str, Any]:
+    scores = {
+        name: {
+            text: counts | _interval(_counted(errors[text]), grouped, seed)
+            for text, counts in _pooled(errors).items()
+        }
+        for name, errors in (("wer", measured.words), ("cer", measured.characters))
+    }
     if measured.entities:
         scores["entities"] = {
-            text: _entities(list(chain.from_iterable(by_utterance.values())))
-            for text, by_utterance in measured.entities.items()
+            text: _entities(measured, text) | _interval(_missed(measured, text), grouped, seed)
+            for text in measured.entities
+        }
+    if measured.biasing:
+        scores["biasing"] = {
+            side: _rate(sum(errors.values(), start=WordErrors()))
+            for side, errors in measured.biasing.items()
         }
     return scores
 
 
-def _pooled(errors: Mapping[str, Mapping[str, WordErrors]]) -> dict[str, Any]:
+def _pooled(errors: Mapping[str, Mapping[str, WordErrors]]) -> dict[str, dict[str, Any]]:
     pooled = {}
     for text, by_utterance in errors.items():
         total = sum(by_utterance.values(), start=WordErrors())
-        pooled[text] = {
-            "rate": None if math.isinf(total.rate) else total.rate,  # JSON has no infinity
-            "errors": total.errors,
-            "words": total.words,
-            **asdict(total),
-        }
+        pooled[text] = _rate(total) | asdict(total)
     return pooled
 
 
-def _entities(results: Sequence[MentionOutcome]) -> dict[str, Any]:
-    labels = sorted({r.mention.label for r in results})
-    by_label = {
-        label: _recall([r for r in results if r.mention.label == label]) for label in labels
-    }
-    return {**_recall(results), "by_label": by_label}
+def _rate(total: WordErrors) -> dict[str, Any]:
+    rate = None if math.isinf(total.rate) else total.rate  # JSON has no infinity
+    return {"rate": rate, "errors": total.errors, "words": total.words}
 
 
-def _recall(results: Sequence[MentionOutcome]) -> dict[str, Any]:
-    mentions, found = len(results), sum(r.found for r in results)
-    return {
-        "mentions": mentions,
-        "found": found,
-        "recall": found / mentions if mentions else None,
-        "eer": (mentions - found) / mentions if mentions else None,
-    }
+Counts = Mapping[str, tuple[int, int]]
+"""Utterance id → errors, and what they are counted against."""
 
 
-def _compare(
-    pair: Sequence[_Measured], ids: Iterable[str], blocks: Mapping[str, str] | None, seed: int
-) -> dict[str, Any]:
-    if len(pair) < 2:
-        return {}
-    utterances = defaultdict(list)
-    for i in sorted(ids):  # the draw must not hang on the order of the input
-        if blocks is not None and i not in blocks:
-            raise ScoreError(f"utterance {i!r} is in no block; name the block of every utterance")
-        utterances[i if blocks is None else blocks[i]].append(i)
-
-    comparison = {}
-    for metric in ("eer", "eer_normalized", "wer"):
-        if metric.startswith("eer") and not pair[0].entities:
-            continue
-        counts = [_errors_of(measured, metric) for measured in pair]
-        errors = [[sum(c[i][0] for i in u) for u in utterances.values()] for c in counts]
-        sizes = [sum(counts[0][i][1] for i in u) for u in utterances.values()]
-        drawn = paired_bootstrap(base=errors[0], adapted=errors[1], sizes=sizes, seed=seed)
-        comparison[metric] = asdict(drawn)
-    return comparison
+def _counted(errors: Mapping[str, WordErrors]) -> Counts:
+    return {i: (e.errors, e.words) for i, e in errors.items()}
 
 
-def _errors_of(measured: _Measured, metric: str) -> dict[str, tuple[int, int]]:
-    """Utterance id → errors, and what they are counted against."""
-    if metric == "wer":
-        return {i: (e.errors, e.words) for i, e in measured.words["normalized"].items()}
-    text = "raw" if metric == "eer" else "normalized"
+def _missed(measured: _Measured, text: str) -> Counts:
     return {
         i: (sum(not r.found for r in results), len(results))
         for i, results in measured.entities[text].items()
     }
+
+
+def _interval(counts: Counts, grouped: Mapping[str, list[str]], seed: int) -> dict[str, Any]:
+    errors, sizes = _by_block(counts, grouped)
+    low, high = rate_interval(errors=errors, sizes=sizes, resamples=RESAMPLES, seed=seed)
+    return {"low": low, "high": high}
+
+
+def _by_block(counts: Counts, grouped: Mapping[str, list[str]]) -> tuple[list[int], list[int]]:
+    errors = [sum(counts[i][0] for i in ids) for ids in grouped.values()]
+    return errors, [sum(counts[i][1] for i in ids) for ids in grouped.values()]
+
+
+def _entities(measured: _Measured, text: str) -> dict[str, Any]:
+    results = list(chain.from_iterable(measured.entities[text].values()))
+    bag = sum((b.found for b in measured.bags[text].values()), start=Counter[tuple[str, Term]]())
+    inserted = sum(
+        (b.inserted for b in measured.bags[text].values()), start=Counter[tuple[str, Term]]()
+    )
+
+    def of_label(label: str) -> dict[str, Any]:
+        in_bag, more = (sum(n for key, n in c.items() if key[0] == label) for c in (bag, inserted))
+        return _recall([r for r in results if r.mention.label == label], in_bag, more)
+
+    labels = sorted({r.mention.label for r in results} | {label for label, _ in inserted})
+    by_term: dict[Term, list[MentionOutcome]] = defaultdict(list)
+    for result in results:
+        by_term[term_of(result.mention.text)].append(result)
+    return {
+        **_recall(results, bag.total(), inserted.total()),
+        "by_label": {label: of_label(label) for label in labels},
+        "by_term": {
+            " ".join(term): {
+                "label": found[0].mention.label,
+                "mentions": len(found),
+                "found": sum(r.found for r in found),
+            }
+            for term, found in sorted(by_term.items())
+        },
+    }
+
+
+def _recall(results: Sequence[MentionOutcome], in_bag: int, inserted: int) -> dict[str, Any]:
+    mentions, found = len(results), sum(r.found for r in results)
+    words = sum((r.words for r in results), start=WordErrors())
+    characters = sum((r.characters for r in results), start=WordErrors())
+    return {
+        "mentions": mentions,
+        "found": found,
+        "partial": sum(r.status == "partial" for r in results),
+        "recall": found / mentions if mentions else None,
+        "eer": (mentions - found) / mentions if mentions else None,
+        "ne_wer": words.rate if mentions else None,
+        "ne_errors": words.errors,
+        "ne_words": words.words,
+        "ne_cer": characters.rate if mentions else None,
+        "bag_found": in_bag,
+        "bag_recall": in_bag / mentions if mentions else None,
+        "false_insertions": inserted,
+        "precision": in_bag / (in_bag + inserted) if in_bag + inserted else None,
+    }
+
+
+def _grouped(ids: Iterable[str], blocks: Blocks | None) -> dict[str, list[str]]:
+    """Utterance ids by block, in an order that does not hang on that of the input."""
+    grouped = defaultdict(list)
+    for i in sorted(ids):
+        if blocks is not None and i not in blocks.of:
+            raise ScoreError(f"utterance {i!r} is in no block; name the block of every utterance")
+        grouped[i if blocks is None else blocks.of[i]].append(i)
+    return dict(sorted(grouped.items()))
+
+
+def _warnings(grouped: Mapping[str, list[str]], blocks: Blocks | None) -> list[str]:
+    if blocks is None:
+        return [
+            "speakers are not known: the intervals are drawn over utterances, which makes them too "
+            "narrow where speakers have several"
+        ]
+    if len(grouped) < FEW_BLOCKS:
+        return [
+            f"{len(grouped)} {blocks.kind}s: intervals drawn from fewer than {FEW_BLOCKS} are "
+            "too narrow to rely on"
+        ]
+    return []
+
+
+def _compare(
+    base: _Measured, other: _Measured, grouped: Mapping[str, list[str]], seed: int
+) -> dict[str, Any]:
+    """The other minus the base: each headline figure, and McNemar's test on the mentions."""
+
+    def difference(pair: Sequence[Counts]) -> dict[str, Any]:
+        (errors, sizes), (others, _) = (_by_block(counts, grouped) for counts in pair)
+        drawn = paired_bootstrap(
+            base=errors, adapted=others, sizes=sizes, resamples=RESAMPLES, seed=seed
+        )
+        return asdict(drawn)
+
+    both = (base, other)
+    comparison: dict[str, Any] = {}
+    if base.entities:
+        comparison["eer"] = difference([_missed(m, "raw") for m in both])
+        comparison["eer_normalized"] = difference([_missed(m, "normalized") for m in both])
+        found = [[r.found for rs in m.entities["raw"].values() for r in rs] for m in both]
+        comparison["mcnemar"] = mcnemar(base=found[0], adapted=found[1])
+    comparison["wer"] = difference([_counted(m.words["normalized"]) for m in both])
+    for side in base.biasing:
+        comparison[side] = difference([_counted(m.biasing[side]) for m in both])
+    return comparison

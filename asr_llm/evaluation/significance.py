@@ -28,6 +28,36 @@ class Difference:
     p: float | None
 
 
+def rate_interval(
+    *, errors: Sequence[int], sizes: Sequence[int], resamples: int = 1000, seed: int = 0
+) -> tuple[float | None, float | None]:
+    """The 95% percentile interval of one pooled rate, over blocks; see ``paired_bootstrap``."""
+    drawn = paired_bootstrap(
+        base=[0] * len(errors), adapted=errors, sizes=sizes, resamples=resamples, seed=seed
+    )
+    return drawn.low, drawn.high
+
+
+def mcnemar(*, base: Sequence[bool], adapted: Sequence[bool]) -> dict[str, int | float | None]:
+    """McNemar's exact test on paired verdicts (mentions found or not).
+
+    Returns:
+        ``base_only`` and ``adapted_only``, how many only one of the two found, and the two-sided
+        ``p`` of so unequal a split; None where they agree everywhere.
+
+    Raises:
+        ScoreError: the two lists differ in length.
+    """
+    if len(base) != len(adapted):
+        raise ScoreError(f"McNemar's test of {len(base)} and {len(adapted)} verdicts: not paired")
+    from scipy.stats import binomtest
+
+    one = sum(b and not a for b, a in zip(base, adapted))
+    other = sum(a and not b for b, a in zip(base, adapted))
+    p = float(binomtest(one, one + other).pvalue) if one + other else None
+    return {"base_only": one, "adapted_only": other, "p": p}
+
+
 def paired_bootstrap(
     *,
     base: Sequence[int],

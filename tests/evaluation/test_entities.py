@@ -12,8 +12,10 @@ from asr_llm.evaluation.entities import (
     EntityFinder,
     Mention,
     MentionOutcome,
+    TermCounter,
     map_to_words,
     outcomes,
+    term_of,
 )
 
 FINDER = EntityFinder(
@@ -221,3 +223,13 @@ def test_case_and_punctuation_cost_nothing_once_normalized(text: str) -> None:
 def test_basic_normalizer_works_word_by_word(text: str) -> None:
     whole = normalize(text, "basic").split()
     assert whole == [w for word in text.split() for w in normalize(word, "basic").split()]
+
+
+def test_terms_are_counted_longest_first_and_without_overlap() -> None:
+    counter = TermCounter([("atrial",), ("atrial", "fibrillation"), ("a", "b", "a"), ()])
+    words = term_of("Atrial fibrillation, atrial flutter; a b a b a.")
+    assert counter.count(words) == {
+        ("atrial", "fibrillation"): 1,
+        ("atrial",): 1,
+        ("a", "b", "a"): 1,
+    }

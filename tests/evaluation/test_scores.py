@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.errors import AsrLlmError, ScoreError
-from asr_llm.evaluation.entities import EntityFinder
-from asr_llm.evaluation.scores import Row, score, table
+from asr_llm.evaluation.entities import EntityFinder, Mention
+from asr_llm.evaluation.scores import Blocks, Row, score, table
 
 FINDER = EntityFinder(
     [
@@ -40,6 +40,10 @@ ADAPTED = {
 GENERAL = {"g1": "The sea was calm"}
 
 
+def figures(**arguments: Any) -> dict[str, Any]:
+    return score(**arguments).scores
+
+
 def scored(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "references": REFERENCES,
@@ -50,7 +54,7 @@ def scored(**changes: Any) -> dict[str, Any]:
             "adapted": (GENERAL, {"g1": "The sea is calm"}),
         },
     }
-    return score(**{**arguments, **changes})
+    return figures(**{**arguments, **changes})
 
 
 def test_reference_and_names() -> None:
@@ -71,6 +75,9 @@ def test_word_errors_by_hand() -> None:
         "deletions": 0,
         "insertions": 1,
         "hits": 8,
+        # Draws of the utterances: 2/3, 1/7, or both.
+        "low": pytest.approx(1 / 7),
+        "high": pytest.approx(2 / 3),
     }
     assert systems["base"]["wer"]["normalized"]["errors"] == 2
     assert systems["adapted"]["wer"]["raw"]["errors"] == 1
@@ -82,16 +89,36 @@ def test_word_errors_by_hand() -> None:
 
 def test_entities_by_hand() -> None:
     systems = scored()["systems"]
-    assert systems["base"]["entities"]["raw"] == {
+    raw = systems["base"]["entities"]["raw"]
+    by_label = raw.pop("by_label")
+    # NE-CER: Lipitor → lip itor (2 of 7), Crohn's disease (0 of 15), aspirin → Aspirin (1 of 7).
+    assert raw == {
         "mentions": 3,
         "found": 1,
+        "partial": 0,
         "recall": 1 / 3,
         "eer": 2 / 3,
-        "by_label": {
-            "CONDITION": {"mentions": 1, "found": 1, "recall": 1.0, "eer": 0.0},
-            "DRUG": {"mentions": 2, "found": 0, "recall": 0.0, "eer": 1.0},
+        "low": 0.5,
+        "high": 1.0,
+        "ne_wer": 0.5,
+        "ne_errors": 2,
+        "ne_words": 4,
+        "ne_cer": pytest.approx(3 / 29),
+        "bag_found": 2,
+        "bag_recall": 2 / 3,
+        "false_insertions": 0,
+        "precision": 1.0,
+        "by_term": {
+            "aspirin": {"label": "DRUG", "mentions": 1, "found": 0},
+            "crohn's disease": {"label": "CONDITION", "mentions": 1, "found": 1},
+            "lipitor": {"label": "DRUG", "mentions": 1, "found": 0},
         },
     }
+    assert {label: (x["mentions"], x["found"], x["eer"]) for label, x in by_label.items()} == {
+        "CONDITION": (1, 1, 0.0),
+        "DRUG": (2, 0, 1.0),
+    }
+    assert (by_label["DRUG"]["bag_found"], by_label["DRUG"]["ne_words"]) == (1, 2)
     assert systems["base"]["entities"]["normalized"]["found"] == 2
     assert systems["adapted"]["entities"]["raw"]["eer"] == 0.0
 
@@ -105,7 +132,9 @@ def test_general_set() -> None:
 
 def test_comparison_is_adapted_minus_base() -> None:
     comparison = scored()["comparison"]
-    assert set(comparison) == {"eer", "eer_normalized", "wer"}
+    assert set(comparison) == {"eer", "eer_normalized", "wer", "mcnemar"}
+    # Two mentions are found by the second alone: p = 2 · (1/2)².
+    assert comparison["mcnemar"] == {"base_only": 0, "adapted_only": 2, "p": 0.5}
     assert comparison["eer"]["difference"] == pytest.approx(-2 / 3)
     assert comparison["eer_normalized"]["difference"] == pytest.approx(-1 / 3)
     assert comparison["wer"]["difference"] == pytest.approx(-0.2)
@@ -115,7 +144,7 @@ def test_comparison_is_adapted_minus_base() -> None:
 
 
 def test_one_block_for_all_has_no_interval() -> None:
-    comparison = scored(blocks={"u1": "anna", "u2": "anna", "u3": "eve"})["comparison"]
+    comparison = scored(blocks=Blocks({"u1": "anna", "u2": "anna", "u3": "eve"}))["comparison"]
     assert comparison["eer"] == {
         "difference": pytest.approx(-2 / 3),
         "low": None,
@@ -123,7 +152,7 @@ def test_one_block_for_all_has_no_interval() -> None:
         "p": None,
     }
     with pytest.raises(ScoreError, match="'u2' is in no block"):
-        scored(blocks={"u1": "anna"})
+        scored(blocks=Blocks({"u1": "anna"}))
 
 
 def test_order_of_input_changes_nothing() -> None:
@@ -133,14 +162,14 @@ def test_order_of_input_changes_nothing() -> None:
     again = scored(
         references=backwards(REFERENCES),
         systems={"adapted": backwards(ADAPTED), "base": backwards(BASE)},
-        blocks={"u2": "a", "u1": "b"},
+        blocks=Blocks({"u2": "a", "u1": "b"}),
     )
-    assert again == scored()
+    assert again == scored(blocks=Blocks({"u1": "b", "u2": "a"}))
     assert table(again) == table(scored())
 
 
 def test_a_single_system_without_entities() -> None:
-    scores = score(references=REFERENCES, systems={"other": BASE})
+    scores = figures(references=REFERENCES, systems={"other": BASE})
     assert scores["reference"]["mentions"] is None
     assert "entities" not in scores["systems"]["other"]
     assert scores["comparison"] == {} and scores["general"] == {}
@@ -152,23 +181,21 @@ def test_two_systems_without_entities_are_compared_by_words_only() -> None:
 
 
 def test_nothing_to_divide_by_is_none() -> None:
-    scores = score(references={"u": ""}, systems={"base": {"u": "uh"}}, finder=FINDER)
+    scores = figures(references={"u": ""}, systems={"base": {"u": "uh"}}, finder=FINDER)
     base = scores["systems"]["base"]
     assert base["wer"]["raw"]["rate"] is None
     assert base["wer"]["raw"]["insertions"] == 1
-    assert base["entities"]["raw"] == {
-        "mentions": 0,
-        "found": 0,
-        "recall": None,
-        "eer": None,
-        "by_label": {},
-    }
+    entities = base["entities"]["raw"]
+    assert (entities["mentions"], entities["found"], entities["false_insertions"]) == (0, 0, 0)
+    undefined = ("recall", "eer", "ne_wer", "ne_cer", "bag_recall", "precision", "low", "high")
+    assert [entities[key] for key in undefined] == [None] * 8
+    assert entities["by_label"] == entities["by_term"] == {}
     assert table(scores)[0] == Row("EER (raw)", "0/0", "–", "", "")
 
 
 def test_white_space_does_not_hide_a_mention() -> None:
     references = {"u": "has  Crohn's \t disease"}
-    scores = score(references=references, systems={"base": references}, finder=FINDER)
+    scores = figures(references=references, systems={"base": references}, finder=FINDER)
     assert scores["systems"]["base"]["entities"]["raw"]["found"] == 1
 
 
@@ -223,7 +250,7 @@ SENTENCES = st.lists(st.sampled_from(VOCABULARY), max_size=8).map(" ".join)
 def test_labels_add_up_and_a_perfect_system_scores_zero(pairs: list[tuple[str, str]]) -> None:
     references = {f"u{i}": reference for i, (reference, _) in enumerate(pairs)}
     hypotheses = {f"u{i}": hypothesis for i, (_, hypothesis) in enumerate(pairs)}
-    scores = score(
+    scores = figures(
         references=references,
         systems={"base": hypotheses, "perfect": references},
         finder=FINDER,
@@ -238,3 +265,126 @@ def test_labels_add_up_and_a_perfect_system_scores_zero(pairs: list[tuple[str, s
         perfect = scores["systems"]["perfect"]
         assert perfect["wer"][text]["errors"] == perfect["cer"][text]["errors"] == 0
         assert perfect["entities"][text]["eer"] in (0.0, None)
+
+
+# Beside the strict figures ---------------------------------------------------------------
+
+
+def test_false_insertions_and_the_bag_by_hand() -> None:
+    """u1 has aspirin once too often and Lipitor never said; u2 has its term in another place."""
+    found = figures(
+        references={"u1": "Take aspirin now.", "u2": "Lipitor and then tea."},
+        systems={"base": {"u1": "Take aspirin Aspirin or Lipitor now.", "u2": "tea and lipitor"}},
+        finder=FINDER,
+    )["systems"]["base"]["entities"]["normalized"]
+    assert (found["mentions"], found["found"], found["bag_found"]) == (2, 1, 2)
+    assert (found["false_insertions"], found["precision"]) == (2, 0.5)
+    assert found["by_label"]["DRUG"]["false_insertions"] == 2
+
+
+def test_a_mention_half_heard_is_partial() -> None:
+    scored = score(
+        references={"u": "She has Crohn's disease."},
+        systems={"base": {"u": "She has crows disease."}},
+        finder=FINDER,
+    )
+    assert scored.scores["systems"]["base"]["entities"]["raw"]["partial"] == 1
+    assert scored.mentions == [
+        {
+            "system": "base",
+            "utterance": "u",
+            "label": "CONDITION",
+            "text": "Crohn's disease",
+            "start": 8,
+            "end": 23,
+            "raw": "partial",
+            "normalized": "partial",
+            "heard": "crows disease.",
+        }
+    ]
+
+
+def test_biasing_by_hand() -> None:
+    """B: aspirin (a hit), lipitor (substituted), aspirin (inserted); U: 4 words, tea inserted."""
+    found = figures(
+        references={"u": "Take aspirin and Lipitor every day"},
+        systems={"base": {"u": "take aspirin tea and lip every day aspirin"}},
+        biasing=["Aspirin", "Lipitor"],
+    )["systems"]["base"]["biasing"]
+    assert found["b_wer"] == {"rate": 1.0, "errors": 2, "words": 2}
+    assert found["u_wer"] == {"rate": 0.25, "errors": 1, "words": 4}
+
+
+def test_biasing_words_of_each_utterance() -> None:
+    found = figures(
+        references={"a": "see Ann", "b": "see Ann"},
+        systems={"base": {"a": "see Anna", "b": "see Anna"}},
+        biasing={"a": ["Ann"]},
+    )["systems"]["base"]["biasing"]
+    assert found["b_wer"] == {"rate": 1.0, "errors": 1, "words": 1}
+    assert found["u_wer"] == {"rate": 1 / 3, "errors": 1, "words": 3}
+
+
+def test_annotated_mentions_need_no_finder() -> None:
+    found = figures(
+        references={"u": "He saw  Ann."},
+        systems={"base": {"u": "He saw Ann"}},
+        mentions={"u": [Mention(8, 11, "PERSON", "Ann")]},
+    )["systems"]["base"]["entities"]["raw"]
+    assert (found["mentions"], found["found"], found["false_insertions"]) == (1, 1, 0)
+
+
+def test_few_blocks_and_no_blocks_are_warned_of() -> None:
+    (unknown,) = scored()["warnings"]
+    assert "speakers are not known" in unknown
+    scores = scored(blocks=Blocks({"u1": "a", "u2": "b"}))
+    (few,) = scores["warnings"]
+    assert few.startswith("2 speakers: intervals drawn from fewer than 6")
+    assert scores["bootstrap"] == {"blocks": 2, "of": "speaker", "resamples": 1000, "seed": 0}
+    many = {f"u{i}": "a b" for i in range(6)}
+    blocks = Blocks({i: i for i in many}, "recording")
+    assert figures(references=many, systems={"base": many}, blocks=blocks)["warnings"] == []
+
+
+def test_several_systems_are_each_compared_with_the_first() -> None:
+    scores = scored(systems={"base": BASE, "adapted": ADAPTED, "third": BASE})
+    assert set(scores["comparisons"]) == {"adapted", "third"}
+    assert scores["comparison"] == scores["comparisons"]["adapted"]
+    assert scores["comparisons"]["third"]["eer"]["difference"] == 0.0
+
+
+def test_sclite_costs() -> None:
+    """Five substitutions (5, or 20 by sclite) against three deletions and insertions (6, or 18)."""
+    texts: dict[str, Any] = {
+        "references": {"u": "p q r so far"},
+        "systems": {"base": {"u": "so far x y z"}},
+    }
+    unit, sclite = (figures(**texts, costs=costs) for costs in ("unit", "sclite"))
+    assert unit["systems"]["base"]["wer"]["raw"]["substitutions"] == 5
+    found = sclite["systems"]["base"]["wer"]["raw"]
+    assert (found["deletions"], found["hits"], found["insertions"]) == (3, 2, 3)
+    assert sclite["alignment"] == "sclite costs (4, 3, 3)"
+
+
+@given(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=4), st.booleans())
+def test_figures_stay_within_their_bounds(pairs: list[tuple[str, str]], sclite: bool) -> None:
+    references = {f"u{i}": reference for i, (reference, _) in enumerate(pairs)}
+    hypotheses = {f"u{i}": hypothesis for i, (_, hypothesis) in enumerate(pairs)}
+    scores = figures(
+        references=references,
+        systems={"base": hypotheses},
+        finder=FINDER,
+        biasing=["Lipitor", "disease"],
+        costs="sclite" if sclite else "unit",
+    )
+    system = scores["systems"]["base"]
+    for entities in system["entities"].values():
+        assert entities["found"] + entities["partial"] <= entities["mentions"]
+        assert entities["found"] <= entities["bag_found"] <= entities["mentions"]
+        terms = entities["by_term"].values()
+        assert sum(term["mentions"] for term in terms) == entities["mentions"]
+        for key in ("bag_found", "false_insertions", "ne_errors", "ne_words", "partial"):
+            assert entities[key] == sum(x[key] for x in entities["by_label"].values())
+    sides = system["biasing"].values()
+    for key in ("errors", "words"):
+        assert sum(side[key] for side in sides) == system["wer"]["normalized"][key]

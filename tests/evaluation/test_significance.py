@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.significance import Difference, paired_bootstrap
+from asr_llm.evaluation.significance import (
+    Difference,
+    mcnemar,
+    paired_bootstrap,
+    rate_interval,
+)
 
 
 def test_equal_systems_do_not_differ() -> None:
@@ -92,3 +98,32 @@ def test_another_seed_draws_other_blocks() -> None:
     )
     assert first.difference == second.difference
     assert first != second
+
+
+def test_mcnemar_by_hand() -> None:
+    base, adapted = [True] * 1 + [False] * 5, [False] + [True] * 5
+    # Six of one mind against another, one to five: p = 2 · (1 + 6) / 2⁶.
+    assert mcnemar(base=base, adapted=adapted) == {
+        "base_only": 1,
+        "adapted_only": 5,
+        "p": pytest.approx(14 / 64),
+    }
+    assert mcnemar(base=[True], adapted=[True])["p"] is None
+    with pytest.raises(ScoreError, match="not paired"):
+        mcnemar(base=[True], adapted=[])
+
+
+def test_an_interval_agrees_with_scipys_bootstrap() -> None:
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(5, 40, 60)
+    errors = rng.binomial(sizes, 0.3)
+    low, high = rate_interval(errors=errors.tolist(), sizes=sizes.tolist(), resamples=4000)
+    theirs = bootstrap(
+        (errors, sizes),
+        lambda e, s, axis: e.sum(axis) / s.sum(axis),
+        paired=True, vectorized=True, method="percentile", n_resamples=4000, rng=0,
+    ).confidence_interval  # fmt: skip
+    assert low == pytest.approx(theirs.low, abs=0.01)
+    assert high == pytest.approx(theirs.high, abs=0.01)
