@@ -22,6 +22,7 @@ from asr_llm import __version__
 from asr_llm.console import (
     Bar,
     diagnosis_text,
+    general_wer_increase,
     print_answers,
     print_scores,
     report_text,
@@ -244,10 +245,19 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for hypotheses and scores.json.")
     ] = None,
+    max_general_wer_increase: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Points; exit status 4 where general WER rises by more (for CI)."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model, and an adapter beside it, on a test set."""
     from asr_llm import jobs
+
+    if max_general_wer_increase is not None and adapter is None:
+        raise AsrLlmError("--max-general-wer-increase compares an adapter: give --adapter too")
 
     with Bar() as progress:
         done = jobs.evaluate(
@@ -263,6 +273,14 @@ def evaluate(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
+    if max_general_wer_increase is not None:
+        rise = 100 * general_wer_increase(done.scores)
+        if rise > max_general_wer_increase:
+            typer.echo(
+                f"general WER rose by {rise:.1f} points; allowed are {max_general_wer_increase:g}",
+                err=True,
+            )
+            raise typer.Exit(4)
 
 
 @app.command()

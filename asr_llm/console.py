@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from asr_llm.errors import ScoreError
+
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import CheckReport
     from asr_llm.doctor import Diagnosis
@@ -93,6 +95,21 @@ def print_answers(scores: dict[str, Any]) -> None:
         gap = figures["gap"]
         shown.add_row(name, "gap", "", f"{100 * gap['difference']:+.1f}", _interval(gap))
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
+
+
+def general_wer_increase(scores: dict[str, Any]) -> float:
+    """By how much the second system's WER on the general set is above the first's, a fraction.
+
+    Raises:
+        ScoreError: there is no general set.
+    """
+    rates = [system["wer"]["normalized"]["rate"] for system in scores["general"].values()]
+    if len(rates) < 2 or None in rates:
+        raise ScoreError(
+            "no general set to see forgetting on; expected one: give --general, or a model that "
+            "brings its own"
+        )
+    return float(rates[1] - rates[0])
 
 
 def _interval(found: dict[str, Any]) -> str:

@@ -8,14 +8,16 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from asr_llm import __version__, cli, doctor
+from asr_llm import __version__, cli, console, doctor, jobs
 from asr_llm.corpus.domain import create
-from asr_llm.errors import DomainError, RunError
+from asr_llm.errors import DomainError, RunError, ScoreError
 
 HEAVY = {"torch", "nemo", "transformers", "lightning", "lhotse", "spacy", "rich", "peft"}
 
@@ -274,3 +276,28 @@ def test_doctor_says_what_a_missing_part_costs(monkeypatch: pytest.MonkeyPatch) 
         "install jiwer"
     )
     assert found.cores >= 1
+
+
+def general(*rates: float) -> dict[str, Any]:
+    systems = zip(("base", "adapted"), rates)
+    return {"general": {name: {"wer": {"normalized": {"rate": r}}} for name, r in systems}}
+
+
+@pytest.mark.parametrize(("allowed", "status"), [("1.9", 4), ("2.1", 0)])
+def test_forgetting_beyond_what_is_allowed_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str, status: int
+) -> None:
+    from typer.testing import CliRunner
+
+    done = SimpleNamespace(scores=general(0.08, 0.1))
+    monkeypatch.setattr(jobs, "evaluate", lambda *args, **kwargs: done)
+    asked = ["evaluate", "x", "--adapter", "a", "--json", "--max-general-wer-increase", allowed]
+    result = CliRunner().invoke(cli.app, asked)
+    assert result.exit_code == status
+    assert ("rose by 2.0 points; allowed are 1.9" in result.stderr) == (status == 4)
+
+
+def test_the_forgetting_gate_by_hand() -> None:
+    assert console.general_wer_increase(general(0.08, 0.1)) == pytest.approx(0.02)
+    with pytest.raises(ScoreError, match="no general set"):
+        console.general_wer_increase({"general": {}})

@@ -83,6 +83,18 @@ def test_evaluate_gives_the_same_figures(adapted: tuple[Path, str], base: Path) 
     assert json.loads(done.stdout)["systems"] == before["systems"]
 
 
+def test_forgetting_can_fail_a_build(adapted: tuple[Path, str], base: Path) -> None:
+    """A tiny model of random weights is wrong either way: a rise of 1e9 points is never reached."""
+    place, _ = adapted
+    adapter = place / "runs" / "shop" / "adapter"
+    asked = ["evaluate", "shop", "--model", base, "--adapter", adapter]
+    gate = "--max-general-wer-increase"
+    assert run(*asked, gate, "1e9", cwd=place).returncode == 0
+    refused = run(*asked[:-2], gate, "1", cwd=place)
+    assert refused.returncode == 2
+    assert "give --adapter too" in refused.stderr
+
+
 def test_a_finished_run_is_refused_and_on_resume_only_scored(
     adapted: tuple[Path, str], base: Path
 ) -> None:
