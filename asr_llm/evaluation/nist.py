@@ -1,0 +1,181 @@
+"""NIST's formats: sclite's trn, and the segments (stm) and timed words (ctm) of recordings."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from asr_llm.evaluation.rows import Placed, Row, Side, fail, read_lines
+
+_IGNORED = "ignore_time_segment_in_scoring"
+
+
+@dataclass(frozen=True)
+class PlacedWords:
+    """A CTM's words by the id of the STM's segment their middle lies in, in order of time.
+
+    Every scored segment has a text, empty where no word lies in it. ``ignored`` counts the
+    words in segments that are left out of scoring, ``outside`` those in no segment at all.
+    """
+
+    texts: dict[str, str]
+    ignored: int
+    outside: int
+
+
+def ctm_for_stm(ctm: str | Path, stm: str | Path) -> PlacedWords:
+    """Put a CTM's words into an STM's segments of the same recording and channel.
+
+    A segment holds a word whose middle is at or after its start and before its end; where
+    segments overlap the first in the file takes it.
+
+    Raises:
+        ScoreError: one of the files is malformed, or not one word lies in a segment.
+    """
+    segments: dict[tuple[str, str], list[_Segment]] = {}
+    texts: dict[str, list[str]] = {}
+    for segment in _segments(Path(stm)):
+        segments.setdefault((segment.recording, segment.channel), []).append(segment)
+        if not segment.ignored:
+            texts[segment.id] = []
+    words = _words(Path(ctm))
+    ignored = outside = 0
+    for word in words:
+        candidates = segments.get((word.recording, word.channel), ())
+        middle = word.start + word.duration / 2
+        home = next((s for s in candidates if s.start <= middle < s.end), None)
+        if home is None:
+            outside += 1
+        elif home.ignored:
+            ignored += 1
+        else:
+            texts[home.id].append(word.text)
+    if words and outside == len(words):
+        fail(ctm, f"{outside} words, none in a segment of {stm}", "the same names and channels")
+    return PlacedWords({i: " ".join(found) for i, found in texts.items()}, ignored, outside)
+
+
+def read_trn(path: Path, side: Side) -> Iterator[Placed]:
+    """The speaker is the id up to its first "-" or "_", as in sclite."""
+    for place, line in read_lines(path, comments=True):
+        found = re.fullmatch(r"(.*)\(([^()\s]+)\)", line.strip(), re.DOTALL)
+        if found is None:
+            fail(place, "no id in brackets at the end", "text (speaker-utterance)")
+        text, name = found[1].strip(), found[2]
+        mark = re.search("[-_]", name)
+        if side == "reference":
+            text = _first_alternative(place, text)
+        yield place, Row(name, text, name[: mark.start()] or None if mark else None)
+
+
+def _first_alternative(place: str, text: str) -> str:
+    """The text with the first of each ``{ a / b }``, sclite's alternatives; ``@`` is no word.
+
+    sclite takes the alternative nearest to the hypothesis; here there is one reference for all.
+    """
+    words = text.split()
+    if "{" not in words:
+        return text
+    kept, first = [], list[bool]()  # of each brace that is open: is this its first alternative?
+    for word in words:
+        if word == "{":
+            first.append(True)
+        elif first and word == "}":
+            first.pop()
+        elif first and word == "/":
+            first[-1] = False
+        elif all(first) and not (first and word == "@"):
+            kept.append(word)
+    if first:
+        fail(place, "a '{' that is not closed", "{ one / another }")
+    return " ".join(kept)
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A line of an STM; times in seconds."""
+
+    place: str
+    recording: str
+    channel: str
+    speaker: str
+    start: float
+    end: float
+    text: str
+
+    @property
+    def id(self) -> str:
+        times = f"{round(self.start * 1000)}-{round(self.end * 1000)}"
+        return f"{self.recording}-{self.channel}-{times}"
+
+    @property
+    def ignored(self) -> bool:
+        return self.text.lower() == _IGNORED
+
+
+def _segments(path: Path) -> Iterator[_Segment]:
+    for place, line in read_lines(path, comments=True):
+        fields = line.split(maxsplit=5)
+        times = _times(fields[3:5])
+        if times is None or times[1] < times[0]:
+            expected = "recording channel speaker start end [<label>] text, times in seconds"
+            fail(place, f"{len(fields)} columns or no times", expected)
+        # What stands first in angle brackets is the segment's label: <o,f0,male>.
+        text = re.sub(r"^<[^<>\s]*>\s*", "", fields[5].strip()) if len(fields) > 5 else ""
+        yield _Segment(place, fields[0], fields[1], fields[2], *times, text)
+
+
+def read_stm(path: Path, side: Side) -> Iterator[Placed]:
+    for segment in _segments(path):
+        if not segment.ignored:
+            text = _first_alternative(segment.place, segment.text)
+            yield segment.place, Row(segment.id, text, segment.speaker, segment.recording)
+
+
+class _Word(NamedTuple):
+    """A line of a CTM; times in seconds."""
+
+    place: str
+    recording: str
+    channel: str
+    start: float
+    duration: float
+    text: str
+
+
+def _words(path: Path) -> list[_Word]:
+    """Words in order of time; Kaldi's ``<eps>``, which is silence, left out."""
+    words = []
+    for place, line in read_lines(path, comments=True):
+        fields = line.split()
+        times = _times(fields[2:4])
+        if times is None or len(fields) < 5:
+            expected = "recording channel start duration word [confidence], times in seconds"
+            fail(place, f"{len(fields)} columns or no times", expected)
+        if fields[4] != "<eps>":
+            words.append(_Word(place, fields[0], fields[1], *times, fields[4]))
+    return sorted(words, key=lambda word: word.start)
+
+
+def read_ctm(path: Path, side: Side) -> Iterator[Placed]:
+    found: dict[tuple[str, str], list[_Word]] = {}
+    for word in _words(path):
+        found.setdefault((word.recording, word.channel), []).append(word)
+    channels = Counter(recording for recording, _ in found)
+    for (recording, channel), words in found.items():
+        name = recording if channels[recording] == 1 else f"{recording}-{channel}"
+        yield words[0].place, Row(name, " ".join(w.text for w in words), recording=recording)
+
+
+def _times(fields: Sequence[str]) -> tuple[float, float] | None:
+    try:
+        first, second = map(float, fields)
+    except ValueError:
+        return None
+    fine = math.isfinite(first) and math.isfinite(second) and first >= 0 and second >= 0
+    return (first, second) if fine else None

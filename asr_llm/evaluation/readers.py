@@ -1,0 +1,267 @@
+"""References and hypotheses of any recogniser, in the formats people have, as rows by id.
+
+=====================  =================================================================
+``.jsonl``, ``.json``  an object a line, or one list; NeMo manifests among them
+``.tsv``, ``.csv``     columns named in a header; a TSV may be ``id TAB text`` without one
+``text``               Kaldi's ``id text``; so are LibriSpeech's ``*.trans.txt``
+``.trn``               sclite's ``text (speaker-utterance)``
+``.stm``, ``.ctm``     NIST's segments and timed words; ``ctm_for_stm`` brings them together
+``.nlp``               Rev's tokens, as in Earnings-21 and -22: a recording a file
+a folder               of ``.txt`` or ``.nlp``, a row each; the id is the file's name
+=====================  =================================================================
+
+Texts are taken as written. No message quotes them: they may be confidential.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asr_llm.errors import ScoreError
+from asr_llm.evaluation.nist import PlacedWords, ctm_for_stm, read_ctm, read_stm, read_trn
+from asr_llm.evaluation.rev_nlp import read_nlp
+from asr_llm.evaluation.rows import Entity, Placed, Reader, Row, Side, fail, read_lines, read_text
+
+__all__ = ["Entity", "PlacedWords", "Row", "ctm_for_stm", "read_hypotheses", "read_references"]
+
+_IDS = ("id", "utt_id")
+_AUDIO = ("audio_filepath", "audio", "file", "path")
+_TEXTS: dict[Side, tuple[str, ...]] = {
+    "reference": ("reference", "text", "transcript", "transcription", "sentence"),
+    "hypothesis": ("pred_text", "hypothesis", "transcription", "text", "transcript", "sentence"),
+}
+
+
+def read_references(path: str | Path) -> dict[str, Row]:
+    """What was said, by utterance id, in the order of the file.
+
+    Raises:
+        ScoreError: missing, of no known format, malformed, empty, or an id is given twice; file
+            and line are named.
+    """
+    return _read(Path(path), "reference")
+
+
+def read_hypotheses(path: str | Path) -> dict[str, str]:
+    """What a recogniser wrote, by utterance id, in the order of the file.
+
+    A CTM gives one text for each recording (id = recording, with "-channel" where it has
+    several); for its words by utterance see ``ctm_for_stm``.
+
+    Raises:
+        ScoreError: as of ``read_references``.
+    """
+    return {row.id: row.text for row in _read(Path(path), "hypothesis").values()}
+
+
+def _read(path: Path, side: Side) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    places: dict[str, str] = {}
+    for place, row in _reader(path)(path, side):
+        if not row.id:
+            fail(place, "an empty id", "one that names the utterance")
+        if row.id in rows:
+            fail(place, f"the id of {places[row.id]} again", f"one {side} for an id")
+        rows[row.id], places[row.id] = row, place
+    if not rows:
+        fail(path, "nothing in it", f"a {side} for each utterance")
+    return rows
+
+
+def _reader(path: Path) -> Reader:
+    if path.is_dir():
+        return _read_folder
+    if not path.is_file():
+        fail(path, "nothing there", "a file or a folder")
+    if path.name == "text" or path.name.endswith(".trans.txt"):
+        return _read_kaldi
+    if found := _READERS.get(path.suffix.lower()):
+        return found
+    known = ", ".join(_READERS)
+    fail(path, "no known suffix", f"one of {known}, a file named 'text', or a folder of .txt")
+
+
+# JSON, with NeMo's manifests
+
+
+def _read_json(path: Path, side: Side) -> Iterator[Placed]:
+    rows = list(_json_rows(path))
+    used = [key for key in _TEXTS[side] if any(row.get(key) is not None for _, row in rows)]
+    if side == "hypothesis" and used and any("audio_filepath" in row for _, row in rows):
+        # The "text" of a manifest is the reference: scored against itself it would be faultless.
+        used = [key for key in used if key in ("pred_text", "hypothesis", "transcription")]
+    if rows and not used:
+        fail(rows[0][0], "no text", f"one of {', '.join(_TEXTS[side])} (a manifest: pred_text)")
+    sharing = Counter(str(row.get("audio_filepath")) for _, row in rows if not _named(row))
+    for place, row in rows:
+        text = row.get(used[0])
+        if not isinstance(text, str):
+            fail(place, f"no {used[0]!r}, or no string", "one, as in the other rows")
+        audio = row.get("audio_filepath")
+        stem = Path(audio).stem if isinstance(audio, str) else None
+        if name := _named(row):
+            given = _string(place, row, name)
+        elif stem is None:
+            fail(place, "no id", f"one of {', '.join((*_IDS, 'audio_filepath'))}")
+        else:
+            given = f"{stem}-{_milliseconds(place, row)}" if sharing[str(audio)] > 1 else stem
+        if side == "hypothesis":
+            yield place, Row(str(given), text)
+        else:
+            full = Row(
+                id=str(given),
+                text=text,
+                speaker=_string(place, row, "speaker"),
+                recording=_string(place, row, "recording") or stem,
+                entities=_entities(place, row.get("entities"), text),
+                biasing_words=_biasing_words(place, row.get("biasing_words")),
+            )
+            yield place, full
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    text = read_text(path)
+    listed = text.lstrip().startswith("[")
+    for number, line in enumerate([text] if listed else text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as error:
+            at = f"{path}:{number + error.lineno - 1}"
+            fail(at, f"no JSON ({error.msg})", "a JSON object in each line, or one list of them")
+        for index, row in enumerate(found if listed else [found], start=1):
+            place = f"{path}, item {index}" if listed else f"{path}:{number}"
+            if not isinstance(row, dict):
+                fail(place, f"JSON of type {type(row).__name__}", "a JSON object with id and text")
+            yield place, row
+
+
+def _named(row: dict[str, Any]) -> str | None:
+    return next((key for key in _IDS if row.get(key) is not None), None)
+
+
+def _string(place: str, row: dict[str, Any], key: str) -> str | None:
+    value = row.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        fail(place, f"{key!r} that is a {type(value).__name__}", "a string")
+    return None if value is None else str(value)
+
+
+def _milliseconds(place: str, row: dict[str, Any]) -> int:
+    offset = row.get("offset", 0)
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not 0 <= offset < 1e9:
+        fail(place, "an 'offset' that is none", "seconds from the start of the audio")
+    return round(offset * 1000)
+
+
+def _entities(place: str, found: Any, text: str) -> tuple[Entity, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        fail(place, f"'entities' that is a {type(found).__name__}", "a list")
+    entities = []
+    for number, item in enumerate(found, start=1):
+        keys = ("start", "end", "label") if isinstance(item, dict) else ()
+        if [type(item.get(key)) for key in keys] != [int, int, str] or not item["label"]:
+            fail(place, f"entity {number} malformed", "start and end in characters, and a label")
+        start, end = item["start"], item["end"]
+        if not 0 <= start < end <= len(text) or not text[start:end].strip():
+            where = f"entity {number} at {start} to {end} of {len(text)} characters"
+            fail(place, where, "a stretch within the text that is not empty")
+        entities.append(Entity(start, end, item["label"]))
+    return tuple(entities)
+
+
+def _biasing_words(place: str, found: Any) -> tuple[str, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
+        fail(place, "'biasing_words' of another kind", "a list of strings")
+    return tuple(found)
+
+
+# Tables, Kaldi's text, folders
+
+
+def _read_table(path: Path, side: Side) -> Iterator[Placed]:
+    tabs = path.suffix.lower() == ".tsv"
+    rows = _tab_rows(path) if tabs else _comma_rows(path, ",")
+    if not rows:
+        return
+    place, first = rows[0]
+    header = [name.strip().lower() for name in first]
+    key = next((name for name in (*_IDS, *_AUDIO) if name in header), None)
+    column = next((name for name in _TEXTS[side] if name in header), None)
+    if key is None and column is None and tabs and len(first) == 2:
+        header, key, column = ["id", "text"], "id", "text"
+    elif key is None or column is None:
+        names = f"one of {', '.join((*_IDS, *_AUDIO))}, and one of {', '.join(_TEXTS[side])}"
+        fail(place, f"{len(first)} columns without an id or a text", f"a header with {names}")
+    else:
+        rows = rows[1:]
+    for place, cells in rows:
+        if len(cells) != len(header):
+            fail(place, f"{len(cells)} columns", f"{len(header)}, as in the first line")
+        row = dict(zip(header, cells))
+        name = Path(row[key]).stem if key in _AUDIO else row[key]
+        speaker, recording = (row.get(given) or None for given in ("speaker", "recording"))
+        yield place, Row(name, row[column], speaker, recording)
+
+
+def _comma_rows(path: Path, delimiter: str) -> list[tuple[str, list[str]]]:
+    """Rows with the line each begins in; a quoted cell may run over several lines."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+    rows, line = [], 1
+    try:
+        for cells in reader:
+            if cells:
+                rows.append((f"{path}:{line}", cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        fail(f"{path}:{line}", f"no row of a table ({error})", "cells with quotes closed")
+    return rows
+
+
+def _tab_rows(path: Path) -> list[tuple[str, list[str]]]:
+    """Rows of a TSV; where its quotes do not enclose cells they are letters of the text."""
+    try:
+        quoted = _comma_rows(path, "\t")
+        if not any("\n" in cell for _, cells in quoted for cell in cells):
+            return quoted
+    except ScoreError:
+        pass
+    return [(place, line.split("\t")) for place, line in read_lines(path)]
+
+
+def _read_kaldi(path: Path, side: Side) -> Iterator[Placed]:
+    for place, line in read_lines(path):
+        name, *rest = line.split(maxsplit=1)
+        yield place, Row(name, rest[0].strip() if rest else "")
+
+
+def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".txt", ".nlp"))
+    for file in files:
+        if file.suffix.lower() == ".nlp":
+            yield from read_nlp(file, side)
+        else:
+            yield str(file), Row(file.stem, read_text(file).strip())
+
+
+_READERS: dict[str, Reader] = {
+    ".jsonl": _read_json,
+    ".json": _read_json,
+    ".tsv": _read_table,
+    ".csv": _read_table,
+    ".trn": read_trn,
+    ".stm": read_stm,
+    ".ctm": read_ctm,
+    ".nlp": read_nlp,
+}

@@ -1,0 +1,60 @@
+"""One utterance, however it came: what the readers of every format give, and read with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from asr_llm.errors import ScoreError
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Characters ``start`` to ``end`` (exclusive, in code points) of a row's text."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One utterance. ``None`` is what the file does not say; ``()`` that there are none."""
+
+    id: str
+    text: str
+    speaker: str | None = None
+    recording: str | None = None
+    entities: tuple[Entity, ...] | None = None
+    biasing_words: tuple[str, ...] | None = None
+
+
+Side = Literal["reference", "hypothesis"]
+Placed = tuple[str, Row]  # where a row stands ("file:line"), and the row
+Reader = Callable[[Path, Side], Iterator[Placed]]
+
+
+def read_text(path: Path) -> str:
+    """A file's text, without a byte order mark, its lines ended by a line feed."""
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        fail(path, f"what cannot be read ({error.strerror})", "a file of text")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        fail(f"{path}:{line}", "bytes that are not UTF-8", "text in UTF-8")
+
+
+def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str]]:
+    """Lines that are not blank, with their place; with ``comments`` without those of ``;;``."""
+    # Not splitlines: it also splits at characters a text may hold, such as U+2028.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip() and not (comments and line.lstrip().startswith(";;")):
+            yield f"{path}:{number}", line
+
+
+def fail(place: str | Path, found: str, expected: str) -> NoReturn:
+    raise ScoreError(f"{place}: found {found}; expected {expected}")
