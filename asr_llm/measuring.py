@@ -128,12 +128,9 @@ def measure(
         blocks=Blocks(main.speakers),
     )
     if place is not None:
-        from asr_llm.training.run_folder import write_text
+        from asr_llm.scoring import write
 
-        text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
-        write_text(place / "scores.json", text + "\n")
-        rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
-        write_text(place / "mentions.jsonl", "".join(rows))
+        write(scored, place)
     return scored.scores
 
 

@@ -27,13 +27,14 @@ MAY_IMPORT = {
     "training": MODEL | {"training"},
     "transcription": MODEL | {"transcription"},
     "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
-    "measuring": JOBS,
+    "scoring": JOBS,
+    "measuring": JOBS | {"scoring"},
     "aligning": JOBS | {"measuring"},
     "asking": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring", "aligning"},
     "doctor": MODEL,
     "console": JOBS | {"measuring", "jobs", "doctor"},
-    "cli": JOBS | {"measuring", "aligning", "asking", "jobs", "doctor", "console"},
+    "cli": JOBS | {"measuring", "aligning", "asking", "scoring", "jobs", "doctor", "console"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

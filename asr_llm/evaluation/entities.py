@@ -90,7 +90,7 @@ class EntityFinder:
         checked = [_checked(number, p) for number, p in enumerate(patterns, start=1)]
         self.listed = {p["pattern"]: p["label"] for p in checked if isinstance(p["pattern"], str)}
         """The phrases among the patterns, with their labels."""
-        self._nlp = spacy.blank("en")
+        self._nlp: Any = spacy.blank("en")
         if not checked:
             return  # an EntityRuler without patterns warns at every text
         config = {"phrase_matcher_attr": "LOWER", "validate": True}
@@ -102,6 +102,30 @@ class EntityFinder:
             raise ScoreError(
                 f"spaCy refuses a token pattern: {reason}. Mend it in entities.jsonl"
             ) from error
+
+    @classmethod
+    def of_pipeline(cls, name: str) -> EntityFinder:
+        """A finder of what an installed spaCy pipeline calls entities, such as en_core_web_sm.
+
+        Raises:
+            ScoreError: it is not installed, or finds no entities; the message says what to run.
+        """
+        import spacy
+
+        finder = cls([])
+        try:
+            finder._nlp = spacy.load(name)
+        except OSError as error:
+            raise ScoreError(
+                f"no spaCy pipeline {name!r} is installed; expected one, or a path to terms. "
+                f"Install it: python -m spacy download {name}"
+            ) from error
+        if not {"ner", "entity_ruler", "span_ruler"} & set(finder._nlp.pipe_names):
+            raise ScoreError(
+                f"spaCy's {name!r} finds no entities (it has: "
+                f"{', '.join(finder._nlp.pipe_names)}); expected a pipeline with 'ner'"
+            )
+        return finder
 
     def find(self, text: str) -> list[Mention]:
         """Mentions in ``text``, in order. The longest match wins; none overlap."""

@@ -1,0 +1,227 @@
+"""Score any recogniser's output: files of references and hypotheses in, `scores.json` out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from asr_llm.errors import RunError, ScoreError
+
+if TYPE_CHECKING:
+    from asr_llm.evaluation.entities import EntityFinder, Mention
+    from asr_llm.evaluation.readers import Row
+    from asr_llm.evaluation.scores import Blocks, Scored
+    from asr_llm.evaluation.words import Costs
+
+BootstrapBy = Literal["auto", "speaker", "recording", "utterance"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to score; see ``asr-llm score --help``."""
+
+    entities: str | None = None
+    biasing_list: Path | None = None
+    normalizer: str = "basic"
+    costs: Costs = "unit"
+    allow_missing: bool = False
+    bootstrap_by: BootstrapBy = "auto"
+    seed: int = 0
+
+
+def score_files(
+    reference: str | Path,
+    hypotheses: Mapping[str, str | Path],
+    options: Options = Options(),
+    output: str | Path | None = None,
+) -> Scored:
+    """Score hypotheses of one or several systems against a reference, joined by id.
+
+    Args:
+        reference: any format of ``evaluation.readers``; may carry entities, speakers, recordings
+            and biasing words.
+        hypotheses: by the system's name; the first is what the others are compared with.
+        output: new or empty folder for ``scores.json`` and ``mentions.jsonl``.
+
+    Raises:
+        ScoreError: a file is malformed, ids do not match, or entities cannot be found.
+        RunError: ``output`` is not empty.
+    """
+    from asr_llm.evaluation.entities import Mention
+    from asr_llm.evaluation.readers import read_references
+    from asr_llm.evaluation.scores import score
+
+    place = Path(output) if output is not None else None
+    if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    rows = read_references(reference)
+    warnings: list[str] = []
+    systems: dict[str, dict[str, str]] = {}
+    for name, path in hypotheses.items():
+        texts = _read_hypotheses(Path(path), Path(reference), warnings)
+        systems[name] = _joined(name, rows, texts, options.allow_missing, warnings)
+    finder = _finder(options.entities)
+    annotated: dict[str, list[Mention]] | None = None
+    if finder is None and any(row.entities is not None for row in rows.values()):
+        annotated = {
+            i: [
+                Mention(e.start, e.end, e.label, row.text[e.start : e.end])
+                for e in row.entities or ()
+            ]
+            for i, row in rows.items()
+        }
+    scored = score(
+        references={i: row.text for i, row in rows.items()},
+        systems=systems,
+        finder=finder,
+        mentions=annotated,
+        normalizer=options.normalizer,
+        costs=options.costs,
+        biasing=_biasing(rows, options.biasing_list),
+        blocks=_blocks(rows, options.bootstrap_by),
+        seed=options.seed,
+    )
+    scored.scores["warnings"] += warnings
+    if place is not None:
+        write(scored, place)
+    return scored
+
+
+def write(scored: Scored, place: Path) -> None:
+    """``scores.json`` and ``mentions.jsonl``, each whole or not at all."""
+    from asr_llm.training.run_folder import write_text
+
+    place.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
+    write_text(place / "scores.json", text + "\n")
+    rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
+    write_text(place / "mentions.jsonl", "".join(rows))
+
+
+def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[str, str]:
+    from asr_llm.evaluation.readers import ctm_for_stm, read_hypotheses
+
+    if path.suffix.lower() != ".ctm" or reference.suffix.lower() != ".stm":
+        return read_hypotheses(path)
+    placed = ctm_for_stm(path, reference)
+    if placed.outside:
+        warnings.append(f"{path}: {placed.outside} words lie in no segment of {reference}")
+    return placed.texts
+
+
+def _joined(
+    name: str,
+    rows: Mapping[str, Row],
+    texts: Mapping[str, str],
+    allow_missing: bool,
+    warnings: list[str],
+) -> dict[str, str]:
+    """The hypothesis of each reference; "" where one is missing and that is allowed."""
+    missing = [i for i in rows if i not in texts]
+    extra = [i for i in texts if i not in rows]
+    if not missing and not extra:
+        return dict(texts)
+    found = []
+    if missing:
+        found.append(f"no hypothesis for {_few(missing)}")
+    if extra:
+        found.append(f"no reference for {_few(extra)}")
+    what = f"system {name!r}: {'; '.join(found)}"
+    if not allow_missing:
+        raise ScoreError(
+            f"{what}. Give references and hypotheses the same ids, or --allow-missing to count "
+            "what is missing as nothing heard and to leave out what is extra"
+        )
+    warnings.append(what)
+    return {i: texts.get(i, "") for i in rows}
+
+
+def _few(ids: list[str]) -> str:
+    names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"
+
+
+def _finder(entities: str | None) -> EntityFinder | None:
+    """From EntityRuler patterns, a terms file or folder, a domain folder, or spaCy's pipeline."""
+    from asr_llm.evaluation.entities import EntityFinder
+
+    if entities is None:
+        return None
+    path = Path(entities)
+    if not path.exists():
+        if "/" in entities or path.suffix:
+            raise ScoreError(
+                f"{entities}: nothing there; expected patterns (.jsonl), terms (.tsv, or a folder "
+                "of them), a domain folder, or the name of a spaCy pipeline"
+            )
+        return EntityFinder.of_pipeline(entities)
+    if (path / "domain.yaml").is_file():
+        from asr_llm.corpus.domain import Domain
+
+        return EntityFinder(Domain.load(path).patterns())
+    if path.suffix == ".jsonl":
+        return EntityFinder([_pattern(path, n, line) for n, line in _lines(path)])
+    files = sorted(path.glob("*.tsv")) if path.is_dir() else [path]
+    terms = [
+        {"label": file.stem.upper(), "pattern": line.split("\t")[0].strip()}
+        for file in files
+        for _, line in _lines(file)
+        if not line.startswith("#")
+    ]
+    if not terms:
+        raise ScoreError(f"{path}: no terms; expected a term on each line of <label>.tsv")
+    return EntityFinder(terms)
+
+
+def _pattern(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ScoreError(
+            f'{path}:{number}: not JSON; expected {{"label": "DRUG", "pattern": "metoprolol"}}'
+        ) from error
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScoreError(f"{path}: cannot be read as UTF-8 text") from error
+    return [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _biasing(
+    rows: Mapping[str, Row], listed: Path | None
+) -> Mapping[str, Collection[str]] | Collection[str] | None:
+    if listed is not None:
+        return [line.split("\t")[0].strip() for _, line in _lines(listed)]
+    if any(row.biasing_words is not None for row in rows.values()):
+        return {i: row.biasing_words or () for i, row in rows.items()}
+    return None
+
+
+def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:
+    """Speakers where all are known, else recordings; utterances where told to or there is no other.
+
+    Raises:
+        ScoreError: speakers or recordings are asked for and not known of every utterance.
+    """
+    from asr_llm.evaluation.scores import Blocks
+
+    of = {
+        "speaker": {i: row.speaker for i, row in rows.items()},
+        "recording": {i: row.recording for i, row in rows.items()},
+    }
+    for kind, known in of.items():
+        named = {i: block for i, block in known.items() if block}
+        if by in (kind, "auto") and len(named) == len(rows):
+            return Blocks(named, kind)
+        if by == kind:
+            raise ScoreError(
+                f"no {kind} for {_few([i for i in rows if i not in named])}; expected one of "
+                "every utterance in the reference, or another --bootstrap-by"
+            )
+    return Blocks({i: i for i in rows}, "utterance") if by == "utterance" else None
