@@ -1,0 +1,142 @@
+"""`asr-llm score` on files of other recognisers, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr_llm.errors import RunError, ScoreError
+from asr_llm.scoring import Options, score_files
+
+REFERENCE = [
+    {"id": "a", "text": "He takes Lipitor.", "speaker": "ann"},
+    {"id": "b", "text": "She takes aspirin.", "speaker": "bob"},
+]
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "asr_llm.cli", "score", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "ref.jsonl").write_text("\n".join(map(json.dumps, REFERENCE)), "utf-8")
+    (tmp_path / "one.trn").write_text("he takes lip itor (a)\nshe takes aspirin (b)\n", "utf-8")
+    (tmp_path / "two.tsv").write_text("a\tHe takes Lipitor.\nb\tShe takes aspirin.\n", "utf-8")
+    (tmp_path / "terms").mkdir()
+    (tmp_path / "terms" / "drug.tsv").write_text("Lipitor\naspirin\tass pirin\n", "utf-8")
+    return tmp_path
+
+
+def test_two_systems_in_two_formats(folder: Path) -> None:
+    asked = ["--reference", "ref.jsonl", "--hypothesis", "one.trn", "--hypothesis", "good=two.tsv"]
+    done = run(*asked, "--entities", "terms", "-o", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "EER (raw) DRUG" in done.stdout
+    assert "warning: 2 speakers" in done.stderr
+    scores = json.loads((folder / "out" / "scores.json").read_text("utf-8"))
+    assert list(scores["systems"]) == ["one", "good"]
+    assert scores["systems"]["one"]["entities"]["raw"]["found"] == 1
+    assert scores["systems"]["good"]["wer"]["raw"]["errors"] == 0
+    assert scores["comparison"]["eer"]["difference"] == -0.5
+    rows = [json.loads(x) for x in (folder / "out" / "mentions.jsonl").open()]
+    assert [(row["system"], row["raw"]) for row in rows] == [
+        ("one", "missed"), ("one", "found"), ("good", "found"), ("good", "found")
+    ]  # fmt: skip
+    again = run(*asked, "-o", "out", cwd=folder)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+
+
+def test_ids_that_do_not_match(folder: Path) -> None:
+    (folder / "part.tsv").write_text("a\tHe takes Lipitor.\nc\tWhat?\n", "utf-8")
+    with pytest.raises(
+        ScoreError, match=r"no hypothesis for 1 utterance \(b\); no reference for 1"
+    ):
+        score_files(folder / "ref.jsonl", {"part": folder / "part.tsv"})
+    options = Options(allow_missing=True)
+    scores = score_files(folder / "ref.jsonl", {"part": folder / "part.tsv"}, options).scores
+    assert scores["systems"]["part"]["wer"]["raw"]["deletions"] == 3
+    assert "no hypothesis for 1 utterance (b)" in scores["warnings"][-1]
+
+
+def test_what_the_reference_marks(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": "a",
+            "text": "Ann is in Rome.",
+            "entities": [{"start": 0, "end": 3, "label": "PER"}],
+        },
+        {"id": "b", "text": "So is he.", "entities": [], "biasing_words": ["he"]},
+    ]
+    (tmp_path / "ref.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    (tmp_path / "hyp.tsv").write_text("a\tAnn is in room\nb\tSo is it.\n", "utf-8")
+    scores = score_files(tmp_path / "ref.jsonl", {"x": tmp_path / "hyp.tsv"}).scores
+    system = scores["systems"]["x"]
+    assert system["entities"]["raw"]["by_label"]["PER"]["found"] == 1
+    assert system["biasing"]["b_wer"] == {"rate": 1.0, "errors": 1, "words": 1}
+    assert scores["bootstrap"]["of"] == "utterance"
+    assert "speakers are not known" in scores["warnings"][0]
+
+
+def test_stm_and_ctm(tmp_path: Path) -> None:
+    (tmp_path / "r.stm").write_text("talk 1 ann 0 2 so it is\ntalk 1 bob 2 4 yes\n", "utf-8")
+    lines = ["talk 1 0.1 0.2 so", "talk 1 0.5 0.2 it", "talk 1 2.5 0.2 yes", "talk 1 9 0.2 no"]
+    (tmp_path / "h.ctm").write_text("\n".join(lines), "utf-8")
+    scores = score_files(tmp_path / "r.stm", {"x": tmp_path / "h.ctm"}).scores
+    assert scores["systems"]["x"]["wer"]["raw"]["deletions"] == 1
+    assert scores["bootstrap"] == {"blocks": 2, "of": "speaker", "resamples": 1000, "seed": 0}
+    assert "1 words lie in no segment" in scores["warnings"][-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(entities="nothing/here"), "expected patterns"),
+        (Options(entities="en_core_web_none"), "python -m spacy download en_core_web_none"),
+        (Options(bootstrap_by="recording"), r"no recording for 2 utterances \(a, b\)"),
+        (Options(biasing_list=Path("nothing.txt")), "cannot be read"),
+        (Options(normalizer="basics"), "expected one of: none, basic"),
+    ],
+)
+def test_what_cannot_be_done_is_said(folder: Path, options: Options, message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, options)
+
+
+def test_patterns_files(folder: Path) -> None:
+    (folder / "p.jsonl").write_text('{"label": "DRUG", "pattern": "aspirin"}\n', "utf-8")
+    options = Options(entities=str(folder / "p.jsonl"), bootstrap_by="utterance")
+    scores = score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, options).scores
+    assert scores["reference"]["mentions"] == 1
+    (folder / "p.jsonl").write_text("nonsense\n", "utf-8")
+    with pytest.raises(ScoreError, match=r"p\.jsonl:1: not JSON"):
+        score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, options)
+    (folder / "out").mkdir()
+    (folder / "out" / "x").write_text("mine", "utf-8")
+    with pytest.raises(RunError, match="not empty"):
+        score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, output=folder / "out")
+
+
+def test_two_files_of_one_name(folder: Path) -> None:
+    (folder / "b").mkdir()
+    (folder / "b" / "one.trn").write_text("x (a)\ny (b)\n", "utf-8")
+    done = run(
+        "--reference", "ref.jsonl", "--hypothesis", "one.trn", "--hypothesis", "b/one.trn", cwd=folder
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "two hypotheses are called 'one'" in done.stderr
+
+
+def test_nothing_heavy_is_imported(folder: Path) -> None:
+    script = (
+        "import sys; from asr_llm.scoring import score_files;"
+        "score_files('ref.jsonl', {'x': 'two.tsv'}, output='o');"
+        "sys.exit(bool({'torch', 'nemo', 'lightning', 'lhotse'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=folder).returncode == 0
