@@ -24,9 +24,9 @@ import yaml
 from asr_llm import asking, jobs
 from asr_llm.cli import silence_libraries
 from asr_llm.evaluation.spoken_qa import read_suite
+from asr_llm.files import write_text
 from asr_llm.measuring import System
 from asr_llm.recipe import Recipe
-from asr_llm.training.run_folder import write_text
 
 HERE = Path(__file__).resolve().parent
 SUITE = HERE.parent / "eval" / "extractive.yaml"

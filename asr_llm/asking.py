@@ -100,7 +100,7 @@ def qa(
         rows += answers
     scores = {"suite": read.config.name, "scoring": read.config.scoring, "systems": figures}
     if place is not None:
-        from asr_llm.training.run_folder import write_text
+        from asr_llm.files import write_text
 
         place.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

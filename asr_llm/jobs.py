@@ -334,8 +334,8 @@ def _product(run: RunFolder) -> Path | None:
 
 def _same_origin(run: RunFolder, domain: Domain, model: str, base: Path) -> None:
     """Remember what a run adapts, and refuse to go on with another domain or base in it."""
+    from asr_llm.files import write_text
     from asr_llm.model.checkpoints import identity
-    from asr_llm.training.run_folder import write_text
 
     path = run.path / ORIGIN
     origin = {"domain": domain.name, "model": model, "sha256": identity(base)}

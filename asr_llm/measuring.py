@@ -184,7 +184,7 @@ def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:
 
 
 def _write_hypotheses(path: Path, test: HeldOut, texts: Mapping[str, str]) -> None:
-    from asr_llm.training.run_folder import write_text
+    from asr_llm.files import write_text
 
     references, speakers = test.references, test.speakers
     rows = [

@@ -92,7 +92,7 @@ def score_files(
 
 def write(scored: Scored, place: Path) -> None:
     """``scores.json`` and ``mentions.jsonl``, each whole or not at all."""
-    from asr_llm.training.run_folder import write_text
+    from asr_llm.files import write_text
 
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(scored.scores, indent=2, ensure_ascii=False)

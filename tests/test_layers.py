@@ -11,7 +11,7 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "errors", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "errors", "files", "yaml_lines", "recipe"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"model"}
@@ -19,6 +19,7 @@ JOBS = MODEL | {"training", "transcription", "evaluation"}
 
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
     "yaml_lines": {"errors"},
     "recipe": {"errors", "yaml_lines"},
     "corpus": CORPUS,

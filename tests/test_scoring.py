@@ -126,9 +126,8 @@ def test_patterns_files(folder: Path) -> None:
 def test_two_files_of_one_name(folder: Path) -> None:
     (folder / "b").mkdir()
     (folder / "b" / "one.trn").write_text("x (a)\ny (b)\n", "utf-8")
-    done = run(
-        "--reference", "ref.jsonl", "--hypothesis", "one.trn", "--hypothesis", "b/one.trn", cwd=folder
-    )  # fmt: skip
+    both = ["--hypothesis", "one.trn", "--hypothesis", "b/one.trn"]
+    done = run("--reference", "ref.jsonl", *both, cwd=folder)
     assert done.returncode == 2
     assert "two hypotheses are called 'one'" in done.stderr
 

@@ -1,12 +1,18 @@
-"""Named text normalisers, applied alike to references and hypotheses."""
+"""Named text normalisers, applied alike to references and hypotheses.
+
+A name stands for rules that never change: those of another behaviour get a new version number,
+which reports state beside their figures.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
+from asr_llm.corpus import english
 from asr_llm.errors import AsrLlmError
 
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u2032": "'"})
@@ -22,12 +28,47 @@ def normalize(text: str, normalizer: str = "none") -> str:
     Raises:
         AsrLlmError: no normaliser has that name.
     """
+    return _named(normalizer)(text)
+
+
+def version(normalizer: str) -> str:
+    """What to state beside figures: "basic 1", "whisper-en 1 (whisper_normalizer 0.1.15)".
+
+    Raises:
+        AsrLlmError: no normaliser has that name.
+    """
+    _named(normalizer)
+    name = f"{normalizer} {_VERSIONS[normalizer]}"
+    if normalizer in _OF_THE_LIBRARY:
+        from importlib import metadata  # 60 ms
+
+        name += f" (whisper_normalizer {metadata.version('whisper_normalizer')})"
+    return name
+
+
+def groups(text: str, normalizer: str = "none") -> list[tuple[range, range]]:
+    """Which words of ``text`` became which normalised words.
+
+    Pairs of ranges, over ``text.split()`` and over ``normalize(text, normalizer).split()``. They
+    cut both from beginning to end, in order, without gaps: "give five hundred milligrams" →
+    "give 500 mg" is (0-1, 0-1), (1-3, 1-2), (3-4, 2-3). A dropped word has an empty second range.
+
+    The smallest stretches of words are taken that, normalised alone, give what stands in the whole
+    text; where no stretch of up to 12 words does (a long bracket), one group spans the trouble.
+    Nothing is known of the normaliser. Time grows with the length of the text.
+
+    Raises:
+        AsrLlmError: no normaliser has that name.
+    """
+    return _Search(text.split(), normalize(text, normalizer).split(), _named(normalizer)).run()
+
+
+def _named(normalizer: str) -> Callable[[str], str]:
     try:
-        function = NORMALIZERS[normalizer]
+        return NORMALIZERS[normalizer]
     except KeyError:
         known = ", ".join(NORMALIZERS)
         raise AsrLlmError(f"unknown normalizer {normalizer!r}; expected one of: {known}") from None
-    return function(text)
 
 
 def _none(text: str) -> str:
@@ -53,5 +94,73 @@ def _basic_character(character: str) -> str:
     return "" if category[0] in "PS" or category in ("Cc", "Cf") else character
 
 
-NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType({"none": _none, "basic": _basic})
+def _medical(text: str) -> str:
+    return english.medical(text, _basic)
+
+
+NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"none": _none, "basic": _basic, "whisper-en": english.whisper, "medical-en": _medical}
+)
 """Every normaliser by name."""
+
+_VERSIONS = {"none": 1, "basic": 1, "whisper-en": 1, "medical-en": 1}
+_OF_THE_LIBRARY = {"whisper-en", "medical-en"}
+
+_LONGEST = 12  # words in a stretch
+_ANCHOR = 4  # normalised words that tell a place in the text
+
+
+class _Search:
+    """Cuts a text by depth-first search, short stretches first.
+
+    A place is (words read, normalised words written). Going back further than a stretch could
+    help with nothing; from there the search leaps to the next place that is known again.
+    """
+
+    def __init__(self, words: list[str], whole: list[str], function: Callable[[str], str]) -> None:
+        self.words, self.whole, self.function = words, whole, function
+        self.cache: dict[str, list[str]] = {}
+        self.dead: set[tuple[int, int]] = set()
+        self.anchors: dict[tuple[str, ...], list[int]] = {}
+        for i in range(len(whole) - _ANCHOR + 1):
+            self.anchors.setdefault(tuple(whole[i : i + _ANCHOR]), []).append(i)
+
+    def run(self) -> list[tuple[range, range]]:
+        end = (len(self.words), len(self.whole))
+        path, best = [(0, 0)], [(0, 0)]
+        while path[-1] != end:
+            following = self._step(*path[-1])
+            if following:
+                path.append(following)
+                continue
+            if path[-1][0] > best[-1][0]:
+                best = path.copy()
+            self.dead.add(path.pop())
+            if not path or path[-1][0] < best[-1][0] - _LONGEST:
+                path = [*best, self._leap(*best[-1])]
+                best = path.copy()
+        return [(range(a, c), range(b, d)) for (a, b), (c, d) in pairwise(path)]
+
+    def _normalized(self, start: int, stop: int) -> list[str]:
+        text = " ".join(self.words[start:stop])
+        if text not in self.cache:
+            self.cache[text] = self.function(text).split()
+        return self.cache[text]
+
+    def _step(self, i: int, j: int) -> tuple[int, int] | None:
+        for stop in range(i + 1, min(i + _LONGEST, len(self.words)) + 1):
+            piece = self._normalized(i, stop)
+            following = (stop, j + len(piece))
+            if following not in self.dead and self.whole[j : following[1]] == piece:
+                return following
+        return None
+
+    def _leap(self, i: int, j: int) -> tuple[int, int]:
+        """The next place whose words are written as in the text; its end if there is none."""
+        for start in range(i + 1, len(self.words)):
+            ahead = tuple(self._normalized(start, start + 2 * _ANCHOR)[:_ANCHOR])
+            furthest = j + 2 * (start - i) + _LONGEST
+            for at in self.anchors.get(ahead, []):
+                if j <= at <= furthest and (start, at) not in self.dead:
+                    return start, at
+        return len(self.words), len(self.whole)

@@ -11,7 +11,8 @@ one wrong, missing or inserted word between its first and its last loses the men
 drug name, a bracket before it) is set aside, on both sides. Other letters attached to it are part
 of the word: for "Lipitor's" in the reference, "Lipitor" is a miss.
 *Normalised*: both sides pass through the named normaliser first; the mention is carried along
-word by word. A mention of which the normaliser leaves nothing keeps its raw verdict.
+with its words, and where the normaliser makes one of several ("five hundred milligrams"), with all
+of them. A mention of which the normaliser leaves nothing keeps its raw verdict.
 
 **Beside it**, for those who ask how far off a miss is: a missed mention is *partial* if some of its
 words are hits. Every mention has the word errors inside its span (NE-WER) and the characters in
@@ -27,10 +28,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Literal
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text import groups, normalize
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.words import AlignedPair, WordErrors, align, char_errors, errors_of
 
@@ -157,20 +157,13 @@ def outcomes(
     ``normalizer="none"`` is the raw comparison.
 
     Raises:
-        ScoreError: a mention is not of this reference, or the normaliser changes words
-            according to their neighbours, so that mentions cannot be carried along.
+        ScoreError: a mention is not of this reference.
     """
     if not mentions:
         return []
-    pieces = [normalize(word, normalizer).split() for word in reference.split()]
-    first_of = [0, *accumulate(len(p) for p in pieces)]
-    reference_words = [word for p in pieces for word in p]
-    if reference_words != normalize(reference, normalizer).split():
-        raise ScoreError(
-            f"normalizer {normalizer!r} gives other words for utterance {utterance!r} than for "
-            "its words one by one; entities need one that works word by word, such as 'basic'"
-        )
+    reference_words = normalize(reference, normalizer).split()
     hypothesis_words = normalize(hypothesis, normalizer).split()
+    tied = groups(reference, normalizer)
     # Attached punctuation is left out of the alignment, lest "Lipitor," be paired with "uh".
     bare_reference = [_bare(w) for w in reference_words]
     bare_hypothesis = [_bare(w) for w in hypothesis_words]
@@ -184,7 +177,12 @@ def outcomes(
     results = []
     for mention in mentions:
         covered, verbatim = _covered(reference, mention)
-        span = range(first_of[covered.start], first_of[covered.stop])
+        touched = [
+            made
+            for given, made in tied
+            if given.start < covered.stop and given.stop > covered.start
+        ]
+        span = range(touched[0].start, touched[-1].stop)
         if not span:
             results += outcomes(
                 utterance=utterance,
@@ -193,7 +191,8 @@ def outcomes(
                 mentions=[mention],
             )
             continue
-        target = normalize(verbatim, normalizer).split()
+        # Verbatim, "Lipitor's" is not "Lipitor"; normalised, what its words became.
+        target = verbatim.split() if normalizer == "none" else [bare_reference[i] for i in span]
         heard = _window(span, target, heard_at, hypothesis_words)
         found = heard is not None
         if heard is None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text import normalize, version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import (
     EntityFinder,
@@ -159,6 +159,7 @@ def score(
             "mentions": None if mentions is None else sum(map(len, mentions.values())),
         },
         "normalizer": normalizer,
+        "normalizer_version": version(normalizer),
         "alignment": "unit costs" if costs == "unit" else "sclite costs (4, 3, 3)",
         "bootstrap": {
             "blocks": len(grouped),

@@ -11,8 +11,9 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
-from asr_llm.training.run_folder import RunFolder, write_text
+from asr_llm.training.run_folder import RunFolder
 
 
 class AsrMonitor(lightning.Callback):

@@ -14,6 +14,7 @@ import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from asr_llm.errors import AsrLlmError, RunError
+from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
 
 
@@ -221,10 +222,3 @@ class _AtomicCheckpointIO(TorchCheckpointIO):
 
         # Our own file: optimizer and loop state are more than tensors.
         return torch.load(path, map_location=map_location or "cpu", weights_only=False)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, "utf-8")
-    os.replace(part, path)

@@ -196,13 +196,20 @@ def test_what_was_heard_instead(hypothesis: str, heard: str) -> None:
     assert outcome.heard == heard
 
 
-def test_a_normalizer_that_joins_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def joining(text: str, normalizer: str) -> str:
-        return text.replace("twenty five", "25")
-
-    monkeypatch.setattr("asr_llm.evaluation.entities.normalize", joining)
-    with pytest.raises(ScoreError, match="utterance 'u1'"):
-        carried("Lipitor twenty five", "Lipitor 25", "joining")
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "verdicts"),
+    [
+        ("Give five milligrams Lipitor.", "give 5 mg lipitor", [True, True]),
+        ("Give five milligrams Lipitor.", "give 50 mg lipitor", [False, True]),
+        ("Give 5 milligrams, then Lipitor", "give five milligrams uh then Lipitor", [True, True]),
+        ("Okay, Crohn's disease, mum.", "ok crohn's disease mom", [True]),
+        ("Crohn's disease", "crohns disease", [False]),
+    ],
+)
+def test_a_mention_is_carried_through_words_that_are_joined(
+    reference: str, hypothesis: str, verdicts: list[bool]
+) -> None:
+    assert found(reference, hypothesis, "medical-en") == verdicts
 
 
 VOCABULARY = ["He", "Lipitor", "lipitor,", "atrial", "fibrillation.", "Crohn's", "disease", "&"]
