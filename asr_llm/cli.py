@@ -73,6 +73,10 @@ General = Annotated[
     typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")]
+NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave recordings out of report.html.")]
+NoText = Annotated[
+    bool, typer.Option("--no-text", help="Leave all texts and recordings out of report.html.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
@@ -178,6 +182,8 @@ def adapt(
     general: General = None,
     seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+    no_audio: NoAudio = False,
+    no_text: NoText = False,
 ) -> None:
     """Adapt a model to a domain, and measure base and adapted on its test set."""
     from asr_llm import jobs
@@ -193,12 +199,15 @@ def adapt(
             run=run,
             resume=resume,
             general=general,
+            report_audio=not no_audio,
+            report_text=not no_text,
             progress=progress,
         )
     for note in done.notes:
         typer.echo(note, err=True)
     if done.scores is not None:
         print_scores(done.scores)
+        typer.echo(f"The report is in {done.run / jobs.REPORT}")
     else:
         typer.echo(f"{domain} has no test set, so nothing was measured; add test/text.txt")
     if done.adapter is not None:
@@ -245,6 +254,11 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for hypotheses and scores.json.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML report; default with -o: report.html in there.")
+    ] = None,
+    no_audio: NoAudio = False,
+    no_text: NoText = False,
     max_general_wer_increase: Annotated[
         float | None,
         typer.Option(
@@ -267,6 +281,9 @@ def evaluate(
             baseline=baseline,
             general=general,
             output=output,
+            report=report,
+            report_audio=not no_audio,
+            report_text=not no_text,
             progress=progress,
         )
     if as_json:
@@ -318,6 +335,8 @@ def score(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder: scores.json, mentions.jsonl.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
+    no_text: NoText = False,
     as_json: AsJson = False,
 ) -> None:
     """Score what any recogniser wrote: words, and the entities that matter."""
@@ -331,7 +350,9 @@ def score(
         allow_missing=allow_missing,
         bootstrap_by=bootstrap_by,
     )
-    done = score_files(reference, _named(hypothesis), options, output)
+    done = score_files(
+        reference, _named(hypothesis), options, output, report=report, report_text=not no_text
+    )
     if as_json:
         typer.echo(to_json(done.scores))
     else:

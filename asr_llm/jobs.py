@@ -24,6 +24,7 @@ from asr_llm.errors import (
 )
 from asr_llm.measuring import (
     Progress,
+    Report,
     System,
     general_set,
     held_out_sets,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from asr_llm.training.train import Trained
     from asr_llm.transcription.transcriber import Transcript
 
+REPORT = "report.html"
 ORIGIN = "origin.json"
 """In the run folder of an adaptation: its domain and its base."""
 
@@ -77,6 +79,8 @@ def adapt(
     run: str | Path | None = None,
     resume: bool = False,
     general: str | Path | None = None,
+    report_audio: bool = True,
+    report_text: bool = True,
     progress: Progress | None = None,
 ) -> AdaptResult:
     """Adapt a model to a domain, then measure base and adapted on what neither has heard.
@@ -89,6 +93,7 @@ def adapt(
         resume: go on with the run in that folder. A finished one is only scored again.
         general: domain folder whose test set shows forgetting; default: the one that the
             base checkpoint brings.
+        report_audio, report_text: whether ``report.html`` plays and shows the test set.
 
     Raises:
         AsrLlmError: the domain, the recipe, the model or the run folder is at fault.
@@ -130,7 +135,14 @@ def adapt(
     scores = None
     if "domain" in sets:
         adapted = System("adapted", str(trained or chosen.model), adapter)
-        scores = measure([System("base", chosen.model), adapted], sets, place, progress)
+        report = Report(
+            place / REPORT,
+            f"{folder.name}: {chosen.model}, adapted",
+            audio=report_audio,
+            text=report_text,
+            recipe=place / "recipe.yaml",
+        )
+        scores = measure([System("base", chosen.model), adapted], sets, place, progress, report)
     return AdaptResult(place, chosen.model, adapter, trained, scores, tuple(notes))
 
 
@@ -142,6 +154,9 @@ def evaluate(
     baseline: str | Path | None = None,
     general: str | Path | None = None,
     output: str | Path | None = None,
+    report: str | Path | None = None,
+    report_audio: bool = True,
+    report_text: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a model, and an adapter beside it, on a test set.
@@ -153,7 +168,10 @@ def evaluate(
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
-        output: new or empty folder for ``hypotheses/`` and ``scores.json``.
+        output: new or empty folder for ``hypotheses/``, ``scores.json``, ``mentions.jsonl`` and
+            ``report.html``.
+        report: where the HTML report goes, in place of ``output``.
+        report_audio, report_text: whether it plays and shows the test set.
 
     Raises:
         AsrLlmError: the data, the model, an adapter or ``output`` is at fault.
@@ -184,7 +202,15 @@ def evaluate(
         systems = [System("baseline", model, Path(baseline))]
     if adapter is not None:
         systems.append(System("adapted", model, Path(adapter)))
-    return Evaluation(measure(systems, sets, place, progress), place)
+    wanted = None
+    if place is not None or report is not None:
+        wanted = Report(
+            Path(report) if report is not None else Path(place or "") / REPORT,
+            f"{main.name if isinstance(main, Domain) else Path(data).name}: {model}",
+            audio=report_audio,
+            text=report_text,
+        )
+    return Evaluation(measure(systems, sets, place, progress, wanted), place)
 
 
 def transcribe(

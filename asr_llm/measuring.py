@@ -14,6 +14,7 @@ from asr_llm.errors import DomainError
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+    from asr_llm.evaluation.scores import Scored
     from asr_llm.transcription.transcriber import Transcriber
 
 Progress = Callable[[str, float, float], None]
@@ -27,6 +28,17 @@ class System:
     name: str
     model: str
     adapter: Path | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The HTML report: where it goes, whether it shows texts and plays audio."""
+
+    path: Path
+    title: str
+    audio: bool = True
+    text: bool = True
+    recipe: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,7 @@ def measure(
     sets: Mapping[str, HeldOut],
     place: Path | None = None,
     progress: Progress | None = None,
+    report: Report | None = None,
 ) -> dict[str, Any]:
     """Decode what is not decoded yet, score it all, and write both below ``place``.
 
@@ -108,6 +121,7 @@ def measure(
         sets: "domain", and "general" where there is one.
         place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
             ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
+        report: write one, of the domain's set.
 
     Returns:
         The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
@@ -131,7 +145,58 @@ def measure(
         from asr_llm.scoring import write
 
         write(scored, place)
+    if report is not None:
+        _write_report(report, scored, systems, main, texts)
     return scored.scores
+
+
+def _write_report(
+    report: Report,
+    scored: Scored,
+    systems: list[System],
+    main: HeldOut,
+    texts: Mapping[tuple[str, str], dict[str, str]],
+) -> None:
+    from asr_llm.evaluation.report import Shown, render
+    from asr_llm.files import write_text
+
+    adapters = ", ".join(str(s.adapter) for s in systems if s.adapter is not None)
+    recipe = report.recipe
+    shown = Shown(
+        title=report.title,
+        references=main.references,
+        systems={s.name: texts[s.name, "domain"] for s in systems},
+        speakers=main.speakers,
+        clips=clips(main.cuts) if report.audio and report.text else {},
+        about={"model": systems[0].model} | ({"adapter": adapters} if adapters else {}),
+        recipe=recipe.read_text("utf-8") if recipe is not None and recipe.is_file() else None,
+        text=report.text,
+    )
+    report.path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(report.path, render(scored, shown))
+
+
+def clips(cuts: CutSet, budget: int = 20_000_000) -> dict[str, str]:
+    """What a player plays for each cut: embedded up to ``budget`` bytes, beyond that linked."""
+    import base64
+    import io
+
+    import soundfile
+
+    from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+
+    found: dict[str, str] = {}
+    for cut in cuts:
+        if budget > 0:
+            opus = io.BytesIO()
+            soundfile.write(opus, cut_audio(cut), SAMPLE_RATE, format="OGG", subtype="OPUS")
+            encoded = base64.b64encode(opus.getvalue()).decode()
+            budget -= len(encoded)
+            found[cut.id] = f"data:audio/ogg;base64,{encoded}"
+        elif cut.recording.sources and cut.recording.sources[0].type == "file":
+            path = Path(cut.recording.sources[0].source).absolute().as_uri()
+            found[cut.id] = f"{path}#t={cut.start:.2f},{cut.start + cut.duration:.2f}"
+    return found
 
 
 def _decode(

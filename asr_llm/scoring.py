@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.errors import RunError, ScoreError
+from asr_llm.files import write_text
 
 if TYPE_CHECKING:
     from asr_llm.evaluation.entities import EntityFinder, Mention
@@ -37,6 +38,8 @@ def score_files(
     hypotheses: Mapping[str, str | Path],
     options: Options = Options(),
     output: str | Path | None = None,
+    report: str | Path | None = None,
+    report_text: bool = True,
 ) -> Scored:
     """Score hypotheses of one or several systems against a reference, joined by id.
 
@@ -45,6 +48,7 @@ def score_files(
             and biasing words.
         hypotheses: by the system's name; the first is what the others are compared with.
         output: new or empty folder for ``scores.json`` and ``mentions.jsonl``.
+        report: where to write an HTML report, and whether it shows texts.
 
     Raises:
         ScoreError: a file is malformed, ids do not match, or entities cannot be found.
@@ -87,13 +91,22 @@ def score_files(
     scored.scores["warnings"] += warnings
     if place is not None:
         write(scored, place)
+    if report is not None:
+        from asr_llm.evaluation.report import Shown, render
+
+        shown = Shown(
+            title=f"{Path(reference).name}: {' and '.join(systems)}",
+            references={i: row.text for i, row in rows.items()},
+            systems=systems,
+            speakers={i: row.speaker or "" for i, row in rows.items()},
+            text=report_text,
+        )
+        write_text(Path(report), render(scored, shown))
     return scored
 
 
 def write(scored: Scored, place: Path) -> None:
     """``scores.json`` and ``mentions.jsonl``, each whole or not at all."""
-    from asr_llm.files import write_text
-
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
     write_text(place / "scores.json", text + "\n")

@@ -53,6 +53,7 @@ def test_adapt_prints_the_table_and_the_next_commands(adapted: tuple[Path, str])
         assert words in printed
     assert "The adapter is in runs/shop/adapter" in printed
     assert "asr-llm transcribe AUDIO" in printed
+    assert "The report is in runs/shop/report.html" in printed
 
 
 def test_adapt_writes_a_whole_run_folder(adapted: tuple[Path, str]) -> None:
@@ -66,6 +67,8 @@ def test_adapt_writes_a_whole_run_folder(adapted: tuple[Path, str]) -> None:
         "hypotheses/base.domain.jsonl",
         "hypotheses/adapted.general.jsonl",
         "scores.json",
+        "mentions.jsonl",
+        "report.html",
     ):
         assert (run_folder / name).is_file(), name
     scores = json.loads((run_folder / "scores.json").read_text())

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_two_systems_in_two_formats(folder: Path) -> None:
     asked = ["--reference", "ref.jsonl", "--hypothesis", "one.trn", "--hypothesis", "good=two.tsv"]
-    done = run(*asked, "--entities", "terms", "-o", "out", cwd=folder)
+    done = run(*asked, "--entities", "terms", "-o", "out", "--report", "r.html", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "EER (raw) DRUG" in done.stdout
     assert "warning: 2 speakers" in done.stderr
@@ -44,6 +44,7 @@ def test_two_systems_in_two_formats(folder: Path) -> None:
     assert scores["systems"]["one"]["entities"]["raw"]["found"] == 1
     assert scores["systems"]["good"]["wer"]["raw"]["errors"] == 0
     assert scores["comparison"]["eer"]["difference"] == -0.5
+    assert "ref.jsonl: one and good" in (folder / "r.html").read_text("utf-8")
     rows = [json.loads(x) for x in (folder / "out" / "mentions.jsonl").open()]
     assert [(row["system"], row["raw"]) for row in rows] == [
         ("one", "missed"), ("one", "found"), ("good", "found"), ("good", "found")

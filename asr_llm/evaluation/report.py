@@ -1,0 +1,234 @@
+"""One HTML file that shows a person what a system gained and lost: figures, terms, utterances.
+
+It opens from disk, needs no network, and holds all it shows. Texts and clips are the user's own
+and may be confidential: both can be left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from asr_llm.corpus.text import normalize
+from asr_llm.evaluation.entities import term_of
+from asr_llm.evaluation.scores import Scored
+from asr_llm.evaluation.words import align
+
+TERMS_SHOWN = 12
+_OPS = {"hit": "=", "substitution": "s", "deletion": "d", "insertion": "i"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a report shows beside the scores.
+
+    ``clips`` has a source for each utterance's audio: a ``data:`` URL, or a link to a file.
+    ``about`` is a table of facts: the model, the adapter, the test set. ``recipe`` is YAML.
+    """
+
+    title: str
+    references: Mapping[str, str]
+    systems: Mapping[str, Mapping[str, str]]
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    clips: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+    recipe: str | None = None
+    text: bool = True
+
+
+def render(scored: Scored, shown: Shown) -> str:
+    """The report as HTML.
+
+    Without ``shown.text`` no sentence and no term is in it, only counts, rates and ids.
+    """
+    import jinja2
+
+    scores = scored.scores
+    names = list(scores["systems"])[:2]
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["points"] = _points
+    template = resources.files("asr_llm.evaluation") / "report.html.jinja"
+    rows = _utterances(scored, shown, names) if shown.text else []
+    return environment.from_string(template.read_text("utf-8")).render(
+        title=shown.title,
+        names=names,
+        scores=scores,
+        headlines=_headlines(scores, names),
+        labels=_labels(scores, names),
+        improved=_terms(scored, names, improved=True) if shown.text else [],
+        missed=_terms(scored, names, improved=False) if shown.text else [],
+        about=shown.about,
+        recipe=shown.recipe,
+        text=shown.text,
+        # "<" cannot end the script element from within JSON.
+        utterances=json.dumps(rows, ensure_ascii=False).replace("<", "\\u003c"),
+        count=len(rows),
+    )
+
+
+def _percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f}%"
+
+
+def _points(difference: float | None) -> str:
+    return "–" if difference is None else f"{100 * difference:+z.1f}"
+
+
+def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Name, what it means, rates and counts of each system, and the comparison if there is one."""
+    systems = [scores["systems"][name] for name in names]
+    found = []
+    if all("entities" in system for system in systems):
+        found.append(
+            {
+                "name": "Terms not recognised",
+                "means": "Share of term mentions of which not every word is right (EER, raw).",
+                "rates": [s["entities"]["raw"] for s in systems],
+                "rate": "eer",
+                "counts": [
+                    f"{s['entities']['raw']['mentions'] - s['entities']['raw']['found']} of "
+                    f"{s['entities']['raw']['mentions']} mentions"
+                    for s in systems
+                ],
+                "change": scores["comparison"].get("eer"),
+            }
+        )
+    found.append(_words("Words wrong in the domain", [s["wer"] for s in systems], scores))
+    if all(name in scores["general"] for name in names) and scores["general"]:
+        general = [scores["general"][name]["wer"] for name in names]
+        words = _words("Words wrong in general speech", general, None)
+        words["means"] = "The same on a general test set: what the domain has cost."
+        if len(general) == 2:
+            one, other = (g["normalized"]["rate"] for g in general)
+            if one is not None and other is not None:
+                words["change"] = {"difference": other - one, "low": None, "p": None}
+        found.append(words)
+    return found
+
+
+def _words(
+    name: str, rates: Sequence[Mapping[str, Any]], scores: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "means": "Substituted, missing and added words, per word said (WER, normalised).",
+        "rates": [r["normalized"] for r in rates],
+        "rate": "rate",
+        "counts": [f"{r['normalized']['errors']} of {r['normalized']['words']}" for r in rates],
+        "change": scores["comparison"].get("wer") if scores else None,
+    }
+
+
+def _labels(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """For each label, and each system, the share found."""
+    systems = [scores["systems"][name].get("entities", {}).get("raw") for name in names]
+    if not all(systems):
+        return []
+    return [
+        {
+            "label": label,
+            "systems": [
+                {"name": name, **system["by_label"].get(label, {"mentions": 0, "recall": None})}
+                for name, system in zip(names, systems)
+            ],
+        }
+        for label in systems[0]["by_label"]
+    ]
+
+
+def _terms(scored: Scored, names: Sequence[str], improved: bool) -> list[dict[str, Any]]:
+    """Terms found more often by the second system; or those the last one misses most."""
+    by_term = [scored.scores["systems"][n].get("entities", {}).get("raw", {}) for n in names]
+    if not all(by_term):
+        return []
+    heard = _heard_instead(scored, names[0 if improved else -1])
+    rows = []
+    for term, last in by_term[-1]["by_term"].items():
+        first = by_term[0]["by_term"].get(term, {"found": 0})
+        gain, left = last["found"] - first["found"], last["mentions"] - last["found"]
+        if (gain if improved else left) > 0:
+            rows.append(
+                {
+                    "term": term,
+                    "label": last["label"],
+                    "mentions": last["mentions"],
+                    "before": first["found"],
+                    "after": last["found"],
+                    "weight": gain if improved else left,
+                    "heard": "; ".join(heard.get(term, [])[:3]),
+                }
+            )
+    rows.sort(key=lambda row: (-row["weight"], row["term"]))
+    return rows[:TERMS_SHOWN] if len(names) > 1 or not improved else []
+
+
+def _heard_instead(scored: Scored, system: str) -> dict[str, list[str]]:
+    """What was written in place of each term that was missed, most frequent first."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in scored.mentions:
+        if row["system"] == system and row["raw"] != "found":
+            counts[" ".join(term_of(row["text"]))][row["heard"] or "(nothing)"] += 1
+    return {term: [text for text, _ in heard.most_common()] for term, heard in counts.items()}
+
+
+def _utterances(scored: Scored, shown: Shown, names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each utterance: reference with mentions, and each system's word diff.
+
+    A diff is a list of [operation, word said, word heard], the operation "=", "s", "d" or "i"
+    by the normalised words; what is shown are the words as written.
+    """
+    mentions: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for row in scored.mentions:
+        mentions.setdefault(row["utterance"], {}).setdefault(row["system"], []).append(row)
+    rows = []
+    for i, text in shown.references.items():
+        found = mentions.get(i, {})
+        rows.append(
+            {
+                "id": i,
+                "speaker": shown.speakers.get(i, ""),
+                "text": _as_scored(text, next(iter(found.values()), [])),
+                "clip": shown.clips.get(i, ""),
+                "mentions": [
+                    [row["start"], row["end"], row["label"]]
+                    for row in next(iter(found.values()), [])
+                ],
+                "systems": [
+                    {
+                        "diff": _diff(text, shown.systems[name][i]),
+                        "missed": sum(row["raw"] != "found" for row in found.get(name, [])),
+                    }
+                    for name in names
+                ],
+            }
+        )
+    return rows
+
+
+def _as_scored(text: str, mentions: Sequence[Mapping[str, Any]]) -> str:
+    """The text in which the mentions' places hold: mostly that with its white space evened out."""
+    even = " ".join(text.split())
+    return even if all(even[m["start"] : m["end"]] == m["text"] for m in mentions) else text
+
+
+def _diff(reference: str, hypothesis: str) -> list[list[str]]:
+    said, heard = reference.split(), hypothesis.split()
+    pairs = align(
+        reference_words=[normalize(word, "basic") for word in said],
+        hypothesis_words=[normalize(word, "basic") for word in heard],
+    )
+    return [
+        [
+            _OPS[pair.op],
+            "" if pair.reference is None else said[pair.reference],
+            "" if pair.hypothesis is None else heard[pair.hypothesis],
+        ]
+        for pair in pairs
+    ]
