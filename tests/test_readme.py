@@ -24,8 +24,9 @@ def readme_commands(*documents: str) -> list[str]:
         for name in documents
         for block in re.findall(r"```\n(.*?)```", (ROOT / name).read_text("utf-8"), re.S)
     ]
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if re.match(r"(asr-llm|make|python3?|\.venv/bin) ?", line)]
+    joined = [block.replace("\\\n", " ") for block in blocks]
+    lines = [line.split("  #")[0].strip() for block in joined for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(asr-llm|make|python[\d.]*|\.venv/bin) ?", line)]
 
 
 def test_every_command_is_known() -> None:
@@ -38,7 +39,7 @@ def test_every_command_is_known() -> None:
         if line.startswith("make "):
             assert f"\n{line.split()[1]}: " in targets
         else:
-            assert line.startswith(("python3 -m venv", ".venv/bin/")), line
+            assert line.startswith(("python3.11 -m venv", ".venv/bin/")), line
 
 
 @pytest.mark.slow
@@ -50,6 +51,9 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "recordings").mkdir()
     shutil.copy(tmp_path / "visit.wav", tmp_path / "recordings")
     (tmp_path / "recordings" / "trans.txt").write_text("visit.wav\tGood morning.\n", "utf-8")
+    (tmp_path / "ref.jsonl").write_text('{"id": "a", "text": "Two teas."}\n', "utf-8")
+    (tmp_path / "o.jsonl").write_text('{"id": "a", "text": "too teas"}\n', "utf-8")
+    (tmp_path / "w.trn").write_text("two teas (a)\n", "utf-8")
     (tmp_path / "questions.jsonl").write_text('{"question": "Who?", "answer": "Ann"}\n', "utf-8")
     replayed = tmp_path / "canary"
     shutil.copytree(tiny, replayed)
