@@ -27,6 +27,7 @@ from asr_llm.console import (
     print_scores,
     report_text,
     size,
+    terms_text,
     to_json,
 )
 from asr_llm.errors import AsrLlmError, DomainError
@@ -488,6 +489,30 @@ def domain_check(
     typer.echo(to_json(report) if as_json else report_text(report))
     if report.errors:
         raise typer.Exit(1)
+
+
+@app.command()
+def terms(
+    text: Annotated[
+        list[Path], typer.Argument(help="Text files or domain folders.", metavar="TEXT...")
+    ],
+    model: Model = "mini",
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="More general text, whose words are no terms; may be repeated."),
+    ] = None,
+    least: Annotated[int, typer.Option(min=1, help="Only what the text has this often.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many; default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose the terms of a text, the likeliest first, for you to edit. Nothing is written."""
+    from asr_llm.corpus.terms import propose_from_files
+    from asr_llm.model import checkpoints
+
+    replay = checkpoints.locate(model) / "replay"
+    general = [*([replay] if replay.is_dir() else []), *(against or [])]
+    found = propose_from_files(text, general, least)[:limit]
+    typer.echo(to_json(found) if as_json else terms_text(found))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from asr_llm.errors import ScoreError
 
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import CheckReport
+    from asr_llm.corpus.terms import Candidate
     from asr_llm.doctor import Diagnosis
     from asr_llm.measuring import Progress
 
@@ -154,9 +155,24 @@ def diagnosis_text(found: Diagnosis) -> str:
     return "\n".join(lines)
 
 
+def terms_text(candidates: list[Candidate]) -> str:
+    """Proposed terms as TSV; lines that begin with '#' are no terms."""
+    lines = [
+        "# Proposed terms, the likeliest first: delete what is none, split by label.",
+        "# term\tcount\twhy\tcontext",
+    ]
+    for found in candidates:
+        why, contexts = ", ".join(found.why), " | ".join(found.contexts)
+        lines.append(f"{found.term}\t{found.count}\t{why}\t{contexts}")
+    return "\n".join(lines)
+
+
 def to_json(record: Any) -> str:
-    """A data class, or plain data, as JSON."""
-    data = asdict(record) if hasattr(record, "__dataclass_fields__") else record
+    """A data class, a list of them, or plain data, as JSON."""
+    if isinstance(record, list):
+        data: Any = [asdict(r) if hasattr(r, "__dataclass_fields__") else r for r in record]
+    else:
+        data = asdict(record) if hasattr(record, "__dataclass_fields__") else record
     return json.dumps(data, indent=2, default=str, ensure_ascii=False)
 
 

@@ -56,6 +56,7 @@ _REQUIRED = {
     "lhotse": "no recordings can be read in bulk without it",
     "jiwer": "no word error rates without it",
     "spacy": "no entity error rates without it",
+    "wordfreq": "no terms can be proposed without it",
     "soundfile": "no audio file can be read without it",
     "soxr": "audio must have 16 kHz without it",
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
