@@ -2,8 +2,7 @@
 
     python eval/scoring_speed.py [--words 1000000]
 
-Random words of a vocabulary of 5,000, 15% of them wrong, 500 terms; one core, without the interpreter's
-start.
+Random words of a vocabulary of 5,000, 15% of them wrong, 500 terms; processor seconds of one core.
 """
 
 from __future__ import annotations

@@ -80,6 +80,8 @@ def _basic(text: str) -> str:
 
     Hyphens, dashes and slashes become spaces; white space is collapsed.
     """
+    if text.isascii():
+        return _basic_ascii(text.lower())
     text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
     kept = {match.start() for match in _KEPT.finditer(text)}
     text = "".join(c if i in kept else _basic_character(c) for i, c in enumerate(text))
@@ -87,11 +89,24 @@ def _basic(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
+def _basic_ascii(text: str) -> str:
+    """The same for lower-case ASCII, which most text is, at a tenth of the cost."""
+    if "'" in text or "." in text:
+        text = _KEPT.sub(lambda match: _HELD[match.group()], text)
+    return " ".join(text.translate(_ASCII).split()).translate(_RELEASED)
+
+
 def _basic_character(character: str) -> str:
     category = unicodedata.category(character)
     if character.isspace() or category == "Pd" or character in _SPACED:
         return " "
     return "" if category[0] in "PS" or category in ("Cc", "Cf") else character
+
+
+# Kept marks are held by private characters, which ASCII text cannot have, while others go.
+_HELD = {"'": "\ue000", ".": "\ue001"}
+_RELEASED = str.maketrans({held: mark for mark, held in _HELD.items()})
+_ASCII = {code: _basic_character(chr(code)) for code in range(128)}
 
 
 def _medical(text: str) -> str:

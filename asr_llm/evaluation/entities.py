@@ -24,6 +24,7 @@ the reference has is *falsely inserted*.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ from typing import Any, Literal
 
 from asr_llm.corpus.text import groups, normalize
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.words import AlignedPair, WordErrors, align, char_errors, errors_of
+from asr_llm.evaluation.words import WordErrors, align, char_errors, errors_of
 
 # What may be attached to a word without belonging to it. No hyphen: it joins words.
 _PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"
@@ -141,7 +142,7 @@ def map_to_words(text: str, mention: Mention) -> range:
     Raises:
         ScoreError: the mention is not of this text.
     """
-    return _covered(text, mention)[0]
+    return _covered(text, _word_spans(text), mention)[0]
 
 
 def outcomes(
@@ -163,7 +164,8 @@ def outcomes(
         return []
     reference_words = normalize(reference, normalizer).split()
     hypothesis_words = normalize(hypothesis, normalizer).split()
-    tied = groups(reference, normalizer)
+    spans, tied = _word_spans(reference), groups(reference, normalizer)
+    firsts, lasts = [given.start for given, _ in tied], [given.stop for given, _ in tied]
     # Attached punctuation is left out of the alignment, lest "Lipitor," be paired with "uh".
     bare_reference = [_bare(w) for w in reference_words]
     bare_hypothesis = [_bare(w) for w in hypothesis_words]
@@ -173,16 +175,14 @@ def outcomes(
         for pair in pairs
         if pair.reference is not None and pair.hypothesis is not None
     }
+    step_of = [i for i, pair in enumerate(pairs) if pair.reference is not None]
 
     results = []
     for mention in mentions:
-        covered, verbatim = _covered(reference, mention)
-        touched = [
-            made
-            for given, made in tied
-            if given.start < covered.stop and given.stop > covered.start
-        ]
-        span = range(touched[0].start, touched[-1].stop)
+        covered, verbatim = _covered(reference, spans, mention)
+        first = bisect.bisect_right(lasts, covered.start)
+        last = bisect.bisect_left(firsts, covered.stop) - 1
+        span = range(tied[first][1].start, tied[last][1].stop)
         if not span:
             results += outcomes(
                 utterance=utterance,
@@ -205,17 +205,13 @@ def outcomes(
                 mention,
                 found,
                 " ".join(heard),
-                WordErrors(hits=len(span)) if found else _inside(span, pairs),
+                WordErrors(hits=len(span))
+                if found
+                else errors_of(pairs[step_of[span[0]] : step_of[span[-1]] + 1]),
                 char_errors(reference=[written], hypothesis=[said]),
             )
         )
     return results
-
-
-def _inside(span: range, pairs: Sequence[AlignedPair]) -> WordErrors:
-    """The errors from a mention's first word to its last."""
-    places = [i for i, pair in enumerate(pairs) if pair.reference in span]
-    return errors_of(pairs[places[0] : places[-1] + 1])
 
 
 Term = tuple[str, ...]
@@ -274,23 +270,29 @@ def _window(
 
 def _between(span: range, heard_at: dict[int, int], hypothesis_words: list[str]) -> list[str]:
     """All hypothesis words between those aligned with the words around the mention."""
-    before = max((h for r, h in heard_at.items() if r < span.start), default=-1)
-    after = min((h for r, h in heard_at.items() if r >= span.stop), default=len(hypothesis_words))
+    before = next((heard_at[r] for r in range(span.start - 1, -1, -1) if r in heard_at), -1)
+    last = max(heard_at, default=-1)
+    after = next((heard_at[r] for r in range(span.stop, last + 1) if r in heard_at), None)
     return hypothesis_words[before + 1 : after]
 
 
-def _covered(text: str, mention: Mention) -> tuple[range, str]:
+def _word_spans(text: str) -> list[tuple[int, int]]:
+    """First and last character, exclusive, of each white-space word."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def _covered(text: str, spans: Sequence[tuple[int, int]], mention: Mention) -> tuple[range, str]:
     """The words a mention touches, and their text without the punctuation outside it."""
     if not mention.text.strip() or text[mention.start : mention.end] != mention.text:
         raise ScoreError(
             f"mention {mention.text!r} is not at characters {mention.start}-{mention.end} of the "
             "reference; find mentions in the very text that is scored"
         )
-    spans = [match.span() for match in re.finditer(r"\S+", text)]
-    touched = [i for i, (s, e) in enumerate(spans) if s < mention.end and e > mention.start]
-    left = text[spans[touched[0]][0] : mention.start].lstrip(_PUNCTUATION)
-    right = text[mention.end : spans[touched[-1]][1]].rstrip(_PUNCTUATION)
-    return range(touched[0], touched[-1] + 1), left + mention.text + right
+    first = bisect.bisect_right(spans, mention.start, key=lambda span: span[1])
+    stop = bisect.bisect_left(spans, mention.end, key=lambda span: span[0])
+    left = text[spans[first][0] : mention.start].lstrip(_PUNCTUATION)
+    right = text[mention.end : spans[stop - 1][1]].rstrip(_PUNCTUATION)
+    return range(first, stop), left + mention.text + right
 
 
 def _bare(word: str) -> str:

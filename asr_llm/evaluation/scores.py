@@ -425,10 +425,11 @@ def _by_block(counts: Counts, grouped: Mapping[str, list[str]]) -> tuple[list[in
 
 def _entities(measured: _Measured, text: str) -> dict[str, Any]:
     results = list(chain.from_iterable(measured.entities[text].values()))
-    bag = sum((b.found for b in measured.bags[text].values()), start=Counter[tuple[str, Term]]())
-    inserted = sum(
-        (b.inserted for b in measured.bags[text].values()), start=Counter[tuple[str, Term]]()
-    )
+    bag: Counter[tuple[str, Term]] = Counter()
+    inserted: Counter[tuple[str, Term]] = Counter()
+    for one in measured.bags[text].values():
+        bag.update(one.found)
+        inserted.update(one.inserted)
 
     def of_label(label: str) -> dict[str, Any]:
         in_bag, more = (sum(n for key, n in c.items() if key[0] == label) for c in (bag, inserted))

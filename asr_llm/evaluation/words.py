@@ -94,10 +94,14 @@ def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
     Raises:
         ScoreError: the two lists differ in length.
     """
-    return _errors(
-        [list(" ".join(t.split())) for t in reference],
-        [list(" ".join(t.split())) for t in hypothesis],
-    )
+    _check_paired(reference, hypothesis)
+    counts: Counter[str] = Counter()
+    for one, other in zip(reference, hypothesis):
+        said, heard = " ".join(one.split()), " ".join(other.split())
+        steps = Counter(step.tag for step in Levenshtein.editops(said, heard))
+        counts.update(steps)
+        counts["hit"] += len(said) - steps["replace"] - steps["delete"]
+    return WordErrors(counts["hit"], counts["replace"], counts["delete"], counts["insert"])
 
 
 def align(
@@ -151,12 +155,16 @@ def errors_of(pairs: Iterable[AlignedPair]) -> WordErrors:
     )
 
 
-def _errors(reference: list[list[str]], hypothesis: list[list[str]]) -> WordErrors:
+def _check_paired(reference: Sequence[object], hypothesis: Sequence[object]) -> None:
     if len(reference) != len(hypothesis):
         raise ScoreError(
             f"{len(reference)} references but {len(hypothesis)} hypotheses: "
             "give one hypothesis for each reference, empty where nothing was heard"
         )
+
+
+def _errors(reference: list[list[str]], hypothesis: list[list[str]]) -> WordErrors:
+    _check_paired(reference, hypothesis)
     output = _process(reference, hypothesis)
     return WordErrors(output.hits, output.substitutions, output.deletions, output.insertions)
 

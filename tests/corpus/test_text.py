@@ -147,3 +147,9 @@ def test_groups_take_time_by_the_word() -> None:
     normalized = counting(" ".join(words)).split()
     assert len(_Search(words, normalized, counting).run()) == 2000
     assert calls < 20 * len(words)
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_normalized_as_all_text_is(text: str) -> None:
+    """The quick way and the way for all text, which a letter beyond ASCII forces, agree."""
+    assert normalize(f"{text} é", "basic") == f"{normalize(text, 'basic')} é".strip()
