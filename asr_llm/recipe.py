@@ -115,7 +115,7 @@ class LoraRecipe(_Strict):
 class OptimizerRecipe(_Strict):
     """AdamW with linear warm-up, then linear or cosine decay to ``final`` times the peak."""
 
-    lr: float = Field(2.5e-4, gt=0, description="peak learning rate")
+    lr: float = Field(3e-4, gt=0, description="peak learning rate")
     warmup_steps: int = Field(20, ge=0)
     schedule: Literal["linear", "cosine"] = "linear"
     final: float = Field(0.0, ge=0, le=1)
@@ -130,7 +130,7 @@ class ValidationRecipe(_Strict):
     sources: list[SourceRecipe] = Field(
         default_factory=list, description="default: the domain's dev set as ASR pairs"
     )
-    every: int = Field(100, gt=0, description="steps between validations")
+    every: int = Field(150, gt=0, description="steps between validations")
     patience: int | None = Field(
         None, ge=1, description="validations without improvement before stopping"
     )
@@ -138,7 +138,7 @@ class ValidationRecipe(_Strict):
     max_rise: float | None = Field(
         None,
         gt=0,
-        description="training stops once the loss on held-out replayed pairs has risen by this "
+        description="training stops once the loss on replayed pairs (dev set) has risen by this "
         "share of what it was (arXiv 2506.05671): the model forgets to listen",
     )
 
@@ -193,7 +193,7 @@ class Recipe(_Trains):
     )
     sources: list[SourceRecipe] = Field(min_length=1)
     replay: str | None = Field(None, description="general speech; default: the base model's own")
-    steps: int = Field(500, gt=0)
+    steps: int = Field(450, gt=0)
     batch_positions: int = Field(2000, gt=0, description="decoder positions in a batch, about")
     pack: int | None = Field(
         None,
@@ -259,11 +259,12 @@ class Recipe(_Trains):
 
 
 def text_recipe() -> Recipe:
-    """The default adaptation: domain text, read and denoised, with replayed general speech."""
+    """The default adaptation: domain text, misheard, with replayed general speech."""
     return Recipe(
         sources=[
-            SourceRecipe(task="text", data="domain", weight=0.25),
-            SourceRecipe(task="denoise", data="domain", weight=0.35),
-            SourceRecipe(task="asr", data="replay", weight=0.4),
-        ]
+            SourceRecipe(task="misheard", data="domain", weight=0.5),
+            SourceRecipe(task="asr", data="replay", weight=0.3),
+            SourceRecipe(task="interleave", data="replay", weight=0.2),
+        ],
+        validation=ValidationRecipe(max_rise=0.5),
     )

@@ -12,7 +12,7 @@ from asr_llm.errors import RecipeError
 from asr_llm.recipe import Recipe, text_recipe
 
 ADAPT = Path(__file__).parent.parent / "adapt"
-OTHERS = {"model.yaml", "qa.yaml"}  # the architecture and the question material of mini
+OTHERS = {"model.yaml", "qa.yaml", "compare.yaml"}  # mini's architecture and questions; a table
 RECIPES = sorted(path for path in ADAPT.rglob("*.yaml") if path.name not in OTHERS)
 
 
@@ -35,12 +35,18 @@ def test_every_recipe_loads(path: Path) -> None:
     assert Recipe.load(path).sources
 
 
+def test_every_row_of_the_comparison_is_a_recipe() -> None:
+    listed = yaml.safe_load((ADAPT / "compare.yaml").read_text("utf-8"))
+    for name, sources in listed["rows"].items():
+        assert Recipe.model_validate(listed["recipe"] | {"name": name, "sources": sources}).sources
+
+
 def test_text_recipe_keeps_its_shares() -> None:
     recipe = text_recipe()
     assert [(s.task, s.data) for s in recipe.sources] == [
-        ("text", "domain"),
-        ("denoise", "domain"),
+        ("misheard", "domain"),
         ("asr", "replay"),
+        ("interleave", "replay"),
     ]
     assert sum(s.weight for s in recipe.sources) == pytest.approx(1.0)
     assert recipe.train == ["lora"]

@@ -221,17 +221,18 @@ def _validation_batches(
 def _monitored_batches(
     recipe: Recipe, model: SpeechLLM, replay: Domain | None
 ) -> list[dict[str, Any]]:
-    """Held-out pairs of general speech, on which the loss is watched; [] if it is not."""
+    """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
     if recipe.validation.max_rise is None:
         return []
-    if replay is None or not (replay.has_text("dev") or replay.manifest("dev")):
+    if replay is None:
         raise RecipeError(
-            "validation.max_rise watches held-out pairs of the replayed speech, but there are "
-            "none; expected a base model that brings replay text with a dev set, or "
-            "'replay: FOLDER' in the recipe; or leave max_rise out"
+            "validation.max_rise watches the loss on replayed speech, but there is none; expected "
+            "a base model that brings replay text, or 'replay: FOLDER' in the recipe; or leave "
+            "max_rise out"
         )
+    split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
     source = SourceRecipe(task="asr", data="replay", augment=0.0)
-    stream = make_stream(recipe, model, [source], None, replay, split="dev", seed=0)
+    stream = make_stream(recipe, model, [source], None, replay, split=split, seed=0)
     rows = max(1, stream.draws // stream.pool)
     count = max(1, recipe.validation.utterances // rows)
     return [stream[i] | {"monitor": True} for i in range(count)]
