@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr_llm.corpus.text import normalize
 from asr_llm.errors import AsrLlmError, ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention
 from asr_llm.evaluation.scores import Blocks, Row, score, table
@@ -388,3 +389,47 @@ def test_figures_stay_within_their_bounds(pairs: list[tuple[str, str]], sclite: 
     sides = system["biasing"].values()
     for key in ("errors", "words"):
         assert sum(side[key] for side in sides) == system["wer"]["normalized"][key]
+
+
+@pytest.mark.parametrize("normalizer", ["basic", "whisper-en", "medical-en"])
+@pytest.mark.parametrize(
+    "term", ["糖尿病", "السكري", "Sjögren", "naïve", "β-blocker", "COVID-19", "3.5"]
+)
+def test_any_script_and_mark_is_scored(term: str, normalizer: str) -> None:
+    finder = EntityFinder([{"label": "T", "pattern": term}])
+    said = {"u": f"It is {term}, and {term}."}
+    right, wrong = (
+        figures(references=said, systems={"a": heard}, finder=finder, normalizer=normalizer)
+        for heard in (said, {"u": "It is tea and tea"})
+    )
+    for scores, found in ((right, 2), (wrong, 0)):
+        for entities in scores["systems"]["a"]["entities"].values():
+            assert (entities["mentions"], entities["found"]) == (2, found)
+    assert right["systems"]["a"]["wer"]["normalized"]["errors"] == 0
+
+
+def test_annotated_mentions_may_overlap() -> None:
+    text = "in March 2020"
+    mentions = {"u": [Mention(3, 13, "DATE", "March 2020"), Mention(9, 13, "YEAR", "2020")]}
+    found = figures(
+        references={"u": text}, systems={"a": {"u": "in march 2020"}}, mentions=mentions
+    )["systems"]["a"]["entities"]
+    assert [found[text]["found"] for text in ("raw", "normalized")] == [1, 2]
+
+
+def test_nothing_said_and_nothing_heard() -> None:
+    texts: dict[str, Any] = {"references": {"a": "", "b": "Lipitor"}}
+    for heard, rate in (({"a": "", "b": ""}, 1.0), ({"a": "uh", "b": "Lipitor"}, 1.0)):
+        system = figures(**texts, systems={"x": heard}, finder=FINDER)["systems"]["x"]
+        assert system["wer"]["raw"]["rate"] == rate
+
+
+@given(SENTENCES, SENTENCES)
+def test_normalizing_twice_changes_no_figure(reference: str, hypothesis: str) -> None:
+    once = {"references": {"u": reference}, "systems": {"a": {"u": hypothesis}}}
+    again = {
+        "references": {"u": normalize(reference, "basic")},
+        "systems": {"a": {"u": normalize(hypothesis, "basic")}},
+    }
+    one, two = (figures(**texts)["systems"]["a"]["wer"]["normalized"] for texts in (once, again))
+    assert one == two
