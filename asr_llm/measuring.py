@@ -138,7 +138,6 @@ def measure(
         general={s.name: (general.references, texts[s.name, "general"]) for s in systems}
         if general
         else None,
-        biasing=[p["pattern"] for p in main.patterns if isinstance(p["pattern"], str)] or None,
         blocks=Blocks(main.speakers),
     )
     if place is not None:

@@ -183,7 +183,8 @@ def score(
 def table(scores: Mapping[str, Any]) -> list[Row]:
     """The rows of a table: entity error rates, then word error rates, base beside adapted.
 
-    EER is raw first, overall and for each label, then normalised; WER is of normalised text.
+    EER is raw first, overall and for each label, then normalised; WER is of normalised text, and
+    split by a biasing list if there was one.
     Counts read errors/total, of base → adapted (of the only system where there is one).
     """
     names = _pair(scores["systems"])
@@ -196,6 +197,9 @@ def table(scores: Mapping[str, Any]) -> list[Row]:
             rows.append(_row(f"EER (raw) {label}", [r["by_label"][label] for r in raw]))
         rows.append(_row("EER (normalized)", [s["entities"]["normalized"] for s in chosen]))
     rows.append(_row("WER domain (normalized)", [s["wer"]["normalized"] for s in chosen]))
+    if all("biasing" in system for system in chosen):
+        rows.append(_row("B-WER (listed words)", [s["biasing"]["b_wer"] for s in chosen]))
+        rows.append(_row("U-WER (all others)", [s["biasing"]["u_wer"] for s in chosen]))
     general = [scores["general"].get(name) for name in names]
     if any(general):
         counts = [g and g["wer"]["normalized"] for g in general]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,3 +242,17 @@ def test_terms_are_counted_longest_first_and_without_overlap() -> None:
         ("atrial",): 1,
         ("a", "b", "a"): 1,
     }
+
+
+def test_a_pipeline_of_spacy(monkeypatch: pytest.MonkeyPatch) -> None:
+    import spacy
+
+    made = spacy.blank("en")
+    monkeypatch.setattr(spacy, "load", lambda name: made)
+    with pytest.raises(ScoreError, match="finds no entities"):
+        EntityFinder.of_pipeline("en_core_web_sm")
+    ruler: Any = made.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "GPE", "pattern": "Rome"}])
+    finder = EntityFinder.of_pipeline("en_core_web_sm")
+    assert finder.find("In Rome.") == [Mention(3, 7, "GPE", "Rome")]
+    assert finder.listed == {}

@@ -316,6 +316,14 @@ def test_biasing_by_hand() -> None:
     assert found["u_wer"] == {"rate": 0.25, "errors": 1, "words": 4}
 
 
+def test_the_table_splits_errors_by_a_biasing_list() -> None:
+    rows = table(scored(biasing=["aspirin", "Lipitor"]))
+    assert [row[:4] for row in rows[-3:-1]] == [
+        ("B-WER (listed words)", "1/2 → 0/2", "50.0%", "0.0%"),
+        ("U-WER (all others)", "1/8 → 0/8", "12.5%", "0.0%"),
+    ]
+
+
 def test_biasing_words_of_each_utterance() -> None:
     found = figures(
         references={"a": "see Ann", "b": "see Ann"},
