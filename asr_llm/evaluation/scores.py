@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-from asr_llm.corpus.text import normalize, version
+from asr_llm.corpus.text import version
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.entities import (
-    EntityFinder,
-    Mention,
-    MentionOutcome,
-    Term,
-    TermCounter,
-    outcomes,
-    term_of,
-)
+from asr_llm.evaluation.entities import EntityFinder, Mention, MentionOutcome, Term, term_of
+from asr_llm.evaluation.measured import How, Measured, Texts, measure, mention_rows
 from asr_llm.evaluation.significance import mcnemar, paired_bootstrap, rate_interval
-from asr_llm.evaluation.words import (
-    AlignedPair,
-    Costs,
-    WordErrors,
-    align,
-    char_errors,
-    errors_of,
-)
+from asr_llm.evaluation.words import Costs, WordErrors
 
 BASE = "base"
 """The name of the unadapted system."""
 
 RESAMPLES = 1000
 FEW_BLOCKS = 6
-
-Texts = Mapping[str, str]
-"""Utterance id → text."""
 
 
 class Row(NamedTuple):
@@ -56,26 +39,6 @@ class Scored:
 
     scores: dict[str, Any]
     mentions: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class _Bag:
-    """Of one utterance: mentions and false insertions by (label, term), places forgotten."""
-
-    found: Counter[tuple[str, Term]]
-    inserted: Counter[tuple[str, Term]]
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """One system by utterance id; everything under "raw" and under "normalized"."""
-
-    words: dict[str, dict[str, WordErrors]]
-    characters: dict[str, dict[str, WordErrors]]
-    entities: dict[str, dict[str, list[MentionOutcome]]]
-    bags: dict[str, dict[str, _Bag]]
-    biasing: dict[str, dict[str, WordErrors]]
-    """By "u_wer" and "b_wer"; empty without a biasing list."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +100,9 @@ def score(
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = _How(normalizer, costs, listed, biasing)
+    how = How(normalizer, costs, listed, biasing)
     measured = {
-        name: _measure(name, references, hypotheses, mentions, how)
+        name: measure(name, references, hypotheses, mentions, how)
         for name, hypotheses in systems.items()
     }
     for name in general or {}:
@@ -151,7 +114,7 @@ def score(
     grouped = _grouped(references, blocks)
     first, *others = _base_first(systems)
     compared = {name: _compare(measured[first], measured[name], grouped, seed) for name in others}
-    plain = _How(normalizer, costs, {}, None)
+    plain = How(normalizer, costs, {}, None)
     scores = {
         "reference": {
             "utterances": len(references),
@@ -170,13 +133,13 @@ def score(
         "warnings": _warnings(grouped, blocks),
         "systems": {name: _system(m, grouped, seed) for name, m in measured.items()},
         "general": {
-            name: {"wer": _pooled(_measure(f"{name}, general", *texts, None, plain).words)}
+            name: {"wer": _pooled(measure(f"{name}, general", *texts, None, plain).words)}
             for name, texts in (general or {}).items()
         },
         "comparison": compared[others[0]] if others else {},
         "comparisons": compared,
     }
-    rows = [row for name, m in measured.items() for row in _mention_rows(name, m)]
+    rows = [row for name, m in measured.items() for row in mention_rows(name, m)]
     return Scored(scores, rows)
 
 
@@ -239,135 +202,7 @@ def _base_first(systems: Iterable[str]) -> list[str]:
     return sorted(systems, key=lambda name: name != BASE)
 
 
-@dataclass(frozen=True)
-class _How:
-    """What a measurement depends on beside the texts."""
-
-    normalizer: str
-    costs: Costs
-    listed: Mapping[str, str]
-    biasing: Mapping[str, Collection[str]] | Collection[str] | None
-
-
-def _measure(
-    name: str,
-    references: Texts,
-    hypotheses: Texts,
-    mentions: Mapping[str, Sequence[Mention]] | None,
-    how: _How,
-) -> _Measured:
-    _check_ids(name, references, hypotheses)
-    measured = _Measured({}, {}, {}, {}, {})
-    for text, normalizer in (("raw", "none"), ("normalized", how.normalizer)):
-        words = measured.words[text] = {}
-        characters = measured.characters[text] = {}
-        pairs = {}
-        for i in references:
-            reference = normalize(references[i], normalizer)
-            hypothesis = normalize(hypotheses[i], normalizer)
-            said, heard = reference.split(), hypothesis.split()
-            steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
-            pairs[i] = said, heard, steps
-            words[i] = errors_of(steps)
-            characters[i] = char_errors(reference=[reference], hypothesis=[hypothesis])
-        if text == "normalized" and how.biasing is not None:
-            measured.biasing.update(_biasing(pairs, how))
-        if mentions is not None:
-            measured.entities[text] = {
-                i: outcomes(
-                    utterance=i,
-                    reference=references[i],
-                    hypothesis=hypotheses[i],
-                    mentions=mentions[i],
-                    normalizer=normalizer,
-                )
-                for i in references
-            }
-            measured.bags[text] = _bags(references, hypotheses, mentions, how.listed, normalizer)
-    return measured
-
-
-def _bags(
-    references: Texts,
-    hypotheses: Texts,
-    mentions: Mapping[str, Sequence[Mention]],
-    listed: Mapping[str, str],
-    normalizer: str,
-) -> dict[str, _Bag]:
-    label_of = {term_of(phrase, normalizer): label for phrase, label in listed.items()}
-    listed_terms = TermCounter(label_of)
-    bags = {}
-    for i, text in references.items():
-        heard = term_of(hypotheses[i], normalizer)
-        wanted = Counter((m.label, term_of(m.text, normalizer)) for m in mentions[i])
-        there = TermCounter(term for _, term in wanted).count(heard)
-        found = Counter({key: min(n, there[key[1]]) for key, n in wanted.items()})
-        more = listed_terms.count(heard) - listed_terms.count(term_of(text, normalizer))
-        bags[i] = _Bag(found, Counter({(label_of[term], term): n for term, n in more.items()}))
-    return bags
-
-
-def _biasing(
-    pairs: Mapping[str, tuple[list[str], list[str], list[AlignedPair]]], how: _How
-) -> dict[str, dict[str, WordErrors]]:
-    """Word errors on listed words (B) and on all others (U): of a reference word where it is
-    listed, of an inserted word where that is."""
-
-    def words_of(phrases: Iterable[str]) -> set[str]:
-        return {word for p in phrases for word in normalize(p, how.normalizer).split()}
-
-    everywhere = None if isinstance(how.biasing, Mapping) else words_of(how.biasing or ())
-    split: dict[str, dict[str, WordErrors]] = {"u_wer": {}, "b_wer": {}}
-    for i, (said, heard, steps) in pairs.items():
-        listed = everywhere
-        if isinstance(how.biasing, Mapping):
-            listed = words_of(how.biasing.get(i, ()))
-        sides: dict[str, list[AlignedPair]] = {"u_wer": [], "b_wer": []}
-        for step in steps:
-            word = heard[step.hypothesis or 0] if step.reference is None else said[step.reference]
-            sides["b_wer" if word in (listed or ()) else "u_wer"].append(step)
-        for side, chosen in sides.items():
-            split[side][i] = errors_of(chosen)
-    return split
-
-
-def _mention_rows(name: str, measured: _Measured) -> Iterator[dict[str, Any]]:
-    for i, results in measured.entities.get("raw", {}).items():
-        for raw, normalized in zip(results, measured.entities["normalized"][i]):
-            yield {
-                "system": name,
-                "utterance": i,
-                "label": raw.mention.label,
-                "text": raw.mention.text,
-                "start": raw.mention.start,
-                "end": raw.mention.end,
-                "raw": raw.status,
-                "normalized": normalized.status,
-                "heard": raw.heard,
-            }
-
-
-def _check_ids(name: str, references: Texts, hypotheses: Texts) -> None:
-    missing = sorted(references.keys() - hypotheses.keys())
-    extra = sorted(hypotheses.keys() - references.keys())
-    found = []
-    if missing:
-        found.append(f"no hypothesis for {_few(missing)}")
-    if extra:
-        found.append(f"no reference for {_few(extra)}")
-    if found:
-        raise ScoreError(
-            f"system {name!r}: {'; '.join(found)}. Give references and hypotheses the same ids, "
-            "an empty text where nothing was heard"
-        )
-
-
-def _few(ids: Sequence[str]) -> str:
-    names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"
-
-
-def _system(measured: _Measured, grouped: Mapping[str, list[str]], seed: int) -> dict[str, Any]:
+def _system(measured: Measured, grouped: Mapping[str, list[str]], seed: int) -> dict[str, Any]:
     scores = {
         name: {
             text: counts | _interval(_counted(errors[text]), grouped, seed)
@@ -409,7 +244,7 @@ def _counted(errors: Mapping[str, WordErrors]) -> Counts:
     return {i: (e.errors, e.words) for i, e in errors.items()}
 
 
-def _missed(measured: _Measured, text: str) -> Counts:
+def _missed(measured: Measured, text: str) -> Counts:
     return {
         i: (sum(not r.found for r in results), len(results))
         for i, results in measured.entities[text].items()
@@ -427,7 +262,7 @@ def _by_block(counts: Counts, grouped: Mapping[str, list[str]]) -> tuple[list[in
     return errors, [sum(counts[i][1] for i in ids) for ids in grouped.values()]
 
 
-def _entities(measured: _Measured, text: str) -> dict[str, Any]:
+def _entities(measured: Measured, text: str) -> dict[str, Any]:
     results = list(chain.from_iterable(measured.entities[text].values()))
     bag: Counter[tuple[str, Term]] = Counter()
     inserted: Counter[tuple[str, Term]] = Counter()
@@ -503,7 +338,7 @@ def _warnings(grouped: Mapping[str, list[str]], blocks: Blocks | None) -> list[s
 
 
 def _compare(
-    base: _Measured, other: _Measured, grouped: Mapping[str, list[str]], seed: int
+    base: Measured, other: Measured, grouped: Mapping[str, list[str]], seed: int
 ) -> dict[str, Any]:
     """The other minus the base: each headline figure, and McNemar's test on the mentions."""
 
