@@ -63,7 +63,7 @@ def main() -> None:
             table.append(("base", [_figures(run, "base")]))
         table.append((name, found))
         print(_row(*table[-1]), flush=True)
-    print("\n| recipe | " + " | ".join(COLUMNS) + " |\n|---" * (1 + len(COLUMNS)) + "|")
+    print("\n| recipe | " + " | ".join(COLUMNS) + " |\n" + "|---" * (1 + len(COLUMNS)) + "|")
     print("\n".join(_row(*row) for row in table))
 
 
