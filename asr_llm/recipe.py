@@ -115,7 +115,7 @@ class LoraRecipe(_Strict):
 class OptimizerRecipe(_Strict):
     """AdamW with linear warm-up, then linear or cosine decay to ``final`` times the peak."""
 
-    lr: float = Field(2.5e-4, gt=0, description="peak learning rate")
+    lr: float = Field(2e-4, gt=0, description="peak learning rate")
     warmup_steps: int = Field(20, ge=0)
     schedule: Literal["linear", "cosine"] = "linear"
     final: float = Field(0.0, ge=0, le=1)
@@ -262,8 +262,8 @@ def text_recipe() -> Recipe:
     """The default adaptation: domain text, misheard, with replayed general speech."""
     return Recipe(
         sources=[
-            SourceRecipe(task="misheard", data="domain", weight=0.4),
-            SourceRecipe(task="asr", data="replay", weight=0.4),
+            SourceRecipe(task="misheard", data="domain", weight=0.35),
+            SourceRecipe(task="asr", data="replay", weight=0.45),
             SourceRecipe(task="interleave", data="replay", weight=0.2),
         ],
         validation=ValidationRecipe(max_rise=0.5),
