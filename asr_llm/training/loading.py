@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,3 +84,18 @@ def interruptible() -> Iterator[None]:
         if "is killed by signal: Terminated" not in str(error):
             raise
         raise KeyboardInterrupt from error
+
+
+def keep_memory() -> None:
+    """Have glibc keep what is freed, for the next step.
+
+    Batches have ever new sizes. By default glibc gives large blocks back to the system and asks
+    for them anew in every step, and each page is then zeroed again.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return  # not glibc
+    mmap_threshold, trim_threshold = -3, -1  # names of malloc.h
+    mallopt(mmap_threshold, 32 * 2**20)  # the most it takes
+    mallopt(trim_threshold, 2**31 - 1)

@@ -23,7 +23,7 @@ from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import make_source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.fit import Fit
-from asr_llm.training.loading import interruptible, loader
+from asr_llm.training.loading import interruptible, keep_memory, loader
 from asr_llm.training.run_folder import RunFolder
 
 
@@ -64,6 +64,7 @@ def train(
     if run.adapter.is_dir() or run.model.is_dir():
         adapter, made = (path if path.is_dir() else None for path in (run.adapter, run.model))
         return Trained(run.path, adapter, made, run.best_loss())
+    keep_memory()
     with run.disk_errors():
         return _train(recipe, run, domain, run.last_checkpoint() if resume else None, progress)
 
