@@ -190,6 +190,8 @@ def adapt(
     from asr_llm import jobs
     from asr_llm.recipe import Recipe
 
+    if resume and run is not None and not (run / "recipe.yaml").is_file():
+        typer.echo(f"no run in {run} yet: starting one", err=True)
     with Bar() as progress:
         done = jobs.adapt(
             domain,
@@ -322,7 +324,9 @@ def score(
     biasing_list: Annotated[
         Path | None, typer.Option(help="A word a line, by which WER is split into U- and B-WER.")
     ] = None,
-    normalizer: Annotated[str, typer.Option(help="Of the normalised figures.")] = "basic",
+    normalizer: Annotated[
+        str, typer.Option(help="Of the normalised figures: basic, whisper-en, medical-en or none.")
+    ] = "basic",
     alignment: Annotated[
         Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
     ] = "unit",
@@ -358,6 +362,9 @@ def score(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
+        for made in (output, report):
+            if made is not None:
+                typer.echo(f"Written: {made}")
 
 
 def _named(hypotheses: list[str]) -> dict[str, str]:

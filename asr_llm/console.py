@@ -52,31 +52,42 @@ class Bar:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """The table of ``scores.json`` on stdout, and how certain its changes are."""
+    """The table of ``scores.json`` on stdout, and how certain its changes are.
+
+    Of more than two systems each is shown beside the first.
+    """
+    others = list(scores["comparisons"])
+    first = next(name for name in scores["systems"] if name not in others)
+    for other in others or [None]:
+        _print_table(scores, [first] if other is None else [first, other])
+        compared = scores["comparisons"].get(other, {})
+        for metric, name in (("eer", "EER (raw)"), ("wer", "WER domain (normalized)")):
+            found = compared.get(metric, {})
+            if found.get("low") is not None:
+                p = "" if found["p"] is None else f", p = {found['p']:.3f}"
+                typer.echo(
+                    f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
+                    f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}{p}"
+                )
+    for warning in scores["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _print_table(scores: dict[str, Any], names: list[str]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from asr_llm.evaluation.scores import table
 
-    systems = list(scores["systems"])
-    columns = ["count", *systems[:2], *(["change"] if systems[1:] else [])]
+    columns = ["count", *names, *(["change"] if names[1:] else [])]
     shown = Table("metric", box=box.SIMPLE)
     for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)
-    for row in table(scores):
+    for row in table(scores, names):
         shown.add_row(*row[: 1 + len(columns)])
     # Where no one looks, a table is as wide as it has to be.
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
-    for metric, name in (("eer", "EER (raw)"), ("wer", "WER domain (normalized)")):
-        found = scores["comparison"].get(metric, {})
-        if found.get("p") is not None:
-            typer.echo(
-                f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
-                f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p = {found['p']:.3f}"
-            )
-    for warning in scores["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
 
 
 def print_answers(scores: dict[str, Any]) -> None:

@@ -61,6 +61,8 @@ def score_files(
     place = Path(output) if output is not None else None
     if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    if report is not None and Path(report).is_dir():
+        raise RunError(f"{report} is a folder; expected a file for --report, such as scores.html")
     rows = read_references(reference)
     warnings: list[str] = []
     systems: dict[str, dict[str, str]] = {}
@@ -95,12 +97,13 @@ def score_files(
         from asr_llm.evaluation.report import Shown, render
 
         shown = Shown(
-            title=f"{Path(reference).name}: {' and '.join(systems)}",
+            title=f"{Path(reference).name}: {' and '.join(list(systems)[:2])}",
             references={i: row.text for i, row in rows.items()},
             systems=systems,
             speakers={i: row.speaker or "" for i, row in rows.items()},
             text=report_text,
         )
+        Path(report).parent.mkdir(parents=True, exist_ok=True)
         write_text(Path(report), render(scored, shown))
     return scored
 

@@ -124,6 +124,24 @@ def test_patterns_files(folder: Path) -> None:
         score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, output=folder / "out")
 
 
+def test_each_system_is_shown_and_what_was_written_is_said(folder: Path) -> None:
+    hypotheses = [x for name in "abc" for x in ("--hypothesis", f"{name}=two.tsv")]
+    asked = ["--reference", "ref.jsonl", *hypotheses, "--entities"]
+    done = run(*asked, "terms", "--report", "new/r.html", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[-3:-1] for line in done.stdout.splitlines() if "metric" in line] == [
+        ["a", "b"],
+        ["a", "c"],
+    ]
+    assert "Written: new/r.html" in done.stdout
+    assert ", p = " not in done.stdout  # of two speakers
+    (folder / "terms" / "drug.tsv").write_text("metformin\n", "utf-8")
+    done = run(*asked, "terms", "--report", ".", cwd=folder)
+    assert done.returncode == 2
+    assert "expected a file for --report" in done.stderr
+    assert "no term occurs in the references" in run(*asked, "terms", cwd=folder).stderr
+
+
 def test_two_files_of_one_name(folder: Path) -> None:
     (folder / "b").mkdir()
     (folder / "b" / "one.trn").write_text("x (a)\ny (b)\n", "utf-8")

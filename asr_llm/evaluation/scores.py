@@ -130,7 +130,8 @@ def score(
             "resamples": RESAMPLES,
             "seed": seed,
         },
-        "warnings": _warnings(grouped, blocks),
+        "warnings": _warnings(grouped, blocks)
+        + (["no term occurs in the references"] if mentions and not any(mentions.values()) else []),
         "systems": {name: _system(m, grouped, seed) for name, m in measured.items()},
         "general": {
             name: {"wer": _pooled(measure(f"{name}, general", *texts, None, plain).words)}
@@ -143,14 +144,15 @@ def score(
     return Scored(scores, rows)
 
 
-def table(scores: Mapping[str, Any]) -> list[Row]:
+def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
     """The rows of a table: entity error rates, then word error rates, base beside adapted.
 
     EER is raw first, overall and for each label, then normalised; WER is of normalised text, and
     split by a biasing list if there was one.
-    Counts read errors/total, of base → adapted (of the only system where there is one).
+    ``names`` are the one or two systems shown; default: the base and the first other. Counts read
+    errors/total, of base → adapted (of the only system where there is one).
     """
-    names = _pair(scores["systems"])
+    names = names or _pair(scores["systems"])
     chosen = [scores["systems"][name] for name in names]
     rows = []
     if all("entities" in system for system in chosen):
@@ -347,7 +349,8 @@ def _compare(
         drawn = paired_bootstrap(
             base=errors, adapted=others, sizes=sizes, resamples=RESAMPLES, seed=seed
         )
-        return asdict(drawn)
+        # Of few blocks a p-value promises more than they can hold.
+        return asdict(drawn) | ({"p": None} if len(grouped) < FEW_BLOCKS else {})
 
     both = (base, other)
     comparison: dict[str, Any] = {}

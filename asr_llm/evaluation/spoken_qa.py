@@ -128,7 +128,7 @@ def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
     answers = tuple(dict.fromkeys(_chosen(x, choices) for x in given))
     if not answers:
         raise SuiteError(f"{path}:{number}: no 'answer' and no 'answers'; expected one of them")
-    if scoring == "choice" and (len(choices) < 2 or not set(answers) & set(choices)):
+    if (scoring == "choice" and len(choices) < 2) or (choices and not set(answers) & set(choices)):
         raise SuiteError(
             f"{path}:{number}: expected two choices or more, the answer among them; found "
             f"{len(choices)} choices"

@@ -69,9 +69,10 @@ def test_the_suite_of_the_project_is_whole() -> None:
         ('{"question": "x"\n', r"q\.jsonl:1: not JSON"),
         ('{"answer": "x"}', r"q\.jsonl:1: no 'question'"),
         ('\n{"question": "x"}', r"q\.jsonl:2: no 'answer' and no 'answers'"),
+        ('{"question": "x", "answer": "y", "choices": ["a", "b"]}', "the answer among them"),
         ('{"question": "x", "answer": "y", "id": 1}\n' * 2, "id '1' is given twice"),
         (
-            '{"question": "x", "answer": "y", "choices": ' + json.dumps(["z"] * 11) + "}",
+            '{"question": "x", "answer": "z", "choices": ' + json.dumps(["z"] * 11) + "}",
             "at most 10",
         ),
     ],
