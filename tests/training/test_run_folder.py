@@ -31,7 +31,7 @@ def test_the_effective_recipe_is_written(run: RunFolder) -> None:
     written = yaml.safe_load(run.recipe.read_text("utf-8"))
     assert written.pop("asr_llm") == __version__
     assert Recipe.model_validate(written) == RECIPE
-    assert written["optimizer"]["lr"] == 2.5e-4  # defaults too
+    assert written["optimizer"]["lr"] == 2e-4  # defaults too
     assert run.checkpoints.is_dir()
     assert (run.last_checkpoint(), run.best_checkpoint(), run.best_loss()) == (None, None, None)
     assert run.step_of(None) == 0
