@@ -130,11 +130,11 @@ class ValidationRecipe(_Strict):
     sources: list[SourceRecipe] = Field(
         default_factory=list, description="default: the domain's dev set as ASR pairs"
     )
-    every: int = Field(225, gt=0, description="steps between validations")
+    every: int = Field(150, gt=0, description="steps between validations")
     patience: int | None = Field(
         None, ge=1, description="validations without improvement before stopping"
     )
-    utterances: int = Field(60, gt=0)
+    utterances: int = Field(100, gt=0)
     max_rise: float | None = Field(
         None,
         gt=0,
