@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.errors import AudioError, RunError
+from asr_llm.errors import AudioError
+from asr_llm.files import new_folder, write_text
 from asr_llm.measuring import Progress, System, told
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ def qa(
     from asr_llm.model import checkpoints, lora
 
     read = read_suite(suite)
-    place = Path(output) if output is not None else None
-    if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    place = new_folder(output) if output is not None else None
     checkpoints.locate(model)
     systems = [System("base", model)]
     if adapter is not None:
@@ -100,8 +99,6 @@ def qa(
         rows += answers
     scores = {"suite": read.config.name, "scoring": read.config.scoring, "systems": figures}
     if place is not None:
-        from asr_llm.files import write_text
-
         place.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text(place / "answers.jsonl", lines)

@@ -1,9 +1,11 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders that hold nothing else."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from asr_llm.errors import RunError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -11,3 +13,15 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, "utf-8")
     os.replace(part, path)
+
+
+def new_folder(path: str | Path) -> Path:
+    """``path``, where a new or empty folder may take what is written; it is not made yet.
+
+    Raises:
+        RunError: a file is there, or a folder that holds something.
+    """
+    place = Path(path)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    return place

@@ -22,6 +22,7 @@ from asr_llm.errors import (
     RecipeError,
     RunError,
 )
+from asr_llm.files import new_folder, write_text
 from asr_llm.measuring import (
     Progress,
     Report,
@@ -184,9 +185,7 @@ def evaluate(
     for folder in (adapter, baseline):
         if folder is not None:
             lora.read_base(Path(folder))  # refuse before anything is decoded
-    place = Path(output) if output is not None else None
-    if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    place = new_folder(output) if output is not None else None
 
     is_domain = Path(data).is_dir()
     main = Domain.load(data) if is_domain else manifest_set(data)
@@ -360,7 +359,6 @@ def _product(run: RunFolder) -> Path | None:
 
 def _same_origin(run: RunFolder, domain: Domain, model: str, base: Path) -> None:
     """Remember what a run adapts, and refuse to go on with another domain or base in it."""
-    from asr_llm.files import write_text
     from asr_llm.model.checkpoints import identity
 
     path = run.path / ORIGIN

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.errors import RunError, ScoreError
-from asr_llm.files import write_text
+from asr_llm.files import new_folder, write_text
 
 if TYPE_CHECKING:
     from asr_llm.evaluation.entities import EntityFinder, Mention
@@ -58,9 +58,7 @@ def score_files(
     from asr_llm.evaluation.readers import read_references
     from asr_llm.evaluation.scores import score
 
-    place = Path(output) if output is not None else None
-    if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    place = new_folder(output) if output is not None else None
     if report is not None and Path(report).is_dir():
         raise RunError(f"{report} is a folder; expected a file for --report, such as scores.html")
     rows = read_references(reference)

@@ -19,7 +19,7 @@ JOBS = MODEL | {"training", "transcription", "evaluation"}
 
 MAY_IMPORT = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "yaml_lines": {"errors"},
     "recipe": {"errors", "yaml_lines"},
     "corpus": CORPUS,
