@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.errors import RunError, ScoreError
+from asr_llm.evaluation.rows import few, mismatch
 from asr_llm.files import new_folder, write_text
 
 if TYPE_CHECKING:
@@ -138,12 +139,7 @@ def _joined(
     extra = [i for i in texts if i not in rows]
     if not missing and not extra:
         return dict(texts)
-    found = []
-    if missing:
-        found.append(f"no hypothesis for {_few(missing)}")
-    if extra:
-        found.append(f"no reference for {_few(extra)}")
-    what = f"system {name!r}: {'; '.join(found)}"
+    what = mismatch(name, missing, extra)
     if not allow_missing:
         raise ScoreError(
             f"{what}. Give references and hypotheses the same ids, or --allow-missing to count "
@@ -151,11 +147,6 @@ def _joined(
         )
     warnings.append(what)
     return {i: texts.get(i, "") for i in rows}
-
-
-def _few(ids: list[str]) -> str:
-    names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"
 
 
 def _finder(entities: str | None) -> EntityFinder | None:
@@ -235,7 +226,7 @@ def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:
             return Blocks(named, kind)
         if by == kind:
             raise ScoreError(
-                f"no {kind} for {_few([i for i in rows if i not in named])}; expected one of "
+                f"no {kind} for {few([i for i in rows if i not in named])}; expected one of "
                 "every utterance in the reference, or another --bootstrap-by"
             )
     return Blocks({i: i for i in rows}, "utterance") if by == "utterance" else None

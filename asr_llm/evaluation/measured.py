@@ -17,6 +17,7 @@ from asr_llm.evaluation.entities import (
     outcomes,
     term_of,
 )
+from asr_llm.evaluation.rows import mismatch
 from asr_llm.evaluation.words import (
     AlignedPair,
     Costs,
@@ -161,18 +162,8 @@ def mention_rows(name: str, measured: Measured) -> Iterator[dict[str, Any]]:
 def _check_ids(name: str, references: Texts, hypotheses: Texts) -> None:
     missing = sorted(references.keys() - hypotheses.keys())
     extra = sorted(hypotheses.keys() - references.keys())
-    found = []
-    if missing:
-        found.append(f"no hypothesis for {_few(missing)}")
-    if extra:
-        found.append(f"no reference for {_few(extra)}")
-    if found:
+    if missing or extra:
         raise ScoreError(
-            f"system {name!r}: {'; '.join(found)}. Give references and hypotheses the same ids, "
+            f"{mismatch(name, missing, extra)}. Give references and hypotheses the same ids, "
             "an empty text where nothing was heard"
         )
-
-
-def _few(ids: Sequence[str]) -> str:
-    names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"

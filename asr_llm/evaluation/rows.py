@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -54,6 +54,19 @@ def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip() and not (comments and line.lstrip().startswith(";;")):
             yield f"{path}:{number}", line
+
+
+def mismatch(system: str, missing: Sequence[str], extra: Sequence[str]) -> str:
+    """What to tell of a system without a hypothesis for some ids, and with one for others."""
+    found = [f"no hypothesis for {few(missing)}"] if missing else []
+    found += [f"no reference for {few(extra)}"] if extra else []
+    return f"system {system!r}: {'; '.join(found)}"
+
+
+def few(ids: Sequence[str]) -> str:
+    """How many utterances, and the first three of them."""
+    names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"
 
 
 def fail(place: str | Path, found: str, expected: str) -> NoReturn:
