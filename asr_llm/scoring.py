@@ -6,14 +6,14 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from asr_llm.errors import RunError, ScoreError
-from asr_llm.evaluation.rows import few, mismatch
+from asr_llm.evaluation.rows import few, mismatch, read_lines
 from asr_llm.files import new_folder, write_text
 
 if TYPE_CHECKING:
-    from asr_llm.evaluation.entities import EntityFinder, Mention
+    from asr_llm.evaluation.entities import Mention
     from asr_llm.evaluation.readers import Row
     from asr_llm.evaluation.scores import Blocks, Scored
     from asr_llm.evaluation.words import Costs
@@ -58,6 +58,7 @@ def score_files(
     from asr_llm.evaluation.entities import Mention
     from asr_llm.evaluation.readers import read_references
     from asr_llm.evaluation.scores import score
+    from asr_llm.finders import finder_of
 
     place = new_folder(output) if output is not None else None
     if report is not None and Path(report).is_dir():
@@ -68,7 +69,7 @@ def score_files(
     for name, path in hypotheses.items():
         texts = _read_hypotheses(Path(path), Path(reference), warnings)
         systems[name] = _joined(name, rows, texts, options.allow_missing, warnings)
-    finder = _finder(options.entities)
+    finder = finder_of(options.entities) if options.entities is not None else None
     annotated: dict[str, list[Mention]] | None = None
     if finder is None and any(row.entities is not None for row in rows.values()):
         annotated = {
@@ -149,60 +150,11 @@ def _joined(
     return {i: texts.get(i, "") for i in rows}
 
 
-def _finder(entities: str | None) -> EntityFinder | None:
-    """From EntityRuler patterns, a terms file or folder, a domain folder, or spaCy's pipeline."""
-    from asr_llm.evaluation.entities import EntityFinder
-
-    if entities is None:
-        return None
-    path = Path(entities)
-    if not path.exists():
-        if "/" in entities or path.suffix:
-            raise ScoreError(
-                f"{entities}: nothing there; expected patterns (.jsonl), terms (.tsv, or a folder "
-                "of them), a domain folder, or the name of a spaCy pipeline"
-            )
-        return EntityFinder.of_pipeline(entities)
-    if (path / "domain.yaml").is_file():
-        from asr_llm.corpus.domain import Domain
-
-        return EntityFinder(Domain.load(path).patterns())
-    if path.suffix == ".jsonl":
-        return EntityFinder([_pattern(path, n, line) for n, line in _lines(path)])
-    files = sorted(path.glob("*.tsv")) if path.is_dir() else [path]
-    terms = [
-        {"label": file.stem.upper(), "pattern": line.split("\t")[0].strip()}
-        for file in files
-        for _, line in _lines(file)
-        if not line.startswith("#")
-    ]
-    if not terms:
-        raise ScoreError(f"{path}: no terms; expected a term on each line of <label>.tsv")
-    return EntityFinder(terms)
-
-
-def _pattern(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise ScoreError(
-            f'{path}:{number}: not JSON; expected {{"label": "DRUG", "pattern": "metoprolol"}}'
-        ) from error
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScoreError(f"{path}: cannot be read as UTF-8 text") from error
-    return [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
 def _biasing(
     rows: Mapping[str, Row], listed: Path | None
 ) -> Mapping[str, Collection[str]] | Collection[str] | None:
     if listed is not None:
-        return [line.split("\t")[0].strip() for _, line in _lines(listed)]
+        return [line.split("\t")[0].strip() for _, line in read_lines(listed)]
     if any(row.biasing_words is not None for row in rows.values()):
         return {i: row.biasing_words or () for i, row in rows.items()}
     return None
