@@ -26,7 +26,17 @@ from typing import Any
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.nist import PlacedWords, ctm_for_stm, read_ctm, read_stm, read_trn
 from asr_llm.evaluation.rev_nlp import read_nlp
-from asr_llm.evaluation.rows import Entity, Placed, Reader, Row, Side, fail, read_lines, read_text
+from asr_llm.evaluation.rows import (
+    Entity,
+    Placed,
+    Reader,
+    Row,
+    Side,
+    fail,
+    json_rows,
+    read_lines,
+    read_text,
+)
 
 __all__ = ["Entity", "PlacedWords", "Row", "ctm_for_stm", "read_hypotheses", "read_references"]
 
@@ -127,20 +137,16 @@ def _read_json(path: Path, side: Side) -> Iterator[Placed]:
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     text = read_text(path)
-    listed = text.lstrip().startswith("[")
-    for number, line in enumerate([text] if listed else text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError as error:
-            at = f"{path}:{number + error.lineno - 1}"
-            fail(at, f"no JSON ({error.msg})", "a JSON object in each line, or one list of them")
-        for index, row in enumerate(found if listed else [found], start=1):
-            place = f"{path}, item {index}" if listed else f"{path}:{number}"
+    before = f"{path}, item " if text.lstrip().startswith("[") else f"{path}:"
+    try:
+        for number, row in json_rows(text):
+            place = f"{before}{number}"
             if not isinstance(row, dict):
                 fail(place, f"JSON of type {type(row).__name__}", "a JSON object with id and text")
             yield place, row
+    except json.JSONDecodeError as error:
+        at = f"{path}:{error.lineno}"
+        fail(at, f"no JSON ({error.msg})", "a JSON object in each line, or one list of them")
 
 
 def _named(row: dict[str, Any]) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from asr_llm.errors import ScoreError
 
@@ -54,6 +55,24 @@ def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip() and not (comments and line.lstrip().startswith(";;")):
             yield f"{path}:{number}", line
+
+
+def json_rows(text: str) -> Iterator[tuple[int, Any]]:
+    """What JSON lines, or one list, hold, each with its line, or its place in the list from 1.
+
+    Raises:
+        JSONDecodeError: not JSON; it has the place in the whole text.
+    """
+    listed = text.lstrip().startswith("[")
+    begin = 0
+    for number, line in enumerate([text] if listed else text.split("\n"), start=1):
+        if line.strip():
+            try:
+                found = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise json.JSONDecodeError(error.msg, text, begin + error.pos) from error
+            yield from enumerate(found, start=1) if listed else [(number, found)]
+        begin += len(line) + 1
 
 
 def mismatch(system: str, missing: Sequence[str], extra: Sequence[str]) -> str:

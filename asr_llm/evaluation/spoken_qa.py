@@ -17,7 +17,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from asr_llm.corpus.text import normalize
-from asr_llm.errors import SuiteError
+from asr_llm.errors import ScoreError, SuiteError
+from asr_llm.evaluation.rows import json_rows, read_text
 from asr_llm.evaluation.significance import paired_bootstrap
 from asr_llm.yaml_lines import parse_yaml
 
@@ -97,24 +98,13 @@ def read_suite(path: str | Path) -> Suite:
 def _rows(path: Path) -> list[tuple[int, Any]]:
     """(line or place in the list, row) of a file of questions."""
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    if text.lstrip().startswith("["):
-        try:
-            return list(enumerate(json.loads(text), start=1))
-        except ValueError as error:
-            raise SuiteError(
-                f"{path}: not JSON ({error}); expected a list or JSON lines"
-            ) from error
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                rows.append((number, json.loads(line)))
-            except ValueError as error:
-                raise SuiteError(f"{path}:{number}: not JSON ({error})") from error
-    return rows
+        return list(json_rows(read_text(path)))
+    except ScoreError as error:
+        raise SuiteError(str(error)) from error
+    except json.JSONDecodeError as error:
+        raise SuiteError(
+            f"{path}:{error.lineno}: not JSON ({error}); expected a list or JSON lines"
+        ) from error
 
 
 def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:

@@ -20,6 +20,7 @@ from asr_llm.evaluation.readers import (
     read_hypotheses,
     read_references,
 )
+from asr_llm.evaluation.rows import json_rows
 
 
 @pytest.fixture
@@ -35,6 +36,13 @@ def write(tmp_path: Path) -> Any:
 
 def lines(*rows: Any) -> str:
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n"
+
+
+def test_json_rows_know_their_places() -> None:
+    assert list(json_rows('{"a": 1}\n\n[2]\n')) == [(1, {"a": 1}), (3, [2])]
+    assert list(json_rows(' ["x",\n"y"]')) == [(1, "x"), (2, "y")]
+    with pytest.raises(json.JSONDecodeError, match="line 3 column 6"):
+        list(json_rows('1\n\n{"a" 2}'))
 
 
 def test_json_lines_and_a_list(write: Any) -> None:
