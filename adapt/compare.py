@@ -17,13 +17,14 @@ import json
 import re
 import statistics
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import yaml
 
 from asr_llm import asking, jobs
 from asr_llm.cli import silence_libraries
-from asr_llm.evaluation.spoken_qa import read_suite
+from asr_llm.evaluation.spoken_qa import Suite, read_suite
 from asr_llm.files import write_text
 from asr_llm.measuring import System
 from asr_llm.recipe import Recipe
@@ -87,8 +88,15 @@ def _ask(system: str, run: Path, model: str) -> None:
     place = run / f"qa-{system}.json"
     if not place.is_file():
         adapter = run / "adapter" if system == "adapted" else None
-        figures, _ = asking.put(read_suite(SUITE), System(system, model, adapter))
+        figures, _ = asking.put(*_questions(), System(system, model, adapter))
         write_text(place, json.dumps(figures, indent=2) + "\n")
+
+
+@cache
+def _questions() -> tuple[Suite, asking.Heard]:
+    """The questions, and how they sound: spoken once, and only if any are to be put."""
+    suite = read_suite(SUITE)
+    return suite, asking.speak(suite)
 
 
 def _figures(run: Path, system: str) -> dict[str, float]:

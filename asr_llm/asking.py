@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asr_llm.errors import AudioError
 from asr_llm.files import new_folder, write_text
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from asr_llm.evaluation.spoken_qa import Question, Suite, SuiteConfig
     from asr_llm.model.speech_llm import SpeechLLM
     from asr_llm.sequences.spans import Sequence
+
+Heard: TypeAlias = "list[dict[str, Utterance]]"
+"""For each question of a suite, its parts that are spoken."""
 
 MAX_SECONDS = 60.0
 _BATCH = 16
@@ -92,10 +95,11 @@ def qa(
     if adapter is not None:
         lora.read_base(Path(adapter))
         systems.append(System("adapted", model, Path(adapter)))
+    heard = speak(read, progress)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     for system in systems:
-        figures[system.name], answers = put(read, system, progress)
+        figures[system.name], answers = put(read, heard, system, progress)
         rows += answers
     scores = {"suite": read.config.name, "scoring": read.config.scoring, "systems": figures}
     if place is not None:
@@ -106,14 +110,47 @@ def qa(
     return Answers(scores, place)
 
 
+def speak(suite: Suite, progress: Progress | None = None) -> Heard:
+    """The spoken parts of each question, in order; the voices take turns.
+
+    Raises:
+        SynthesisError: a voice is not there.
+        AudioError: a recording of the suite cannot be read.
+    """
+    from asr_llm.corpus.audio import load_audio
+    from asr_llm.corpus.synthesis import Utterance, select_voices, synthesize
+
+    voices = select_voices(suite.config.voices)
+    tell = told(progress, "speaking")
+    heard: Heard = []
+    for i, question in enumerate(suite.questions):
+        spoken: dict[str, Utterance] = {}
+        for part in suite.config.spoken:
+            text = getattr(question, part)
+            if question.audio is not None and part == suite.config.spoken[-1]:
+                spoken[part] = Utterance(text, question.id, load_audio(question.audio))
+            elif text:
+                spoken[part] = synthesize(text, voices[i % len(voices)])
+        heard.append(spoken)
+        if tell:
+            tell(i + 1, len(suite.questions))
+    return heard
+
+
 def put(
-    suite: Suite, system: System, progress: Progress | None = None
+    suite: Suite, heard: Heard, system: System, progress: Progress | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Put a suite to one system: its figures (``spoken_qa.summarize``), and every answer."""
+    """Put a suite, and what ``speak`` made of it, to one system.
+
+    Returns:
+        Its figures (``spoken_qa.summarize``), and every answer.
+
+    Raises:
+        CheckpointError: the model or the adapter does not load.
+    """
     from asr_llm.evaluation.spoken_qa import is_right, summarize
 
     loaded = _load(system)
-    heard = _speak(suite, told(progress, f"speaking: {system.name}"))
     right: dict[str, list[bool]] = {}
     rows: list[dict[str, Any]] = []
     for kind in ("text", "speech"):
@@ -137,27 +174,6 @@ def _load(system: System) -> SpeechLLM:
     from asr_llm.transcription.transcriber import Transcriber
 
     return Transcriber.load(system.model, adapter=system.adapter).model
-
-
-def _speak(suite: Suite, progress: Any) -> list[dict[str, Utterance]]:
-    """The spoken parts of each question; the voices take turns."""
-    from asr_llm.corpus.audio import load_audio
-    from asr_llm.corpus.synthesis import Utterance, select_voices, synthesize
-
-    voices = select_voices(suite.config.voices)
-    heard: list[dict[str, Utterance]] = []
-    for i, question in enumerate(suite.questions):
-        spoken: dict[str, Utterance] = {}
-        for part in suite.config.spoken:
-            text = getattr(question, part)
-            if question.audio is not None and part == suite.config.spoken[-1]:
-                spoken[part] = Utterance(text, question.id, load_audio(question.audio))
-            elif text:
-                spoken[part] = synthesize(text, voices[i % len(voices)])
-        heard.append(spoken)
-        if progress:
-            progress(i + 1, len(suite.questions))
-    return heard
 
 
 def _prompt(

@@ -12,7 +12,7 @@ import soundfile
 from asr_llm import asking
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import AudioError, CheckpointError, RunError, SynthesisError
-from asr_llm.evaluation.spoken_qa import Question, SuiteConfig
+from asr_llm.evaluation.spoken_qa import Question, SuiteConfig, read_suite
 from asr_llm.model import checkpoints
 from asr_llm.model.decoding import answer, option_log_probs
 from asr_llm.sequences.spans import Speech, Text
@@ -69,6 +69,13 @@ def test_qa_writes_every_answer(tiny: Path, suite: Path, tmp_path: Path) -> None
     assert done.scores["systems"]["base"]["text"]["questions"] == 2
     with pytest.raises(RunError, match="not empty"):
         asking.qa(suite, model=str(tiny), output=tmp_path / "out")
+
+
+def test_only_what_is_spoken_is_made(suite: Path) -> None:
+    told: list[tuple[str, float, float]] = []
+    heard = asking.speak(read_suite(suite), lambda *news: told.append(news))
+    assert [list(spoken) for spoken in heard] == [["question"], ["question"]]
+    assert told == [("speaking", 1, 2), ("speaking", 2, 2)]
 
 
 def test_qa_with_choices(tiny: Path, tmp_path: Path) -> None:
