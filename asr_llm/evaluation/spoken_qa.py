@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import ScoreError, SuiteError
 from asr_llm.evaluation.rows import json_rows, read_text
-from asr_llm.evaluation.significance import paired_bootstrap
+from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 from asr_llm.yaml_lines import parse_yaml
 
 LETTERS = "ABCDEFGHIJ"
@@ -192,6 +192,5 @@ def summarize(right: Mapping[str, list[bool]], seed: int = 0) -> dict[str, Any]:
 
 def _accuracy(flags: list[bool], seed: int) -> Accuracy:
     counts = [int(flag) for flag in flags]
-    nothing = [0] * len(counts)
-    drawn = paired_bootstrap(base=nothing, adapted=counts, sizes=[1] * len(counts), seed=seed)
-    return Accuracy(sum(counts) / len(counts), sum(counts), len(counts), drawn.low, drawn.high)
+    low, high = rate_interval(errors=counts, sizes=[1] * len(counts), seed=seed)
+    return Accuracy(sum(counts) / len(counts), sum(counts), len(counts), low, high)
