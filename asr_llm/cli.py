@@ -22,7 +22,6 @@ from asr_llm import __version__
 from asr_llm.console import (
     Bar,
     diagnosis_text,
-    general_wer_increase,
     print_answers,
     print_scores,
     report_text,
@@ -294,6 +293,8 @@ def evaluate(
     else:
         print_scores(done.scores)
     if max_general_wer_increase is not None:
+        from asr_llm.evaluation.scores import general_wer_increase
+
         rise = 100 * general_wer_increase(done.scores)
         if rise > max_general_wer_increase:
             typer.echo(

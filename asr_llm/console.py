@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asr_llm.errors import ScoreError
-
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import CheckReport
     from asr_llm.corpus.terms import Candidate
@@ -56,11 +54,12 @@ def print_scores(scores: dict[str, Any]) -> None:
 
     Of more than two systems each is shown beside the first.
     """
-    others = list(scores["comparisons"])
-    first = next(name for name in scores["systems"] if name not in others)
-    for other in others or [None]:
-        _print_table(scores, [first] if other is None else [first, other])
-        compared = scores["comparisons"].get(other, {})
+    from asr_llm.evaluation.scores import base_first
+
+    first, *others = base_first(scores["systems"])
+    for names in [[first, other] for other in others] or [[first]]:
+        _print_table(scores, names)
+        compared = scores["comparisons"].get(names[-1], {})
         for metric, name in (("eer", "EER (raw)"), ("wer", "WER domain (normalized)")):
             found = compared.get(metric, {})
             if found.get("low") is not None:
@@ -107,21 +106,6 @@ def print_answers(scores: dict[str, Any]) -> None:
         gap = figures["gap"]
         shown.add_row(name, "gap", "", f"{100 * gap['difference']:+.1f}", _interval(gap))
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
-
-
-def general_wer_increase(scores: dict[str, Any]) -> float:
-    """By how much the second system's WER on the general set is above the first's, a fraction.
-
-    Raises:
-        ScoreError: there is no general set.
-    """
-    rates = [system["wer"]["normalized"]["rate"] for system in scores["general"].values()]
-    if len(rates) < 2 or None in rates:
-        raise ScoreError(
-            "no general set to see forgetting on; expected one: give --general, or a model that "
-            "brings its own"
-        )
-    return float(rates[1] - rates[0])
 
 
 def _interval(found: dict[str, Any]) -> str:

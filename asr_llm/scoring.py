@@ -57,7 +57,7 @@ def score_files(
     """
     from asr_llm.evaluation.entities import Mention
     from asr_llm.evaluation.readers import read_references
-    from asr_llm.evaluation.scores import score
+    from asr_llm.evaluation.scores import base_first, score
     from asr_llm.finders import finder_of
 
     place = new_folder(output) if output is not None else None
@@ -97,7 +97,7 @@ def score_files(
         from asr_llm.evaluation.report import Shown, render
 
         shown = Shown(
-            title=f"{Path(reference).name}: {' and '.join(list(systems)[:2])}",
+            title=f"{Path(reference).name}: {' and '.join(base_first(systems)[:2])}",
             references={i: row.text for i, row in rows.items()},
             systems=systems,
             speakers={i: row.speaker or "" for i, row in rows.items()},

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm import __version__, cli, console, doctor, jobs
+from asr_llm import __version__, cli, doctor, jobs
 from asr_llm.corpus.domain import create
 from asr_llm.errors import DomainError, RunError, ScoreError
+from asr_llm.evaluation.scores import general_wer_increase
 
 HEAVY = {"torch", "nemo", "transformers", "lightning", "lhotse", "spacy", "rich", "peft"}
 
@@ -298,6 +299,6 @@ def test_forgetting_beyond_what_is_allowed_fails(
 
 
 def test_the_forgetting_gate_by_hand() -> None:
-    assert console.general_wer_increase(general(0.08, 0.1)) == pytest.approx(0.02)
+    assert general_wer_increase(general(0.08, 0.1)) == pytest.approx(0.02)
     with pytest.raises(ScoreError, match="no general set"):
-        console.general_wer_increase({"general": {}})
+        general_wer_increase({"general": {}})

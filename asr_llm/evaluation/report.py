@@ -15,7 +15,7 @@ from typing import Any
 
 from asr_llm.corpus.text import normalize
 from asr_llm.evaluation.entities import term_of
-from asr_llm.evaluation.scores import Scored
+from asr_llm.evaluation.scores import Scored, base_first
 from asr_llm.evaluation.words import align
 
 TERMS_SHOWN = 12
@@ -48,7 +48,7 @@ def render(scored: Scored, shown: Shown) -> str:
     import jinja2
 
     scores = scored.scores
-    names = list(scores["systems"])[:2]
+    names = base_first(scores["systems"])[:2]
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -112,7 +112,7 @@ def score(
                 + ", ".join(systems)
             )
     grouped = _grouped(references, blocks)
-    first, *others = _base_first(systems)
+    first, *others = base_first(systems)
     compared = {name: _compare(measured[first], measured[name], grouped, seed) for name in others}
     plain = How(normalizer, costs, {}, None)
     scores = {
@@ -144,6 +144,27 @@ def score(
     return Scored(scores, rows)
 
 
+def base_first(systems: Iterable[str]) -> list[str]:
+    """Names in the order of comparison: what the others are compared with, then the others."""
+    return sorted(systems, key=lambda name: name != BASE)
+
+
+def general_wer_increase(scores: Mapping[str, Any]) -> float:
+    """By how much the second system's WER on the general set is above the first's, a fraction.
+
+    Raises:
+        ScoreError: there is no general set.
+    """
+    general = scores["general"]
+    rates = [general[name]["wer"]["normalized"]["rate"] for name in base_first(general)]
+    if len(rates) < 2 or None in rates:
+        raise ScoreError(
+            "no general set to see forgetting on; expected one: give --general, or a model that "
+            "brings its own"
+        )
+    return float(rates[1] - rates[0])
+
+
 def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
     """The rows of a table: entity error rates, then word error rates, base beside adapted.
 
@@ -152,7 +173,7 @@ def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list
     ``names`` are the one or two systems shown; default: the base and the first other. Counts read
     errors/total, of base → adapted (of the only system where there is one).
     """
-    names = names or _pair(scores["systems"])
+    names = names or base_first(scores["systems"])[:2]
     chosen = [scores["systems"][name] for name in names]
     rows = []
     if all("entities" in system for system in chosen):
@@ -193,15 +214,6 @@ def _row(metric: str, counts: Sequence[Mapping[str, Any] | None]) -> Row:
         if base is not None and adapted is not None:
             change = f"{100 * (adapted - base):+z.1f}"
     return Row(metric, " → ".join(fractions), cells[0], cells[1] if cells[1:] else "", change)
-
-
-def _pair(systems: Iterable[str]) -> list[str]:
-    """The base and the system compared with it, or the only one."""
-    return _base_first(systems)[:2]
-
-
-def _base_first(systems: Iterable[str]) -> list[str]:
-    return sorted(systems, key=lambda name: name != BASE)
 
 
 def _system(measured: Measured, grouped: Mapping[str, list[str]], seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import AsrLlmError, ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention
-from asr_llm.evaluation.scores import Blocks, Row, score, table
+from asr_llm.evaluation.scores import Blocks, Row, base_first, score, table
 
 FINDER = EntityFinder(
     [
@@ -167,6 +167,11 @@ def test_order_of_input_changes_nothing() -> None:
     )
     assert again == scored(blocks=Blocks({"u1": "b", "u2": "a"}))
     assert table(again) == table(scored())
+
+
+def test_the_base_comes_first_the_others_as_given() -> None:
+    assert base_first({"b": {}, "base": {}, "a": {}}) == ["base", "b", "a"]
+    assert base_first(["b", "a"]) == ["b", "a"]
 
 
 def test_a_single_system_without_entities() -> None:
