@@ -14,7 +14,7 @@ from asr_llm.errors import DomainError
 if TYPE_CHECKING:
     from lhotse import CutSet
 
-    from asr_llm.evaluation.scores import Scored
+    from asr_llm.evaluation.report import Shown
     from asr_llm.transcription.transcriber import Transcriber
 
 Progress = Callable[[str, float, float], None]
@@ -128,6 +128,7 @@ def measure(
     """
     from asr_llm.evaluation.entities import EntityFinder
     from asr_llm.evaluation.scores import Blocks, score
+    from asr_llm.scoring import write, write_report
 
     texts = _decode(systems, sets, place, progress)
     main, general = sets["domain"], sets.get("general")
@@ -141,27 +142,23 @@ def measure(
         blocks=Blocks(main.speakers),
     )
     if place is not None:
-        from asr_llm.scoring import write
-
         write(scored, place)
     if report is not None:
-        _write_report(report, scored, systems, main, texts)
+        write_report(report.path, scored, _shown(report, systems, main, texts))
     return scored.scores
 
 
-def _write_report(
+def _shown(
     report: Report,
-    scored: Scored,
     systems: list[System],
     main: HeldOut,
     texts: Mapping[tuple[str, str], dict[str, str]],
-) -> None:
-    from asr_llm.evaluation.report import Shown, render
-    from asr_llm.files import write_text
+) -> Shown:
+    from asr_llm.evaluation.report import Shown
 
     adapters = ", ".join(str(s.adapter) for s in systems if s.adapter is not None)
     recipe = report.recipe
-    shown = Shown(
+    return Shown(
         title=report.title,
         references=main.references,
         systems={s.name: texts[s.name, "domain"] for s in systems},
@@ -171,8 +168,6 @@ def _write_report(
         recipe=recipe.read_text("utf-8") if recipe is not None and recipe.is_file() else None,
         text=report.text,
     )
-    report.path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(report.path, render(scored, shown))
 
 
 def clips(cuts: CutSet, budget: int = 20_000_000) -> dict[str, str]:

@@ -15,6 +15,7 @@ from asr_llm.files import new_folder, write_text
 if TYPE_CHECKING:
     from asr_llm.evaluation.entities import Mention
     from asr_llm.evaluation.readers import Row
+    from asr_llm.evaluation.report import Shown
     from asr_llm.evaluation.scores import Blocks, Scored
     from asr_llm.evaluation.words import Costs
 
@@ -94,7 +95,7 @@ def score_files(
     if place is not None:
         write(scored, place)
     if report is not None:
-        from asr_llm.evaluation.report import Shown, render
+        from asr_llm.evaluation.report import Shown
 
         shown = Shown(
             title=f"{Path(reference).name}: {' and '.join(base_first(systems)[:2])}",
@@ -103,8 +104,7 @@ def score_files(
             speakers={i: row.speaker or "" for i, row in rows.items()},
             text=report_text,
         )
-        Path(report).parent.mkdir(parents=True, exist_ok=True)
-        write_text(Path(report), render(scored, shown))
+        write_report(Path(report), scored, shown)
     return scored
 
 
@@ -115,6 +115,14 @@ def write(scored: Scored, place: Path) -> None:
     write_text(place / "scores.json", text + "\n")
     rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
     write_text(place / "mentions.jsonl", "".join(rows))
+
+
+def write_report(path: Path, scored: Scored, shown: Shown) -> None:
+    """One HTML file, whole or not at all, its folder made if need be."""
+    from asr_llm.evaluation.report import render
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, render(scored, shown))
 
 
 def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[str, str]:
