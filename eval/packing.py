@@ -18,6 +18,7 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe, SourceRecipe
+from asr_llm.sequences.batching import to_device
 from asr_llm.training.train import make_stream, prepare
 
 TASKS = ("asr", "interleave", "text")
@@ -48,7 +49,7 @@ def main() -> None:
     model.causal_lm.set_attn_implementation(arguments.attention)
     model.train()
     stream = make_stream(recipe, model, recipe.sources, None, Domain.load(base / "replay"))
-    batches = [_moved(stream[i], device) for i in range(arguments.batches)]
+    batches = [to_device(stream[i], device) for i in range(arguments.batches)]
     with torch.no_grad():
         positions = sum(int(model.splice(batch)["attention_mask"].sum()) for batch in batches)
         room = sum(model.splice(batch)["attention_mask"].numel() for batch in batches)
@@ -68,10 +69,6 @@ def _step(model: Any, batch: dict[str, Any], pack: int | None) -> None:
     model.zero_grad()
     if batch["input_ids"].is_cuda:
         torch.cuda.synchronize()
-
-
-def _moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
-    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
 
 
 if __name__ == "__main__":

@@ -130,8 +130,7 @@ def score(
             "resamples": RESAMPLES,
             "seed": seed,
         },
-        "warnings": _warnings(grouped, blocks)
-        + (["no term occurs in the references"] if mentions and not any(mentions.values()) else []),
+        "warnings": _warnings(grouped, blocks, mentions),
         "systems": {name: _system(m, grouped, seed) for name, m in measured.items()},
         "general": {
             name: {"wer": _pooled(measure(f"{name}, general", *texts, None, plain).words)}
@@ -337,18 +336,25 @@ def _grouped(ids: Iterable[str], blocks: Blocks | None) -> dict[str, list[str]]:
     return dict(sorted(grouped.items()))
 
 
-def _warnings(grouped: Mapping[str, list[str]], blocks: Blocks | None) -> list[str]:
+def _warnings(
+    grouped: Mapping[str, list[str]],
+    blocks: Blocks | None,
+    mentions: Mapping[str, Sequence[Mention]] | None,
+) -> list[str]:
+    found = []
     if blocks is None:
-        return [
+        found.append(
             "speakers are not known: the intervals are drawn over utterances, which makes them too "
             "narrow where speakers have several"
-        ]
-    if len(grouped) < FEW_BLOCKS:
-        return [
+        )
+    elif len(grouped) < FEW_BLOCKS:
+        found.append(
             f"{len(grouped)} {blocks.kind}s: intervals drawn from fewer than {FEW_BLOCKS} are "
             "too narrow to rely on"
-        ]
-    return []
+        )
+    if mentions and not any(mentions.values()):
+        found.append("no term occurs in the references")
+    return found
 
 
 def _compare(

@@ -14,7 +14,7 @@ import numpy as np
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
-from asr_llm.sequences.batching import Collator
+from asr_llm.sequences.batching import Collator, to_device
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
@@ -122,7 +122,7 @@ def option_log_probs(
             "same token; expected a token for each: score the suite by 'contains'"
         )
     with _inference(model):
-        spliced = model.splice(_on_device(model, prompts))
+        spliced = _spliced(model, prompts)
         hidden = model.hidden_states(spliced["input_embeds"], spliced["attention_mask"])
         logits = model.causal_lm.lm_head(hidden[:, -1]).float()
         found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
@@ -180,7 +180,7 @@ def generate(
         pad_token_id=model.text_pad_id,
     )
     with _inference(model, bf16):
-        spliced = model.splice(_on_device(model, prompts))
+        spliced = _spliced(model, prompts)
         with move_embedding(model):
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
@@ -196,13 +196,8 @@ def _collator(model: SpeechLLM) -> Collator:
     )
 
 
-def _on_device(model: SpeechLLM, prompts: list[Sequence]) -> dict[str, Any]:
-    import torch
-
-    return {
-        key: value.to(model.device) if isinstance(value, torch.Tensor) else value
-        for key, value in _collator(model)(prompts).items()
-    }
+def _spliced(model: SpeechLLM, prompts: list[Sequence]) -> dict[str, Any]:
+    return model.splice(to_device(_collator(model)(prompts), model.device))
 
 
 @contextmanager

@@ -103,6 +103,11 @@ class Collator:
         return batch
 
 
+def to_device(batch: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
+    """The batch with its tensors on a device; what is no tensor, or in a list, stays."""
+    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+
+
 def _one_audio(
     speech: list[Speech], frame_samples: int
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:

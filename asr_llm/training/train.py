@@ -214,9 +214,7 @@ def _validation_batches(
         sources = [SourceRecipe(task="asr", data="domain", augment=0.0)]
     if not sources:
         return []
-    stream = make_stream(recipe, model, sources, domain, replay, split="dev", seed=0)
-    rows = max(1, stream.draws // stream.pool)
-    return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
+    return _fixed(recipe, make_stream(recipe, model, sources, domain, replay, "dev", seed=0))
 
 
 def _monitored_batches(
@@ -233,10 +231,14 @@ def _monitored_batches(
         )
     split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
     source = SourceRecipe(task="asr", data="replay", augment=0.0)
-    stream = make_stream(recipe, model, [source], None, replay, split=split, seed=0)
+    stream = make_stream(recipe, model, [source], None, replay, split, seed=0)
+    return [batch | {"monitor": True} for batch in _fixed(recipe, stream)]
+
+
+def _fixed(recipe: Recipe, stream: BatchStream) -> list[dict[str, Any]]:
+    """The first batches of a stream, with about as many utterances as are to be validated."""
     rows = max(1, stream.draws // stream.pool)
-    count = max(1, recipe.validation.utterances // rows)
-    return [stream[i] | {"monitor": True} for i in range(count)]
+    return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
 
 
 def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import DomainError
-from asr_llm.sequences.batching import BatchStream, Collator, Item, Source, _split
+from asr_llm.sequences.batching import BatchStream, Collator, Item, Source, _split, to_device
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
 LOCATOR, PAD = 1, 0
@@ -74,6 +74,13 @@ def test_collate_by_hand() -> None:
     assert batch["span_frames"] == [[(0, 2), (2, 3)], [(0, 1)]]
     # Normalised words, each after a space, as a byte-level BPE begins words.
     assert [t.tolist() for t in batch["ctc_targets"]] == [[9, 12, 9, 13], [9, 14]]
+
+
+def test_only_tensors_are_moved() -> None:
+    batch = {"input_ids": torch.ones(2), "audio_rows": [0]}
+    moved = to_device(batch, "meta")
+    assert moved["input_ids"].is_meta and moved["audio_rows"] == [0]
+    assert not batch["input_ids"].is_meta
 
 
 def test_collate_without_speech_has_no_audio() -> None:
