@@ -1,0 +1,145 @@
+"""The command line. Each command parses, makes one library call and prints; nothing else prints.
+
+Here are the app, the order of its commands and what is said of errors; the commands are beside.
+
+Only what ``--help`` needs is imported at the top.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shlex
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from asr_llm import __version__
+from asr_llm.cli.corpus import domain_app, terms
+from asr_llm.cli.listening import align, ask, transcribe
+from asr_llm.cli.measuring import evaluate, qa, score
+from asr_llm.cli.training import adapt, pretrain
+from asr_llm.cli.upkeep import cache_app, doctor
+from asr_llm.errors import AsrLlmError, DomainError
+
+_RESUMABLE = ("adapt", "pretrain")
+_OF_DOMAINS = ("adapt", "evaluate")
+
+
+class _Commands(TyperGroup):
+    """The commands; what the user can mend becomes one or two lines on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (AsrLlmError, KeyboardInterrupt, OSError) as error:
+            if _is_pipe(error) or ctx.params.get("debug"):
+                raise
+            message, status = explain(error, ctx.invoked_subcommand)
+            typer.echo(message, err=True)
+            raise typer.Exit(status) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Teach a speech-LLM recogniser the words of a domain, and measure what it learned.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+# In the order of --help.
+for command in (transcribe, adapt, pretrain, evaluate, score, align, ask, qa, terms, doctor):
+    app.command()(command)
+app.add_typer(domain_app, name="domain")
+app.add_typer(cache_app, name="cache")
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"asr-llm {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def setup(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Tracebacks and the libraries' own notices.")
+    ] = False,
+) -> None:
+    if not debug:
+        silence_libraries()
+
+
+def silence_libraries() -> None:
+    """Keep notices of NeMo, Lightning and others off the terminal; before they are imported."""
+    logging.disable(logging.WARNING)  # they set the levels of their own loggers at import
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for worker processes
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def mute_c_libraries() -> None:
+    """Send what C libraries write to stderr (mp3 decoders do) nowhere; Python's goes on."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(kept, "w", buffering=1, errors="backslashreplace")
+
+
+def main() -> None:
+    """Entry point of the command ``asr-llm``."""
+    # Read when torch is loaded: threads that wait for work leave the cores to others.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "--debug" not in sys.argv:
+        mute_c_libraries()
+    try:
+        app(prog_name="asr-llm")
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        text = f"{type(error).__name__}: {error}"
+        sys.exit(f"error: unexpected {text}\nSee where with: asr-llm --debug …, and report it")
+
+
+# Errors ----------------------------------------------------------------------------------
+
+
+def _is_pipe(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+def explain(error: BaseException, command: str | None) -> tuple[str, int]:
+    """What to tell the user, and the exit status."""
+    again = shlex.join(["asr-llm", *sys.argv[1:]])
+    resume = again if "--resume" in sys.argv else f"{again} --resume"
+    if isinstance(error, KeyboardInterrupt):
+        rest = f"; go on with: {resume}" if command in _RESUMABLE else ""
+        return f"interrupted{rest}", 130
+    if isinstance(error, OSError):
+        where = f" at {error.filename}" if error.filename else ""
+        what = f"error: {error.strerror or error}{where}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what += f"; make room, then run: {resume if command in _RESUMABLE else again}"
+        return what, 2
+    more = ""
+    if (
+        isinstance(error, DomainError)
+        and command in _OF_DOMAINS
+        and "domain check" not in str(error)
+    ):
+        more = "\nAll that is wrong with a domain folder:  asr-llm domain check FOLDER"
+    return f"error: {error}{more}", 2

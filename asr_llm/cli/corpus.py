@@ -1,0 +1,63 @@
+"""Commands for the text of a domain: domain, terms."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr_llm.cli.options import AsJson, Model
+from asr_llm.console import report_text, terms_text, to_json
+
+domain_app = typer.Typer(help="Make and check domain folders.", no_args_is_help=True)
+
+
+@domain_app.command("init")
+def domain_init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
+    name: Annotated[str | None, typer.Option(help="Default: the folder's own.")] = None,
+) -> None:
+    """Write a small example folder, to be edited into a domain of your own."""
+    from asr_llm.corpus.domain import create
+
+    made = shlex.quote(str(create(folder, name)))
+    typer.echo(f"Wrote {folder}. Edit its files, then:\n  asr-llm domain check {made}")
+    typer.echo(f"  asr-llm adapt {made}")
+
+
+@domain_app.command("check")
+def domain_check(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")], as_json: AsJson = False
+) -> None:
+    """Say what a domain folder holds, and all that is wrong with it. Exit status 1: errors."""
+    from asr_llm.corpus.domain import check
+
+    report = check(folder)
+    typer.echo(to_json(report) if as_json else report_text(report))
+    if report.errors:
+        raise typer.Exit(1)
+
+
+def terms(
+    text: Annotated[
+        list[Path], typer.Argument(help="Text files or domain folders.", metavar="TEXT...")
+    ],
+    model: Model = "mini",
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="More general text, whose words are no terms; may be repeated."),
+    ] = None,
+    least: Annotated[int, typer.Option(min=1, help="Only what the text has this often.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many; default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose the terms of a text, the likeliest first, for you to edit. Nothing is written."""
+    from asr_llm.corpus.terms import propose_from_files
+    from asr_llm.model import checkpoints
+
+    replay = checkpoints.locate(model) / "replay"
+    general = [*([replay] if replay.is_dir() else []), *(against or [])]
+    found = propose_from_files(text, general, least)[:limit]
+    typer.echo(to_json(found) if as_json else terms_text(found))

@@ -1,0 +1,25 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str, typer.Option("--model", help="'mini', a checkpoint folder, or a name on the hub.")
+]
+Adapter = Annotated[
+    Path | None, typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter.")
+]
+General = Annotated[
+    Path | None,
+    typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")]
+NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave recordings out of report.html.")]
+NoText = Annotated[
+    bool, typer.Option("--no-text", help="Leave all texts and recordings out of report.html.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
