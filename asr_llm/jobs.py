@@ -152,6 +152,7 @@ def evaluate(
     *,
     model: str = "mini",
     adapter: str | Path | None = None,
+    fusion: float | None = None,
     baseline: str | Path | None = None,
     general: str | Path | None = None,
     output: str | Path | None = None,
@@ -166,6 +167,7 @@ def evaluate(
         data: a domain folder, of which the test set is taken, or a manifest of recordings
             (NeMo's, Lhotse's, ``trans.txt``), where words are scored but no entities.
         adapter: measured beside the model alone, or beside ``baseline``.
+        fusion: weight of an adapter made from text, in place of its own.
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
@@ -177,14 +179,13 @@ def evaluate(
     Raises:
         AsrLlmError: the data, the model, an adapter or ``output`` is at fault.
     """
-    from asr_llm.model import checkpoints, lora
+    from asr_llm.model import checkpoints
 
     if baseline is not None and adapter is None:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
+    _check_adapter(adapter, fusion)  # before anything is decoded
+    _check_adapter(baseline)
     base = checkpoints.locate(model)
-    for folder in (adapter, baseline):
-        if folder is not None:
-            lora.read_base(Path(folder))  # refuse before anything is decoded
     place = new_folder(output) if output is not None else None
 
     is_domain = Path(data).is_dir()
@@ -200,7 +201,7 @@ def evaluate(
     if baseline is not None:
         systems = [System("baseline", model, Path(baseline))]
     if adapter is not None:
-        systems.append(System("adapted", model, Path(adapter)))
+        systems.append(System("adapted", model, Path(adapter), fusion))
     wanted = None
     if place is not None or report is not None:
         wanted = Report(
@@ -217,6 +218,7 @@ def transcribe(
     *,
     model: str = "mini",
     adapter: str | Path | None = None,
+    fusion: float | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
@@ -224,20 +226,28 @@ def transcribe(
     Raises:
         CheckpointError: the model or the adapter does not load.
     """
-    from asr_llm.model import checkpoints, lora
+    from asr_llm.model import checkpoints
 
     files = [Path(path) for path in paths]
     unreadable = [_unreadable(path) for path in files]
     if all(unreadable):  # known without waiting for the model
         yield from filter(None, unreadable)
         return
-    if adapter is not None:
-        lora.read_base(Path(adapter))  # refused before the model is loaded
+    _check_adapter(adapter, fusion)  # before the model is loaded
     checkpoints.locate(model)
     from asr_llm.transcription.transcriber import Transcriber
 
-    transcriber = Transcriber.load(model, adapter=adapter)
+    transcriber = Transcriber.load(model, adapter=adapter, fusion=fusion)
     yield from transcriber.transcribe_many(files, told(progress, "transcribing"))
+
+
+def _check_adapter(adapter: str | Path | None, fusion: float | None = None) -> None:
+    from asr_llm.model import lora
+
+    if adapter is not None:
+        lora.fusion_weight(Path(adapter), fusion)
+    elif fusion is not None:
+        raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
 
 
 def _unreadable(path: Path) -> AudioError | None:

@@ -23,11 +23,15 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class System:
-    """A recogniser to measure: a model, and the adapter put on it."""
+    """A recogniser to measure: a model, and the adapter put on it.
+
+    ``fusion`` takes the place of the weight of an adapter of text.
+    """
 
     name: str
     model: str
     adapter: Path | None = None
+    fusion: float | None = None
 
 
 @dataclass(frozen=True)
@@ -223,10 +227,9 @@ def _load(system: System, loaded: tuple[System, Transcriber] | None) -> Transcri
     from asr_llm.transcription.transcriber import Transcriber
 
     if loaded is None or system.adapter is None or loaded[0].adapter is not None:
-        return Transcriber.load(system.model, adapter=system.adapter)
+        return Transcriber.load(system.model, adapter=system.adapter, fusion=system.fusion)
     model = loaded[1].model
-    lora.load(model, system.adapter, base=system.model)
-    lora.merge(model)
+    lora.put_on(model, system.adapter, base=system.model, fusion=system.fusion)
     return Transcriber(model, system.model, str(system.adapter))
 
 

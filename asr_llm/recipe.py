@@ -186,6 +186,12 @@ class Recipe(_Trains):
         "projector",
     )
     lora: LoraRecipe = LoraRecipe()
+    fusion: float | None = Field(
+        None,
+        gt=0,
+        description="the adapter does not change the recogniser, but is a language model beside "
+        "it with this weight (model/fusion.py); null: it changes it",
+    )
     objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
     ctc_weight: float = Field(0.3, ge=0, description="weight of CTC in 'lm+ctc'")
     fit_projector: bool = Field(
@@ -211,6 +217,20 @@ class Recipe(_Trains):
         description="pretraining only: carried out in turn, each from the model of the one before; "
         "'train', 'steps', 'optimizer' and 'fit_projector' above are then not used",
     )
+
+    @field_validator("fusion")
+    @classmethod
+    def _is_an_adapter(cls, fusion: float | None, info: ValidationInfo) -> float | None:
+        if fusion is not None and info.data.get("train", ["lora"]) != ["lora"]:
+            raise ValueError("lora alone in 'train': it is an adapter that is fused")
+        return fusion
+
+    @field_validator("validation")
+    @classmethod
+    def _is_watched(cls, value: ValidationRecipe, info: ValidationInfo) -> ValidationRecipe:
+        if value.max_rise is not None and info.data.get("fusion") is not None:
+            raise ValueError("no max_rise beside 'fusion', which leaves the recogniser as it was")
+        return value
 
     @field_validator("sources", "validation")
     @classmethod

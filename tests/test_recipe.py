@@ -93,6 +93,16 @@ def test_recipes_are_frozen() -> None:
         ("steps: many\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "'many'"]),
         ("steps: 0\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "greater than 0"]),
         ("precision: bf8\nsources:\n- {task: text, data: domain}\n", 1, ["precision", "'bf8'"]),
+        (
+            "train: [lora, projector]\nfusion: 0.5\nsources:\n- {task: text, data: domain}\n",
+            2,
+            ["fusion", "lora alone"],
+        ),
+        (
+            "fusion: 0.5\nvalidation: {max_rise: 0.1}\nsources:\n- {task: text, data: domain}\n",
+            2,
+            ["validation", "no max_rise"],
+        ),
         ("steps: 5\n", 1, ["sources", "missing"]),
         ("sources: []\n", 1, ["sources", "at least 1"]),
         ("sources: [\n", 2, []),

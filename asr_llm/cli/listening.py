@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, Model
+from asr_llm.cli.options import Adapter, AsJson, Fusion, Model
 from asr_llm.console import Bar, to_json
 
 
@@ -16,6 +16,7 @@ def transcribe(
     audio: Annotated[list[Path], typer.Argument(help="wav, flac, mp3, ogg, …", metavar="AUDIO...")],
     model: Model = "mini",
     adapter: Adapter = None,
+    fusion: Fusion = None,
     output_format: Annotated[
         str, typer.Option("-f", "--output-format", help="txt or json.")
     ] = "txt",
@@ -35,7 +36,9 @@ def transcribe(
         formats.check_names(audio, output_format)
     failed = 0
     with Bar() as progress:
-        results = jobs.transcribe(audio, model=model, adapter=adapter, progress=progress)
+        results = jobs.transcribe(
+            audio, model=model, adapter=adapter, fusion=fusion, progress=progress
+        )
         for path, result in zip(audio, results):
             if isinstance(result, AudioError):
                 failed += 1

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, General, Model, NoAudio, NoText
+from asr_llm.cli.options import Adapter, AsJson, Fusion, General, Model, NoAudio, NoText
 from asr_llm.console import Bar, print_answers, print_scores, to_json
 from asr_llm.errors import AsrLlmError
 
@@ -18,6 +18,7 @@ def evaluate(
     ],
     model: Model = "mini",
     adapter: Adapter = None,
+    fusion: Fusion = None,
     baseline: Annotated[
         Path | None, typer.Option(help="Adapter to compare with, in place of the model alone.")
     ] = None,
@@ -49,6 +50,7 @@ def evaluate(
             data,
             model=model,
             adapter=adapter,
+            fusion=fusion,
             baseline=baseline,
             general=general,
             output=output,

@@ -13,6 +13,14 @@ Model = Annotated[
 Adapter = Annotated[
     Path | None, typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter.")
 ]
+Fusion = Annotated[
+    float | None,
+    typer.Option(
+        "--fusion",
+        min=0.0,
+        help="How much an adapter made from text counts; default: as its recipe says.",
+    ),
+]
 General = Annotated[
     Path | None,
     typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),

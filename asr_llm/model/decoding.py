@@ -85,7 +85,7 @@ def decode(
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
     prompts = [prompt(audio, model.chat) for audio in audios]
     out = []
-    for text, complete in _written(model, prompts, limits, num_beams, bf16):
+    for text, complete in _written(model, prompts, limits, num_beams, bf16, listening=True):
         short = cut_loop(text)
         out.append(Decoded(short, complete, loop_cut=short != text))
     return out
@@ -115,13 +115,15 @@ def option_log_probs(
     """
     import torch
 
+    from asr_llm.model.fusion import adapter_aside
+
     firsts = [_collator(model).encode(option)[0] for option in options]
     if len(set(firsts)) < len(options):
         raise CheckpointError(
             f"this checkpoint's tokenizer begins two of the options {', '.join(options)} with the "
             "same token; expected a token for each: score the suite by 'contains'"
         )
-    with _inference(model):
+    with _inference(model), adapter_aside(model):
         spliced = _spliced(model, prompts)
         hidden = model.hidden_states(spliced["input_embeds"], spliced["attention_mask"])
         logits = model.causal_lm.lm_head(hidden[:, -1]).float()
@@ -135,10 +137,11 @@ def _written(
     limits: list[int],
     num_beams: int = 1,
     bf16: bool | None = None,
+    listening: bool = False,
 ) -> list[tuple[str, bool]]:
     tokenizer = model.tokenizer.tokenizer
     texts = []
-    for ids, complete in generate(model, prompts, limits, num_beams, bf16):
+    for ids, complete in generate(model, prompts, limits, num_beams, bf16, listening):
         text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         texts.append((" ".join(text.split()), complete))
     return texts
@@ -150,11 +153,13 @@ def generate(
     limits: list[int],
     num_beams: int = 1,
     bf16: bool | None = None,
+    listening: bool = False,
 ) -> list[tuple[list[int], bool]]:
     """New token ids after each prompt without the end token, and whether that was reached.
 
     Args:
         limits: most new tokens for each.
+        listening: whether this is transcription, where an adapter of text has its say.
 
     Raises:
         ValueError: the model is in training mode.
@@ -162,6 +167,8 @@ def generate(
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig
+
+    from asr_llm.model.fusion import adapter_aside, fusion_of
 
     if not prompts:
         return []
@@ -181,11 +188,12 @@ def generate(
     )
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
-        with move_embedding(model):
+        with move_embedding(model), adapter_aside(model):
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
+                logits_processor=fusion_of(model, end[0]) if listening else None,
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
 

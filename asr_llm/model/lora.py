@@ -1,8 +1,8 @@
 """LoRA adapters by PEFT: install, save, load, merge.
 
 An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
-``base.json``, which names the base model by the hash of its weights, and
-``projector.safetensors`` where the projector was trained too.
+``base.json``, which names the base model by the hash of its weights and, for an adapter that is
+used by ``fusion``, its weight, and ``projector.safetensors`` where the projector was trained too.
 """
 
 from __future__ import annotations
@@ -45,8 +45,17 @@ def install(model: SpeechLLM, recipe: LoraRecipe) -> None:
         model.llm = get_peft_model(model.llm, config)
 
 
-def save(model: SpeechLLM, folder: Path, base: str | Path, projector: bool = False) -> None:
+def save(
+    model: SpeechLLM,
+    folder: Path,
+    base: str | Path,
+    projector: bool = False,
+    fusion: float | None = None,
+) -> None:
     """Write the adapter, and the projector if it was trained, with the identity of the base.
+
+    Args:
+        fusion: the weight of an adapter that is a language model beside the recogniser.
 
     Raises:
         CheckpointError: the adapter is all zeros, that is, it was never trained.
@@ -69,15 +78,24 @@ def save(model: SpeechLLM, folder: Path, base: str | Path, projector: bool = Fal
         config = json.loads((part / "adapter_config.json").read_text("utf-8"))
         config["base_model_name_or_path"] = str(base)
         (part / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        record = {"name": str(base), "sha256": identity(origin), "asr_llm": __version__}
+        record: dict[str, Any] = {
+            "name": str(base),
+            "sha256": identity(origin),
+            "asr_llm": __version__,
+        }
+        if fusion is not None:
+            record["fusion"] = fusion
         (part / BASE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
-    """Put a saved adapter on its base model.
+def load(
+    model: SpeechLLM, folder: str | Path, base: str | Path, fusion: float | None = None
+) -> None:
+    """Put a saved adapter on its base model; sets ``model.fusion`` if it is one of text.
 
     Args:
         base: the name or folder ``model`` was loaded from.
+        fusion: takes the place of the adapter's own weight; 0 is the base alone.
 
     Raises:
         CheckpointError: it is no adapter, belongs to another base, or is all zeros.
@@ -94,6 +112,7 @@ def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
             f"not on {base} (weights {identity(locate(base))[:12]}…); "
             "load that base with --model, or adapt this one anew"
         )
+    weight = fusion_weight(folder, fusion)
     merge(model)
     try:
         saved = set(load_file(folder / WEIGHTS))
@@ -110,7 +129,37 @@ def load(model: SpeechLLM, folder: str | Path, base: str | Path) -> None:
             f"missing, {len(saved - own)} unexpected, such as {min(saved ^ own)}; copy it again"
         )
     _refuse_zeros(model, str(folder))
+    model.fusion = weight
     model.eval()
+
+
+def put_on(
+    model: SpeechLLM, folder: str | Path, base: str | Path, fusion: float | None = None
+) -> None:
+    """Load an adapter to transcribe with: merged, which is the same and faster, unless fused.
+
+    Raises:
+        CheckpointError: see ``load``.
+    """
+    load(model, folder, base, fusion)
+    if model.fusion is None:
+        merge(model)
+
+
+def fusion_weight(folder: Path, fusion: float | None = None) -> float | None:
+    """The weight of an adapter that is fused, or ``fusion`` in its place; None for any other.
+
+    Raises:
+        CheckpointError: see ``read_base``; or another adapter is given a weight.
+    """
+    record = read_base(folder)
+    weight = None if record is None else record.get("fusion")
+    if weight is None and fusion is not None:
+        raise CheckpointError(
+            f"{folder} changes the recogniser itself, so there is no weight to set; expected an "
+            "adapter of a recipe with 'fusion', or no --fusion"
+        )
+    return weight if fusion is None else fusion
 
 
 def read_base(folder: Path) -> dict[str, Any] | None:
@@ -135,18 +184,30 @@ def read_base(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return {"name": str(record["name"]), "sha256": str(record["sha256"])} | record
-    except (ValueError, KeyError, TypeError) as error:
+        if (fusion := record.get("fusion")) is not None:
+            record["fusion"] = float(fusion)
+        return record | {"name": str(record["name"]), "sha256": str(record["sha256"])}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error}); expected name and sha256 of the base model"
+            f"{path} cannot be read ({error}); expected name and sha256 of the base model, and "
+            "for an adapter of text the number 'fusion'"
         ) from error
 
 
 def merge(model: SpeechLLM) -> None:
-    """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter."""
+    """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter.
+
+    Raises:
+        CheckpointError: it is not the recogniser that the adapter changes.
+    """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel
 
+    if model.fusion is not None:
+        raise CheckpointError(
+            "this model's adapter is a language model beside the recogniser, which cannot be "
+            "merged into it; expected an adapter of a recipe without 'fusion'"
+        )
     if isinstance(model.llm, PeftModel):
         with move_embedding(model):
             merged = model.llm.merge_and_unload()

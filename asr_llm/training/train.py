@@ -18,7 +18,7 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.speech_llm import SpeechLLM
-from asr_llm.recipe import Recipe, SourceRecipe
+from asr_llm.recipe import TASKS, Recipe, SourceRecipe
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import make_source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
@@ -211,7 +211,9 @@ def _validation_batches(
     if not sources and domain is not None:
         if not domain.text("dev") and domain.recordings("dev") is None:
             return []
-        sources = [SourceRecipe(task="asr", data="domain", augment=0.0)]
+        # An adapter of text is to know the domain's sentences, not to listen.
+        task: TASKS = "asr" if recipe.fusion is None else "text"
+        sources = [SourceRecipe(task=task, data="domain", augment=0.0)]
     if not sources:
         return []
     return _fixed(recipe, make_stream(recipe, model, sources, domain, replay, "dev", seed=0))
@@ -270,7 +272,8 @@ def _finish(
         )
     if "lora" in recipe.train:
         named = recipe.model if recipe.create is None else base
-        lora.save(model, run.adapter, named, projector="projector" in recipe.train)
+        projector = "projector" in recipe.train
+        lora.save(model, run.adapter, named, projector=projector, fusion=recipe.fusion)
         return Trained(run.path, run.adapter, None, best)
     card = f"# {recipe.name}\n\nWritten by `asr-llm pretrain`; see recipe.yaml in its run folder.\n"
     replay = base / "replay"

@@ -91,8 +91,16 @@ class Transcriber:
         self.batch_seconds, self.num_beams = batch_seconds, num_beams
 
     @classmethod
-    def load(cls, model: str | Path = "mini", adapter: str | Path | None = None) -> Transcriber:
-        """Load a checkpoint and merge an adapter into it; on CUDA where there is one.
+    def load(
+        cls,
+        model: str | Path = "mini",
+        adapter: str | Path | None = None,
+        fusion: float | None = None,
+    ) -> Transcriber:
+        """Load a checkpoint and put an adapter on it; on CUDA where there is one.
+
+        Args:
+            fusion: weight of an adapter of text, in place of its own.
 
         Raises:
             CheckpointError: the checkpoint or the adapter does not load or do not fit.
@@ -103,8 +111,7 @@ class Transcriber:
 
         loaded = checkpoints.load(model)
         if adapter is not None:
-            lora.load(loaded, adapter, base=model)
-            lora.merge(loaded)  # the same text, faster
+            lora.put_on(loaded, adapter, base=model, fusion=fusion)
         if torch.cuda.is_available():
             loaded.to("cuda")
         return cls(loaded, str(model), None if adapter is None else str(adapter))

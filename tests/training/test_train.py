@@ -14,8 +14,10 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+import asr_llm.training.train as train_module
+from asr_llm.corpus.domain import Domain
 from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
-from asr_llm.model import checkpoints
+from asr_llm.model import checkpoints, lora
 from asr_llm.recipe import OptimizerRecipe, Recipe
 from asr_llm.training.fit import Fit, rate
 from asr_llm.training.loading import interruptible
@@ -154,6 +156,31 @@ def test_text_alone(recipe: Callable[..., Recipe], tiny: Path, tmp_path: Path) -
     weights = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     assert any("lora_B" in name and tensor.any() for name, tensor in weights.items())
     assert not (tmp_path / "run" / "adapter" / "projector.safetensors").exists()
+
+
+def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
+    recipe: Callable[..., Recipe], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "domain"
+    (folder / "dev").mkdir(parents=True)
+    (folder / "domain.yaml").write_text("name: court\n", "utf-8")
+    (folder / "text.txt").write_text("\n".join(SENTENCES), "utf-8")
+    (folder / "dev" / "text.txt").write_text("\n".join(SENTENCES[:4]), "utf-8")
+    asked: list[str] = []
+    real = train_module.make_stream
+
+    def make_stream(*args: Any, **keys: Any) -> Any:
+        asked.extend(source.task for source in args[2])
+        return real(*args, **keys)
+
+    monkeypatch.setattr(train_module, "make_stream", make_stream)
+    run = RunFolder(tmp_path / "run")
+    chosen = recipe(fusion=0.5, sources=[{"task": "text", "data": "domain"}])
+    done = train(chosen, run, Domain.load(folder), progress=False)
+    assert asked == ["text", "text"]  # to train on, and to validate on
+    assert done.adapter is not None
+    assert lora.fusion_weight(done.adapter) == 0.5
+    assert done.best is not None
 
 
 def test_metrics_hold_numbers_and_no_text(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Fusion: an adapter trained on text alone, as a language model beside the recogniser.
+
+What an LLM learns from text hardly shows where it listens: there it follows the speech. So the
+adapter is left off while it listens, and what the domain's text makes likelier than general
+text does is added to what is heard, token by token:
+
+    log p(y | speech) + weight * max(0, log p_domain(y) - log p_general(y))
+
+p_domain is the LLM with the adapter on it, p_general without; both read what has been written so
+far and hear nothing. It is the density ratio of arXiv 2002.11268, of which only what is in favour
+counts: general words are not held against (measured in adapt/README.md).
+
+Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+
+if TYPE_CHECKING:
+    from asr_llm.model.speech_llm import SpeechLLM
+
+
+class Fusion(LogitsProcessor):
+    """Adds the domain's preference to the scores of ``generate``.
+
+    Args:
+        model: has the adapter on it, switched off, and a ``fusion`` weight.
+        end: the token that ends a transcript; when to stop is left to what is heard.
+    """
+
+    def __init__(self, model: SpeechLLM, end: int) -> None:
+        assert model.fusion is not None
+        self.model, self.weight, self.end = model, model.fusion, end
+        self.written = torch.zeros(0, 0, dtype=torch.long)
+        self.domain, self.general = DynamicCache(), DynamicCache()
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) of the next token, with what (B, N) was written so far."""
+        if input_ids.shape[1] == 0:
+            return scores  # in text too, nothing comes before the first token
+        self._follow(input_ids)
+        general = self._read(input_ids[:, -1:], self.general)
+        with _switched(self.model, on=True):
+            domain = self._read(input_ids[:, -1:], self.domain)
+        favoured = (domain - general).clamp(min=0)
+        favoured[:, self.end] = 0
+        return scores + self.weight * favoured
+
+    def _read(self, token: Tensor, cache: DynamicCache) -> Tensor:
+        """Log-probabilities (B, V) after one more token (B, 1)."""
+        llm = self.model.causal_lm
+        out = llm.model(
+            inputs_embeds=self.model.embed_tokens(token), past_key_values=cache, use_cache=True
+        )
+        return torch.log_softmax(llm.lm_head(out.last_hidden_state[:, -1]).float(), dim=-1)
+
+    def _follow(self, input_ids: Tensor) -> None:
+        """Bring the caches into the order of the hypotheses: a beam may go on from another's."""
+        before = input_ids[:, :-1]
+        if self.written.shape == before.shape and not self.written.equal(before):
+            same = (before[:, None] == self.written[None]).all(-1)  # (B, B)
+            order = same.int().argmax(1)
+            self.domain.reorder_cache(order)
+            self.general.reorder_cache(order)
+        self.written = input_ids
+
+
+def fusion_of(model: SpeechLLM, end: int) -> LogitsProcessorList:
+    """What ``generate`` transcribes with: ``Fusion``, or nothing if there is no adapter of text."""
+    return LogitsProcessorList([] if model.fusion is None else [Fusion(model, end)])
+
+
+@contextmanager
+def adapter_aside(model: SpeechLLM) -> Iterator[None]:
+    """The recogniser as it is: an adapter of text is switched off, others stay on."""
+    if model.fusion is None:
+        yield
+    else:
+        with _switched(model, on=False):
+            yield
+
+
+@contextmanager
+def _switched(model: SpeechLLM, on: bool) -> Iterator[None]:
+    """The adapter on or off, and back."""
+    assert isinstance(model.llm, PeftModel)
+    layers = model.llm.base_model
+    switch = {True: layers.enable_adapter_layers, False: layers.disable_adapter_layers}
+    switch[on]()
+    try:
+        yield
+    finally:
+        switch[not on]()

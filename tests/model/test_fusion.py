@@ -1,0 +1,188 @@
+"""Fusion: the domain's preference is added to what is heard, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.decoding import answer, decode, generate, option_log_probs, prompt
+from asr_llm.recipe import LoraRecipe
+from asr_llm.sequences.tasks import message
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asr_llm.model.speech_llm import SpeechLLM
+
+AUDIOS = [
+    np.random.default_rng(i).normal(0, 0.1, n).astype("float32")
+    for i, n in enumerate((16000, 9000, 24000))
+]
+LIMITS = [12, 12, 12]
+
+
+def shaken(model: SpeechLLM) -> SpeechLLM:
+    """A random adapter that does something."""
+    import torch
+
+    torch.manual_seed(1)
+    lora.install(model, LoraRecipe(r=2, lora_alpha=8))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 1.0)
+    return model.eval()
+
+
+@pytest.fixture
+def fused(tiny: Path) -> SpeechLLM:
+    model = shaken(checkpoints.load(tiny))
+    model.fusion = 2.0
+    return model
+
+
+def heard(model: SpeechLLM, beams: int = 1, audios: list[np.ndarray] = AUDIOS) -> list[list[int]]:
+    prompts = [prompt(audio, model.chat) for audio in audios]
+    found = generate(model, prompts, LIMITS[: len(audios)], num_beams=beams, listening=True)
+    return [ids for ids, _ in found]
+
+
+def by_hand(base: SpeechLLM, adapted: SpeechLLM, audio: np.ndarray, weight: float) -> list[int]:
+    """Greedy fusion, everything computed anew for each token, by two models of their own."""
+    import torch
+
+    from asr_llm.sequences.batching import Collator
+
+    tokenizer = base.tokenizer.tokenizer
+    collate = Collator(tokenizer, base.audio_locator_tag, base.text_pad_id, base.frame_samples)
+    (end,) = collate.encode(base.chat.end)
+    said: list[int] = []
+
+    def last(model: SpeechLLM, embeds: Tensor) -> Tensor:
+        hidden = model.hidden_states(embeds, torch.ones(embeds.shape[:2], dtype=torch.bool))
+        scores: Tensor = model.causal_lm.lm_head(hidden[:, -1]).log_softmax(-1)[0]
+        return scores
+
+    with torch.no_grad():
+        before = base.splice(collate([prompt(audio, base.chat)]))["input_embeds"]
+        while len(said) < LIMITS[0]:
+            text = base.embed_tokens(torch.tensor([said], dtype=torch.long))
+            scores = last(base, torch.cat([before, text], 1))
+            if said:
+                favoured = (last(adapted, text) - last(base, text)).clamp(min=0)
+                favoured[end] = 0
+                scores = scores + weight * favoured
+            token = int(scores.argmax())
+            if token == end:
+                break
+            said.append(token)
+    return said
+
+
+def test_greedy_fusion_is_what_the_formula_says(fused: SpeechLLM, tiny: Path) -> None:
+    base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
+    expected = [by_hand(base, adapted, audio, weight=2.0) for audio in AUDIOS]
+    assert heard(fused) == expected
+    assert expected != heard(base)
+
+
+def test_without_weight_the_base_is_heard(fused: SpeechLLM, tiny: Path) -> None:
+    fused.fusion = 0.0
+    assert heard(fused) == heard(checkpoints.load(tiny).eval())
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_text_does_not_depend_on_its_company(fused: SpeechLLM, beams: int) -> None:
+    alone = [heard(fused, beams, [audio])[0] for audio in AUDIOS]
+    assert heard(fused, beams) == alone
+
+
+def test_beams_carry_their_caches_along(fused: SpeechLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import DynamicCache
+
+    from asr_llm.model.fusion import Fusion
+
+    cached = heard(fused, beams=4)
+    reordered: list[Tensor] = []
+
+    class Anew(Fusion):
+        """Reads everything written so far again for every token."""
+
+        def _follow(self, input_ids: Tensor) -> None:
+            if not self.written.equal(input_ids[:, :-1]):
+                reordered.append(input_ids)
+            self.written = input_ids
+
+        def _read(self, token: Tensor, cache: DynamicCache) -> Tensor:
+            hidden = self.model.hidden_states(self.model.embed_tokens(self.written), None)
+            return torch.log_softmax(self.model.causal_lm.lm_head(hidden[:, -1]).float(), -1)
+
+    monkeypatch.setattr("asr_llm.model.fusion.Fusion", Anew)
+    assert heard(fused, beams=4) == cached
+    assert len(reordered) > 3
+
+
+def test_answers_are_the_bases(fused: SpeechLLM, tiny: Path) -> None:
+    base = checkpoints.load(tiny).eval()
+    asked = [message(["Where is the patient", "?"], base.chat)]
+    assert answer(fused, asked, 8) == answer(base, asked, 8)
+    assert option_log_probs(fused, asked, ["a", "b"]) == option_log_probs(base, asked, ["a", "b"])
+
+
+def test_the_adapter_is_on_again_afterwards(fused: SpeechLLM) -> None:
+    import torch
+
+    def loss() -> Tensor:
+        ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
+        with torch.no_grad():
+            return fused.hidden_states(fused.embed_tokens(ids), None)
+
+    before = loss()
+    decode(fused, AUDIOS[:1], max_new_tokens=3)
+    assert loss().equal(before)
+
+
+def test_the_weight_travels_with_the_adapter(fused: SpeechLLM, tiny: Path, tmp_path: Path) -> None:
+    lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
+    model = checkpoints.load(tiny)
+    lora.put_on(model, tmp_path / "a", tiny)
+    assert model.fusion == 2.0
+    assert heard(model) == heard(fused)
+    again = checkpoints.load(tiny)
+    lora.put_on(again, tmp_path / "a", tiny, fusion=0.25)
+    assert again.fusion == 0.25
+
+
+def test_such_an_adapter_is_not_merged(fused: SpeechLLM) -> None:
+    with pytest.raises(CheckpointError, match="cannot be merged"):
+        lora.merge(fused)
+
+
+def test_other_adapters_are_merged_and_have_no_weight(tiny: Path, tmp_path: Path) -> None:
+    lora.save(shaken(checkpoints.load(tiny)), tmp_path / "a", tiny)
+    model = checkpoints.load(tiny)
+    lora.put_on(model, tmp_path / "a", tiny)
+    assert model.fusion is None
+    assert not any("lora" in name for name in model.state_dict())
+    with pytest.raises(CheckpointError, match="no weight to set"):
+        lora.put_on(checkpoints.load(tiny), tmp_path / "a", tiny, fusion=0.5)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda r: r | {"fusion": "much"}, lambda r: [r]], ids=["no number", "no object"]
+)
+def test_a_spoilt_record_is_refused(
+    fused: SpeechLLM, tiny: Path, tmp_path: Path, spoil: Callable[[dict[str, str]], object]
+) -> None:
+    lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
+    path = tmp_path / "a" / "base.json"
+    path.write_text(json.dumps(spoil(json.loads(path.read_text("utf-8")))), "utf-8")
+    with pytest.raises(CheckpointError, match=r"base\.json cannot be read"):
+        lora.read_base(tmp_path / "a")
