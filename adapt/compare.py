@@ -56,7 +56,9 @@ def main() -> None:
         for seed in arguments.seeds:
             run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
             changes = {"model": arguments.model, "seed": seed, "steps": arguments.steps}
-            jobs.adapt(arguments.domain, recipe, run=run, resume=True, **changes)
+            jobs.adapt(
+                arguments.domain, recipe, run=run, resume=True, report_audio=False, **changes
+            )
             _ask("adapted", run, arguments.model)
             found.append(_figures(run, "adapted"))
         if not table:

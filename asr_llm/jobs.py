@@ -34,6 +34,7 @@ from asr_llm.measuring import (
     told,
 )
 from asr_llm.recipe import TIMED_TASKS, Recipe, text_recipe
+from asr_llm.transcription.transcriber import NUM_BEAMS
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
@@ -153,6 +154,7 @@ def evaluate(
     model: str = "mini",
     adapter: str | Path | None = None,
     fusion: float | None = None,
+    num_beams: int = NUM_BEAMS,
     baseline: str | Path | None = None,
     general: str | Path | None = None,
     output: str | Path | None = None,
@@ -168,6 +170,7 @@ def evaluate(
             (NeMo's, Lhotse's, ``trans.txt``), where words are scored but no entities.
         adapter: measured beside the model alone, or beside ``baseline``.
         fusion: weight of an adapter made from text, in place of its own.
+        num_beams: hypotheses kept while decoding; 1 is greedy.
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
@@ -210,7 +213,7 @@ def evaluate(
             audio=report_audio,
             text=report_text,
         )
-    return Evaluation(measure(systems, sets, place, progress, wanted), place)
+    return Evaluation(measure(systems, sets, place, progress, wanted, num_beams), place)
 
 
 def transcribe(
@@ -219,6 +222,7 @@ def transcribe(
     model: str = "mini",
     adapter: str | Path | None = None,
     fusion: float | None = None,
+    num_beams: int = NUM_BEAMS,
     progress: Progress | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
@@ -237,7 +241,7 @@ def transcribe(
     checkpoints.locate(model)
     from asr_llm.transcription.transcriber import Transcriber
 
-    transcriber = Transcriber.load(model, adapter=adapter, fusion=fusion)
+    transcriber = Transcriber.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
     yield from transcriber.transcribe_many(files, told(progress, "transcribing"))
 
 

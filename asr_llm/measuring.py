@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import DomainError
+from asr_llm.transcription.transcriber import NUM_BEAMS
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -118,6 +119,7 @@ def measure(
     place: Path | None = None,
     progress: Progress | None = None,
     report: Report | None = None,
+    num_beams: int = NUM_BEAMS,
 ) -> dict[str, Any]:
     """Decode what is not decoded yet, score it all, and write both below ``place``.
 
@@ -126,6 +128,7 @@ def measure(
         place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
             ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
         report: write one, of the domain's set.
+        num_beams: hypotheses kept while decoding.
 
     Returns:
         The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
@@ -134,7 +137,7 @@ def measure(
     from asr_llm.evaluation.scores import Blocks, score
     from asr_llm.scoring import write, write_report
 
-    texts = _decode(systems, sets, place, progress)
+    texts = _decode(systems, sets, place, progress, num_beams)
     main, general = sets["domain"], sets.get("general")
     scored = score(
         references=main.references,
@@ -202,6 +205,7 @@ def _decode(
     sets: Mapping[str, HeldOut],
     place: Path | None,
     progress: Progress | None,
+    num_beams: int,
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
@@ -212,7 +216,7 @@ def _decode(
             found = _read_hypotheses(path, test) if path else None
             if found is None:
                 if loaded is None or loaded[0] != system:
-                    loaded = system, _load(system, loaded)
+                    loaded = system, _load(system, loaded, num_beams)
                 what = f"decoding: {system.name}, {name}"
                 found = loaded[1].transcribe_cuts(test.cuts, told(progress, what))
                 if path is not None:
@@ -221,16 +225,16 @@ def _decode(
     return texts
 
 
-def _load(system: System, loaded: tuple[System, Transcriber] | None) -> Transcriber:
+def _load(system: System, loaded: tuple[System, Transcriber] | None, num_beams: int) -> Transcriber:
     """A system ready to decode; on a bare model that is loaded already, only its adapter is."""
     from asr_llm.model import lora
     from asr_llm.transcription.transcriber import Transcriber
 
     if loaded is None or system.adapter is None or loaded[0].adapter is not None:
-        return Transcriber.load(system.model, adapter=system.adapter, fusion=system.fusion)
+        return Transcriber.load(system.model, system.adapter, system.fusion, num_beams)
     model = loaded[1].model
     lora.put_on(model, system.adapter, base=system.model, fusion=system.fusion)
-    return Transcriber(model, system.model, str(system.adapter))
+    return Transcriber(model, system.model, str(system.adapter), num_beams=num_beams)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

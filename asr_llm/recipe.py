@@ -279,12 +279,14 @@ class Recipe(_Trains):
 
 
 def text_recipe() -> Recipe:
-    """The default adaptation: domain text, misheard, with replayed general speech."""
+    """The default adaptation: a language model of the domain, fused with the recogniser."""
     return Recipe(
+        fusion=0.5,
         sources=[
-            SourceRecipe(task="misheard", data="domain", weight=0.35),
-            SourceRecipe(task="asr", data="replay", weight=0.45),
-            SourceRecipe(task="interleave", data="replay", weight=0.2),
+            SourceRecipe(task="text", data="domain", weight=0.5),
+            SourceRecipe(task="text", data="replay", weight=0.5),
         ],
-        validation=ValidationRecipe(max_rise=0.5),
+        steps=400,
+        optimizer=OptimizerRecipe(lr=2e-3),
+        validation=ValidationRecipe(every=100, utterances=300),
     )

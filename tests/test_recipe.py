@@ -41,15 +41,13 @@ def test_every_row_of_the_comparison_is_a_recipe() -> None:
         assert Recipe.model_validate(listed["recipe"] | {"name": name, "sources": sources}).sources
 
 
-def test_text_recipe_keeps_its_shares() -> None:
+def test_text_recipe_hears_nothing_and_is_fused() -> None:
     recipe = text_recipe()
-    assert [(s.task, s.data) for s in recipe.sources] == [
-        ("misheard", "domain"),
-        ("asr", "replay"),
-        ("interleave", "replay"),
-    ]
-    assert sum(s.weight for s in recipe.sources) == pytest.approx(1.0)
-    assert recipe.train == ["lora"]
+    assert {(s.task, s.data, s.weight) for s in recipe.sources} == {
+        ("text", "domain", 0.5),
+        ("text", "replay", 0.5),
+    }
+    assert (recipe.train, recipe.fusion) == (["lora"], 0.5)
 
 
 def test_dump_loads_again(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, Fusion, Model
+from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, Model
 from asr_llm.console import Bar, to_json
+from asr_llm.transcription.transcriber import NUM_BEAMS
 
 
 def transcribe(
@@ -17,6 +18,7 @@ def transcribe(
     model: Model = "mini",
     adapter: Adapter = None,
     fusion: Fusion = None,
+    beam_size: BeamSize = NUM_BEAMS,
     output_format: Annotated[
         str, typer.Option("-f", "--output-format", help="txt or json.")
     ] = "txt",
@@ -37,7 +39,12 @@ def transcribe(
     failed = 0
     with Bar() as progress:
         results = jobs.transcribe(
-            audio, model=model, adapter=adapter, fusion=fusion, progress=progress
+            audio,
+            model=model,
+            adapter=adapter,
+            fusion=fusion,
+            num_beams=beam_size,
+            progress=progress,
         )
         for path, result in zip(audio, results):
             if isinstance(result, AudioError):

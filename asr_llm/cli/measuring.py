@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, Fusion, General, Model, NoAudio, NoText
+from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, General, Model, NoAudio, NoText
 from asr_llm.console import Bar, print_answers, print_scores, to_json
 from asr_llm.errors import AsrLlmError
+from asr_llm.transcription.transcriber import NUM_BEAMS
 
 
 def evaluate(
@@ -19,6 +20,7 @@ def evaluate(
     model: Model = "mini",
     adapter: Adapter = None,
     fusion: Fusion = None,
+    beam_size: BeamSize = NUM_BEAMS,
     baseline: Annotated[
         Path | None, typer.Option(help="Adapter to compare with, in place of the model alone.")
     ] = None,
@@ -51,6 +53,7 @@ def evaluate(
             model=model,
             adapter=adapter,
             fusion=fusion,
+            num_beams=beam_size,
             baseline=baseline,
             general=general,
             output=output,

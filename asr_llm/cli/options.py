@@ -21,6 +21,9 @@ Fusion = Annotated[
         help="How much an adapter made from text counts; default: as its recipe says.",
     ),
 ]
+BeamSize = Annotated[
+    int, typer.Option("--beam-size", min=1, help="Hypotheses kept while decoding; 1 is greedy.")
+]
 General = Annotated[
     Path | None,
     typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),

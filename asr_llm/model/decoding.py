@@ -72,10 +72,11 @@ def decode(
 ) -> list[Decoded]:
     """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
+    A text does not depend on the others in the batch.
+
     Args:
         max_new_tokens: limit for each audio; by default ``max_tokens`` of its length.
-        num_beams: hypotheses kept; 1 is greedy, and then a text does not depend on the others
-            in the batch (several beams share the batch's largest limit).
+        num_beams: hypotheses kept; 1 is greedy.
         bf16: bfloat16 autocast; by default on CUDA only.
 
     Raises:
@@ -166,9 +167,10 @@ def generate(
         CheckpointError: the chat's end is not one token, so that nothing would end.
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, LogitsProcessorList
 
     from asr_llm.model.fusion import adapter_aside, fusion_of
+    from asr_llm.model.limits import Limits
 
     if not prompts:
         return []
@@ -189,11 +191,14 @@ def generate(
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
         with move_embedding(model), adapter_aside(model):
+            processors = fusion_of(model, end[0]) if listening else LogitsProcessorList()
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
-                logits_processor=fusion_of(model, end[0]) if listening else None,
+                logits_processor=LogitsProcessorList(
+                    [*processors, Limits(limits, num_beams, end[0])]
+                ),
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
 

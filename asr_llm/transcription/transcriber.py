@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PIECE_SECONDS = 20.0
 """Longer audio is cut at pauses: the model has not learned from longer utterances."""
 
+NUM_BEAMS = 4
+"""Hypotheses kept while decoding: on `mini` a third fewer errors than greedy, in twice the time."""
+
 SHORTEST_SECONDS = 0.1
 _POOL_SECONDS = 600.0  # audio that is loaded and sorted by length before it is decoded
 
@@ -84,7 +87,7 @@ class Transcriber:
         adapter: str | None = None,
         *,
         batch_seconds: float = 120.0,
-        num_beams: int = 1,
+        num_beams: int = NUM_BEAMS,
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
@@ -96,11 +99,13 @@ class Transcriber:
         model: str | Path = "mini",
         adapter: str | Path | None = None,
         fusion: float | None = None,
+        num_beams: int = NUM_BEAMS,
     ) -> Transcriber:
         """Load a checkpoint and put an adapter on it; on CUDA where there is one.
 
         Args:
             fusion: weight of an adapter of text, in place of its own.
+            num_beams: hypotheses kept while decoding; 1 is greedy.
 
         Raises:
             CheckpointError: the checkpoint or the adapter does not load or do not fit.
@@ -114,7 +119,9 @@ class Transcriber:
             lora.put_on(loaded, adapter, base=model, fusion=fusion)
         if torch.cuda.is_available():
             loaded.to("cuda")
-        return cls(loaded, str(model), None if adapter is None else str(adapter))
+        return cls(
+            loaded, str(model), None if adapter is None else str(adapter), num_beams=num_beams
+        )
 
     def transcribe(self, path: str | Path) -> Transcript:
         """Transcribe one file.
