@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import statistics
 from collections.abc import Iterator
 from functools import cache
@@ -56,6 +57,7 @@ def main() -> None:
         for seed in arguments.seeds:
             run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
             changes = {"model": arguments.model, "seed": seed, "steps": arguments.steps}
+            _share_base(run)
             jobs.adapt(
                 arguments.domain, recipe, run=run, resume=True, report_audio=False, **changes
             )
@@ -83,6 +85,14 @@ def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tupl
             )
         sources = listed["rows"][name]
         yield name, Recipe.model_validate(listed["recipe"] | {"name": name, "sources": sources})
+
+
+def _share_base(run: Path) -> None:
+    """Take over what the base heard from a run beside this one; it is decoded but once."""
+    if not (run / "hypotheses").exists():
+        for made in run.parent.glob("*/hypotheses/base.*.jsonl"):
+            (run / "hypotheses").mkdir(parents=True, exist_ok=True)
+            shutil.copy(made, run / "hypotheses")
 
 
 def _ask(system: str, run: Path, model: str) -> None:
