@@ -167,6 +167,11 @@ def test_transcribe_refuses_a_folder_that_is_no_adapter(wav: Path, tmp_path: Pat
     assert_refused(done, "is no adapter", "adapter_config.json")
 
 
+def test_a_weight_needs_an_adapter(wav: Path) -> None:
+    for command in ("transcribe", "evaluate"):
+        assert_refused(run(command, wav, "--fusion", "0.3"), "--fusion", "give --adapter too")
+
+
 def test_transcribe_refuses_an_unknown_format(wav: Path) -> None:
     assert_refused(run("transcribe", wav, "-f", "doc"), "'doc'", "txt", "json")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from asr_llm.model.decoding import (
     prompt,
     transcribe,
 )
+from asr_llm.model.limits import Limits
 from asr_llm.model.speech_llm import SpeechLLM
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import Sequence
@@ -108,7 +110,7 @@ def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpeechLLM) ->
         assert (ids, complete) == _until_end(row, model.text_eos_id, 12)
 
 
-@pytest.mark.parametrize(("num_beams", "limit"), [(1, None), (1, 20), (2, 20)])
+@pytest.mark.parametrize(("num_beams", "limit"), [(1, None), (1, 20), (2, 20), (3, None)])
 def test_text_does_not_depend_on_the_batch(
     model: SpeechLLM, num_beams: int, limit: int | None
 ) -> None:
@@ -130,6 +132,15 @@ def test_each_audio_has_its_own_limit(model: SpeechLLM) -> None:
     assert three == (long[0][:3], False)
 
 
+def test_limits_end_each_text_at_its_own() -> None:
+    limits = Limits([2, 3], beams=2, end=1)
+    scores = torch.zeros(4, 3)
+    written = torch.zeros(4, 2, dtype=torch.long)
+    assert limits(written[:, :1], scores) is scores
+    over = [-math.inf, 0.0, -math.inf]
+    assert limits(written, scores).tolist() == [over, over, [0.0] * 3, [0.0] * 3]
+
+
 def test_end_token_ends_and_is_dropped() -> None:
     assert _until_end([5, 6, 2, 7, 2], end=2, limit=5) == ([5, 6], True)
     assert _until_end([5, 6, 7, 2], end=2, limit=3) == ([5, 6, 7], False)
@@ -147,7 +158,7 @@ def test_special_tokens_and_loops_leave_the_text(
     ]
     monkeypatch.setattr(
         "asr_llm.model.decoding.generate",
-        lambda *_: [
+        lambda *_, **__: [
             (tokenizer(text, add_special_tokens=False)["input_ids"], c) for text, c in said
         ],
     )
