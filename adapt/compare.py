@@ -89,10 +89,12 @@ def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tupl
 
 def _share_base(run: Path) -> None:
     """Take over what the base heard from a run beside this one; it is decoded but once."""
-    if not (run / "hypotheses").exists():
-        for made in run.parent.glob("*/hypotheses/base.*.jsonl"):
-            (run / "hypotheses").mkdir(parents=True, exist_ok=True)
-            shutil.copy(made, run / "hypotheses")
+    made = sorted(run.parent.glob("*/hypotheses/base.*.jsonl"))
+    own = run / "hypotheses"
+    if made and not own.exists():
+        own.mkdir(parents=True)
+        for path in made[0].parent.glob("base.*.jsonl"):
+            shutil.copy(path, own)
 
 
 def _ask(system: str, run: Path, model: str) -> None:
