@@ -1,9 +1,9 @@
-"""Make a domain of a book: text to learn from, names to be recognised, real readers to test.
+"""Make a domain of books: text to learn from, names to be recognised, real readers to test.
 
-    python adapt/book_domain.py --data ../shared/data --speaker 777 --out runs/books/777
-    python adapt/compare.py runs/books/777
+    python adapt/book_domain.py --data ../shared/data --out runs/books
+    python adapt/compare.py runs/books
 
-The passages that were recorded are cut out of the text; the speaker's recordings are the test set.
+The passages that were recorded are cut out of the text; the readers' recordings are the test set.
 Names are words with a capital inside sentences, often, and hardly ever without.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
 import sys
 from collections import Counter
@@ -26,7 +27,7 @@ import prepare_speech  # noqa: E402
 from prepare import HELD_OUT_SPEAKERS  # noqa: E402
 from prepare_text import ALLOWED, book_sentences, read_passages  # noqa: E402
 
-DEV = 60  # sentences
+DEV = 120  # sentences
 
 
 def names(sentences: Iterable[str], least: int = 5) -> dict[str, int]:
@@ -50,13 +51,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with speech/ and text/")
-    parser.add_argument("--speaker", choices=sorted(HELD_OUT_SPEAKERS), required=True)
+    known = sorted(HELD_OUT_SPEAKERS)
+    parser.add_argument("--speakers", nargs="+", choices=known, default=known, metavar="ID")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     gutenberg = arguments.data / "text" / "gutenberg"
 
     sentences: list[str] = []
-    for book in HELD_OUT_SPEAKERS[arguments.speaker]:
+    for book in [book for speaker in arguments.speakers for book in HELD_OUT_SPEAKERS[speaker]]:
         read = [
             (int(row["passage_char_start"]), int(row["passage_char_end"]))
             for row in read_passages(gutenberg)
@@ -64,20 +66,21 @@ def main() -> None:
         ]
         sentences += book_sentences((gutenberg / book).read_text("utf-8"), read)
     sentences = list(dict.fromkeys(sentences))
+    random.Random(0).shuffle(sentences)  # of every book some for the dev set
     found = names(sentences)
     folder = arguments.data / "speech" / "librispeech-dev-clean"
     rows = [
         row
         for row, _ in prepare_speech.librispeech(folder, gutenberg)[1]
-        if row["speaker"] == arguments.speaker and ALLOWED.fullmatch(row["text"])
+        if row["speaker"] in arguments.speakers and ALLOWED.fullmatch(row["text"])
     ]
     out = arguments.out
     for part in ("terms", "dev", "test"):
         (out / part).mkdir(parents=True, exist_ok=True)
     config = {
-        "name": f"book-{arguments.speaker}",
+        "name": "books",
         "language": "en",
-        "description": f"The books that speaker {arguments.speaker} reads from.",
+        "description": f"The books that {', '.join(arguments.speakers)} of LibriSpeech read from.",
         "labels": {"NAME": "a person or a place of the book"},
         "voices": {"dev": ["en-us+belinda", "en-gb-x-rp+john"]},
     }
