@@ -29,6 +29,7 @@ from asr_llm.evaluation.spoken_qa import Suite, read_suite
 from asr_llm.files import write_text
 from asr_llm.measuring import System
 from asr_llm.recipe import Recipe
+from asr_llm.training.run_folder import RunFolder
 
 HERE = Path(__file__).resolve().parent
 SUITE = HERE.parent / "eval" / "extractive.yaml"
@@ -57,10 +58,11 @@ def main() -> None:
         for seed in arguments.seeds:
             run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
             changes = {"model": arguments.model, "seed": seed, "steps": arguments.steps}
+            given = {key: value for key, value in changes.items() if value is not None}
+            chosen = Recipe.model_validate(recipe.model_dump() | given)
+            RunFolder(run).open(chosen, resume=True)
             _share_base(run)
-            jobs.adapt(
-                arguments.domain, recipe, run=run, resume=True, report_audio=False, **changes
-            )
+            jobs.adapt(arguments.domain, chosen, run=run, resume=True, report_audio=False)
             _ask("adapted", run, arguments.model)
             found.append(_figures(run, "adapted"))
         if not table:
