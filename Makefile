@@ -22,7 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED)  ## adapt mini to domains/medical in runs/demo, show the gain; go on if it was begun
-	@echo "adapting and measuring in $(DEMO): about 9 minutes on two cores" >&2
+	@echo "adapting and measuring in $(DEMO): about 7 minutes on two cores" >&2
 	@$(BIN)/asr-llm adapt domains/medical -o $(DEMO) --resume
 
 test: $(INSTALLED)  ## lint and the tests that take minutes together

@@ -198,7 +198,11 @@ class Recipe(_Trains):
         False, description="before training, fit the projector to the CTC head by least squares"
     )
     sources: list[SourceRecipe] = Field(min_length=1)
-    replay: str | None = Field(None, description="general speech; default: the base model's own")
+    replay: str | None = Field(
+        None,
+        description="domain folder of general speech; default: the base model's own, or if it "
+        "brings none and the domain is English, that of `mini`",
+    )
     steps: int = Field(450, gt=0)
     batch_positions: int = Field(2000, gt=0, description="decoder positions in a batch, about")
     pack: int | None = Field(

@@ -55,13 +55,12 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "o.jsonl").write_text('{"id": "a", "text": "too teas"}\n', "utf-8")
     (tmp_path / "w.trn").write_text("two teas (a)\n", "utf-8")
     (tmp_path / "questions.jsonl").write_text('{"question": "Who?", "answer": "Ann"}\n', "utf-8")
-    replayed = tmp_path / "canary"
-    shutil.copytree(tiny, replayed)
-    shutil.copytree(ROOT / "asr_llm" / "assets" / "mini" / "replay", replayed / "replay")
+    shutil.copytree(ROOT / "adapt", tmp_path / "adapt")
+    shutil.copytree(tiny, tmp_path / "canary")
     for line in readme_commands("README.md"):
         if not line.startswith("asr-llm "):
             continue
-        words = shlex.split(line.replace("nvidia/canary-qwen-2.5b", str(replayed)))[1:]
+        words = shlex.split(line.replace("nvidia/canary-qwen-2.5b", str(tmp_path / "canary")))[1:]
         if words[0] == "adapt":
             words += ["--steps", "2"]
         done = subprocess.run(

@@ -74,7 +74,7 @@ def _train(
 ) -> Trained:
     base = _starting_point(recipe, run, anew=last is None)
     model = checkpoints.load(base)
-    replay = _replay(recipe, base)
+    replay = _replay(recipe, base, domain)
     prepare(model, recipe)
     if not torch.cuda.is_available():
         # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
@@ -254,11 +254,15 @@ def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:
     return run.initial_model
 
 
-def _replay(recipe: Recipe, base: Path) -> Domain | None:
-    """General speech to replay: the recipe's, or what the base model brings."""
+def _replay(recipe: Recipe, base: Path, domain: Domain | None) -> Domain | None:
+    """General speech to replay: the recipe's, the base's own, or for English that of `mini`."""
     if recipe.replay:
         return Domain.load(recipe.replay)
-    return Domain.load(base / "replay") if (base / "replay").is_dir() else None
+    if (base / "replay").is_dir():
+        return Domain.load(base / "replay")
+    if domain is not None and domain.config.language == "en":
+        return Domain.load(checkpoints.locate("mini") / "replay")
+    return None
 
 
 def _finish(

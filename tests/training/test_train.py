@@ -183,6 +183,16 @@ def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
     assert done.best is not None
 
 
+@pytest.mark.parametrize(("language", "found"), [("en", "general"), ("de", None)])
+def test_a_base_that_brings_no_general_text_takes_that_of_mini(
+    recipe: Callable[..., Recipe], tiny: Path, tmp_path: Path, language: str, found: str | None
+) -> None:
+    (tmp_path / "domain.yaml").write_text(f"name: court\nlanguage: {language}\n", "utf-8")
+    replay = train_module._replay(recipe(), tiny, Domain.load(tmp_path))
+    assert (replay.name if replay else None) == found
+    assert train_module._replay(recipe(), tiny, None) is None
+
+
 def test_metrics_hold_numbers_and_no_text(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     go(recipe(steps=20, tasks=["text", "asr"]), tmp_path / "run")
     rows = metrics(tmp_path / "run")
