@@ -1,0 +1,65 @@
+"""What the weight of an adapter made from text trades: terms against general speech, on dev sets.
+
+python eval/fusion_weight.py domains/medical --adapter runs/medical/adapter
+python eval/fusion_weight.py domains/medical --adapter runs/medical/adapter --beam-size 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.spoken import spoken_set
+from asr_llm.evaluation.entities import EntityFinder
+from asr_llm.evaluation.scores import Blocks, score
+from asr_llm.measuring import HeldOut
+from asr_llm.model import checkpoints
+from asr_llm.transcription.transcriber import NUM_BEAMS, Transcriber
+
+
+def main() -> None:
+    """Print a Markdown table, a row a weight; weight 0 is the base alone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("domain", type=Path)
+    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--general", type=Path, help="domain folder; default: the model's own")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0, 0.25, 0.4, 0.5, 0.6, 0.8])
+    parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    domain = Domain.load(arguments.domain)
+    replay = arguments.general or checkpoints.locate(arguments.model) / "replay"
+    main_set = HeldOut(spoken_set(domain, "dev"), domain.patterns())
+    general = HeldOut(spoken_set(Domain.load(replay), "dev"), [])
+    finder = EntityFinder(main_set.patterns)
+    print("| weight | EER | WER domain | WER general |\n|---|---|---|---|")
+    for weight in arguments.weights:
+        print(f"weight {weight}", file=sys.stderr)
+        transcriber = Transcriber.load(
+            arguments.model, arguments.adapter, weight, num_beams=arguments.beam_size
+        )
+        found = score(
+            references=main_set.references,
+            systems={"adapted": transcriber.transcribe_cuts(main_set.cuts)},
+            finder=finder,
+            general={"adapted": (general.references, transcriber.transcribe_cuts(general.cuts))},
+            blocks=Blocks(main_set.speakers),
+        ).scores
+        adapted = found["systems"]["adapted"]
+        rates = (
+            adapted["entities"]["raw"]["eer"],
+            adapted["wer"]["normalized"]["rate"],
+            found["general"]["adapted"]["wer"]["normalized"]["rate"],
+        )
+        print(f"| {weight:g} | " + " | ".join(f"{100 * r:.1f}" for r in rates) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
