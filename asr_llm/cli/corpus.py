@@ -42,7 +42,7 @@ def domain_check(
 
 def terms(
     text: Annotated[
-        list[Path], typer.Argument(help="Text files or domain folders.", metavar="TEXT...")
+        list[Path], typer.Argument(help="Text files or domain folders.", metavar="TEXT")
     ],
     model: Model = "mini",
     against: Annotated[

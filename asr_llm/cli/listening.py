@@ -14,7 +14,7 @@ from asr_llm.transcription.transcriber import NUM_BEAMS
 
 
 def transcribe(
-    audio: Annotated[list[Path], typer.Argument(help="wav, flac, mp3, ogg, …", metavar="AUDIO...")],
+    audio: Annotated[list[Path], typer.Argument(help="wav, flac, mp3, ogg, …", metavar="AUDIO")],
     model: Model = "mini",
     adapter: Adapter = None,
     fusion: Fusion = None,
