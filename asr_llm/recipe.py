@@ -292,5 +292,5 @@ def text_recipe() -> Recipe:
         ],
         steps=400,
         optimizer=OptimizerRecipe(lr=2e-3),
-        validation=ValidationRecipe(every=100, utterances=300),
+        validation=ValidationRecipe(every=400, utterances=300),
     )
