@@ -86,6 +86,19 @@ def test_evaluate_gives_the_same_figures(adapted: tuple[Path, str], base: Path) 
     assert json.loads(done.stdout)["systems"] == before["systems"]
 
 
+def test_the_weight_of_an_adapter_of_text(adapted: tuple[Path, str], base: Path) -> None:
+    """Without weight it changes nothing; greedy search is another search."""
+    place, _ = adapted
+    adapter = place / "runs" / "shop" / "adapter"
+    asked = ["evaluate", "shop", "--model", base, "--adapter", adapter, "--json"]
+    alone = run(*asked, "--fusion", 0, "--beam-size", 1, cwd=place)
+    assert alone.returncode == 0, alone.stderr
+    systems = json.loads(alone.stdout)["systems"]
+    assert systems["adapted"] == systems["base"]
+    beams = json.loads((place / "runs" / "shop" / "scores.json").read_text())["systems"]
+    assert systems["base"]["cer"] != beams["base"]["cer"]
+
+
 def test_forgetting_can_fail_a_build(adapted: tuple[Path, str], base: Path) -> None:
     """A tiny model of random weights is wrong either way: a rise of 1e9 points is never reached."""
     place, _ = adapted
