@@ -87,7 +87,7 @@ def test_evaluate_gives_the_same_figures(adapted: tuple[Path, str], base: Path) 
 
 
 def test_the_weight_of_an_adapter_of_text(adapted: tuple[Path, str], base: Path) -> None:
-    """Without weight it changes nothing; greedy search is another search."""
+    """Without any it changes nothing."""
     place, _ = adapted
     adapter = place / "runs" / "shop" / "adapter"
     asked = ["evaluate", "shop", "--model", base, "--adapter", adapter, "--json"]
@@ -95,8 +95,6 @@ def test_the_weight_of_an_adapter_of_text(adapted: tuple[Path, str], base: Path)
     assert alone.returncode == 0, alone.stderr
     systems = json.loads(alone.stdout)["systems"]
     assert systems["adapted"] == systems["base"]
-    beams = json.loads((place / "runs" / "shop" / "scores.json").read_text())["systems"]
-    assert systems["base"]["cer"] != beams["base"]["cer"]
 
 
 def test_forgetting_can_fail_a_build(adapted: tuple[Path, str], base: Path) -> None:
