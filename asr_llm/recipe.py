@@ -135,6 +135,12 @@ class ValidationRecipe(_Strict):
         None, ge=1, description="validations without improvement before stopping"
     )
     utterances: int = Field(100, gt=0)
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        description="the last weights are kept whose loss is above the lowest by less than this "
+        "share of it",
+    )
     max_rise: float | None = Field(
         None,
         gt=0,
@@ -292,5 +298,5 @@ def text_recipe() -> Recipe:
         ],
         steps=400,
         optimizer=OptimizerRecipe(lr=2e-3),
-        validation=ValidationRecipe(every=400, utterances=300),
+        validation=ValidationRecipe(every=100, utterances=300, tolerance=0.03),
     )

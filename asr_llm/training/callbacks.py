@@ -60,7 +60,8 @@ def checkpointing(
         )
     ]
     if validated:
-        callbacks.append(BestCheckpoint(run.checkpoints / "best.ckpt", monitor))
+        best = run.checkpoints / "best.ckpt"
+        callbacks.append(BestCheckpoint(best, recipe.validation.tolerance, monitor))
         if recipe.validation.patience is not None:
             callbacks.append(EarlyStopping("val_loss", patience=recipe.validation.patience))
     return callbacks
@@ -95,17 +96,24 @@ class BestCheckpoint(Checkpoint):
     """The weights with the lowest held-out loss; of equal ones the first.
 
     None that unlearnt to listen, if there is a monitor.
+
+    Args:
+        tolerance: later weights are as good if their loss is above the lowest by less than this
+            share of it.
     """
 
-    def __init__(self, path: Path, monitor: AsrMonitor | None = None) -> None:
-        self.path, self.loss, self.monitor = path, math.inf, monitor
+    def __init__(
+        self, path: Path, tolerance: float = 0.0, monitor: AsrMonitor | None = None
+    ) -> None:
+        self.path, self.tolerance, self.monitor = path, tolerance, monitor
+        self.loss = math.inf
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Write the weights if they are the best so far."""
         loss = float(trainer.callback_metrics["val_loss"])
         risen = self.monitor is not None and self.monitor.risen
-        if loss < self.loss and not risen:
-            self.loss = loss
+        if loss < self.loss * (1 + self.tolerance) and not risen:
+            self.loss = min(self.loss, loss)
             trainer.save_checkpoint(self.path, weights_only=True)
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
 from asr_llm.model import checkpoints, lora
 from asr_llm.recipe import OptimizerRecipe, Recipe
+from asr_llm.training.callbacks import BestCheckpoint
 from asr_llm.training.fit import Fit, rate
 from asr_llm.training.loading import interruptible
 from asr_llm.training.run_folder import RunFolder
@@ -393,6 +395,23 @@ def test_early_stop_and_the_best_weights(
     assert not last["state_dict"]["model.llm.model.norm.weight"].equal(
         saved["state_dict"]["model.llm.model.norm.weight"]
     )
+
+
+@pytest.mark.parametrize(("tolerance", "kept"), [(0.0, [0, 1]), (0.03, [0, 1, 2, 5])])
+def test_which_weights_are_as_good_as_the_best(
+    tmp_path: Path, tolerance: float, kept: list[int]
+) -> None:
+    """3% above the lowest, 3.70, is 3.811."""
+    saved: list[int] = []
+    best = BestCheckpoint(tmp_path / "best.ckpt", tolerance)
+    for step, loss in enumerate([4.0, 3.7, 3.8, 3.82, 3.9, 3.75]):
+        trainer = SimpleNamespace(
+            callback_metrics={"val_loss": torch.tensor(loss)},
+            save_checkpoint=lambda *_, step=step, **__: saved.append(step),
+        )
+        best.on_validation_end(trainer, None)
+    assert saved == kept
+    assert best.state_dict()["loss"] == pytest.approx(3.7)
 
 
 def test_a_finished_run_is_not_trained_again(
