@@ -228,6 +228,13 @@ class Recipe(_Trains):
         "'train', 'steps', 'optimizer' and 'fit_projector' above are then not used",
     )
 
+    @field_validator("fusion", mode="before")
+    @classmethod
+    def _is_a_number(cls, fusion: Any) -> Any:
+        if isinstance(fusion, bool):
+            raise ValueError(f"a weight such as 0.5, or null, not {str(fusion).lower()}")
+        return fusion
+
     @field_validator("fusion")
     @classmethod
     def _is_an_adapter(cls, fusion: float | None, info: ValidationInfo) -> float | None:

@@ -101,6 +101,7 @@ def test_recipes_are_frozen() -> None:
             2,
             ["validation", "no max_rise"],
         ),
+        ("fusion: yes\nsources:\n- {task: text, data: domain}\n", 1, ["fusion", "such as 0.5"]),
         ("steps: 5\n", 1, ["sources", "missing"]),
         ("sources: []\n", 1, ["sources", "at least 1"]),
         ("sources: [\n", 2, []),

@@ -348,9 +348,9 @@ def _warnings(
             "narrow where speakers have several"
         )
     elif len(grouped) < FEW_BLOCKS:
+        count = f"{len(grouped)} {blocks.kind}{'s' if len(grouped) > 1 else ''}"
         found.append(
-            f"{len(grouped)} {blocks.kind}s: intervals drawn from fewer than {FEW_BLOCKS} are "
-            "too narrow to rely on"
+            f"{count}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"
         )
     if mentions and not any(mentions.values()):
         found.append("no term occurs in the references")

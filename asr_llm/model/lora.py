@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from asr_llm.model.speech_llm import SpeechLLM
     from asr_llm.recipe import LoraRecipe
 
+_CARD = """\
+---
+library_name: peft
+---
+
+# Adapter
+
+LoRA on the LLM of `{base}`, written by `asr-llm adapt`; `base.json` names the weights it fits.
+{used}
+
+    asr-llm transcribe AUDIO --model {base} --adapter THIS_FOLDER
+"""
+_MERGED = "It changes the recogniser."
+_FUSED = (
+    "It is a language model of the domain beside the recogniser, with weight {}; "
+    "`--fusion` takes another."
+)
+
 WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
 
 
@@ -78,6 +96,8 @@ def save(
         config = json.loads((part / "adapter_config.json").read_text("utf-8"))
         config["base_model_name_or_path"] = str(base)
         (part / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        card = _CARD.format(base=base, used=_MERGED if fusion is None else _FUSED.format(fusion))
+        (part / "README.md").write_text(card, "utf-8")
         record: dict[str, Any] = {
             "name": str(base),
             "sha256": identity(origin),

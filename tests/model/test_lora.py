@@ -80,6 +80,7 @@ def test_the_folder_is_pefts_with_the_base_named(saved: Path, tiny: Path) -> Non
     record = lora.read_base(saved)
     assert record is not None
     assert (record["name"], record["sha256"]) == (str(tiny), checkpoints.identity(tiny))
+    assert f"LoRA on the LLM of `{tiny}`" in (saved / "README.md").read_text("utf-8")
     config = json.loads((saved / "adapter_config.json").read_text("utf-8"))
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (2, 8, "LORA")
     assert config["base_model_name_or_path"] == str(tiny)
