@@ -189,9 +189,14 @@ def read_base(folder: Path) -> dict[str, Any] | None:
         CheckpointError: the folder holds no adapter, or what it says cannot be read.
     """
     if not folder.is_dir():
+        found = "a file is there" if folder.exists() else "nothing is there"
         raise CheckpointError(
-            f"no adapter at {folder}: nothing is there; expected a folder such as "
-            "runs/NAME/adapter written by 'asr-llm adapt'"
+            f"no adapter at {folder}: {found}; expected a folder such as runs/NAME/adapter "
+            "written by 'asr-llm adapt'"
+        )
+    if (folder / "adapter" / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} is a run folder; expected its adapter: did you mean {folder / 'adapter'}?"
         )
     for needed in ("adapter_config.json", WEIGHTS):
         if not (folder / needed).is_file():

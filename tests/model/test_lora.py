@@ -223,6 +223,12 @@ def test_no_adapter(saved: Path, tiny: Path, name: str) -> None:
     assert f"is no adapter: it has no {name}; expected a folder such as" in refusal(saved, tiny)
 
 
+def test_the_run_folder_or_a_file_in_place_of_the_adapter(saved: Path, tiny: Path) -> None:
+    assert f"did you mean {saved}?" in refusal(saved.parent, tiny)
+    assert "a file is there" in refusal(saved / "base.json", tiny)
+    assert "nothing is there" in refusal(saved / "none", tiny)
+
+
 def test_weights_cut_short(saved: Path, tiny: Path) -> None:
     path = saved / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:200])
