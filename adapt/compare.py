@@ -57,9 +57,7 @@ def main() -> None:
         found = []
         for seed in arguments.seeds:
             run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
-            changes = {"model": arguments.model, "seed": seed, "steps": arguments.steps}
-            given = {key: value for key, value in changes.items() if value is not None}
-            chosen = Recipe.model_validate(recipe.model_dump() | given)
+            chosen = recipe.override(model=arguments.model, seed=seed, steps=arguments.steps)
             RunFolder(run).open(chosen, resume=True)
             _share_base(run)
             jobs.adapt(arguments.domain, chosen, run=run, resume=True, report_audio=False)

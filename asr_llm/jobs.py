@@ -34,7 +34,7 @@ from asr_llm.measuring import (
     told,
 )
 from asr_llm.recipe import TIMED_TASKS, Recipe, text_recipe
-from asr_llm.transcription.transcriber import NUM_BEAMS
+from asr_llm.transcription import NUM_BEAMS
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
@@ -107,7 +107,7 @@ def adapt(
     started = place / "recipe.yaml"
     if resume and recipe is None and started.is_file():
         recipe = Recipe.load(started)  # what was asked for when it began
-    chosen = _override(recipe or text_recipe(), model=model, seed=seed, steps=steps)
+    chosen = (recipe or text_recipe()).override(model=model, seed=seed, steps=steps)
     if chosen.create is not None:
         raise RecipeError(
             "the recipe has 'create', which makes a new model; expected 'model' for an "
@@ -284,7 +284,7 @@ def pretrain(
 
     before: Path | None = None
     for folder, stage in zip(folders, recipe.in_stages()):
-        chosen = _override(stage, model=str(before) if before else None)
+        chosen = stage.override(model=str(before) if before else None)
         with _run_folder(folder, chosen, resume) as opened:
             done = train(chosen, opened, resume=True, progress=progress)
         before = done.model
@@ -330,11 +330,6 @@ def _with_word_times(
             ) from error
         notes += [f"left out {dropped.id}: {dropped.reason}" for dropped in done.dropped]
     return replace(domain, manifests={**domain.manifests, "train": aligned})
-
-
-def _override(recipe: Recipe, **changes: Any) -> Recipe:
-    given = {key: value for key, value in changes.items() if value is not None}
-    return Recipe.model_validate(recipe.model_dump() | given)
 
 
 def _refuse_used(place: Path, resume: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import DomainError
-from asr_llm.transcription.transcriber import NUM_BEAMS
+from asr_llm.transcription import NUM_BEAMS
 
 if TYPE_CHECKING:
     from lhotse import CutSet

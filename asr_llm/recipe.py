@@ -290,6 +290,11 @@ class Recipe(_Trains):
             for i, stage in enumerate(self.stages)
         ] or [self]
 
+    def override(self, **changes: Any) -> Recipe:
+        """The recipe with other keys; those that are None stay as they are."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        return self.model_validate(self.model_dump() | given)
+
     def dump(self) -> dict[str, Any]:
         """Plain data, complete with defaults, for ``recipe.yaml`` in the run folder."""
         return self.model_dump(mode="json")

@@ -17,7 +17,8 @@ from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import Blocks, score
 from asr_llm.measuring import HeldOut
 from asr_llm.model import checkpoints
-from asr_llm.transcription.transcriber import NUM_BEAMS, Transcriber
+from asr_llm.transcription import NUM_BEAMS
+from asr_llm.transcription.transcriber import Transcriber
 
 
 def main() -> None:

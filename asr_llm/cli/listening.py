@@ -10,7 +10,7 @@ import typer
 
 from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, Model
 from asr_llm.console import Bar, to_json
-from asr_llm.transcription.transcriber import NUM_BEAMS
+from asr_llm.transcription import NUM_BEAMS
 
 
 def transcribe(

@@ -10,7 +10,7 @@ import typer
 from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, General, Model, NoAudio, NoText
 from asr_llm.console import Bar, print_answers, print_scores, to_json
 from asr_llm.errors import AsrLlmError
-from asr_llm.transcription.transcriber import NUM_BEAMS
+from asr_llm.transcription import NUM_BEAMS
 
 
 def evaluate(

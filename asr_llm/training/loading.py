@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -55,13 +57,22 @@ def loader(stream: BatchStream, start: int) -> torch.utils.data.DataLoader[Any]:
         sampler=_From(start, len(stream)),
         num_workers=1,
         prefetch_factor=4,
-        worker_init_fn=_leave_interrupts,
+        worker_init_fn=_leave_endings,
     )
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the main one ends the others."""
+def _leave_endings(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the main one ends the others, and tells why.
+
+    A thread that hands a batch over prints a traceback when the main process is gone meanwhile.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _unless_left
+
+
+def _unless_left(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    if not isinstance(error, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, at)
 
 
 @contextmanager
