@@ -5,7 +5,9 @@
     python adapt/compare.py domains/medical --recipes adapt/text.yaml adapt/synthetic.yaml
 
 Run folders go to runs/compare/DOMAIN/. What is finished is only read again, what was stopped goes
-on, so the table can be made in as many sittings as it takes. Prints Markdown; figures are percent,
+on, so the table can be made in as many sittings as it takes; with --record, on as many machines:
+figures are kept in that file, and those of the same base and recipe are taken from there. Ours are
+in adapt/compared.jsonl. Prints Markdown; figures are percent,
 the mean over the seeds with the lowest and the highest. T2T and S2T: right answers to the questions
 of eval/extractive.yaml, asked in writing and aloud.
 """
@@ -20,6 +22,7 @@ import statistics
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 
@@ -28,11 +31,13 @@ from asr_llm.cli import silence_libraries
 from asr_llm.evaluation.spoken_qa import Suite, read_suite
 from asr_llm.files import write_text
 from asr_llm.measuring import System
+from asr_llm.model.checkpoints import identity, locate
 from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder
 
 HERE = Path(__file__).resolve().parent
 SUITE = HERE.parent / "eval" / "extractive.yaml"
+Figures = dict[str, float]
 COLUMNS = ("EER", "WER domain", "WER general", "T2T", "S2T", "gap", "minutes")
 
 
@@ -48,28 +53,73 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--steps", type=int, help="in place of the recipes'")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    parser.add_argument("--record", type=Path, help="JSON lines of figures, read and added to")
     arguments = parser.parse_args()
     silence_libraries()
 
-    table: list[tuple[str, list[dict[str, float]]]] = []
+    record = _Record(arguments.record, arguments.domain.name)
+    table: list[tuple[str, list[Figures]]] = []
     for name, recipe in _recipes(arguments.recipes, arguments.rows):
         slug = re.sub(r"\W+", "-", name).strip("-").lower()
         found = []
         for seed in arguments.seeds:
             run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
             chosen = recipe.override(model=arguments.model, seed=seed, steps=arguments.steps)
-            RunFolder(run).open(chosen, resume=True)
-            _share_base(run)
-            jobs.adapt(arguments.domain, chosen, run=run, resume=True, report_audio=False)
-            _ask("adapted", run, arguments.model)
-            found.append(_figures(run, "adapted"))
+            base, adapted = record.base(chosen), record.adapted(name, chosen)
+            if base is None or adapted is None:
+                RunFolder(run).open(chosen, resume=True)
+                _share_base(run)
+                jobs.adapt(arguments.domain, chosen, run=run, resume=True, report_audio=False)
+            if adapted is None:
+                _ask("adapted", run, arguments.model)
+                adapted = record.add(name, chosen, _figures(run, "adapted"))
+            if base is None:
+                _ask("base", run, arguments.model)
+                base = record.add("base", chosen, _figures(run, "base"))
+            found.append(adapted)
         if not table:
-            _ask("base", run, arguments.model)
-            table.append(("base", [_figures(run, "base")]))
+            table.append(("base", [base]))
         table.append((name, found))
         print(_row(*table[-1]), flush=True)
     print("\n| recipe | " + " | ".join(COLUMNS) + " |\n" + "|---" * (1 + len(COLUMNS)) + "|")
     print("\n".join(_row(*row) for row in table))
+
+
+class _Record:
+    """Figures of finished runs on a domain, kept in a file if there is one to keep them in."""
+
+    def __init__(self, path: Path | None, domain: str) -> None:
+        self.path, self.domain = path, domain
+        lines = path.read_text("utf-8").splitlines() if path and path.is_file() else []
+        self.rows = [json.loads(line) for line in lines]
+
+    def base(self, recipe: Recipe) -> Figures | None:
+        """Of the base that a recipe begins with."""
+        return next((row["figures"] for row in self._of("base", recipe)), None)
+
+    def adapted(self, name: str, recipe: Recipe) -> Figures | None:
+        """Of a run of the very same recipe, defaults too; a key added since has its default."""
+        for row in self._of(name, recipe):
+            if Recipe.model_validate(row["recipe"]) == recipe:
+                return cast(Figures, row["figures"])
+        return None
+
+    def add(self, name: str, recipe: Recipe, figures: Figures) -> Figures:
+        """Keep figures at once: the next run may be stopped."""
+        kept = self._key(name, recipe) | {"figures": figures, "recipe": recipe.dump()}
+        self.rows.append(kept)
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(kept) + "\n")
+        return figures
+
+    def _of(self, name: str, recipe: Recipe) -> Iterator[dict[str, Any]]:
+        key = self._key(name, recipe)
+        return (row for row in self.rows if row.items() >= key.items())
+
+    def _key(self, name: str, recipe: Recipe) -> dict[str, Any]:
+        base = identity(locate(recipe.model))[:16]
+        return {"domain": self.domain, "row": name, "base": base}
 
 
 def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
@@ -113,7 +163,7 @@ def _questions() -> tuple[Suite, asking.Heard]:
     return suite, asking.speak(suite)
 
 
-def _figures(run: Path, system: str) -> dict[str, float]:
+def _figures(run: Path, system: str) -> Figures:
     scores = json.loads((run / "scores.json").read_text("utf-8"))
     domain, general = scores["systems"][system], scores["general"][system]
     asked = json.loads((run / f"qa-{system}.json").read_text("utf-8"))
@@ -130,7 +180,7 @@ def _figures(run: Path, system: str) -> dict[str, float]:
     }
 
 
-def _row(name: str, found: list[dict[str, float]]) -> str:
+def _row(name: str, found: list[Figures]) -> str:
     return f"| {name} | " + " | ".join(_spread([f[c] for f in found]) for c in COLUMNS) + " |"
 
 

@@ -308,19 +308,22 @@ def test_questions_from_the_command_line(base: Path, tmp_path: Path, speech: np.
 
 @pytest.mark.slow
 def test_recipes_are_compared(base: Path, tmp_path: Path) -> None:
-    """Two rows, two seeds; the second time everything is only read."""
+    """Two rows, two seeds; the second time the figures are only read."""
     create(tmp_path / "shop")
     rows = ["ASR only", "ASR + domain text"]
     script = Path(__file__).parents[1] / "adapt" / "compare.py"
     asked = ["shop", "--rows", *rows, "--seeds", "1", "2", "--steps", "1", "--model", str(base)]
+    asked += ["--record", "record.jsonl"]
     printed = []
-    for _ in range(2):
+    for out in ("runs", "elsewhere"):  # the second time from the record alone
+        asked += ["--out", out]
         done = subprocess.run(
             [sys.executable, script, *asked], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
     assert printed[0] == printed[1]
+    assert not (tmp_path / "elsewhere").exists()
     table = printed[0].split("\n\n")[1].splitlines()
     assert [line.split(" | ")[0] for line in table] == [
         "| recipe", "|---|---|---|---|---|---|---|---|", "| base", *(f"| {row}" for row in rows)
