@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from asr_llm.errors import AsrLlmError
     from asr_llm.jobs import adapt, evaluate, pretrain
     from asr_llm.recipe import Recipe
-    from asr_llm.transcription.transcriber import Transcriber, Transcript
+    from asr_llm.transcription.transcriber import Transcriber
+    from asr_llm.transcription.transcript import Transcript
 
 __version__ = "0.1.0"
 
@@ -35,7 +36,7 @@ _HOMES = {
     "Domain": "asr_llm.corpus.domain",
     "Recipe": "asr_llm.recipe",
     "Transcriber": "asr_llm.transcription.transcriber",
-    "Transcript": "asr_llm.transcription.transcriber",
+    "Transcript": "asr_llm.transcription.transcript",
     "adapt": "asr_llm.jobs",
     "evaluate": "asr_llm.jobs",
     "pretrain": "asr_llm.jobs",

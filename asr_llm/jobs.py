@@ -39,7 +39,7 @@ from asr_llm.transcription import NUM_BEAMS
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
     from asr_llm.training.train import Trained
-    from asr_llm.transcription.transcriber import Transcript
+    from asr_llm.transcription.transcript import Transcript
 
 REPORT = "report.html"
 ORIGIN = "origin.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asr_llm import __version__
 from asr_llm.errors import RunError
-from asr_llm.transcription.transcriber import Transcript
+from asr_llm.transcription.transcript import Transcript
 
 FORMATS = ("txt", "json")
 """Names of the formats, which are the files' extensions too."""

@@ -20,6 +20,7 @@ from asr_llm.corpus.audio import (
 )
 from asr_llm.errors import AudioError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
+from asr_llm.transcription.transcript import Segment, Transcript
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -35,36 +36,6 @@ _POOL_SECONDS = 600.0  # audio that is loaded and sorted by length before it is 
 
 Progress = Callable[[float, float], None]
 """Called with (seconds done, seconds in total) of audio."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Text of a stretch of audio, ``start`` to ``end`` in seconds."""
-
-    start: float
-    end: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said in a file of ``duration`` seconds.
-
-    ``segments`` holds those with text, in order; ``note`` says what the reader should know:
-    that there was nothing to hear, or where the text may lack something.
-    """
-
-    path: Path
-    duration: float
-    segments: tuple[Segment, ...]
-    model: str
-    adapter: str | None = None
-    note: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of all segments, separated by spaces."""
-        return " ".join(segment.text for segment in self.segments)
 
 
 class Transcriber:

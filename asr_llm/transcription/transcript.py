@@ -1,0 +1,70 @@
+"""What a transcript is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as it is written, ``start`` to ``end`` in seconds.
+
+    ``confidence`` is the probability, 0 to 1, that the word is right.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Something that was wrong with a text, and what was done about it.
+
+    ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its limit of
+    tokens), ``chat`` (it talked instead of transcribing), ``silence`` (it wrote where nobody
+    speaks), ``empty`` (it wrote nothing where somebody does). ``done``: ``decoded again``,
+    ``cut``, ``dropped``, or ``kept`` where the reader has to know.
+    """
+
+    found: Literal["repetition", "limit", "chat", "silence", "empty"]
+    done: Literal["decoded again", "cut", "dropped", "kept"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Text of a stretch of audio, ``start`` to ``end`` in seconds.
+
+    ``words`` is empty where nothing told their times.
+    """
+
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in a file of ``duration`` seconds.
+
+    ``segments`` holds those with text, in order; ``note`` says what the reader should know:
+    that there was nothing to hear, or where the text may lack something.
+    """
+
+    path: Path
+    duration: float
+    segments: tuple[Segment, ...]
+    model: str
+    adapter: str | None = None
+    note: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of all segments, separated by spaces."""
+        return " ".join(segment.text for segment in self.segments)
