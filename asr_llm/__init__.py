@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from asr_llm.errors import AsrLlmError
     from asr_llm.jobs import adapt, evaluate, pretrain
     from asr_llm.recipe import Recipe
-    from asr_llm.transcription.transcriber import Transcriber
+    from asr_llm.transcription.speech_llm import SpeechLLM
     from asr_llm.transcription.transcript import Transcript
 
 __version__ = "0.1.0"
@@ -20,7 +20,7 @@ __all__ = [
     "AsrLlmError",
     "Domain",
     "Recipe",
-    "Transcriber",
+    "SpeechLLM",
     "Transcript",
     "adapt",
     "evaluate",
@@ -35,7 +35,7 @@ _HOMES = {
     "AsrLlmError": "asr_llm.errors",
     "Domain": "asr_llm.corpus.domain",
     "Recipe": "asr_llm.recipe",
-    "Transcriber": "asr_llm.transcription.transcriber",
+    "SpeechLLM": "asr_llm.transcription.speech_llm",
     "Transcript": "asr_llm.transcription.transcript",
     "adapt": "asr_llm.jobs",
     "evaluate": "asr_llm.jobs",

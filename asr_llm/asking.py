@@ -14,7 +14,7 @@ from asr_llm.measuring import Progress, System, told
 if TYPE_CHECKING:
     from asr_llm.corpus.synthesis import Utterance
     from asr_llm.evaluation.spoken_qa import Question, Suite, SuiteConfig
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
     from asr_llm.sequences.spans import Sequence
 
 Heard: TypeAlias = "list[dict[str, Utterance]]"
@@ -170,14 +170,14 @@ def put(
     return summarize(right), rows
 
 
-def _load(system: System) -> SpeechLLM:
-    from asr_llm.transcription.transcriber import Transcriber
+def _load(system: System) -> SpanSALM:
+    from asr_llm.transcription.speech_llm import SpeechLLM
 
-    return Transcriber.load(system.model, adapter=system.adapter).model
+    return SpeechLLM.load(system.model, adapter=system.adapter).model
 
 
 def _prompt(
-    question: Question, spoken: dict[str, Utterance], config: SuiteConfig, model: SpeechLLM
+    question: Question, spoken: dict[str, Utterance], config: SuiteConfig, model: SpanSALM
 ) -> Sequence:
     """The passage, the question, the choices: each as speech where it is spoken, else written."""
     from asr_llm.evaluation.spoken_qa import LETTERS
@@ -193,7 +193,7 @@ def _prompt(
     return message(parts, model.chat)
 
 
-def _answers(model: SpeechLLM, suite: Suite, prompts: list[Sequence], progress: Any) -> list[str]:
+def _answers(model: SpanSALM, suite: Suite, prompts: list[Sequence], progress: Any) -> list[str]:
     """What is said to each prompt, or for choices the most probable one."""
     from asr_llm.evaluation.spoken_qa import LETTERS
     from asr_llm.model.decoding import answer, option_log_probs

@@ -239,10 +239,10 @@ def transcribe(
         return
     _check_adapter(adapter, fusion)  # before the model is loaded
     checkpoints.locate(model)
-    from asr_llm.transcription.transcriber import Transcriber
+    from asr_llm.transcription.speech_llm import SpeechLLM
 
-    transcriber = Transcriber.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
-    yield from transcriber.transcribe_many(files, told(progress, "transcribing"))
+    recogniser = SpeechLLM.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
+    yield from recogniser.transcribe_many(files, told(progress, "transcribing"))
 
 
 def _check_adapter(adapter: str | Path | None, fusion: float | None = None) -> None:

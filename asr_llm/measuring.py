@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.evaluation.report import Shown
-    from asr_llm.transcription.transcriber import Transcriber
+    from asr_llm.transcription.speech_llm import SpeechLLM
 
 Progress = Callable[[str, float, float], None]
 """Called with what is being done, and the seconds of audio done and in total."""
@@ -209,7 +209,7 @@ def _decode(
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
-    loaded: tuple[System, Transcriber] | None = None
+    loaded: tuple[System, SpeechLLM] | None = None
     for system in systems:
         for name, test in sets.items():
             path = place / "hypotheses" / f"{system.name}.{name}.jsonl" if place else None
@@ -225,16 +225,16 @@ def _decode(
     return texts
 
 
-def _load(system: System, loaded: tuple[System, Transcriber] | None, num_beams: int) -> Transcriber:
+def _load(system: System, loaded: tuple[System, SpeechLLM] | None, num_beams: int) -> SpeechLLM:
     """A system ready to decode; on a bare model that is loaded already, only its adapter is."""
     from asr_llm.model import lora
-    from asr_llm.transcription.transcriber import Transcriber
+    from asr_llm.transcription.speech_llm import SpeechLLM
 
     if loaded is None or system.adapter is None or loaded[0].adapter is not None:
-        return Transcriber.load(system.model, system.adapter, system.fusion, num_beams)
+        return SpeechLLM.load(system.model, system.adapter, system.fusion, num_beams)
     model = loaded[1].model
     lora.put_on(model, system.adapter, base=system.model, fusion=system.fusion)
-    return Transcriber(model, system.model, str(system.adapter), num_beams=num_beams)
+    return SpeechLLM(model, system.model, str(system.adapter), num_beams=num_beams)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

@@ -18,7 +18,7 @@ from asr_llm.evaluation.scores import Blocks, score
 from asr_llm.measuring import HeldOut
 from asr_llm.model import checkpoints
 from asr_llm.transcription import NUM_BEAMS
-from asr_llm.transcription.transcriber import Transcriber
+from asr_llm.transcription.speech_llm import SpeechLLM
 
 
 def main() -> None:
@@ -43,14 +43,14 @@ def main() -> None:
     print("| weight | EER | WER domain | WER general |\n|---|---|---|---|")
     for weight in arguments.weights:
         print(f"weight {weight}", file=sys.stderr)
-        transcriber = Transcriber.load(
+        recogniser = SpeechLLM.load(
             arguments.model, arguments.adapter, weight, num_beams=arguments.beam_size
         )
         found = score(
             references=main_set.references,
-            systems={"adapted": transcriber.transcribe_cuts(main_set.cuts)},
+            systems={"adapted": recogniser.transcribe_cuts(main_set.cuts)},
             finder=finder,
-            general={"adapted": (general.references, transcriber.transcribe_cuts(general.cuts))},
+            general={"adapted": (general.references, recogniser.transcribe_cuts(general.cuts))},
             blocks=Blocks(main_set.speakers),
         ).scores
         adapted = found["systems"]["adapted"]

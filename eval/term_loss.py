@@ -23,7 +23,7 @@ from asr_llm.corpus.spoken import spoken_set
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.decoding import prompt
-from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.model.salm import SpanSALM
 from asr_llm.sequences.batching import Collator
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         print(f"| {name} | {heard:.1f} | {other_heard:.2f} | {read:.1f} | {other_read:.2f} |")
 
 
-def _inside(model: SpeechLLM, text: str, spans: list[tuple[int, int]]) -> torch.Tensor:
+def _inside(model: SpanSALM, text: str, spans: list[tuple[int, int]]) -> torch.Tensor:
     """Which tokens (N,) of a text belong to a mention."""
     tokenizer = model.tokenizer.tokenizer
     ids = tokenizer.encode(text, add_special_tokens=False)
@@ -77,7 +77,7 @@ def _inside(model: SpeechLLM, text: str, spans: list[tuple[int, int]]) -> torch.
 
 
 @torch.no_grad()
-def _losses(model: SpeechLLM, text: str, samples: np.ndarray | None) -> torch.Tensor:
+def _losses(model: SpanSALM, text: str, samples: np.ndarray | None) -> torch.Tensor:
     """Nats for each token (N,) of a text behind its speech, or alone: the first then costs none."""
     tokenizer = model.tokenizer.tokenizer
     ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False))

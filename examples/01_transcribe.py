@@ -5,7 +5,7 @@ python examples/01_transcribe.py talk.wav [runs/demo/adapter]
 
 import sys
 
-from asr_llm import Transcriber
+from asr_llm import SpeechLLM
 
 
 def main() -> None:
@@ -13,8 +13,8 @@ def main() -> None:
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     adapter = sys.argv[2] if len(sys.argv) > 2 else None
-    transcriber = Transcriber.load("mini", adapter=adapter)
-    for segment in transcriber.transcribe(sys.argv[1]).segments:
+    recogniser = SpeechLLM.load("mini", adapter=adapter)
+    for segment in recogniser.transcribe(sys.argv[1]).segments:
         print(f"{segment.start:7.2f} {segment.end:7.2f}  {segment.text}")
 
 

@@ -25,7 +25,7 @@ def held_out(**texts: str) -> HeldOut:
 
 
 class Decoder:
-    """In place of a transcriber: hears every word but the name of the drug."""
+    """In place of a recogniser: hears every word but the name of the drug."""
 
     def __init__(self, system: System) -> None:
         self.system = system

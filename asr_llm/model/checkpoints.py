@@ -30,7 +30,7 @@ from asr_llm.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
     "model.safetensors",
@@ -120,7 +120,7 @@ def identity(folder: Path) -> str:
     return _sha256(path, path.stat().st_mtime_ns)
 
 
-def load(name: str | Path, dtype: torch.dtype | None = None) -> SpeechLLM:
+def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
     """Load a checkpoint, strictly.
 
     Args:
@@ -135,13 +135,13 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpeechLLM:
     from safetensors.torch import load_file
 
     with quiet():
-        from asr_llm.model.speech_llm import SpeechLLM
+        from asr_llm.model.salm import SpanSALM
 
     folder = locate(name)
     config = read_config(folder)
     try:
         with quiet():
-            model = SpeechLLM(config)
+            model = SpanSALM(config)
     except Exception as error:
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a SALM model that can be built: "
@@ -213,7 +213,7 @@ def _load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Pat
 
 
 def save(
-    model: SpeechLLM,
+    model: SpanSALM,
     folder: Path,
     card: str,
     dtype: torch.dtype | None = None,
@@ -264,7 +264,7 @@ def save(
             shutil.copytree(replay, part / "replay")
 
 
-def _portable(model: SpeechLLM) -> dict[str, Any]:
+def _portable(model: SpanSALM) -> dict[str, Any]:
     """The config without paths of this machine, with what NeMo and vLLM look for."""
     from omegaconf import OmegaConf
 

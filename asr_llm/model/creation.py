@@ -35,7 +35,7 @@ def create(description: Path, folder: Path, seed: int) -> None:
     import torch
     from transformers import PreTrainedTokenizerFast, Qwen3Config
 
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
     new = parse_yaml(description, NewModel, RecipeError)
     torch.manual_seed(seed)
@@ -57,7 +57,7 @@ def create(description: Path, folder: Path, seed: int) -> None:
                 architectures=["Qwen3ForCausalLM"],
                 **new.llm,
             ).save_pretrained(part)
-            model = SpeechLLM(
+            model = SpanSALM(
                 {
                     "pretrained_llm": str(part),
                     "pretrained_weights": False,

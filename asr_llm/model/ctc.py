@@ -16,7 +16,7 @@ from torch import Tensor
 from asr_llm.corpus.alignment import Spelling, spell
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
-from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.model.salm import SpanSALM
 
 
 class CtcModel(ABC):
@@ -59,7 +59,7 @@ def load(name: str | Path) -> CtcModel:
 class CheckpointCtc(CtcModel):
     """The CTC head that a checkpoint keeps beside its SALM weights."""
 
-    def __init__(self, model: SpeechLLM) -> None:
+    def __init__(self, model: SpanSALM) -> None:
         self.model = model.eval()
         self.blank = model.ctc_blank_id
         self.frame = model.frame_samples / model.sampling_rate

@@ -19,7 +19,7 @@ from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 if TYPE_CHECKING:
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
 """Most tokens that are written for an audio: speech has 5 to 8 a second."""
@@ -51,7 +51,7 @@ def max_tokens(num_samples: int, sample_rate: int) -> int:
 
 
 def transcribe(
-    model: SpeechLLM,
+    model: SpanSALM,
     audios: list[np.ndarray],
     *,
     max_new_tokens: int | None = None,
@@ -63,7 +63,7 @@ def transcribe(
 
 
 def decode(
-    model: SpeechLLM,
+    model: SpanSALM,
     audios: list[np.ndarray],
     *,
     max_new_tokens: int | None = None,
@@ -92,7 +92,7 @@ def decode(
     return out
 
 
-def answer(model: SpeechLLM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
+def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
     """What the model says to B messages (``sequences.tasks.message``), in one batch.
 
     Raises:
@@ -104,7 +104,7 @@ def answer(model: SpeechLLM, prompts: list[Sequence], max_new_tokens: int = 32) 
 
 
 def option_log_probs(
-    model: SpeechLLM, prompts: list[Sequence], options: list[str]
+    model: SpanSALM, prompts: list[Sequence], options: list[str]
 ) -> list[list[float]]:
     """How probable it is that the answer to each of B messages begins with each option.
 
@@ -133,7 +133,7 @@ def option_log_probs(
 
 
 def _written(
-    model: SpeechLLM,
+    model: SpanSALM,
     prompts: list[Sequence],
     limits: list[int],
     num_beams: int = 1,
@@ -149,7 +149,7 @@ def _written(
 
 
 def generate(
-    model: SpeechLLM,
+    model: SpanSALM,
     prompts: list[Sequence],
     limits: list[int],
     num_beams: int = 1,
@@ -203,18 +203,18 @@ def generate(
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
 
 
-def _collator(model: SpeechLLM) -> Collator:
+def _collator(model: SpanSALM) -> Collator:
     return Collator(
         model.tokenizer.tokenizer, model.audio_locator_tag, model.text_pad_id, model.frame_samples
     )
 
 
-def _spliced(model: SpeechLLM, prompts: list[Sequence]) -> dict[str, Any]:
+def _spliced(model: SpanSALM, prompts: list[Sequence]) -> dict[str, Any]:
     return model.splice(to_device(_collator(model)(prompts), model.device))
 
 
 @contextmanager
-def _inference(model: SpeechLLM, bf16: bool | None = None) -> Iterator[None]:
+def _inference(model: SpanSALM, bf16: bool | None = None) -> Iterator[None]:
     import torch
 
     from asr_llm.model.checkpoints import quiet

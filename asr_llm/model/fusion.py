@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 if TYPE_CHECKING:
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 
 class Fusion(LogitsProcessor):
@@ -36,7 +36,7 @@ class Fusion(LogitsProcessor):
         end: the token that ends a transcript; when to stop is left to what is heard.
     """
 
-    def __init__(self, model: SpeechLLM, end: int) -> None:
+    def __init__(self, model: SpanSALM, end: int) -> None:
         assert model.fusion is not None
         self.model, self.weight, self.end = model, model.fusion, end
         self.written = torch.zeros(0, 0, dtype=torch.long)
@@ -73,13 +73,13 @@ class Fusion(LogitsProcessor):
         self.written = input_ids
 
 
-def fusion_of(model: SpeechLLM, end: int) -> LogitsProcessorList:
+def fusion_of(model: SpanSALM, end: int) -> LogitsProcessorList:
     """What ``generate`` transcribes with: ``Fusion``, or nothing if there is no adapter of text."""
     return LogitsProcessorList([] if model.fusion is None else [Fusion(model, end)])
 
 
 @contextmanager
-def adapter_aside(model: SpeechLLM) -> Iterator[None]:
+def adapter_aside(model: SpanSALM) -> Iterator[None]:
     """The recogniser as it is: an adapter of text is switched off, others stay on."""
     if model.fusion is None:
         yield
@@ -89,7 +89,7 @@ def adapter_aside(model: SpeechLLM) -> Iterator[None]:
 
 
 @contextmanager
-def _switched(model: SpeechLLM, on: bool) -> Iterator[None]:
+def _switched(model: SpanSALM, on: bool) -> Iterator[None]:
     """The adapter on or off, and back."""
     assert isinstance(model.llm, PeftModel)
     layers = model.llm.base_model

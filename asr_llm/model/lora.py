@@ -15,7 +15,7 @@ from asr_llm.errors import CheckpointError
 from asr_llm.model.checkpoints import identity, in_a_line, locate, quiet, replacing
 
 if TYPE_CHECKING:
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
     from asr_llm.recipe import LoraRecipe
 
 _CARD = """\
@@ -39,7 +39,7 @@ _FUSED = (
 WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
 
 
-def install(model: SpeechLLM, recipe: LoraRecipe) -> None:
+def install(model: SpanSALM, recipe: LoraRecipe) -> None:
     """Put a fresh LoRA adapter on the LLM; a LoRA that the checkpoint came with is merged first.
 
     Raises:
@@ -64,7 +64,7 @@ def install(model: SpeechLLM, recipe: LoraRecipe) -> None:
 
 
 def save(
-    model: SpeechLLM,
+    model: SpanSALM,
     folder: Path,
     base: str | Path,
     projector: bool = False,
@@ -109,7 +109,7 @@ def save(
 
 
 def load(
-    model: SpeechLLM, folder: str | Path, base: str | Path, fusion: float | None = None
+    model: SpanSALM, folder: str | Path, base: str | Path, fusion: float | None = None
 ) -> None:
     """Put a saved adapter on its base model; sets ``model.fusion`` if it is one of text.
 
@@ -154,7 +154,7 @@ def load(
 
 
 def put_on(
-    model: SpeechLLM, folder: str | Path, base: str | Path, fusion: float | None = None
+    model: SpanSALM, folder: str | Path, base: str | Path, fusion: float | None = None
 ) -> None:
     """Load an adapter to transcribe with: merged, which is the same and faster, unless fused.
 
@@ -219,7 +219,7 @@ def read_base(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def merge(model: SpeechLLM) -> None:
+def merge(model: SpanSALM) -> None:
     """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter.
 
     Raises:
@@ -243,7 +243,7 @@ def merge(model: SpeechLLM) -> None:
             del model.cfg["lora"]
 
 
-def _refuse_zeros(model: SpeechLLM, where: str) -> None:
+def _refuse_zeros(model: SpanSALM, where: str) -> None:
     ups = [p for name, p in model.llm.named_parameters() if "lora_B" in name]
     if not any(p.abs().max() > 0 for p in ups):
         raise CheckpointError(

@@ -17,13 +17,11 @@ import torch
 from asr_llm.errors import RecipeError
 
 if TYPE_CHECKING:
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 
 @torch.no_grad()
-def fit_projector(
-    model: SpeechLLM, batches: Iterable[dict[str, Any]], ridge: float = 1e-3
-) -> float:
+def fit_projector(model: SpanSALM, batches: Iterable[dict[str, Any]], ridge: float = 1e-3) -> float:
     """Solve for ``perception.proj`` so that frames land on the embeddings of their tokens.
 
     With X (N, D + 1) the encoder's frames and a constant, P (N, V + 1) the CTC posteriors and

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from asr_llm.errors import AsrLlmError, RunError
-from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import OptimizerRecipe, Recipe
 from asr_llm.training.run_folder import RunFolder
 
 
 class Fit(lightning.LightningModule):
-    """Lightning's view of a SpeechLLM in training under a recipe."""
+    """Lightning's view of a SpanSALM in training under a recipe."""
 
     strict_loading = False  # only what is trained is in a checkpoint
 
-    def __init__(self, model: SpeechLLM, recipe: Recipe) -> None:
+    def __init__(self, model: SpanSALM, recipe: Recipe) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
 

@@ -17,7 +17,7 @@ import torch
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
-from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import TASKS, Recipe, SourceRecipe
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import make_source
@@ -138,7 +138,7 @@ def _trainer(
     )
 
 
-def prepare(model: SpeechLLM, recipe: Recipe) -> None:
+def prepare(model: SpanSALM, recipe: Recipe) -> None:
     """Install what the recipe trains and freeze everything else.
 
     Raises:
@@ -175,7 +175,7 @@ def prepare(model: SpeechLLM, recipe: Recipe) -> None:
 
 def make_stream(
     recipe: Recipe,
-    model: SpeechLLM,
+    model: SpanSALM,
     sources: list[SourceRecipe],
     domain: Domain | None,
     replay: Domain | None,
@@ -204,7 +204,7 @@ def make_stream(
 
 
 def _validation_batches(
-    recipe: Recipe, model: SpeechLLM, domain: Domain | None, replay: Domain | None
+    recipe: Recipe, model: SpanSALM, domain: Domain | None, replay: Domain | None
 ) -> list[dict[str, Any]]:
     """The same held-out batches at every validation and for every seed; [] if none."""
     sources = recipe.validation.sources
@@ -220,7 +220,7 @@ def _validation_batches(
 
 
 def _monitored_batches(
-    recipe: Recipe, model: SpeechLLM, replay: Domain | None
+    recipe: Recipe, model: SpanSALM, replay: Domain | None
 ) -> list[dict[str, Any]]:
     """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
     if recipe.validation.max_rise is None:
@@ -266,7 +266,7 @@ def _replay(recipe: Recipe, base: Path, domain: Domain | None) -> Domain | None:
 
 
 def _finish(
-    recipe: Recipe, run: RunFolder, model: SpeechLLM, base: Path, best: float | None
+    recipe: Recipe, run: RunFolder, model: SpanSALM, base: Path, best: float | None
 ) -> Trained:
     model.eval()
     if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):

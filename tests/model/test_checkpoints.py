@@ -18,7 +18,7 @@ from asr_llm.model.checkpoints import identity, load, locate, read_config, repla
 if TYPE_CHECKING:
     import torch
 
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path) -> None:
 def test_a_failed_save_leaves_the_old_checkpoint(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model: SpeechLLM = load(copy)
+    model: SpanSALM = load(copy)
     before = identity(copy)
 
     def refuse(*args: Any, **kwargs: Any) -> None:

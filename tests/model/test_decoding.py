@@ -28,7 +28,7 @@ from asr_llm.model.decoding import (
     transcribe,
 )
 from asr_llm.model.limits import Limits
-from asr_llm.model.speech_llm import SpeechLLM
+from asr_llm.model.salm import SpanSALM
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
@@ -49,7 +49,7 @@ def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(lively: Path) -> SpeechLLM:
+def model(lively: Path) -> SpanSALM:
     return checkpoints.load(lively)
 
 
@@ -57,11 +57,11 @@ def noise(num_samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, num_samples).astype(np.float32)
 
 
-def prompts(audios: list[np.ndarray], model: SpeechLLM) -> list[Sequence]:
+def prompts(audios: list[np.ndarray], model: SpanSALM) -> list[Sequence]:
     return [prompt(audio, model.chat) for audio in audios]
 
 
-def collator(model: SpeechLLM) -> Collator:
+def collator(model: SpanSALM) -> Collator:
     return Collator(
         model.tokenizer.tokenizer,
         model.audio_locator_tag,
@@ -70,12 +70,12 @@ def collator(model: SpeechLLM) -> Collator:
     )
 
 
-def dialog(model: SpeechLLM) -> list[dict[str, str]]:
+def dialog(model: SpanSALM) -> list[dict[str, str]]:
     message = model.chat.asr_prompt.replace("{audio}", model.audio_locator_tag)
     return [{"role": "user", "content": message}]
 
 
-def test_prompt_is_that_of_training_and_of_nemo(model: SpeechLLM) -> None:
+def test_prompt_is_that_of_training_and_of_nemo(model: SpanSALM) -> None:
     samples = noise(20000)
     collate = collator(model)
     trained = collate([asr(Utterance("She said.", "ann", samples), model.chat)])
@@ -91,7 +91,7 @@ def test_prompt_is_that_of_training_and_of_nemo(model: SpeechLLM) -> None:
     assert prompted["input_ids"][0].tolist() == nemo.tolist()
 
 
-def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpeechLLM) -> None:
+def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpanSALM) -> None:
     salm = SALM(checkpoints.read_config(lively)).eval()
     salm.load_state_dict(load_file(lively / "model.safetensors"), strict=False)  # lm_head: tied
     frames = [3, 12, 7]
@@ -112,7 +112,7 @@ def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpeechLLM) ->
 
 @pytest.mark.parametrize(("num_beams", "limit"), [(1, None), (1, 20), (2, 20), (3, None)])
 def test_text_does_not_depend_on_the_batch(
-    model: SpeechLLM, num_beams: int, limit: int | None
+    model: SpanSALM, num_beams: int, limit: int | None
 ) -> None:
     audios = [noise(n, seed=n) for n in (1600, 23456, 9000, 1280, 30000, 9001)]
     options = {"num_beams": num_beams, "max_new_tokens": limit}
@@ -121,7 +121,7 @@ def test_text_does_not_depend_on_the_batch(
     assert len(set(alone)) > 1
 
 
-def test_each_audio_has_its_own_limit(model: SpeechLLM) -> None:
+def test_each_audio_has_its_own_limit(model: SpanSALM) -> None:
     assert max_tokens(16000, 16000) == 28
     assert max_tokens(800, 16000) == 16
     audios = [noise(1280), noise(16000)]
@@ -148,7 +148,7 @@ def test_end_token_ends_and_is_dropped() -> None:
 
 
 def test_special_tokens_and_loops_leave_the_text(
-    model: SpeechLLM, monkeypatch: pytest.MonkeyPatch
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = model.tokenizer.tokenizer
     said = [
@@ -169,11 +169,11 @@ def test_special_tokens_and_loops_leave_the_text(
     ]
 
 
-def test_no_audio_no_text(model: SpeechLLM) -> None:
+def test_no_audio_no_text(model: SpanSALM) -> None:
     assert transcribe(model, []) == []
 
 
-def test_training_mode_is_refused(model: SpeechLLM) -> None:
+def test_training_mode_is_refused(model: SpanSALM) -> None:
     model.train()
     try:
         with pytest.raises(ValueError, match="eval"):
@@ -182,13 +182,13 @@ def test_training_mode_is_refused(model: SpeechLLM) -> None:
         model.eval()
 
 
-def test_end_that_is_no_token_is_refused(model: SpeechLLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SpeechLLM, "chat", Chat("a", "b", "The End"))
+def test_end_that_is_no_token_is_refused(model: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SpanSALM, "chat", Chat("a", "b", "The End"))
     with pytest.raises(CheckpointError, match=r"'The End', as \d+ tokens; expected one"):
         transcribe(model, [noise(1280)])
 
 
-def test_bf16_where_told(model: SpeechLLM) -> None:
+def test_bf16_where_told(model: SpanSALM) -> None:
     (one,) = decode(model, [noise(8000)], bf16=True)
     assert isinstance(one.text, str)
 

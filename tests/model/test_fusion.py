@@ -19,7 +19,7 @@ from asr_llm.sequences.tasks import message
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 AUDIOS = [
     np.random.default_rng(i).normal(0, 0.1, n).astype("float32")
@@ -28,7 +28,7 @@ AUDIOS = [
 LIMITS = [12, 12, 12]
 
 
-def shaken(model: SpeechLLM) -> SpeechLLM:
+def shaken(model: SpanSALM) -> SpanSALM:
     """A random adapter that does something."""
     import torch
 
@@ -41,19 +41,19 @@ def shaken(model: SpeechLLM) -> SpeechLLM:
 
 
 @pytest.fixture
-def fused(tiny: Path) -> SpeechLLM:
+def fused(tiny: Path) -> SpanSALM:
     model = shaken(checkpoints.load(tiny))
     model.fusion = 2.0
     return model
 
 
-def heard(model: SpeechLLM, beams: int = 1, audios: list[np.ndarray] = AUDIOS) -> list[list[int]]:
+def heard(model: SpanSALM, beams: int = 1, audios: list[np.ndarray] = AUDIOS) -> list[list[int]]:
     prompts = [prompt(audio, model.chat) for audio in audios]
     found = generate(model, prompts, LIMITS[: len(audios)], num_beams=beams, listening=True)
     return [ids for ids, _ in found]
 
 
-def by_hand(base: SpeechLLM, adapted: SpeechLLM, audio: np.ndarray, weight: float) -> list[int]:
+def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float) -> list[int]:
     """Greedy fusion, everything computed anew for each token, by two models of their own."""
     import torch
 
@@ -64,7 +64,7 @@ def by_hand(base: SpeechLLM, adapted: SpeechLLM, audio: np.ndarray, weight: floa
     (end,) = collate.encode(base.chat.end)
     said: list[int] = []
 
-    def last(model: SpeechLLM, embeds: Tensor) -> Tensor:
+    def last(model: SpanSALM, embeds: Tensor) -> Tensor:
         hidden = model.hidden_states(embeds, torch.ones(embeds.shape[:2], dtype=torch.bool))
         scores: Tensor = model.causal_lm.lm_head(hidden[:, -1]).log_softmax(-1)[0]
         return scores
@@ -85,25 +85,25 @@ def by_hand(base: SpeechLLM, adapted: SpeechLLM, audio: np.ndarray, weight: floa
     return said
 
 
-def test_greedy_fusion_is_what_the_formula_says(fused: SpeechLLM, tiny: Path) -> None:
+def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> None:
     base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
     expected = [by_hand(base, adapted, audio, weight=2.0) for audio in AUDIOS]
     assert heard(fused) == expected
     assert expected != heard(base)
 
 
-def test_without_weight_the_base_is_heard(fused: SpeechLLM, tiny: Path) -> None:
+def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
     fused.fusion = 0.0
     assert heard(fused) == heard(checkpoints.load(tiny).eval())
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_text_does_not_depend_on_its_company(fused: SpeechLLM, beams: int) -> None:
+def test_a_text_does_not_depend_on_its_company(fused: SpanSALM, beams: int) -> None:
     alone = [heard(fused, beams, [audio])[0] for audio in AUDIOS]
     assert heard(fused, beams) == alone
 
 
-def test_beams_carry_their_caches_along(fused: SpeechLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beams_carry_their_caches_along(fused: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from transformers import DynamicCache
 
@@ -129,14 +129,14 @@ def test_beams_carry_their_caches_along(fused: SpeechLLM, monkeypatch: pytest.Mo
     assert len(reordered) > 3
 
 
-def test_answers_are_the_bases(fused: SpeechLLM, tiny: Path) -> None:
+def test_answers_are_the_bases(fused: SpanSALM, tiny: Path) -> None:
     base = checkpoints.load(tiny).eval()
     asked = [message(["Where is the patient", "?"], base.chat)]
     assert answer(fused, asked, 8) == answer(base, asked, 8)
     assert option_log_probs(fused, asked, ["a", "b"]) == option_log_probs(base, asked, ["a", "b"])
 
 
-def test_the_adapter_is_on_again_afterwards(fused: SpeechLLM) -> None:
+def test_the_adapter_is_on_again_afterwards(fused: SpanSALM) -> None:
     import torch
 
     def loss() -> Tensor:
@@ -149,7 +149,7 @@ def test_the_adapter_is_on_again_afterwards(fused: SpeechLLM) -> None:
     assert loss().equal(before)
 
 
-def test_the_weight_travels_with_the_adapter(fused: SpeechLLM, tiny: Path, tmp_path: Path) -> None:
+def test_the_weight_travels_with_the_adapter(fused: SpanSALM, tiny: Path, tmp_path: Path) -> None:
     lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
     model = checkpoints.load(tiny)
     lora.put_on(model, tmp_path / "a", tiny)
@@ -160,7 +160,7 @@ def test_the_weight_travels_with_the_adapter(fused: SpeechLLM, tiny: Path, tmp_p
     assert again.fusion == 0.25
 
 
-def test_such_an_adapter_is_not_merged(fused: SpeechLLM) -> None:
+def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
     with pytest.raises(CheckpointError, match="cannot be merged"):
         lora.merge(fused)
 
@@ -179,7 +179,7 @@ def test_other_adapters_are_merged_and_have_no_weight(tiny: Path, tmp_path: Path
     "spoil", [lambda r: r | {"fusion": "much"}, lambda r: [r]], ids=["no number", "no object"]
 )
 def test_a_spoilt_record_is_refused(
-    fused: SpeechLLM, tiny: Path, tmp_path: Path, spoil: Callable[[dict[str, str]], object]
+    fused: SpanSALM, tiny: Path, tmp_path: Path, spoil: Callable[[dict[str, str]], object]
 ) -> None:
     lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
     path = tmp_path / "a" / "base.json"

@@ -16,12 +16,12 @@ from asr_llm.recipe import LoraRecipe
 if TYPE_CHECKING:
     import torch
 
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 RECIPE = LoraRecipe(r=2, lora_alpha=8)
 
 
-def said(model: SpeechLLM) -> torch.Tensor:
+def said(model: SpanSALM) -> torch.Tensor:
     """Logits (1, 6, V) for a few tokens."""
     import torch
 
@@ -31,7 +31,7 @@ def said(model: SpeechLLM) -> torch.Tensor:
     return logits
 
 
-def train(model: SpeechLLM, seed: int = 0) -> None:
+def train(model: SpanSALM, seed: int = 0) -> None:
     """As if trained: B is zero at first, and so is what the adapter does."""
     import torch
 
@@ -42,7 +42,7 @@ def train(model: SpeechLLM, seed: int = 0) -> None:
 
 
 @pytest.fixture
-def adapted(tiny: Path) -> SpeechLLM:
+def adapted(tiny: Path) -> SpanSALM:
     model = checkpoints.load(tiny)
     lora.install(model, RECIPE)
     train(model)
@@ -50,7 +50,7 @@ def adapted(tiny: Path) -> SpeechLLM:
 
 
 @pytest.fixture
-def saved(adapted: SpeechLLM, tiny: Path, tmp_path: Path) -> Path:
+def saved(adapted: SpanSALM, tiny: Path, tmp_path: Path) -> Path:
     lora.save(adapted, tmp_path / "adapter", tiny)
     return tmp_path / "adapter"
 
@@ -65,7 +65,7 @@ def test_a_fresh_adapter_changes_nothing_a_trained_one_does(tiny: Path) -> None:
 
 
 def test_an_adapter_saved_and_loaded_says_the_same(
-    adapted: SpeechLLM, saved: Path, tiny: Path
+    adapted: SpanSALM, saved: Path, tiny: Path
 ) -> None:
     model = checkpoints.load(tiny)
     lora.load(model, saved, tiny)
@@ -86,7 +86,7 @@ def test_the_folder_is_pefts_with_the_base_named(saved: Path, tiny: Path) -> Non
     assert config["base_model_name_or_path"] == str(tiny)
 
 
-def test_plain_peft_loads_it_onto_the_llm(adapted: SpeechLLM, saved: Path, tiny: Path) -> None:
+def test_plain_peft_loads_it_onto_the_llm(adapted: SpanSALM, saved: Path, tiny: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -103,7 +103,7 @@ def test_plain_peft_loads_it_onto_the_llm(adapted: SpeechLLM, saved: Path, tiny:
     assert torch.allclose(logits, said(adapted), atol=1e-6)
 
 
-def test_merging_is_exact_and_idempotent(adapted: SpeechLLM) -> None:
+def test_merging_is_exact_and_idempotent(adapted: SpanSALM) -> None:
     import torch
 
     before = said(adapted)
@@ -118,7 +118,7 @@ def test_merging_is_exact_and_idempotent(adapted: SpeechLLM) -> None:
 
 
 def test_a_merged_model_is_a_plain_checkpoint(
-    adapted: SpeechLLM, tiny: Path, tmp_path: Path
+    adapted: SpanSALM, tiny: Path, tmp_path: Path
 ) -> None:
     import torch
     from nemo.collections.speechlm2.models import SALM
@@ -135,7 +135,7 @@ def test_a_merged_model_is_a_plain_checkpoint(
 
 
 def test_the_projector_is_saved_when_it_was_trained(
-    adapted: SpeechLLM, tiny: Path, tmp_path: Path
+    adapted: SpanSALM, tiny: Path, tmp_path: Path
 ) -> None:
     import torch
 

@@ -12,7 +12,7 @@ import pytest
 from asr_llm import __version__
 from asr_llm.errors import RunError
 from asr_llm.transcription.formats import check_names, render, write
-from asr_llm.transcription.transcriber import Segment, Transcript
+from asr_llm.transcription.speech_llm import Segment, Transcript
 
 TALK = Transcript(
     path=Path("in/talk.v1.mp3"),

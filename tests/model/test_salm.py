@@ -18,17 +18,17 @@ from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
 if TYPE_CHECKING:
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[SpeechLLM]:
+def model(tiny: Path) -> Iterator[SpanSALM]:
     from asr_llm.model import checkpoints
 
     yield checkpoints.load(tiny)
 
 
-def collator(model: SpeechLLM, ctc: bool = False) -> Collator:
+def collator(model: SpanSALM, ctc: bool = False) -> Collator:
     return Collator(
         model.tokenizer.tokenizer,
         model.audio_locator_tag,
@@ -62,7 +62,7 @@ def random_sequence(rng: np.random.Generator, spans: int) -> Sequence:
     return *pieces, text()
 
 
-def salm_layout(model: SpeechLLM, batch: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+def salm_layout(model: SpanSALM, batch: dict[str, Any]) -> tuple[torch.Tensor, ...]:
     """Embeddings, targets and mask as NeMo's SALM makes them, span by span."""
     from nemo.collections.speechlm2.models.salm import replace_placeholders_and_build_targets
 
@@ -83,7 +83,7 @@ def salm_layout(model: SpeechLLM, batch: dict[str, Any]) -> tuple[torch.Tensor, 
     return embeds, targets, mask
 
 
-def left_padded(model: SpeechLLM, batch: dict[str, Any]) -> dict[str, Any]:
+def left_padded(model: SpanSALM, batch: dict[str, Any]) -> dict[str, Any]:
     """The batch as SALM expects it: padding on the left."""
     out = dict(batch)
     for key, value in (("input_ids", model.text_pad_id), ("loss_mask", False)):
@@ -99,7 +99,7 @@ def left_padded(model: SpeechLLM, batch: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(8))
 @torch.no_grad()
-def test_splice_equals_salm(model: SpeechLLM, seed: int) -> None:
+def test_splice_equals_salm(model: SpanSALM, seed: int) -> None:
     rng = np.random.default_rng(seed)
     # Seed 0: no speech at all; else at least one row with and one without.
     counts = [0] * 4 if seed == 0 else [0, *rng.integers(1, 4, size=4).tolist()]
@@ -112,7 +112,7 @@ def test_splice_equals_salm(model: SpeechLLM, seed: int) -> None:
     assert ours["input_embeds"].equal(embeds * mask.unsqueeze(-1))
 
 
-def interleaved(model: SpeechLLM, samples: np.ndarray, sliced: bool) -> Sequence:
+def interleaved(model: SpanSALM, samples: np.ndarray, sliced: bool) -> Sequence:
     """Speech, text and speech of one utterance: frames 0 to 6, 6 to 9 and 9 to 13."""
     utterance = Utterance("the court said", "s", samples)
     return (
@@ -126,7 +126,7 @@ def interleaved(model: SpeechLLM, samples: np.ndarray, sliced: bool) -> Sequence
 @pytest.mark.parametrize("sliced", [False, True])
 @torch.no_grad()
 def test_splicing_hears_nothing_of_the_text_units_and_slicing_does(
-    model: SpeechLLM, sliced: bool
+    model: SpanSALM, sliced: bool
 ) -> None:
     samples = noise(13 * 0.08).samples
     other = samples.copy()
@@ -140,7 +140,7 @@ def test_splicing_hears_nothing_of_the_text_units_and_slicing_does(
 
 
 @torch.no_grad()
-def test_slices_are_frames_of_the_whole(model: SpeechLLM) -> None:
+def test_slices_are_frames_of_the_whole(model: SpanSALM) -> None:
     samples = noise(13 * 0.08).samples
     batch = collator(model)([interleaved(model, samples, True)])
     assert batch["span_frames"] == [[(0, 6), (9, 13)]]
@@ -155,9 +155,7 @@ def test_slices_are_frames_of_the_whole(model: SpeechLLM) -> None:
 @pytest.mark.parametrize("room", [1, 40, 10_000])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @torch.no_grad()
-def test_packed_and_unpacked_have_the_same_loss(
-    model: SpeechLLM, room: int, attention: str
-) -> None:
+def test_packed_and_unpacked_have_the_same_loss(model: SpanSALM, room: int, attention: str) -> None:
     """Per token, to 1e-4, in any company: so attention and positions begin anew."""
     rng = np.random.default_rng(1)
     sequences = [random_sequence(rng, spans) for spans in (2, 0, 1, 3, 0, 1)]
@@ -177,7 +175,7 @@ def test_packed_and_unpacked_have_the_same_loss(
         model.causal_lm.set_attn_implementation(before)
 
 
-def test_packing_is_dense(model: SpeechLLM) -> None:
+def test_packing_is_dense(model: SpanSALM) -> None:
     sequences: list[Sequence] = [(Text("the court said so"),)] * 9
     batch = collator(model)(sequences)
     length = batch["input_ids"].shape[1]
@@ -187,7 +185,7 @@ def test_packing_is_dense(model: SpeechLLM) -> None:
     assert packed["position_ids"][0].tolist() == [*range(length)] * 3
 
 
-def asr_like(model: SpeechLLM) -> list[Sequence]:
+def asr_like(model: SpanSALM) -> list[Sequence]:
     one, two = noise(1.0, 1), noise(0.4, 2)
     return [
         (Text("Hear: "), Speech(one, 0, 13), Text("so "), Text("the court<|im_end|>", True)),
@@ -197,7 +195,7 @@ def asr_like(model: SpeechLLM) -> list[Sequence]:
 
 
 @torch.no_grad()
-def test_spans_that_do_not_add_up_are_refused(model: SpeechLLM) -> None:
+def test_spans_that_do_not_add_up_are_refused(model: SpanSALM) -> None:
     batch = collator(model)(asr_like(model))
     batch["audio_frames"][1] = 4
     with pytest.raises(ValueError, match="row 2 takes 4 frames, but the encoder made 5"):
@@ -227,7 +225,7 @@ def test_whole_frames_of_audio_make_as_many_encoder_frames(
 
 
 @torch.no_grad()
-def test_loss_equals_the_plain_computation(model: SpeechLLM) -> None:
+def test_loss_equals_the_plain_computation(model: SpanSALM) -> None:
     batch = collator(model)(asr_like(model))
     spliced = model.splice(batch)
     logits = model(spliced["input_embeds"], attention_mask=spliced["attention_mask"])["logits"]
@@ -242,7 +240,7 @@ def test_loss_equals_the_plain_computation(model: SpeechLLM) -> None:
 
 
 @torch.no_grad()
-def test_a_row_alone_has_the_loss_it_has_in_a_batch(model: SpeechLLM) -> None:
+def test_a_row_alone_has_the_loss_it_has_in_a_batch(model: SpanSALM) -> None:
     """Padding, of text and of audio, changes nothing."""
     sequences = asr_like(model)
     alone = [model.losses(collator(model)([sequence])) for sequence in sequences]
@@ -254,7 +252,7 @@ def test_a_row_alone_has_the_loss_it_has_in_a_batch(model: SpeechLLM) -> None:
 
 
 @torch.no_grad()
-def test_the_loss_is_on_the_marked_text_only(model: SpeechLLM) -> None:
+def test_the_loss_is_on_the_marked_text_only(model: SpanSALM) -> None:
     batch = collator(model)(asr_like(model))
     targets = model.splice(batch)["target_ids"]
     tokenizer = model.tokenizer.tokenizer
@@ -263,7 +261,7 @@ def test_the_loss_is_on_the_marked_text_only(model: SpeechLLM) -> None:
 
 
 @torch.no_grad()
-def test_text_after_the_last_target_changes_no_loss(model: SpeechLLM) -> None:
+def test_text_after_the_last_target_changes_no_loss(model: SpanSALM) -> None:
     speech = noise(0.5)
     head = (Text("Hear: "), Speech(speech, 0, 7), Text("she said", True))
     losses = [
@@ -347,7 +345,7 @@ def test_ctc_equals_torch_row_by_row(tiny: Path) -> None:
     assert float(only["ctc"]) == pytest.approx(float(losses["ctc"]), abs=1e-6)
 
 
-def test_ctc_without_a_head_is_refused(model: SpeechLLM) -> None:
+def test_ctc_without_a_head_is_refused(model: SpanSALM) -> None:
     batch = collator(model, ctc=True)([(Speech(noise(0.5), 0, 7), Text("a", True))])
     assert "ctc" not in model.losses(batch)
     with pytest.raises(CheckpointError, match="no CTC head"):
@@ -357,7 +355,7 @@ def test_ctc_without_a_head_is_refused(model: SpeechLLM) -> None:
 # The chat --------------------------------------------------------------------------------
 
 
-def test_the_chat_is_nemos(model: SpeechLLM) -> None:
+def test_the_chat_is_nemos(model: SpanSALM) -> None:
     """The prompt of training is, token by token, what NeMo's formatter makes of the message."""
     from nemo.collections.common.prompts import PromptFormatter
 

@@ -13,8 +13,8 @@ from lhotse import CutSet, Recording
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.model.decoding import Decoded
-from asr_llm.transcription import transcriber as module
-from asr_llm.transcription.transcriber import Segment, Transcriber, Transcript
+from asr_llm.transcription import speech_llm as module
+from asr_llm.transcription.speech_llm import Segment, SpeechLLM, Transcript
 
 
 class FakeModel:
@@ -50,11 +50,11 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 
 
 @pytest.fixture
-def fake() -> Transcriber:
-    return Transcriber(FakeModel(), "mini", "med", batch_seconds=30.0)  # type: ignore[arg-type]
+def fake() -> SpeechLLM:
+    return SpeechLLM(FakeModel(), "mini", "med", batch_seconds=30.0)  # type: ignore[arg-type]
 
 
-def test_one_file(tmp_path: Path, fake: Transcriber, batches: list[list[float]]) -> None:
+def test_one_file(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:
     path = save(tmp_path / "a.wav", tone(1.5))
     assert fake.transcribe(path) == Transcript(
         path, 1.5, (Segment(0.0, 1.5, "1.5"),), "mini", "med", None
@@ -63,7 +63,7 @@ def test_one_file(tmp_path: Path, fake: Transcriber, batches: list[list[float]])
 
 
 def test_long_audio_is_cut_at_its_pause(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     samples = np.concatenate([tone(16), silence(0.5), tone(12)])
     transcript = fake.transcribe(save(tmp_path / "a.wav", samples))
@@ -75,7 +75,7 @@ def test_long_audio_is_cut_at_its_pause(
 
 
 def test_silent_pieces_are_not_decoded(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     silent = fake.transcribe(save(tmp_path / "silent.wav", silence(45)))
     assert (silent.text, silent.segments, silent.duration) == ("", (), 45.0)
@@ -88,7 +88,7 @@ def test_silent_pieces_are_not_decoded(
 
 @pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.05])
 def test_very_short_audio_is_empty_with_a_note(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]], seconds: float
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]], seconds: float
 ) -> None:
     short = fake.transcribe(save(tmp_path / "a.wav", tone(seconds)))
     assert short.text == "" and batches == []
@@ -98,7 +98,7 @@ def test_very_short_audio_is_empty_with_a_note(
 
 
 def test_a_bad_file_does_not_stop_the_rest(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     (tmp_path / "bad.wav").write_bytes(b"RIFF but not for long")
     paths = [
@@ -117,7 +117,7 @@ def test_a_bad_file_does_not_stop_the_rest(
 
 
 def test_pieces_of_similar_length_share_a_batch(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     seconds = [1, 19, 2, 18, 9, 3, 16, 10]
     paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in seconds]
@@ -128,7 +128,7 @@ def test_pieces_of_similar_length_share_a_batch(
 
 
 def test_files_are_decoded_before_all_are_loaded(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_POOL_SECONDS", 5.0)
     paths = [save(tmp_path / f"{i}.wav", tone(2)) for i in range(7)]
@@ -140,7 +140,7 @@ def test_files_are_decoded_before_all_are_loaded(
 
 
 def test_progress_is_in_seconds_of_audio(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     paths = [
         save(tmp_path / "a.wav", tone(16)),
@@ -163,7 +163,7 @@ def test_progress_is_in_seconds_of_audio(
 )
 def test_note_says_where_text_may_be_missing(
     tmp_path: Path,
-    fake: Transcriber,
+    fake: SpeechLLM,
     monkeypatch: pytest.MonkeyPatch,
     decoded: Decoded,
     note: str,
@@ -173,7 +173,7 @@ def test_note_says_where_text_may_be_missing(
     assert transcript.note and transcript.note.startswith(f"0.0 to 2.0 s: {note}")
 
 
-def test_cuts(tmp_path: Path, fake: Transcriber, batches: list[list[float]]) -> None:
+def test_cuts(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:
     cuts = CutSet.from_cuts(
         Recording.from_file(save(tmp_path / f"{name}.wav", samples)).to_cut().with_id(name)
         for name, samples in [("long", tone(5)), ("short", tone(1)), ("silent", silence(2))]
@@ -186,7 +186,7 @@ def test_cuts(tmp_path: Path, fake: Transcriber, batches: list[list[float]]) -> 
 
 
 def test_cuts_that_cannot_be_told_apart_or_read(
-    tmp_path: Path, fake: Transcriber, batches: list[list[float]]
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     cut = Recording.from_file(save(tmp_path / "a.wav", tone(1))).to_cut().with_id("one")
     with pytest.raises(ScoreError, match="two cuts have the id 'one'"):
@@ -197,7 +197,7 @@ def test_cuts_that_cannot_be_told_apart_or_read(
 
 
 def test_the_real_model(tmp_path: Path, tiny: Path) -> None:
-    real = Transcriber.load(tiny)
+    real = SpeechLLM.load(tiny)
     assert not real.model.training
     paths = [save(tmp_path / "a.wav", tone(0.3)), save(tmp_path / "b.wav", tone(0.1))]
     a, b = real.transcribe_many(paths)
@@ -215,7 +215,7 @@ def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
         if "lora_B" in name:
             weight.data.fill_(0.1)
     lora.save(model, tmp_path / "adapter", base=tiny)
-    adapted = Transcriber.load(tiny, tmp_path / "adapter")
+    adapted = SpeechLLM.load(tiny, tmp_path / "adapter")
     assert adapted.adapter == str(tmp_path / "adapter")
     assert not any("lora" in name for name, _ in adapted.model.named_parameters())
     assert isinstance(adapted.transcribe(save(tmp_path / "a.wav", tone(0.3))), Transcript)
@@ -223,4 +223,4 @@ def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
 
 def test_no_such_model() -> None:
     with pytest.raises(CheckpointError, match=r"no model at \./nowhere"):
-        Transcriber.load("./nowhere")
+        SpeechLLM.load("./nowhere")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.model.decoding import Decoded
-    from asr_llm.model.speech_llm import SpeechLLM
+    from asr_llm.model.salm import SpanSALM
 
 PIECE_SECONDS = 20.0
 """Longer audio is cut at pauses: the model has not learned from longer utterances."""
@@ -38,7 +38,7 @@ Progress = Callable[[float, float], None]
 """Called with (seconds done, seconds in total) of audio."""
 
 
-class Transcriber:
+class SpeechLLM:
     """A model that is ready to transcribe.
 
     Args:
@@ -51,7 +51,7 @@ class Transcriber:
 
     def __init__(
         self,
-        model: SpeechLLM,
+        model: SpanSALM,
         name: str,
         adapter: str | None = None,
         *,
@@ -69,7 +69,7 @@ class Transcriber:
         adapter: str | Path | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
-    ) -> Transcriber:
+    ) -> SpeechLLM:
         """Load a checkpoint and put an adapter on it; on CUDA where there is one.
 
         Args:

@@ -1,4 +1,4 @@
-"""SpeechLLM: NeMo's SALM, fed with sequences of text and speech spans.
+"""SpanSALM: NeMo's SALM, fed with sequences of text and speech spans.
 
 Legend: B rows, L positions after splicing, T tokens, H hidden size, V vocabulary.
 """
@@ -22,7 +22,7 @@ Spans = list[tuple[int, int]]
 """First and last frame, exclusive, of each speech span in its audio."""
 
 
-class SpeechLLM(SALM):
+class SpanSALM(SALM):
     """SALM with speech spans spliced into the text, and batches that hold no speech.
 
     State-dict keys, config and ``save_pretrained`` layout are SALM's own. ``ctc_head``, if
