@@ -13,8 +13,8 @@ def main() -> None:
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     adapter = sys.argv[2] if len(sys.argv) > 2 else None
-    recogniser = SpeechLLM.load("mini", adapter=adapter)
-    for segment in recogniser.transcribe(sys.argv[1]).segments:
+    model = SpeechLLM.load("mini", adapter=adapter)
+    for segment in model.transcribe(sys.argv[1]):
         print(f"{segment.start:7.2f} {segment.end:7.2f}  {segment.text}")
 
 

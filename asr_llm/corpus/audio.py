@@ -6,6 +6,7 @@ Shape legend: T samples at ``SAMPLE_RATE``.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,11 +77,20 @@ def load_audio(path: str | Path) -> Samples:
     Raises:
         AudioError: missing, a directory, empty, corrupt, not audio, or not finite.
     """
+    return np.concatenate(list(read_blocks(path)))
+
+
+def read_blocks(path: str | Path) -> Iterator[Samples]:
+    """``load_audio`` half a minute at a time, in as much memory.
+
+    Raises:
+        AudioError: as ``load_audio``; of damage, once it is come upon.
+    """
     import soundfile
     import soxr
 
     path = Path(path)
-    pieces: list[Samples] = []
+    total = 0
     with _open(path) as file:
         rate = file.samplerate
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
@@ -94,9 +104,11 @@ def load_audio(path: str | Path) -> Samples:
                         "expected finite samples. Export the file again"
                     )
                 is_last = len(block) == 0
-                pieces.append(
+                resampled = (
                     mono if rate == SAMPLE_RATE else resampler.resample_chunk(mono, last=is_last)
                 )
+                total += len(resampled)
+                yield resampled
                 if is_last:
                     break
         except soundfile.LibsndfileError as error:
@@ -104,10 +116,8 @@ def load_audio(path: str | Path) -> Samples:
                 f"{path}: corrupt: decoding stopped after {file.tell() / rate:.1f} s "
                 f"({error.error_string.rstrip('.')}); {_EXPECTED}"
             ) from None
-    samples = np.concatenate(pieces)
-    if len(samples) == 0:
+    if total == 0:
         raise AudioError(f"{path}: holds no samples; expected at least one. Export it again")
-    return samples
 
 
 def cut_audio(cut: Cut) -> Samples:

@@ -42,6 +42,11 @@ class SpanSALM(SALM):
         return round(self.token_equivalent_duration * self.sampling_rate)
 
     @property
+    def chunk_seconds(self) -> float:
+        """Longest audio to listen to at once: about the longest it was trained on."""
+        return float(self.cfg.get("chunk_seconds", 20.0))
+
+    @property
     def ctc_blank_id(self) -> int:
         """Index of the CTC blank: one past the vocabulary."""
         return self.text_vocab_size

@@ -25,12 +25,12 @@ class Guard:
     """Something that was wrong with a text, and what was done about it.
 
     ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its limit of
-    tokens), ``chat`` (it talked instead of transcribing), ``silence`` (it wrote where nobody
-    speaks), ``empty`` (it wrote nothing where somebody does). ``done``: ``decoded again``,
-    ``cut``, ``dropped``, or ``kept`` where the reader has to know.
+    tokens), ``chat`` (it talked instead of transcribing), ``empty`` (it wrote nothing where
+    somebody speaks). ``done``: ``decoded again``, ``cut``, ``dropped``, or ``kept`` where the
+    reader has to know.
     """
 
-    found: Literal["repetition", "limit", "chat", "silence", "empty"]
+    found: Literal["repetition", "limit", "chat", "empty"]
     done: Literal["decoded again", "cut", "dropped", "kept"]
 
 
@@ -54,7 +54,8 @@ class Transcript:
     """What was said in a file of ``duration`` seconds.
 
     ``segments`` holds those with text, in order; ``note`` says what the reader should know:
-    that there was nothing to hear, or where the text may lack something.
+    that there was nothing to hear, or where the text may lack something. ``complete`` is false
+    where the file broke off.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Transcript:
     model: str
     adapter: str | None = None
     note: str | None = None
+    complete: bool = True
 
     @property
     def text(self) -> str:

@@ -14,10 +14,14 @@ from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.model.decoding import Decoded
 from asr_llm.transcription import speech_llm as module
-from asr_llm.transcription.speech_llm import Segment, SpeechLLM, Transcript
+from asr_llm.transcription.speech_llm import SpeechLLM
+from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.transcription.vad import FRAME
 
 
 class FakeModel:
+    chunk_seconds = 20.0
+
     def eval(self) -> FakeModel:
         return self
 
@@ -51,46 +55,109 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 
 @pytest.fixture
 def fake() -> SpeechLLM:
-    return SpeechLLM(FakeModel(), "mini", "med", batch_seconds=30.0)  # type: ignore[arg-type]
+    return SpeechLLM(FakeModel(), "mini", "med", batch_seconds=30.0, vad="energy")  # type: ignore[arg-type]
 
 
 def test_one_file(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:
     path = save(tmp_path / "a.wav", tone(1.5))
-    assert fake.transcribe(path) == Transcript(
+    assert fake.transcript(path) == Transcript(
         path, 1.5, (Segment(0.0, 1.5, "1.5"),), "mini", "med", None
     )
-    assert fake.transcribe(str(path)).text == "1.5"
+    assert fake.transcript(str(path)).text == "1.5"
 
 
 def test_long_audio_is_cut_at_its_pause(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
-    samples = np.concatenate([tone(16), silence(0.5), tone(12)])
-    transcript = fake.transcribe(save(tmp_path / "a.wav", samples))
+    samples = np.concatenate([tone(16), silence(0.512), tone(12)])
+    transcript = fake.transcript(save(tmp_path / "a.wav", samples))
     first, second = transcript.segments
-    assert 16.0 <= first.end <= 16.5
-    assert (first.start, first.end, second.end) == (0.0, second.start, 28.5)
-    assert transcript.text == f"{first.text} {second.text}"
+    assert (first.start, first.end, second.end) == (0.0, 16.256, 28.512)
+    assert second.start == 16.32  # 0.2 s before speech begins again, in whole frames
+    assert transcript.text == f"{first.text} {second.text}" == "16.256 12.192"
     assert transcript.note is None
 
 
-def test_silent_pieces_are_not_decoded(
+def test_where_nobody_pauses_chunks_overlap_and_their_texts_are_joined(
+    tmp_path: Path, fake: SpeechLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each second of the tone says its number; 20 s are 625 frames, 2 s are 62."""
+
+    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+        starts = [round(float(a[0]) * 1000) for a in audios]
+        return [
+            Decoded(" ".join(f"w{s}" for s in range(start, start + round(len(a) / SAMPLE_RATE))))
+            for start, a in zip(starts, audios)
+        ]
+
+    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    seconds = np.arange(50 * SAMPLE_RATE) // SAMPLE_RATE
+    path = tmp_path / "a.wav"
+    soundfile.write(path, (seconds / 1000).astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
+    monkeypatch.setattr(module, "listener", lambda kind: Speaking())
+    transcript = fake.transcript(path)
+    assert transcript.text == " ".join(f"w{s}" for s in range(50))
+    assert [s.end for s in transcript.segments[:-1]] == [s.start for s in transcript.segments[1:]]
+    assert list(fake.transcribe(path)) == list(transcript.segments)
+
+
+class Speaking:
+    """Hears speech everywhere."""
+
+    def hear(self, samples: np.ndarray) -> np.ndarray:
+        return np.ones(len(samples) // FRAME, np.float32)
+
+
+def test_where_nobody_speaks_nothing_is_decoded(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
-    silent = fake.transcribe(save(tmp_path / "silent.wav", silence(45)))
+    silent = fake.transcript(save(tmp_path / "silent.wav", silence(45)))
     assert (silent.text, silent.segments, silent.duration) == ("", (), 45.0)
-    assert silent.note == "silent throughout; nothing was transcribed"
+    assert silent.note == "nobody speaks; nothing was transcribed"
     assert batches == []
-    half = fake.transcribe(save(tmp_path / "half.wav", np.concatenate([tone(10), silence(50)])))
-    assert len(half.segments) == len(batches) == 1
+    half = fake.transcript(save(tmp_path / "half.wav", np.concatenate([tone(10), silence(50)])))
+    assert [(s.start, s.end) for s in half.segments] == [(0.0, 10.208)]
     assert half.note is None
+
+
+def test_segments_come_while_the_rest_is_still_to_be_heard(
+    tmp_path: Path,
+    fake: SpeechLLM,
+    batches: list[list[float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_POOL_SECONDS", 15.0)
+    samples = np.concatenate([tone(16), silence(1.5), tone(16), silence(1.5), tone(16)])
+    segments = fake.transcribe(save(tmp_path / "a.wav", samples))
+    first = next(segments)
+    assert (first.start, first.end) == (0.0, 16.192)
+    assert len(batches) == 2  # the next is there too: it might have shared the first one's end
+    assert len(list(segments)) == 2
+
+
+def test_a_file_that_breaks_off_is_transcribed_as_far_as_it_goes(
+    tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
+) -> None:
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 40 * SAMPLE_RATE).astype(np.float32)
+    soundfile.write(path, noise, SAMPLE_RATE)
+    data = bytearray(path.read_bytes())
+    data[len(data) * 7 // 8 :] = bytes(len(data) - len(data) * 7 // 8)
+    path.write_bytes(data)
+    transcript = fake.transcript(path)
+    assert not transcript.complete
+    assert transcript.note and transcript.note.startswith("corrupt: decoding stopped after ")
+    assert transcript.note.endswith("; what comes before is transcribed")
+    assert transcript.segments[-1].end == transcript.duration == 30.0  # blocks are half a minute
+    with pytest.raises(AudioError, match="corrupt"):
+        list(fake.transcribe(path))
 
 
 @pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.05])
 def test_very_short_audio_is_empty_with_a_note(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]], seconds: float
 ) -> None:
-    short = fake.transcribe(save(tmp_path / "a.wav", tone(seconds)))
+    short = fake.transcript(save(tmp_path / "a.wav", tone(seconds)))
     assert short.text == "" and batches == []
     assert short.note == (
         f"{seconds:.3f} s of audio is too short to hold a word; expected at least 0.1 s"
@@ -113,7 +180,7 @@ def test_a_bad_file_does_not_stop_the_rest(
     assert isinstance(a, Transcript) and (a.path, a.text) == (paths[0], "3")
     assert isinstance(b, Transcript) and (b.path, b.text) == (paths[3], "1")
     with pytest.raises(AudioError, match="no such file"):
-        fake.transcribe(paths[2])
+        fake.transcript(paths[2])
 
 
 def test_pieces_of_similar_length_share_a_batch(
@@ -150,13 +217,16 @@ def test_progress_is_in_seconds_of_audio(
     ]
     calls: list[tuple[float, float]] = []
     list(fake.transcribe_many(paths, on_done=lambda done, total: calls.append((done, total))))
-    assert calls == [(4, 40), (20, 40), (40, 40)]
+    assert calls == [(16, 40), (36, 40), (40, 40)]
 
 
 @pytest.mark.parametrize(
     ("decoded", "note"),
     [
-        (Decoded("a", complete=False), "the model reached its limit of tokens, words may be"),
+        (
+            Decoded("a", complete=False),
+            "the model reached its limit of tokens, words may be missing",
+        ),
         (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repeats"),
         (Decoded(""), "the model heard no words"),
     ],
@@ -169,7 +239,7 @@ def test_note_says_where_text_may_be_missing(
     note: str,
 ) -> None:
     monkeypatch.setattr("asr_llm.model.decoding.decode", lambda *_, **__: [decoded])
-    transcript = fake.transcribe(save(tmp_path / "a.wav", tone(2)))
+    transcript = fake.transcript(save(tmp_path / "a.wav", tone(2)))
     assert transcript.note and transcript.note.startswith(f"0.0 to 2.0 s: {note}")
 
 
@@ -182,7 +252,7 @@ def test_cuts(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> No
     texts = fake.transcribe_cuts(cuts, lambda done, total: calls.append((done, total)))
     assert texts == {"long": "5", "short": "1", "silent": ""}
     assert batches == [[1, 5]]
-    assert calls == [(2, 8), (8, 8)]
+    assert calls == [(6, 8), (8, 8)]
 
 
 def test_cuts_that_cannot_be_told_apart_or_read(
@@ -218,7 +288,7 @@ def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
     adapted = SpeechLLM.load(tiny, tmp_path / "adapter")
     assert adapted.adapter == str(tmp_path / "adapter")
     assert not any("lora" in name for name, _ in adapted.model.named_parameters())
-    assert isinstance(adapted.transcribe(save(tmp_path / "a.wav", tone(0.3))), Transcript)
+    assert isinstance(adapted.transcript(save(tmp_path / "a.wav", tone(0.3))), Transcript)
 
 
 def test_no_such_model() -> None:

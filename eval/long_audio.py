@@ -1,0 +1,106 @@
+"""Long audio: what cutting it into chunks costs, and the memory it takes.
+
+    python eval/long_audio.py [--manifest FILE] [--hours 1] [--beam-size 1] [--chunk-seconds 10 20]
+
+Joins utterances, in order, with pauses between them: half a second to three seconds, and after
+every tenth one 30 seconds of silence or of noise, in turns. The WER of the long file is compared
+with that of the utterances decoded one by one. Without a manifest the utterances are the held-out
+sentences of domains/medical and domains/general, in their held-out voices, again and again.
+Memory is the peak of the process beyond what it took before the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from itertools import chain, cycle
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.spoken import spoken_set
+from asr_llm.evaluation.scores import score
+from asr_llm.measuring import manifest_set
+from asr_llm.transcription.speech_llm import SpeechLLM
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--manifest", type=Path, help="recordings with transcripts")
+    parser.add_argument("--hours", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--beam-size", type=int, default=1)
+    parser.add_argument("--chunk-seconds", type=float, nargs="+", default=[20.0])
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    if arguments.manifest:
+        cuts = list(manifest_set(arguments.manifest).cuts)
+    else:
+        folders = (Path("domains/medical"), Path("domains/general"))
+        cuts = list(chain(*(spoken_set(Domain.load(folder), "test") for folder in folders)))
+    model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
+    alone = model.transcribe_cuts(cuts)
+    print(
+        "| hours | chunks of at most | utterances | WER one by one | WER in one file | RTFx | MiB |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for hours in arguments.hours:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "long.flac"
+            used = _join(cuts, hours * 3600, path)
+            said = " ".join(cut.supervisions[0].text or "" for cut in used)
+            apart = " ".join(alone[cut.id] for cut in used)
+            for seconds in arguments.chunk_seconds:
+                model.chunk_seconds = seconds
+                before, start = _peak(), time.perf_counter()
+                transcript = model.transcript(path)
+                taken = time.perf_counter() - start
+                rates = [_wer(said, text) for text in (apart, transcript.text)]
+                print(
+                    f"| {hours:g} | {seconds:g} s | {len(used)} | {rates[0]:.1f} | {rates[1]:.1f} "
+                    f"| {transcript.duration / taken:.0f} | {_peak() - before:.0f} |",
+                    flush=True,
+                )
+
+
+def _join(cuts: list, seconds: float, path: Path) -> list:
+    """Write a file of about so many seconds; the cuts that are in it."""
+    rng = np.random.default_rng(0)
+    used: list = []
+    written = 0
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
+        for i, cut in enumerate(cycle(cuts)):
+            if written >= seconds * SAMPLE_RATE:
+                break
+            used.append(cut)
+            pause = np.zeros(int(SAMPLE_RATE * rng.uniform(0.5, 3.0)))
+            if i % 10 == 9:
+                pause = rng.normal(0, 0.02 if i % 20 == 9 else 0.0, 30 * SAMPLE_RATE)
+            audio = np.concatenate([cut_audio(cut), pause])
+            file.write(audio)
+            written += len(audio)
+    return used
+
+
+def _wer(said: str, heard: str) -> float:
+    found = score(references={"all": said}, systems={"model": {"all": heard}})
+    return 100 * float(found.scores["systems"]["model"]["wer"]["normalized"]["rate"])
+
+
+def _peak() -> float:
+    """MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
