@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
-from asr_llm.transcription.transcript import Guard
+from asr_llm.transcription.transcript import Guard, Word
 
 if TYPE_CHECKING:
     from asr_llm.model.decoding import Decoded
@@ -30,10 +30,14 @@ _DONE = {
 
 @dataclass(frozen=True)
 class Checked:
-    """A text, and what the guards found in it."""
+    """A text, what the guards found in it, and its words, where they were asked for.
+
+    The words' times count from the beginning of the chunk.
+    """
 
     text: str
     guards: tuple[Guard, ...] = ()
+    words: tuple[Word, ...] = ()
 
 
 def decode_checked(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +10,9 @@ from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is
 from asr_llm.errors import AudioError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.chunks import Chunk, chunks
-from asr_llm.transcription.guards import Checked, decode_checked, told
-from asr_llm.transcription.stitching import stitch
+from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
+from asr_llm.transcription.guards import decode_checked
+from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.transcript import Segment, Transcript
 from asr_llm.transcription.vad import Kind, listener
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
-SHORTEST_SECONDS = 0.1
 _POOL_SECONDS = 240.0  # audio that is held and sorted by length before it is decoded
 
 Progress = Callable[[float, float], None]
@@ -109,12 +107,11 @@ class SpeechLLM:
         Raises:
             AudioError: it cannot be read; or not to its end, after the segments before.
         """
-        audio = _Audio(str(path))
-        for piece in self._decoded(self._pieces(audio, read_blocks(path))):
-            yield from audio.add(piece)
-        yield from audio.finish()
-        if audio.error:
-            raise audio.error
+        draft = Draft(str(path))
+        for piece in self._decoded(self.pieces(draft, read_blocks(path))):
+            yield from draft.add(piece)
+        if draft.error:
+            raise draft.error
 
     def transcript(self, path: str | Path) -> Transcript:
         """The transcript of a file.
@@ -128,7 +125,10 @@ class SpeechLLM:
         return result
 
     def transcribe_many(
-        self, paths: Iterable[str | Path], on_done: Progress | None = None
+        self,
+        paths: Iterable[str | Path],
+        on_done: Progress | None = None,
+        journal: Callable[[Path], Journal] | None = None,
     ) -> Iterator[Transcript | AudioError]:
         """Transcribe files; each gives a transcript, or the error that it cannot be read.
 
@@ -137,16 +137,20 @@ class SpeechLLM:
 
         Args:
             on_done: progress; told the total from the files' headers, then kept right.
+            journal: where to keep what is decoded of a file until its transcript is there.
         """
-        files = [_Audio(str(path), _seconds(path)) for path in map(Path, paths)]
-        meter = _Meter(sum(audio.seconds for audio in files), on_done)
-        pieces = chain.from_iterable(
-            self._pieces(audio, read_blocks(audio.name)) for audio in files
-        )
-        for piece in self._decoded(pieces, meter):
-            piece.audio.add(piece)
+        files = [(path, _seconds(path)) for path in map(Path, paths)]
+        meter = _Meter(sum(seconds for _, seconds in files), on_done)
+
+        def pieces() -> Iterator[Piece]:
+            for path, seconds in files:
+                draft = Draft(str(path), seconds, journal(path) if journal else None)
+                yield from self.pieces(draft, read_blocks(path))
+
+        for piece in self._decoded(pieces(), meter):
+            piece.draft.add(piece)
             if piece.chunk is None:
-                yield self._result(piece.audio)
+                yield piece.draft.transcript(self.name, self.adapter)
 
     def transcribe_cuts(self, cuts: CutSet, progress: Progress | None = None) -> dict[str, str]:
         """Transcribe lhotse cuts: the hypothesis of each cut, by its id.
@@ -157,160 +161,70 @@ class SpeechLLM:
             AudioError: the audio of a cut cannot be read.
             ScoreError: two cuts have the same id.
         """
-        audios = [(_Audio(cut.id, cut.duration), cut) for cut in cuts]
-        audios.sort(key=lambda one: one[0].seconds)
-        meter = _Meter(sum(audio.seconds for audio, _ in audios), progress)
-        pieces = chain.from_iterable(
-            self._pieces(audio, iter([cut_audio(cut)]), whole=True) for audio, cut in audios
-        )
+        ordered = sorted(cuts, key=lambda cut: cut.duration)
+        meter = _Meter(sum(cut.duration for cut in ordered), progress)
+
+        def pieces() -> Iterator[Piece]:
+            for cut in ordered:
+                draft = Draft(cut.id, cut.duration)
+                yield from self.pieces(draft, iter([cut_audio(cut)]), whole=True)
+
         texts: dict[str, str] = {}
-        for piece in self._decoded(pieces, meter):
-            piece.audio.add(piece)
+        for piece in self._decoded(pieces(), meter):
+            piece.draft.add(piece)
             if piece.chunk is None:
-                if piece.audio.name in texts:
+                if piece.draft.name in texts:
                     raise ScoreError(
-                        f"two cuts have the id {piece.audio.name!r}; "
+                        f"two cuts have the id {piece.draft.name!r}; "
                         "expected an id of its own for each"
                     )
-                piece.audio.finish()
-                texts[piece.audio.name] = " ".join(s.text for s in piece.audio.segments)
+                texts[piece.draft.name] = " ".join(s.text for s in piece.draft.segments)
         return texts
 
-    def _pieces(
-        self, audio: _Audio, blocks: Iterator[Samples], whole: bool = False
-    ) -> Iterator[_Piece]:
-        """The chunks of an audio, and an empty piece at its end."""
-        counted = audio.count(blocks)
-        if whole and audio.seconds <= self.chunk_seconds:
+    def pieces(
+        self, draft: Draft, blocks: Iterator[Samples], whole: bool = False
+    ) -> Iterator[Piece]:
+        """The chunks of an audio to ``decode``, made as they are taken, and an end.
+
+        Args:
+            whole: whether an audio that is short enough is one chunk, pauses and all.
+        """
+        counted = draft.count(blocks)
+        if whole and draft.seconds <= self.chunk_seconds:
             samples = next(counted)
             loud = len(samples) >= SHORTEST_SECONDS * SAMPLE_RATE and not is_silent(samples)
             found: Iterable[Chunk] = [Chunk(0, samples)] if loud else []
         else:
             found = chunks(counted, listener(self.vad), self.chunk_seconds)
         for chunk in found:
-            yield _Piece(audio, chunk)
-        yield _Piece(audio, None)
+            yield Piece(draft, chunk, draft.journal.find(chunk) if draft.journal else None)
+        yield Piece(draft, None)
 
-    def _decoded(self, pieces: Iterable[_Piece], meter: _Meter | None = None) -> Iterator[_Piece]:
+    def decode(self, pieces: list[Piece]) -> None:
+        """Write the texts of pieces with chunks, in one batch."""
+        samples = [piece.chunk.samples for piece in pieces if piece.chunk]
+        for piece, checked in zip(pieces, decode_checked(self._decode, samples), strict=True):
+            piece.checked = checked
+            if piece.draft.journal and piece.chunk:
+                piece.draft.journal.add(piece.chunk, checked)
+
+    def _decoded(self, pieces: Iterable[Piece], meter: _Meter | None = None) -> Iterator[Piece]:
         """The pieces in their order, decoded a pool at a time, those of like length together."""
         for pool in _pools(pieces):
-            to_decode = [piece for piece in pool if piece.chunk]
+            to_decode = [piece for piece in pool if piece.chunk and not piece.checked]
             for batch in _batches(to_decode, self.batch_seconds):
-                samples = [piece.chunk.samples for piece in batch if piece.chunk]
-                for piece, checked in zip(batch, decode_checked(self._decode, samples)):
-                    piece.checked = checked
+                self.decode(batch)
                 if meter:
                     meter.add(sum(piece.seconds for piece in batch))
             for piece in pool:
-                if meter and piece.chunk is None:
-                    meter.add(piece.audio.seconds - piece.audio.decoded)  # what had no speech
+                if meter and piece.chunk is None:  # what was known, and what has no speech
+                    meter.add(piece.draft.seconds - piece.draft.decoded)
                 yield piece
 
     def _decode(self, samples: list[Samples]) -> list[Decoded]:
         from asr_llm.model.decoding import decode
 
         return decode(self.model, samples, num_beams=self.num_beams)
-
-    def _result(self, audio: _Audio) -> Transcript | AudioError:
-        audio.finish()
-        if audio.error and not audio.segments:
-            return audio.error
-        return Transcript(
-            Path(audio.name),
-            round(audio.duration, 3),
-            tuple(audio.segments),
-            self.name,
-            self.adapter,
-            audio.note(),
-            complete=audio.error is None,
-        )
-
-
-@dataclass
-class _Piece:
-    """A chunk of an audio with its text in time; without a chunk, the audio's end."""
-
-    audio: _Audio
-    chunk: Chunk | None
-    checked: Checked | None = None
-
-    @property
-    def length(self) -> float:
-        """Seconds of the chunk."""
-        return len(self.chunk.samples) / SAMPLE_RATE if self.chunk else 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that no chunk before had."""
-        return self.length - (self.chunk.overlap / SAMPLE_RATE if self.chunk else 0.0)
-
-
-@dataclass
-class _Audio:
-    """What is known so far of a file or a cut; ``seconds`` is what its header says."""
-
-    name: str
-    seconds: float = 0.0
-    num_samples: int = 0
-    decoded: float = 0.0
-    error: AudioError | None = None
-    segments: list[Segment] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    open: Segment | None = None  # the next chunk may share its end
-
-    @property
-    def duration(self) -> float:
-        """Seconds that there were."""
-        return self.num_samples / SAMPLE_RATE
-
-    def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
-        """The blocks, counted as they pass, as far as they can be read."""
-        try:
-            for block in blocks:
-                self.num_samples += len(block)
-                yield block
-        except AudioError as error:
-            self.error = error
-
-    def add(self, piece: _Piece) -> list[Segment]:
-        """Take up a piece; the segments that are now certain."""
-        if piece.chunk is None or piece.checked is None:
-            return []
-        chunk, checked = piece.chunk, piece.checked
-        self.decoded += piece.seconds
-        start, end = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
-        self.notes += [f"{start:.1f} to {end:.1f} s: {told(guard)}" for guard in checked.guards]
-        text = checked.text
-        if chunk.overlap and self.open:
-            shared = chunk.overlap / SAMPLE_RATE
-            before = self.open.end - self.open.start
-            left, text = stitch(self.open.text, text, shared / before, shared / (end - start))
-            start += shared / 2
-            self.open = replace(self.open, text=left, end=round(start, 3))
-        done = self.finish()
-        self.open = Segment(round(start, 3), round(end, 3), text, guards=checked.guards)
-        return done
-
-    def finish(self) -> list[Segment]:
-        """The last segment, once nothing can follow that changes it."""
-        done = [self.open] if self.open and self.open.text else []
-        self.segments += done
-        self.open = None
-        return done
-
-    def note(self) -> str | None:
-        """What the text alone does not tell."""
-        if self.error:
-            said = str(self.error).removeprefix(f"{self.name}: ")
-            return "; ".join([*self.notes, f"{said}; what comes before is transcribed"])
-        if self.duration < SHORTEST_SECONDS:
-            return (
-                f"{self.duration:.3f} s of audio is too short to hold a word; "
-                f"expected at least {SHORTEST_SECONDS} s"
-            )
-        if not self.decoded:
-            return "nobody speaks; nothing was transcribed"
-        return "; ".join(self.notes) or None
 
 
 class _Meter:
@@ -333,9 +247,9 @@ def _seconds(path: Path) -> float:
         return 0.0  # reported when it is read
 
 
-def _pools(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+def _pools(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     """Pieces, made as they are taken, in groups long enough to sort by length."""
-    pool: list[_Piece] = []
+    pool: list[Piece] = []
     for piece in pieces:
         pool.append(piece)
         if sum(one.seconds for one in pool) >= _POOL_SECONDS:
@@ -345,9 +259,9 @@ def _pools(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
         yield pool
 
 
-def _batches(pieces: list[_Piece], seconds: float) -> Iterator[list[_Piece]]:
+def _batches(pieces: list[Piece], seconds: float) -> Iterator[list[Piece]]:
     """Pieces of similar length together, at most ``seconds`` with padding, or one piece."""
-    batch: list[_Piece] = []
+    batch: list[Piece] = []
     for piece in sorted(pieces, key=lambda piece: piece.length):
         if batch and (len(batch) + 1) * piece.length > seconds:
             yield batch

@@ -1,0 +1,121 @@
+"""A transcript in the making: chunks come in, decoded, and segments go out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from asr_llm.corpus.audio import SAMPLE_RATE, Samples
+from asr_llm.errors import AudioError
+from asr_llm.transcription.chunks import Chunk
+from asr_llm.transcription.guards import Checked, told
+from asr_llm.transcription.journal import Journal
+from asr_llm.transcription.stitching import stitch
+from asr_llm.transcription.transcript import Segment, Transcript
+
+SHORTEST_SECONDS = 0.1
+
+
+@dataclass
+class Piece:
+    """A chunk of an audio with its text in time; without a chunk, the audio's end."""
+
+    draft: Draft
+    chunk: Chunk | None
+    checked: Checked | None = None
+
+    @property
+    def length(self) -> float:
+        """Seconds of the chunk."""
+        return len(self.chunk.samples) / SAMPLE_RATE if self.chunk else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that no chunk before had."""
+        return self.length - (self.chunk.overlap / SAMPLE_RATE if self.chunk else 0.0)
+
+
+@dataclass
+class Draft:
+    """What is known so far of a file or a cut; ``seconds`` is what its header says.
+
+    ``journal`` keeps what is decoded, so that a run that is stopped goes on.
+    """
+
+    name: str
+    seconds: float = 0.0
+    journal: Journal | None = None
+    num_samples: int = 0
+    decoded: float = 0.0
+    error: AudioError | None = None
+    segments: list[Segment] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    open: Segment | None = None  # the next chunk may share its end
+
+    @property
+    def duration(self) -> float:
+        """Seconds that there were."""
+        return self.num_samples / SAMPLE_RATE
+
+    def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
+        """The blocks, counted as they pass, as far as they can be read."""
+        try:
+            for block in blocks:
+                self.num_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
+
+    def add(self, piece: Piece) -> list[Segment]:
+        """Take up a piece, in order; the segments that are now certain."""
+        if piece.chunk is None or piece.checked is None:
+            return self._close()
+        chunk, checked = piece.chunk, piece.checked
+        self.decoded += piece.seconds
+        start, end = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
+        self.notes += [f"{start:.1f} to {end:.1f} s: {told(guard)}" for guard in checked.guards]
+        text = checked.text
+        if chunk.overlap and self.open:
+            shared = chunk.overlap / SAMPLE_RATE
+            before = self.open.end - self.open.start
+            left, text = stitch(self.open.text, text, shared / before, shared / (end - start))
+            start += shared / 2
+            self.open = replace(self.open, text=left, end=round(start, 3))
+        done = self._close()
+        self.open = Segment(round(start, 3), round(end, 3), text, guards=checked.guards)
+        return done
+
+    def transcript(self, model: str, adapter: str | None) -> Transcript | AudioError:
+        """The whole, once the last piece is taken up; the error if there is nothing but that."""
+        if self.error and not self.segments:
+            return self.error
+        return Transcript(
+            Path(self.name),
+            round(self.duration, 3),
+            tuple(self.segments),
+            model,
+            adapter,
+            self._note(),
+            complete=self.error is None,
+        )
+
+    def _close(self) -> list[Segment]:
+        done = [self.open] if self.open and self.open.text else []
+        self.segments += done
+        self.open = None
+        return done
+
+    def _note(self) -> str | None:
+        """What the text alone does not tell."""
+        if self.error:
+            said = str(self.error).removeprefix(f"{self.name}: ")
+            return "; ".join([*self.notes, f"{said}; what comes before is transcribed"])
+        if self.duration < SHORTEST_SECONDS:
+            return (
+                f"{self.duration:.3f} s of audio is too short to hold a word; "
+                f"expected at least {SHORTEST_SECONDS} s"
+            )
+        if not self.decoded:
+            return "nobody speaks; nothing was transcribed"
+        return "; ".join(self.notes) or None
