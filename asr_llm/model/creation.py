@@ -64,6 +64,9 @@ def create(description: Path, folder: Path, seed: int) -> None:
                     "audio_locator_tag": LOCATOR,
                     "prompt_format": "qwen",
                     "asr_prompt": "Transcribe the following: {audio}",
+                    # Pretraining hears sentences, of up to 24 s and without long pauses.
+                    "chunk_seconds": 20.0,
+                    "pause_seconds": 0.4,
                     "perception": _perception(new),
                 }
             )

@@ -47,6 +47,11 @@ class SpanSALM(SALM):
         return float(self.cfg.get("chunk_seconds", 20.0))
 
     @property
+    def pause_seconds(self) -> float:
+        """Pause at which to begin anew: about the longest it was trained on."""
+        return float(self.cfg.get("pause_seconds", 1.0))
+
+    @property
     def ctc_blank_id(self) -> int:
         """Index of the CTC blank: one past the vocabulary."""
         return self.text_vocab_size

@@ -18,7 +18,6 @@ _SECOND = SAMPLE_RATE / FRAME
 _SHORTEST = 3  # frames of speech: less is a click
 _AROUND = round(0.2 * _SECOND)  # kept before and after speech, where a soft sound may be
 _PAUSE = round(0.1 * _SECOND)  # a place to cut
-_LONG_PAUSE = round(1.0 * _SECOND)  # a place where one always cuts
 _OVERLAP = round(2.0 * _SECOND)
 
 
@@ -48,7 +47,9 @@ class Cut:
     resume: int
 
 
-def chunks(blocks: Iterable[Samples], vad: Vad, max_seconds: float) -> Iterator[Chunk]:
+def chunks(
+    blocks: Iterable[Samples], vad: Vad, max_seconds: float, pause_seconds: float = 1.0
+) -> Iterator[Chunk]:
     """Cut an audio, given block by block, into chunks with speech in them.
 
     What lies between has none. A chunk is known as soon as what follows can't change it, and no
@@ -56,13 +57,17 @@ def chunks(blocks: Iterable[Samples], vad: Vad, max_seconds: float) -> Iterator[
 
     Args:
         max_seconds: of a chunk; at least 4.
+        pause_seconds: a pause in which a chunk always ends; at least 0.2.
 
     Raises:
-        ValueError: ``max_seconds`` is less.
+        ValueError: one of them is less.
     """
-    longest = int(max_seconds * _SECOND)
-    if longest < 2 * _OVERLAP:
-        raise ValueError(f"max_seconds must be at least 4, not {max_seconds}")
+    if max_seconds < 4 or pause_seconds < 0.2:
+        raise ValueError(
+            f"max_seconds must be at least 4 and pause_seconds 0.2, not {max_seconds} and "
+            f"{pause_seconds}"
+        )
+    longest, pause = int(max_seconds * _SECOND), round(pause_seconds * _SECOND)
     samples, heard = np.zeros(0, np.float32), np.zeros(0, np.float32)
     offset = overlap = 0  # the first sample that is held; frames of it that were in a chunk
     rest = np.zeros(0, np.float32)
@@ -72,7 +77,7 @@ def chunks(blocks: Iterable[Samples], vad: Vad, max_seconds: float) -> Iterator[
         new, rest = (rest, rest[:0]) if last else (rest[:whole], rest[whole:])
         samples = np.concatenate([samples, new])
         heard = np.concatenate([heard, vad.hear(np.pad(new, (0, -len(new) % FRAME)))])
-        while len(heard) and (cut := next_cut(heard, longest, overlap, last)):
+        while len(heard) and (cut := next_cut(heard, longest, pause, overlap, last)):
             if cut.end > cut.start:
                 piece = samples[cut.start * FRAME : cut.end * FRAME]
                 shared = max(0, overlap - cut.start) * FRAME
@@ -84,12 +89,15 @@ def chunks(blocks: Iterable[Samples], vad: Vad, max_seconds: float) -> Iterator[
             offset += cut.resume * FRAME
 
 
-def next_cut(heard: Probabilities, longest: int, overlap: int = 0, last: bool = True) -> Cut | None:
+def next_cut(
+    heard: Probabilities, longest: int, pause: int, overlap: int = 0, last: bool = True
+) -> Cut | None:
     """The next chunk of at most ``longest`` frames, in (F,) frames that begin outside of one.
 
     Without speech, an empty one that tells from where on to search again.
 
     Args:
+        pause: frames without speech that end a chunk.
         overlap: frames at the beginning that the chunk before holds too, in the middle of speech.
         last: whether the audio ends with these frames.
 
@@ -105,7 +113,7 @@ def next_cut(heard: Probabilities, longest: int, overlap: int = 0, last: bool = 
     quiet = known < _OFFSET
     quiet[: onset - start] = False
     pauses = _runs(quiet)
-    if long := [a for a, b in pauses if b - a >= _LONG_PAUSE]:
+    if long := [a for a, b in pauses if b - a >= pause]:
         end = resume = long[0] + _AROUND
     elif len(known) == longest < len(heard) - start:
         end, resume = _inside(pauses, longest)

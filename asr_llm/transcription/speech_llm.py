@@ -195,7 +195,9 @@ class SpeechLLM:
             loud = len(samples) >= SHORTEST_SECONDS * SAMPLE_RATE and not is_silent(samples)
             found: Iterable[Chunk] = [Chunk(0, samples)] if loud else []
         else:
-            found = chunks(counted, listener(self.vad), self.chunk_seconds)
+            found = chunks(
+                counted, listener(self.vad), self.chunk_seconds, self.model.pause_seconds
+            )
         for chunk in found:
             yield Piece(draft, chunk, draft.journal.find(chunk) if draft.journal else None)
         yield Piece(draft, None)

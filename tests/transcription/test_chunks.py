@@ -18,51 +18,52 @@ def heard(*runs: tuple[float, int]) -> np.ndarray:
 
 
 def test_silence_is_passed_over() -> None:
-    assert next_cut(heard((0.0, 100)), 200) == Cut(0, 0, 100)
+    assert next_cut(heard((0.0, 100)), 200, 31) == Cut(0, 0, 100)
     # Speech that begins with the next frame has a little before it.
-    assert next_cut(heard((0.0, 100)), 200, last=False) == Cut(0, 0, 94)
-    assert next_cut(heard((0.0, 6)), 200, last=False) is None
+    assert next_cut(heard((0.0, 100)), 200, 31, last=False) == Cut(0, 0, 94)
+    assert next_cut(heard((0.0, 6)), 200, 31, last=False) is None
 
 
 def test_a_chunk_ends_at_a_long_pause() -> None:
     some = heard((0.1, 20), (0.9, 50), (0.1, 31), (0.9, 50))
-    assert next_cut(some, 200) == Cut(14, 76, 76)
-    assert next_cut(some[: 20 + 50 + 31], 200, last=False) == Cut(14, 76, 76)
-    assert next_cut(some[: 20 + 50 + 30], 200, last=False) is None
-    assert next_cut(some[76:], 200) == Cut(19, 75, 75)
+    assert next_cut(some, 200, 31) == Cut(14, 76, 76)
+    assert next_cut(some[: 20 + 50 + 31], 200, 31, last=False) == Cut(14, 76, 76)
+    assert next_cut(some[: 20 + 50 + 30], 200, 31, last=False) is None
+    assert next_cut(some[76:], 200, 31) == Cut(19, 75, 75)
 
 
 def test_a_short_pause_is_no_end() -> None:
     some = heard((0.9, 50), (0.1, 30), (0.9, 50))
-    assert next_cut(some, 200) == Cut(0, 130, 130)
+    assert next_cut(some, 200, 31) == Cut(0, 130, 130)
 
 
 def test_what_follows_the_last_word_is_left_out() -> None:
-    assert next_cut(heard((0.9, 50), (0.1, 20)), 200) == Cut(0, 56, 70)
+    assert next_cut(heard((0.9, 50), (0.1, 20)), 200, 31) == Cut(0, 56, 70)
 
 
 def test_a_full_chunk_is_cut_at_the_longest_of_its_later_pauses() -> None:
     some = heard((0.9, 40), (0.1, 20), (0.9, 60), (0.1, 4), (0.9, 26), (0.1, 10), (0.9, 60))
     # 40 + 20: a longer pause, but in the first half; 150 to 160: the longest after.
-    assert next_cut(some, 170) == Cut(0, 155, 155)
+    assert next_cut(some, 170, 31) == Cut(0, 155, 155)
 
 
 def test_without_a_pause_chunks_overlap() -> None:
     some = heard((0.9, 300))
-    assert next_cut(some, 200) == Cut(0, 200, 138)
+    assert next_cut(some, 200, 31) == Cut(0, 200, 138)
     # The rest of it begins in the middle of speech.
-    assert next_cut(some[138:], 200, overlap=62) == Cut(0, 162, 162)
+    assert next_cut(some[138:], 200, 31, overlap=62) == Cut(0, 162, 162)
     # A pause of less than a tenth of a second is none.
     some[150:152] = 0
-    assert next_cut(some, 200) == Cut(0, 200, 138)
+    assert next_cut(some, 200, 31) == Cut(0, 200, 138)
 
 
 def test_an_overlap_with_nothing_behind_it_is_dropped() -> None:
-    assert next_cut(heard((0.9, 56), (0.0, 100)), 200, overlap=62) == Cut(0, 0, 62)
+    some = heard((0.9, 56), (0.0, 100))
+    assert next_cut(some, 200, 31, overlap=62) == Cut(0, 0, 62)
 
 
 def test_a_click_is_no_speech() -> None:
-    assert next_cut(heard((0.1, 40), (0.9, 2), (0.1, 40)), 200) == Cut(0, 0, 48)
+    assert next_cut(heard((0.1, 40), (0.9, 2), (0.1, 40)), 200, 31) == Cut(0, 0, 48)
 
 
 class Said:
@@ -115,3 +116,5 @@ def test_any_audio(runs: list[tuple[float, int]], more: int, block: int) -> None
 def test_too_short_a_limit() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         list(chunks([], Said(), 3.9))
+    with pytest.raises(ValueError, match=r"pause_seconds 0\.2"):
+        list(chunks([], Said(), 4, 0.1))

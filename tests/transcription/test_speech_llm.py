@@ -20,7 +20,7 @@ from asr_llm.transcription.vad import FRAME
 
 
 class FakeModel:
-    chunk_seconds = 20.0
+    chunk_seconds, pause_seconds = 20.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
