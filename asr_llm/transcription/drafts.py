@@ -9,10 +9,10 @@ from pathlib import Path
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
 from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.guards import Checked, told
+from asr_llm.transcription.guards import told
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.stitching import stitch
-from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
 
 SHORTEST_SECONDS = 0.1
 
@@ -23,7 +23,7 @@ class Piece:
 
     draft: Draft
     chunk: Chunk | None
-    checked: Checked | None = None
+    heard: Heard | None = None
 
     @property
     def length(self) -> float:
@@ -69,21 +69,25 @@ class Draft:
 
     def add(self, piece: Piece) -> list[Segment]:
         """Take up a piece, in order; the segments that are now certain."""
-        if piece.chunk is None or piece.checked is None:
+        if piece.chunk is None or piece.heard is None:
             return self._close()
-        chunk, checked = piece.chunk, piece.checked
+        chunk, heard = piece.chunk, piece.heard
         self.decoded += piece.seconds
         start, end = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
-        self.notes += [f"{start:.1f} to {end:.1f} s: {told(guard)}" for guard in checked.guards]
-        text = checked.text
+        self.notes += [f"{start:.1f} to {end:.1f} s: {told(guard)}" for guard in heard.guards]
+        text, words = heard.text, tuple(_later(word, start) for word in heard.words)
         if chunk.overlap and self.open:
             shared = chunk.overlap / SAMPLE_RATE
             before = self.open.end - self.open.start
             left, text = stitch(self.open.text, text, shared / before, shared / (end - start))
             start += shared / 2
-            self.open = replace(self.open, text=left, end=round(start, 3))
+            kept = self.open.words[: len(left.split())]
+            self.open = replace(self.open, text=left, words=kept, end=round(start, 3))
+            words = words[len(words) - len(text.split()) :]
         done = self._close()
-        self.open = Segment(round(start, 3), round(end, 3), text, guards=checked.guards)
+        self.open = Segment(
+            round(start, 3), round(end, 3), text, words, heard.confidence, heard.guards
+        )
         return done
 
     def transcript(self, model: str, adapter: str | None) -> Transcript | AudioError:
@@ -119,3 +123,7 @@ class Draft:
         if not self.decoded:
             return "nobody speaks; nothing was transcribed"
         return "; ".join(self.notes) or None
+
+
+def _later(word: Word, seconds: float) -> Word:
+    return replace(word, start=round(word.start + seconds, 3), end=round(word.end + seconds, 3))

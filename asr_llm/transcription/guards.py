@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
-from asr_llm.transcription.transcript import Guard, Word
+from asr_llm.transcription.transcript import Guard
 
 if TYPE_CHECKING:
     from asr_llm.model.decoding import Decoded
+
+Guarded = tuple["Decoded", tuple[Guard, ...]]
+"""A text that was decoded, again where need be, and what was found and done."""
 
 _SHORTEST_SECONDS = 4.0  # of a chunk that is decoded again, in parts
 
@@ -28,21 +31,9 @@ _DONE = {
 }
 
 
-@dataclass(frozen=True)
-class Checked:
-    """A text, what the guards found in it, and its words, where they were asked for.
-
-    The words' times count from the beginning of the chunk.
-    """
-
-    text: str
-    guards: tuple[Guard, ...] = ()
-    words: tuple[Word, ...] = ()
-
-
 def decode_checked(
     decode: Callable[[list[Samples]], list[Decoded]], audios: list[Samples]
-) -> list[Checked]:
+) -> list[Guarded]:
     """Decode B audios in one batch; again, in parts, those where it went wrong.
 
     A part, half as long, begins anew: what made the model lose its way lies elsewhere then.
@@ -58,14 +49,16 @@ def told(guard: Guard) -> str:
 
 def _checked(
     decode: Callable[[list[Samples]], list[Decoded]], samples: Samples, decoded: Decoded
-) -> Checked:
+) -> Guarded:
     if decoded.complete and not decoded.loop_cut:
-        return Checked(decoded.text, () if decoded.text else (Guard("empty", "kept"),))
+        return decoded, () if decoded.text else (Guard("empty", "kept"),)
     guard = Guard("repetition", "cut") if decoded.loop_cut else Guard("limit", "kept")
     if len(samples) >= _SHORTEST_SECONDS * SAMPLE_RATE:
         parts = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
         again = decode([samples[start:end] for start, end in parts])
         if all(part.complete and not part.loop_cut for part in again):
-            texts = [part.text for part in again if part.text]
-            return Checked(" ".join(texts), (Guard(guard.found, "decoded again"),))
-    return Checked(decoded.text, (guard,))
+            text = " ".join(part.text for part in again if part.text)
+            return replace(decoded, text=text, loop_cut=False, complete=True), (
+                Guard(guard.found, "decoded again"),
+            )
+    return decoded, (guard,)

@@ -9,8 +9,7 @@ from typing import Any
 
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.guards import Checked
-from asr_llm.transcription.transcript import Guard, Word
+from asr_llm.transcription.transcript import Guard, Heard, Word
 
 
 class Journal:
@@ -26,21 +25,21 @@ class Journal:
 
     def __init__(self, path: Path, made_by: dict[str, Any]) -> None:
         self.path = path
-        self.known: dict[tuple[int, int], Checked] = {}
+        self.known: dict[tuple[int, int], Heard] = {}
         lines = _whole_lines(path)
         if lines and lines[0] == made_by:
             for row in lines[1:]:
-                self.known[row["start"], row["end"]] = _checked(row)
+                self.known[row["start"], row["end"]] = _heard(row)
         else:
             self._write("w", made_by)
 
-    def find(self, chunk: Chunk) -> Checked | None:
+    def find(self, chunk: Chunk) -> Heard | None:
         """What was decoded of a chunk before."""
         return self.known.get((chunk.start, chunk.end))
 
-    def add(self, chunk: Chunk, checked: Checked) -> None:
+    def add(self, chunk: Chunk, heard: Heard) -> None:
         """Keep what was decoded of a chunk."""
-        self._write("a", {"start": chunk.start, "end": chunk.end} | asdict(checked))
+        self._write("a", {"start": chunk.start, "end": chunk.end} | asdict(heard))
 
     def remove(self) -> None:
         """The transcript is written: the journal is no longer needed."""
@@ -70,9 +69,10 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(row: dict[str, Any]) -> Checked:
-    return Checked(
+def _heard(row: dict[str, Any]) -> Heard:
+    return Heard(
         row["text"],
         tuple(Guard(**guard) for guard in row["guards"]),
         tuple(Word(**word) for word in row["words"]),
+        row["confidence"],
     )

@@ -13,7 +13,7 @@ from asr_llm.transcription.chunks import Chunk, chunks
 from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
 from asr_llm.transcription.guards import decode_checked
 from asr_llm.transcription.journal import Journal
-from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.transcription.transcript import Heard, Segment, Transcript
 from asr_llm.transcription.vad import Kind, listener
 
 if TYPE_CHECKING:
@@ -205,15 +205,16 @@ class SpeechLLM:
     def decode(self, pieces: list[Piece]) -> None:
         """Write the texts of pieces with chunks, in one batch."""
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
-        for piece, checked in zip(pieces, decode_checked(self._decode, samples), strict=True):
-            piece.checked = checked
+        guarded = decode_checked(self._decode, samples)
+        for piece, (decoded, guards) in zip(pieces, guarded, strict=True):
+            piece.heard = Heard(decoded.text, guards)
             if piece.draft.journal and piece.chunk:
-                piece.draft.journal.add(piece.chunk, checked)
+                piece.draft.journal.add(piece.chunk, piece.heard)
 
     def _decoded(self, pieces: Iterable[Piece], meter: _Meter | None = None) -> Iterator[Piece]:
         """The pieces in their order, decoded a pool at a time, those of like length together."""
         for pool in _pools(pieces):
-            to_decode = [piece for piece in pool if piece.chunk and not piece.checked]
+            to_decode = [piece for piece in pool if piece.chunk and not piece.heard]
             for batch in _batches(to_decode, self.batch_seconds):
                 self.decode(batch)
                 if meter:

@@ -35,6 +35,16 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What was written for a chunk of audio; the words' times count from its beginning."""
+
+    text: str
+    guards: tuple[Guard, ...] = ()
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
 class Segment:
     """Text of a stretch of audio, ``start`` to ``end`` in seconds.
 

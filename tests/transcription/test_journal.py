@@ -14,27 +14,26 @@ from asr_llm.errors import RunError
 from asr_llm.model.decoding import Decoded
 from asr_llm.transcription import speech_llm as module
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.guards import Checked
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.transcript import Guard, Word
+from asr_llm.transcription.transcript import Guard, Heard, Word
 
 CHUNK = Chunk(320, np.zeros(1600, np.float32))
-CHECKED = Checked("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),))
+HEARD = Heard("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
     path = tmp_path / "new" / ".a.journal"
-    Journal(path, {"size": 1}).add(CHUNK, CHECKED)
+    Journal(path, {"size": 1}).add(CHUNK, HEARD)
     again = Journal(path, {"size": 1})
-    assert again.find(CHUNK) == CHECKED
+    assert again.find(CHUNK) == HEARD
     assert again.find(Chunk(320, np.zeros(1601, np.float32))) is None
     again.remove()
     assert not path.exists()
 
 
 def test_another_audio_or_setting_begins_anew(tmp_path: Path) -> None:
-    Journal(tmp_path / "j", {"size": 1}).add(CHUNK, CHECKED)
+    Journal(tmp_path / "j", {"size": 1}).add(CHUNK, HEARD)
     assert Journal(tmp_path / "j", {"size": 2}).find(CHUNK) is None
     assert Journal(tmp_path / "j", {"size": 1}).find(CHUNK) is None
 
@@ -42,14 +41,14 @@ def test_another_audio_or_setting_begins_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("torn", ['{"start": 99', "\x00\x00", '{"start"'])
 def test_a_line_that_was_being_written_does_not_matter(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "j"
-    Journal(path, {"size": 1}).add(CHUNK, CHECKED)
+    Journal(path, {"size": 1}).add(CHUNK, HEARD)
     with path.open("a") as file:
         file.write(torn)
     journal = Journal(path, {"size": 1})
-    assert journal.find(CHUNK) == CHECKED
+    assert journal.find(CHUNK) == HEARD
     other = Chunk(9999, np.zeros(1600, np.float32))
-    journal.add(other, CHECKED)
-    assert Journal(path, {"size": 1}).find(other) == CHECKED
+    journal.add(other, HEARD)
+    assert Journal(path, {"size": 1}).find(other) == HEARD
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
