@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
 from asr_llm.errors import AudioError, ScoreError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _POOL_SECONDS = 240.0  # audio that is held and sorted by length before it is decoded
 
+T = TypeVar("T")
 Progress = Callable[[float, float], None]
 """Called with (seconds done, seconds in total) of audio."""
 
@@ -215,7 +216,7 @@ class SpeechLLM:
         """The pieces in their order, decoded a pool at a time, those of like length together."""
         for pool in _pools(pieces):
             to_decode = [piece for piece in pool if piece.chunk and not piece.heard]
-            for batch in _batches(to_decode, self.batch_seconds):
+            for batch in batches(to_decode, lambda piece: piece.length, self.batch_seconds):
                 self.decode(batch)
                 if meter:
                     meter.add(sum(piece.seconds for piece in batch))
@@ -262,13 +263,13 @@ def _pools(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield pool
 
 
-def _batches(pieces: list[Piece], seconds: float) -> Iterator[list[Piece]]:
-    """Pieces of similar length together, at most ``seconds`` with padding, or one piece."""
-    batch: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: piece.length):
-        if batch and (len(batch) + 1) * piece.length > seconds:
+def batches(items: Iterable[T], length: Callable[[T], float], seconds: float) -> Iterator[list[T]]:
+    """Items of similar length together, at most ``seconds`` with padding, or one of them."""
+    batch: list[T] = []
+    for item in sorted(items, key=length):
+        if batch and (len(batch) + 1) * length(item) > seconds:
             yield batch
             batch = []
-        batch.append(piece)
+        batch.append(item)
     if batch:
         yield batch
