@@ -54,7 +54,8 @@ class Transcript:
     """What was said in a file of ``duration`` seconds.
 
     ``segments`` holds those with text, in order; ``note`` says what the reader should know:
-    that there was nothing to hear, or where the text may lack something.
+    that there was nothing to hear, or where the text may lack something. ``model_sha256`` and
+    ``adapter_sha256`` tell their weights from others of the same name, where known.
     """
 
     path: Path
@@ -63,6 +64,8 @@ class Transcript:
     model: str
     adapter: str | None = None
     note: str | None = None
+    model_sha256: str | None = None
+    adapter_sha256: str | None = None
 
     @property
     def text(self) -> str:
