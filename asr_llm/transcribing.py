@@ -121,7 +121,7 @@ def _write(
     """Write a transcript in all its formats; with ``all`` none need be possible but the rest."""
     texts, problem = formats.render_each(result, names, wanted.layout)
     reason = None if problem is None else str(problem)
-    error, left_out = (None, reason) if formats.ALL in wanted.formats else (reason, None)
+    error, left_out = (None, reason) if formats.are_all(wanted.formats) else (reason, None)
     if error is not None:  # to be tried again, so it is not recorded as left out
         texts = {name: text for name, text in texts.items() if text is not None}
     paths = folder.save(file, texts)

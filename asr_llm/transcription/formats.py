@@ -36,12 +36,21 @@ def parse(asked: Iterable[str]) -> tuple[str, ...]:
     Raises:
         RunError: there is no such format.
     """
-    names = [name.strip().lower() for some in asked for name in some.split(",")]
+    names = _names(asked)
     for name in names:
         if name != ALL and name not in FORMATS:
             expected = ", ".join((*FORMATS, ALL))
             raise RunError(f"no output format {name!r}; expected one of {expected}")
     return FORMATS if ALL in names else tuple(dict.fromkeys(names))
+
+
+def are_all(asked: Iterable[str]) -> bool:
+    """Whether ``all`` is among what was asked for: then what is not possible is left out."""
+    return ALL in _names(asked)
+
+
+def _names(asked: Iterable[str]) -> list[str]:
+    return [name.strip().lower() for some in asked for name in some.split(",")]
 
 
 def check_printable(formats: tuple[str, ...], count: int) -> None:
@@ -139,10 +148,12 @@ def to_vtt(shown: Iterable[Cue]) -> str:
 def to_json(transcript: Transcript) -> str:
     """One line of JSON with whisper's keys, times in seconds, and what made the text.
 
-    Keys are there whether or not something is known; then they are null or an empty list.
+    By its ``id`` a transcript meets its reference in ``asr-llm score``. Keys are there whether
+    or not something is known; if not, they are null or an empty list.
     """
     adapter = {"name": transcript.adapter, "sha256": transcript.adapter_sha256}
     content = {
+        "id": printable(transcript.path.stem),
         "path": printable(transcript.path),
         "text": transcript.text,
         "segments": [_segment(i, segment) for i, segment in enumerate(transcript.segments)],
