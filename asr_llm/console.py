@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sized
 from dataclasses import asdict
 from types import TracebackType
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
     from asr_llm.corpus.terms import Candidate
     from asr_llm.doctor import Diagnosis
     from asr_llm.measuring import Progress
+    from asr_llm.transcribing import Outcome
 
 
 class Bar:
-    """Progress on stderr, shown once there is any; None in its place where no one looks."""
+    """Progress on stderr, shown once there is any; None in its place where no one looks.
 
-    def __init__(self) -> None:
+    Args:
+        of_audio: what is counted are seconds of audio: they are shown, with the RTFx so far.
+    """
+
+    def __init__(self, *, of_audio: bool = False) -> None:
+        self._of_audio, self._began = of_audio, time.monotonic()
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
 
@@ -37,16 +44,55 @@ class Bar:
         if self._progress is not None:
             self._progress.stop()
 
+    @property
+    def seconds(self) -> float:
+        """Since it was made, or restarted."""
+        return max(time.monotonic() - self._began, 1e-3)
+
+    def restart(self) -> None:
+        """Count the time from now on: what came before is not what is measured."""
+        self._began = time.monotonic()
+
     def _show(self, what: str, done: float, total: float) -> None:
         if self._progress is None:
             from rich.console import Console
             from rich.progress import Progress as Bars
+            from rich.progress import TextColumn
 
-            self._progress = Bars(console=Console(stderr=True))
+            columns = (*Bars.get_default_columns(), TextColumn("{task.fields[note]}"))
+            self._progress = Bars(*columns, console=Console(stderr=True))
             self._progress.start()
         if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what)
-        self._progress.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._progress.add_task(what, note="")
+        note = ""
+        if self._of_audio:
+            note = f"{clock(done)} of {clock(total)}, RTFx {done / self.seconds:.1f}"
+        self._progress.update(self._tasks[what], completed=done, total=total, note=note)
+
+
+def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
+    """What became of the audio, in few lines.
+
+    Args:
+        seconds: how long it took once the model was loaded.
+    """
+    lines = []
+    left_out = [outcome.left_out for outcome in outcomes if outcome.left_out]
+    if left_out:
+        more = f"; so for {len(left_out) - 1} more" if left_out[1:] else ""
+        lines.append(f"left out: {left_out[0]}{more}")
+    if done := sum(outcome.done_before for outcome in outcomes):
+        lines.append(f"{_files(done)} done already")
+    heard = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
+    if heard:
+        rtfx = sum(heard) / seconds
+        audio = f"{_files(len(heard))}, {clock(sum(heard))} of audio in {seconds:.1f} s"
+        lines.append(f"{audio}, RTFx {rtfx:.1f}")
+    return lines
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def print_scores(scores: dict[str, Any]) -> None:
@@ -169,6 +215,12 @@ def to_json(record: Any) -> str:
     else:
         data = asdict(record) if hasattr(record, "__dataclass_fields__") else record
     return json.dumps(data, indent=2, default=str, ensure_ascii=False)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as H:MM:SS."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def size(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that hold nothing else."""
+"""Files that are whole or not there, folders that hold nothing else, names that can be shown."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def new_folder(path: str | Path) -> Path:
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
     return place
+
+
+def printable(path: str | Path) -> str:
+    """A path as text, whatever bytes a file's name is made of."""
+    return str(path).encode("utf-8", "backslashreplace").decode()

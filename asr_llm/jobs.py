@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asr_llm import __version__
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import (
     AsrLlmError,
@@ -224,8 +225,12 @@ def transcribe(
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
     progress: Progress | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
+
+    Args:
+        on_ready: called when the model is loaded and the first file is about to be.
 
     Raises:
         CheckpointError: the model or the adapter does not load.
@@ -242,7 +247,43 @@ def transcribe(
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     recogniser = SpeechLLM.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
-    yield from recogniser.transcribe_many(files, told(progress, "transcribing"))
+    settings = text_settings(model, adapter, fusion, num_beams)
+    if on_ready is not None:
+        on_ready()
+    of_model, of_adapter = (settings[part] or {} for part in ("model", "adapter"))
+    for result in recogniser.transcribe_many(files, told(progress, "transcribing")):
+        if not isinstance(result, AudioError):
+            result = replace(
+                result,
+                model_sha256=of_model["sha256"],
+                adapter_sha256=of_adapter.get("sha256"),
+            )
+        yield result
+
+
+def text_settings(
+    model: str, adapter: str | Path | None, fusion: float | None, num_beams: int
+) -> dict[str, Any]:
+    """All that determines a transcript but for the audio: what an ``OutputFolder`` remembers.
+
+    Raises:
+        CheckpointError: there is no such model or adapter.
+    """
+    from asr_llm.model import checkpoints, lora
+
+    _check_adapter(adapter, fusion)
+    worn = None
+    if adapter is not None:
+        folder = Path(adapter)
+        worn = {"name": str(adapter), "sha256": lora.identity(folder)}
+        fusion = lora.fusion_weight(folder, fusion)
+    return {
+        "asr_llm": __version__,
+        "model": {"name": model, "sha256": checkpoints.identity(checkpoints.locate(model))},
+        "adapter": worn,
+        "fusion": fusion,
+        "num_beams": num_beams,
+    }
 
 
 def _check_adapter(adapter: str | Path | None, fusion: float | None = None) -> None:

@@ -157,9 +157,25 @@ def test_missing_audio(tmp_path: Path) -> None:
 def test_each_bad_file_has_its_line(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "notes.mp3").write_text("these are no sounds")
-    done = run("transcribe", tmp_path / "empty.wav", tmp_path / "notes.mp3", tmp_path)
+    done = run("transcribe", tmp_path / "empty.wav", tmp_path / "notes.mp3", tmp_path / "no.wav")
     assert done.returncode == 2
     assert [line[:7] for line in done.stderr.splitlines()] == ["error: "] * 3
+
+
+def test_transcribe_finds_nothing(tmp_path: Path) -> None:
+    assert_refused(run("transcribe", tmp_path), tmp_path, "no audio in this folder", "--recursive")
+    assert_refused(run("transcribe", tmp_path / "*.wav"), "*.wav", "no file is like this pattern")
+
+
+def test_transcribe_keeps_the_users_files(wav: Path, tmp_path: Path) -> None:
+    (tmp_path / "noise.txt").write_text("mine")
+    done = run("transcribe", wav, "-o", tmp_path)
+    assert_refused(done, tmp_path / "noise.txt", "--overwrite")
+    assert (tmp_path / "noise.txt").read_text() == "mine"
+
+
+def test_transcribe_prints_one_format(wav: Path) -> None:
+    assert_refused(run("transcribe", wav, "-f", "srt,vtt"), "srt, vtt", "-o DIR")
 
 
 def test_transcribe_refuses_a_folder_that_is_no_adapter(wav: Path, tmp_path: Path) -> None:
@@ -262,6 +278,10 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "/x")
     expected = f"error: No space left on device at /x; make room, then run: {again}"
     assert cli.explain(full, "adapt") == (expected, 2)
+    # What is in a folder of transcripts is not made again.
+    for more, rest in ((["-o", "out"], "; go on with: asr-llm transcribe a -o out"), ([], "")):
+        monkeypatch.setattr(sys, "argv", ["asr-llm", "transcribe", "a", *more])
+        assert cli.explain(KeyboardInterrupt(), "transcribe") == (f"interrupted{rest}", 130)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

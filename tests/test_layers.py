@@ -34,10 +34,12 @@ MAY_IMPORT = {
     "aligning": JOBS | {"measuring"},
     "asking": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring", "aligning"},
+    "transcribing": JOBS | {"measuring", "jobs"},
     "doctor": MODEL,
-    "console": JOBS | {"measuring", "jobs", "doctor"},
+    "console": JOBS | {"measuring", "jobs", "transcribing", "doctor"},
     "cli": JOBS
-    | {"measuring", "aligning", "asking", "scoring", "jobs", "doctor", "console", "cli"},
+    | {"measuring", "aligning", "asking", "scoring", "jobs", "transcribing", "doctor", "console"}
+    | {"cli"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

@@ -128,6 +128,8 @@ def explain(error: BaseException, command: str | None) -> tuple[str, int]:
     resume = again if "--resume" in sys.argv else f"{again} --resume"
     if isinstance(error, KeyboardInterrupt):
         rest = f"; go on with: {resume}" if command in _RESUMABLE else ""
+        if command == "transcribe" and any(a.startswith(("-o", "--output-d")) for a in sys.argv):
+            rest = f"; go on with: {again}"  # what is in the folder is not done again
         return f"interrupted{rest}", 130
     if isinstance(error, OSError):
         where = f" at {error.filename}" if error.filename else ""

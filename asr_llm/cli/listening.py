@@ -2,68 +2,96 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, Model
-from asr_llm.console import Bar, to_json
+from asr_llm.console import Bar, summary, to_json
 from asr_llm.transcription import NUM_BEAMS
+from asr_llm.transcription.subtitles import Layout
 
 
 def transcribe(
-    audio: Annotated[list[Path], typer.Argument(help="wav, flac, mp3, ogg, …", metavar="AUDIO")],
+    audio: Annotated[
+        list[Path],
+        typer.Argument(
+            help="wav, flac, mp3, ogg, …; folders of them, patterns such as 'talks/*.mp3', or - "
+            "for stdin.",
+            metavar="AUDIO",
+        ),
+    ],
     model: Model = "mini",
     adapter: Adapter = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
     output_format: Annotated[
-        str, typer.Option("-f", "--output-format", help="txt or json.")
-    ] = "txt",
+        list[str],
+        typer.Option(
+            "-f",
+            "--output-format",
+            help="txt, srt, vtt, tsv, json, ctm, trn, or all; several, by commas or by -f again, "
+            "need -o.",
+        ),
+    ] = ["txt"],  # noqa: B006
     output_dir: Annotated[
         Path | None,
-        typer.Option("-o", "--output-dir", help="Write a file for each; default: print."),
+        typer.Option(
+            "-o",
+            "--output-dir",
+            help="Write NAME.FORMAT for each into this folder; default: print. Run again, it goes "
+            "on where it stopped.",
+        ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace files in -o that you changed, or that are of other settings or origin.",
+        ),
+    ] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Look into the folders of a folder.")
+    ] = False,
+    max_line_width: Annotated[
+        int, typer.Option(min=1, help="Characters in a line of subtitles.")
+    ] = Layout.max_line_width,
+    max_line_count: Annotated[
+        int, typer.Option(min=1, help="Lines of a subtitle.")
+    ] = Layout.max_line_count,
 ) -> None:
     """Transcribe audio files. Exit status 3: some could not be read; 2: none could."""
-    from asr_llm import jobs
-    from asr_llm.errors import AudioError
-    from asr_llm.transcription import formats
+    from asr_llm import transcribing
+    from asr_llm.files import printable
 
-    if output_dir is None:
-        formats.check_format(output_format)
-    else:
-        formats.check_names(audio, output_format)
-    failed = 0
-    with Bar() as progress:
-        results = jobs.transcribe(
+    wanted = transcribing.Wanted(
+        output_format, output_dir, overwrite, Layout(max_line_width, max_line_count), recursive
+    )
+    bar = Bar(of_audio=True)
+    found: list[transcribing.Outcome] = []
+    with bar as progress:
+        for outcome in transcribing.transcribe(
             audio,
+            wanted,
             model=model,
             adapter=adapter,
             fusion=fusion,
             num_beams=beam_size,
             progress=progress,
-        )
-        for path, result in zip(audio, results):
-            if isinstance(result, AudioError):
-                failed += 1
-                typer.echo(f"error: {result}", err=True)
-                continue
-            if result.note:
-                typer.echo(f"{path}: {result.note}", err=True)
-            if output_dir is not None:
-                typer.echo(formats.write(result, output_format, output_dir))
-            elif len(audio) == 1:
-                typer.echo(formats.render(result, output_format), nl=False)
-            elif output_format == "json":
-                row = {"path": str(path)} | json.loads(formats.render(result, "json"))
-                typer.echo(json.dumps(row, ensure_ascii=False))
-            else:
-                typer.echo(f"{path}: {result.text}")
+            on_ready=bar.restart,
+        ):
+            found.append(outcome)
+            typer.echo(printable(outcome.printed), nl=False)
+            if outcome.note:
+                typer.echo(printable(f"{outcome.name}: {outcome.note}"), err=True)
+            if outcome.error:
+                typer.echo(printable(f"error: {outcome.error}"), err=True)
+    for line in summary(found, bar.seconds):
+        typer.echo(printable(line), err=True)
+    failed = sum(outcome.error is not None for outcome in found)
     if failed:
-        raise typer.Exit(2 if failed == len(audio) else 3)
+        raise typer.Exit(2 if failed == len(found) else 3)
 
 
 def align(

@@ -7,12 +7,14 @@ used by ``fusion``, its weight, and ``projector.safetensors`` where the projecto
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model.checkpoints import identity, in_a_line, locate, quiet, replacing
+from asr_llm.model import checkpoints
+from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -100,7 +102,7 @@ def save(
         (part / "README.md").write_text(card, "utf-8")
         record: dict[str, Any] = {
             "name": str(base),
-            "sha256": identity(origin),
+            "sha256": checkpoints.identity(origin),
             "asr_llm": __version__,
         }
         if fusion is not None:
@@ -126,10 +128,10 @@ def load(
 
     folder = Path(folder)
     record = read_base(folder)
-    if record is not None and record["sha256"] != identity(locate(base)):
+    if record is not None and record["sha256"] != checkpoints.identity(locate(base)):
         raise CheckpointError(
             f"{folder} was trained on {record['name']} (weights {record['sha256'][:12]}…), "
-            f"not on {base} (weights {identity(locate(base))[:12]}…); "
+            f"not on {base} (weights {checkpoints.identity(locate(base))[:12]}…); "
             "load that base with --model, or adapt this one anew"
         )
     weight = fusion_weight(folder, fusion)
@@ -180,6 +182,18 @@ def fusion_weight(folder: Path, fusion: float | None = None) -> float | None:
             "adapter of a recipe with 'fusion', or no --fusion"
         )
     return weight if fusion is None else fusion
+
+
+def identity(folder: Path) -> str:
+    """SHA-256 of an adapter's weights, and of its projector's where there is one.
+
+    Raises:
+        CheckpointError: see ``read_base``.
+    """
+    read_base(folder)
+    files = [folder / name for name in (WEIGHTS, PROJECTOR) if (folder / name).is_file()]
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def read_base(folder: Path) -> dict[str, Any] | None:

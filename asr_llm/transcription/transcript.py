@@ -65,7 +65,8 @@ class Transcript:
 
     ``segments`` holds those with text, in order; ``note`` says what the reader should know:
     that there was nothing to hear, or where the text may lack something. ``complete`` is false
-    where the file broke off.
+    where the file broke off. ``model_sha256`` and ``adapter_sha256`` tell their weights from
+    others of the same name, where known.
     """
 
     path: Path
@@ -74,6 +75,8 @@ class Transcript:
     model: str
     adapter: str | None = None
     note: str | None = None
+    model_sha256: str | None = None
+    adapter_sha256: str | None = None
     complete: bool = True
 
     @property

@@ -1,0 +1,129 @@
+"""Audio from anywhere into transcripts of any format, printed or in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm import jobs
+from asr_llm.errors import AudioError
+from asr_llm.measuring import Progress
+from asr_llm.transcription import NUM_BEAMS, formats, inputs
+from asr_llm.transcription.outputs import OutputFolder, check_names
+from asr_llm.transcription.subtitles import Layout
+
+if TYPE_CHECKING:
+    from asr_llm.transcription.transcript import Transcript
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made of the audio.
+
+    Args:
+        formats: as ``-f`` has them: ``("srt,vtt", "json")`` or ``("all",)``.
+        folder: where it is written; None: it is printed, one format only.
+        overwrite: whether files in the folder may go that are not what would be written.
+        layout: of subtitles.
+        recursive: look into the folders of a folder.
+    """
+
+    formats: Sequence[str] = ("txt",)
+    folder: Path | None = None
+    overwrite: bool = False
+    layout: Layout = Layout()
+    recursive: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one audio.
+
+    ``printed`` is what belongs on stdout: the text, or the names of the files written. Of one
+    that was done before, ``seconds`` and all else are empty. ``error`` says why it could not be
+    read, or why not all formats could be written.
+    """
+
+    name: Path
+    seconds: float | None = None
+    printed: str = ""
+    note: str | None = None
+    error: str | None = None
+    left_out: str | None = None
+
+    @property
+    def done_before(self) -> bool:
+        return self.seconds is None and self.error is None
+
+
+def transcribe(
+    audios: Sequence[Path],
+    wanted: Wanted,
+    *,
+    model: str = "mini",
+    adapter: Path | None = None,
+    fusion: float | None = None,
+    num_beams: int = NUM_BEAMS,
+    progress: Progress | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> Iterator[Outcome]:
+    """Transcribe files, folders, patterns and stdin; those done before come first.
+
+    Args:
+        on_ready: called when the model is loaded.
+
+    Raises:
+        RunError: a file is in the way, two would be the same, there is no such format, or the
+            outputs cannot be written.
+        AudioError: a folder or a pattern holds no audio.
+        CheckpointError: the model or the adapter does not load.
+    """
+    names = formats.parse(wanted.formats)
+    found = inputs.expand(audios, recursive=wanted.recursive)
+    if wanted.folder is None:
+        formats.check_printable(names, len(found))
+    else:
+        check_names(found, names[0])
+    options: dict[str, Any] = {
+        "model": model,
+        "adapter": adapter,
+        "fusion": fusion,
+        "num_beams": num_beams,
+    }
+    with inputs.spooled(found) as files:
+        folder, todo = None, files
+        if wanted.folder is not None:
+            settings = jobs.text_settings(**options) | asdict(wanted.layout)
+            folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
+            todo = folder.unfinished(files, names)
+            waiting = set(todo)
+            yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
+        several = len(files) > 1
+        results = jobs.transcribe(todo, progress=progress, on_ready=on_ready, **options)
+        for file, result in zip(todo, results):
+            name = inputs.name_of(file)
+            if isinstance(result, AudioError):
+                yield Outcome(name, error=str(result).replace(str(file), str(name)))
+                continue
+            result = replace(result, path=name)
+            if folder is None:
+                text = formats.printed(result, names[0], wanted.layout, several=several)
+                yield Outcome(name, result.duration, text, result.note)
+            else:
+                yield _write(folder, file, result, names, wanted)
+
+
+def _write(
+    folder: OutputFolder, file: Path, result: Transcript, names: Sequence[str], wanted: Wanted
+) -> Outcome:
+    """Write a transcript in all its formats; with ``all`` none need be possible but the rest."""
+    texts, problem = formats.render_each(result, names, wanted.layout)
+    reason = None if problem is None else str(problem)
+    error, left_out = (None, reason) if formats.are_all(wanted.formats) else (reason, None)
+    if error is not None:  # to be tried again, so it is not recorded as left out
+        texts = {name: text for name, text in texts.items() if text is not None}
+    paths = folder.save(file, texts)
+    printed = "".join(f"{path}\n" for path in paths)
+    return Outcome(result.path, result.duration, printed, result.note, error, left_out)

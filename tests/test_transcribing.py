@@ -1,0 +1,237 @@
+"""`asr-llm transcribe` from input to output: where audio comes from, what is written, killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_llm import transcribing
+from asr_llm.console import summary
+from asr_llm.errors import AudioError, RunError
+from asr_llm.transcribing import Outcome, Wanted
+from asr_llm.transcription.outputs import RECORD
+from asr_llm.transcription.transcript import Segment, Transcript, Word
+
+LAST = r"\d+ files?, \d:\d\d:\d\d of audio in [\d.]+ s, RTFx [\d.]+\n$"
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Names of the files that a fake recogniser was given; those that say 'bad' are unreadable."""
+    names: list[str] = []
+
+    def fake(paths: Sequence[Path], **options: Any) -> Iterator[Transcript | AudioError]:
+        for path in paths:
+            names.append(path.name)
+            if b"bad" in path.read_bytes():
+                yield AudioError(f"{path}: corrupt")
+                continue
+            text = path.read_bytes().decode()
+            words = (Word(text, 0.0, 1.0, 0.5),) if options["num_beams"] > 1 else ()
+            yield Transcript(path, 2.0, (Segment(0.0, 2.0, text, words),), options["model"])
+
+    monkeypatch.setattr("asr_llm.jobs.transcribe", fake)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.wav").write_text(name)
+    return names
+
+
+def run(*audios: str, num_beams: int = 4, **wanted: Any) -> list[Outcome]:
+    made = Wanted(**wanted)
+    return list(transcribing.transcribe([*map(Path, audios)], made, num_beams=num_beams))
+
+
+def test_printed(heard: list[str]) -> None:
+    assert run("a.wav") == [Outcome(Path("a.wav"), 2.0, "a\n")]
+    assert [o.printed for o in run(".")] == ["a.wav: a\n", "b.wav: b\n", "c.wav: c\n"]
+    assert [o.printed for o in run("?.wav", formats=["trn"])] == ["a (a)\n", "b (b)\n", "c (c)\n"]
+    assert not Path(RECORD).exists()
+
+
+def test_written_and_not_again(heard: list[str]) -> None:
+    first, *_ = run("a.wav", "b.wav", formats=["txt,ctm"], folder=Path("out"))
+    assert first == Outcome(Path("a.wav"), 2.0, "out/a.txt\nout/a.ctm\n")
+    assert Path("out/a.ctm").read_text() == "a 1 0.000 1.000 a 0.500\n"
+    again = run(".", formats=["txt", "ctm"], folder=Path("out"))
+    assert [(o.name.name, o.done_before) for o in again] == [
+        ("a.wav", True),
+        ("b.wav", True),
+        ("c.wav", False),
+    ]
+    assert heard == ["a.wav", "b.wav", "c.wav"]
+
+
+def test_a_file_in_the_way_is_told_before_anything_is_heard(heard: list[str]) -> None:
+    Path("out").mkdir()
+    Path("out/c.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"out/c\.txt is there .* --overwrite"):
+        run("a.wav", "c.wav", folder=Path("out"))
+    assert heard == [] and not Path("out/a.txt").exists()
+    run("a.wav", "c.wav", folder=Path("out"), overwrite=True)
+    assert Path("out/c.txt").read_text() == "c\n"
+
+
+def test_other_settings_are_in_the_way(heard: list[str]) -> None:
+    run("a.wav", folder=Path("out"))
+    with pytest.raises(RunError, match="num_beams: 4, now 1"):
+        run("a.wav", folder=Path("out"), num_beams=1)
+    from asr_llm.transcription.subtitles import Layout
+
+    with pytest.raises(RunError, match="max_line_width: 42, now 30"):
+        run("a.wav", folder=Path("out"), layout=Layout(30))
+
+
+def test_all_leaves_out_what_has_no_word_times(heard: list[str]) -> None:
+    (outcome,) = run("a.wav", formats=["txt,all"], folder=Path("out"), num_beams=1)
+    assert outcome.error is None
+    assert outcome.left_out and outcome.left_out.startswith("a.wav: no ctm: ")
+    assert {p.suffix for p in Path("out").glob("a.*")} == {
+        ".txt", ".srt", ".vtt", ".tsv", ".json", ".trn"
+    }  # fmt: skip
+    (again,) = run("a.wav", formats=["txt, ALL"], folder=Path("out"), num_beams=1)
+    assert again.done_before
+
+
+def test_asked_for_by_name_it_is_an_error_and_the_rest_is_written(heard: list[str]) -> None:
+    for _ in range(2):  # it is no success, so it is tried again
+        (outcome,) = run("a.wav", formats=["ctm,txt"], folder=Path("out"), num_beams=1)
+        assert outcome.error and outcome.error.endswith("get them with --word-timestamps")
+        assert (outcome.printed, outcome.left_out) == ("out/a.txt\n", None)
+
+
+def test_a_bad_file_among_good_ones(heard: list[str]) -> None:
+    Path("b.wav").write_text("bad")
+    outcomes = run("a.wav", "b.wav", "c.wav", folder=Path("out"))
+    assert [o.error for o in outcomes] == [None, "b.wav: corrupt", None]
+    assert not outcomes[1].done_before
+    assert not Path("out/b.txt").exists()
+
+
+def test_stdin_is_called_so(heard: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for said, error in (("hello", None), ("bad", "stdin: corrupt")):
+        Path("in").write_text(said)
+        with Path("in").open() as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            (outcome,) = run("-", formats=["json"], folder=Path("out"))
+        assert (outcome.name, outcome.error) == (Path("stdin"), error)
+    found = json.loads(Path("out/stdin.json").read_text())
+    assert (found["id"], found["path"], found["text"]) == ("stdin", "stdin", "hello")
+
+
+def test_what_cannot_be_printed_is_told_before_anything_is_heard(heard: list[str]) -> None:
+    for wanted in ({"formats": ["srt"]}, {"formats": ["txt,json"]}):
+        with pytest.raises(RunError, match="-o DIR"):
+            run("a.wav", "b.wav", **wanted)
+    assert heard == []
+
+
+def test_the_last_lines() -> None:
+    outcomes = [
+        Outcome(Path("a.wav")),
+        Outcome(Path("b.wav"), 3600.0, "x", left_out="b.wav: no ctm"),
+        Outcome(Path("c.wav"), 65.5, "x", left_out="c.wav: no ctm"),
+        Outcome(Path("d.wav"), error="d.wav: corrupt"),
+    ]
+    assert summary(outcomes, 10.0) == [
+        "left out: b.wav: no ctm; so for 1 more",
+        "1 file done already",
+        "2 files, 1:01:06 of audio in 10.0 s, RTFx 366.6",
+    ]
+    assert summary(outcomes[3:], 1.0) == []
+
+
+# The real command line, on a tiny model ------------------------------------------------
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "asr_llm.cli", "transcribe", *map(str, arguments)]
+
+
+def call(*arguments: object, cwd: Path, stdin: bytes = b"") -> tuple[int, str, str]:
+    done = subprocess.run(
+        command(*arguments), input=stdin, capture_output=True, cwd=cwd, timeout=600
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Talks of eleven minutes, most of it silence, so that each is decoded by itself."""
+    place = tmp_path_factory.mktemp("talks")
+    for i in range(5):
+        samples = np.zeros(660 * 16000, np.float32)
+        for start in range(0, 660, 110):
+            noise = np.random.default_rng([i, start]).normal(0, 0.1, 3 * 16000)
+            samples[start * 16000 : (start + 3) * 16000] = noise
+        soundfile.write(place / f"talk{i}.flac", samples, 16000)
+    return place
+
+
+def test_killed_and_run_again(talks: Path, tiny: Path, tmp_path: Path) -> None:
+    """Nothing is lost, nothing is done twice, and the files are those of a run in peace."""
+    options = (talks, "--model", tiny, "--beam-size", "1", "-f", "txt,json", "-o")
+    status, _, errors = call(*options, "peace", cwd=tmp_path)
+    assert status == 0, errors
+    peace = {path.name: path.read_bytes() for path in (tmp_path / "peace").glob("talk*")}
+    assert len(peace) == 10
+
+    process = subprocess.Popen(
+        command(*options, "war"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    war = tmp_path / "war"
+    while process.poll() is None and len([*war.glob("talk*.json")]) < 2:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    left = {path.name: path.stat().st_mtime_ns for path in war.glob("talk*")}
+    done = {Path(name).stem for name in left if Path(name).with_suffix(".json").name in left}
+    assert 2 <= len(done) < 5, left
+
+    status, printed, errors = call(*options, "war", cwd=tmp_path)
+    assert status == 0, errors
+    assert f"{len(done)} files done already\n" in errors
+    assert {path.name: path.read_bytes() for path in war.glob("talk*")} == peace
+    again = {Path(line).stem for line in printed.splitlines()}
+    assert again == {f"talk{i}" for i in range(5)} - done
+    for name, written in left.items():
+        if Path(name).stem in done:
+            assert (war / name).stat().st_mtime_ns == written
+    assert not list(war.glob(".*.part"))
+
+    status, printed, errors = call(*options, "war", cwd=tmp_path)
+    assert (status, printed, errors) == (0, "", "5 files done already\n")
+
+
+def test_from_a_pipe(talks: Path, tiny: Path, tmp_path: Path) -> None:
+    """A format that only its bytes tell; then something that is no audio."""
+    soundfile.write(
+        tmp_path / "a.ogg", np.random.default_rng(0).normal(0, 0.1, 16000), 16000, format="OGG"
+    )
+    audio = (tmp_path / "a.ogg").read_bytes()
+    options = ("-", "--model", tiny, "-f", "json")
+    status, printed, errors = call(*options, cwd=tmp_path, stdin=audio)
+    assert status == 0, errors
+    piped, named = json.loads(printed), json.loads(call("a.ogg", *options[1:], cwd=tmp_path)[1])
+    assert (piped.pop("id"), piped.pop("path")) == ("stdin", "stdin")
+    assert (named.pop("id"), named.pop("path")) == ("a", "a.ogg")
+    assert piped == named
+    assert len(piped["model"]["sha256"]) == 64
+    assert errors.startswith("1 file, 0:00:01 of audio in ")
+
+    for nonsense, why in ((b"not a sound", "not audio we can decode"), (b"", "is empty")):
+        status, printed, errors = call(*options, cwd=tmp_path, stdin=nonsense)
+        assert (status, printed) == (2, "")
+        assert errors.startswith(f"error: stdin: {why}")
+    assert not [path for path in tmp_path.iterdir() if path.name != "a.ogg"]
