@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,8 +186,8 @@ def evaluate(
 
     if baseline is not None and adapter is None:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
-    _check_adapter(adapter, fusion)  # before anything is decoded
-    _check_adapter(baseline)
+    _check_adapters([] if adapter is None else [adapter], fusion)  # before anything is decoded
+    _check_adapters([] if baseline is None else [baseline])
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
 
@@ -220,15 +220,19 @@ def transcribe(
     paths: Iterable[str | Path],
     *,
     model: str = "mini",
-    adapter: str | Path | None = None,
+    adapters: Sequence[str | Path] = (),
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
     progress: Progress | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
 
+    Args:
+        adapters: all in use at once; see ``model.adapters``.
+        fusion: weight of those made from text, in place of their own.
+
     Raises:
-        CheckpointError: the model or the adapter does not load.
+        CheckpointError: the model or an adapter does not load.
     """
     from asr_llm.model import checkpoints
 
@@ -237,21 +241,20 @@ def transcribe(
     if all(unreadable):  # known without waiting for the model
         yield from filter(None, unreadable)
         return
-    _check_adapter(adapter, fusion)  # before the model is loaded
+    _check_adapters(adapters, fusion)  # before the model is loaded
     checkpoints.locate(model)
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    recogniser = SpeechLLM.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
+    recogniser = SpeechLLM.load(model, adapter=adapters, fusion=fusion, num_beams=num_beams)
     yield from recogniser.transcribe_many(files, told(progress, "transcribing"))
 
 
-def _check_adapter(adapter: str | Path | None, fusion: float | None = None) -> None:
-    from asr_llm.model import lora
+def _check_adapters(folders: Sequence[str | Path], fusion: float | None = None) -> None:
+    from asr_llm.model.adapters import fusion_weights
 
-    if adapter is not None:
-        lora.fusion_weight(Path(adapter), fusion)
-    elif fusion is not None:
+    if fusion is not None and not folders:
         raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
+    fusion_weights(folders, fusion)
 
 
 def _unreadable(path: Path) -> AudioError | None:
@@ -262,6 +265,43 @@ def _unreadable(path: Path) -> AudioError | None:
     except AudioError as error:
         return error
     return None
+
+
+def export(
+    output: str | Path,
+    *,
+    model: str = "mini",
+    adapters: Sequence[str | Path] = (),
+    merge: bool = False,
+    llm_only: bool = False,
+) -> Path:
+    """Write a checkpoint that others can load, with adapters in its weights, in float32.
+
+    Args:
+        output: new or empty folder.
+        adapters: of speech; several add up, as where they are in use together.
+        merge: add them to the weights, and so a LoRA that the checkpoint came with.
+        llm_only: the LLM and its tokenizer for Hugging Face, in place of the whole.
+
+    Returns:
+        ``output``, where a complete checkpoint now lies.
+
+    Raises:
+        AsrLlmError: the model, an adapter or ``output`` is at fault.
+    """
+    from asr_llm.model import checkpoints
+    from asr_llm.model.merged import export as write
+
+    place = new_folder(output)
+    if adapters and not merge:
+        raise AsrLlmError(
+            "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
+            "adapter alone needs no export: its folder is in PEFT's own layout)"
+        )
+    _check_adapters(adapters)
+    checkpoints.locate(model)
+    write(place, model, adapters, merge=merge, llm_only=llm_only)
+    return place
 
 
 def pretrain(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, Model
+from asr_llm.cli.options import Adapter, Adapters, AsJson, BeamSize, Fusion, Model
 from asr_llm.console import Bar, to_json
 from asr_llm.transcription import NUM_BEAMS
 
@@ -16,7 +16,7 @@ from asr_llm.transcription import NUM_BEAMS
 def transcribe(
     audio: Annotated[list[Path], typer.Argument(help="wav, flac, mp3, ogg, …", metavar="AUDIO")],
     model: Model = "mini",
-    adapter: Adapter = None,
+    adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
     output_format: Annotated[
@@ -41,7 +41,7 @@ def transcribe(
         results = jobs.transcribe(
             audio,
             model=model,
-            adapter=adapter,
+            adapters=adapter or (),
             fusion=fusion,
             num_beams=beam_size,
             progress=progress,

@@ -18,13 +18,14 @@ from asr_llm.corpus.audio import (
     load_audio,
     split_at_pauses,
 )
-from asr_llm.errors import AudioError, ScoreError
+from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.transcript import Segment, Transcript
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+    from asr_llm.model.adapters import Adapters
     from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
@@ -45,6 +46,7 @@ class SpeechLLM:
         model: put into evaluation mode.
         name: what transcripts call the model.
         adapter: what they call the adapter that was put on it, if any.
+        loaded: the adapters on it, which ``use`` swaps; transcripts name their folders.
         batch_seconds: audio decoded at once, padding included; what fits in memory.
         num_beams: hypotheses kept while decoding; 1 is greedy.
     """
@@ -57,40 +59,68 @@ class SpeechLLM:
         *,
         batch_seconds: float = 120.0,
         num_beams: int = NUM_BEAMS,
+        loaded: Adapters | None = None,
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
         self.batch_seconds, self.num_beams = batch_seconds, num_beams
+        self._loaded = loaded
+        if loaded is not None:
+            self.adapter = loaded.label
 
     @classmethod
     def load(
         cls,
         model: str | Path = "mini",
-        adapter: str | Path | None = None,
+        adapter: str | Path | Iterable[str | Path] | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
     ) -> SpeechLLM:
-        """Load a checkpoint and put an adapter on it; on CUDA where there is one.
+        """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
         Args:
-            fusion: weight of an adapter of text, in place of its own.
+            adapter: one adapter folder or several, all of which are in use until ``use`` says
+                otherwise.
+            fusion: weight of the adapters of text, in place of their own.
             num_beams: hypotheses kept while decoding; 1 is greedy.
 
         Raises:
-            CheckpointError: the checkpoint or the adapter does not load or do not fit.
+            CheckpointError: the checkpoint or an adapter does not load or do not fit.
         """
         import torch
 
-        from asr_llm.model import checkpoints, lora
+        from asr_llm.model import checkpoints
+        from asr_llm.model.adapters import Adapters
 
-        loaded = checkpoints.load(model)
-        if adapter is not None:
-            lora.put_on(loaded, adapter, base=model, fusion=fusion)
+        bare = checkpoints.load(model)
         if torch.cuda.is_available():
-            loaded.to("cuda")
-        return cls(
-            loaded, str(model), None if adapter is None else str(adapter), num_beams=num_beams
-        )
+            bare.to("cuda")
+        folders = [adapter] if isinstance(adapter, str | Path) else list(adapter or ())
+        loaded = Adapters(bare, model, folders, fusion) if folders else None
+        return cls(bare, str(model), num_beams=num_beams, loaded=loaded)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that were loaded: of their folders, or of their run folders."""
+        return () if self._loaded is None else self._loaded.names
+
+    def use(self, *names: str) -> None:
+        """Transcribe with these of ``adapters`` from now on; without any, with the base alone.
+
+        The changes that several adapters of speech make add up, and so do the preferences of
+        adapters of text. Nothing is read anew; not while something is being transcribed.
+
+        Raises:
+            CheckpointError: no adapter of that name was loaded, or one is named twice.
+        """
+        if self._loaded is not None:
+            self._loaded.use(*names)
+            self.adapter = self._loaded.label
+        elif names:
+            raise CheckpointError(
+                f"no adapter {names[0]!r} was loaded; expected its folder when loading: "
+                "SpeechLLM.load(model, adapter=FOLDER)"
+            )
 
     def transcribe(self, path: str | Path) -> Transcript:
         """Transcribe one file.

@@ -12,6 +12,7 @@ import pytest
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters
 from asr_llm.model.decoding import answer, decode, generate, option_log_probs, prompt
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.tasks import message
@@ -43,7 +44,7 @@ def shaken(model: SpanSALM) -> SpanSALM:
 @pytest.fixture
 def fused(tiny: Path) -> SpanSALM:
     model = shaken(checkpoints.load(tiny))
-    model.fusion = 2.0
+    model.fusion = {"default": 2.0}
     return model
 
 
@@ -93,7 +94,7 @@ def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> 
 
 
 def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
-    fused.fusion = 0.0
+    fused.fusion = {"default": 0.0}
     assert heard(fused) == heard(checkpoints.load(tiny).eval())
 
 
@@ -152,12 +153,12 @@ def test_the_adapter_is_on_again_afterwards(fused: SpanSALM) -> None:
 def test_the_weight_travels_with_the_adapter(fused: SpanSALM, tiny: Path, tmp_path: Path) -> None:
     lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
     model = checkpoints.load(tiny)
-    lora.put_on(model, tmp_path / "a", tiny)
-    assert model.fusion == 2.0
+    Adapters(model, tiny, [tmp_path / "a"])
+    assert list(model.fusion.values()) == [2.0]
     assert heard(model) == heard(fused)
     again = checkpoints.load(tiny)
-    lora.put_on(again, tmp_path / "a", tiny, fusion=0.25)
-    assert again.fusion == 0.25
+    Adapters(again, tiny, [tmp_path / "a"], fusion=0.25)
+    assert list(again.fusion.values()) == [0.25]
 
 
 def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
@@ -168,11 +169,11 @@ def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
 def test_other_adapters_are_merged_and_have_no_weight(tiny: Path, tmp_path: Path) -> None:
     lora.save(shaken(checkpoints.load(tiny)), tmp_path / "a", tiny)
     model = checkpoints.load(tiny)
-    lora.put_on(model, tmp_path / "a", tiny)
-    assert model.fusion is None
+    Adapters(model, tiny, [tmp_path / "a"])
+    assert model.fusion == {}
     assert not any("lora" in name for name in model.state_dict())
     with pytest.raises(CheckpointError, match="no weight to set"):
-        lora.put_on(checkpoints.load(tiny), tmp_path / "a", tiny, fusion=0.5)
+        Adapters(checkpoints.load(tiny), tiny, [tmp_path / "a"], fusion=0.5)
 
 
 @pytest.mark.parametrize(

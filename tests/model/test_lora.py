@@ -11,6 +11,7 @@ import pytest
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters
 from asr_llm.recipe import LoraRecipe
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ def test_the_projector_is_saved_when_it_was_trained(
     lora.save(adapted, tmp_path / "without", tiny)
     assert not (tmp_path / "without" / "projector.safetensors").exists()
     base, model = checkpoints.load(tiny), checkpoints.load(tiny)
-    lora.load(model, tmp_path / "with", tiny)
+    Adapters(model, tiny, [tmp_path / "with"])
     assert model.perception.proj.weight.equal(adapted.perception.proj.weight)
-    lora.load(base, tmp_path / "without", tiny)
+    Adapters(base, tiny, [tmp_path / "without"])
     assert not base.perception.proj.weight.equal(adapted.perception.proj.weight)
     for path in (tmp_path / "with").glob("*.safetensors"):
         assert path.stat().st_mode & 0o777 == 0o644
