@@ -115,9 +115,10 @@ class Adapters:
 
     def _merge(self, keys: list[str]) -> None:
         for (*_, layer), weight in zip(self._layers, self._weights):
-            layer.get_base_layer().weight.data = weight
-            if keys:
-                layer.merge(safe_merge=True, adapter_names=keys)  # into a new tensor
+            changed = any(key in layer.lora_A for key in keys)
+            layer.get_base_layer().weight.data = weight.clone() if changed else weight
+            if changed:
+                layer.merge(adapter_names=keys)
                 # PEFT would subtract what it merged, and round: it is put back from here.
                 layer.merged_adapters.clear()
 
@@ -168,12 +169,13 @@ def fusion_weights(
         CheckpointError: a folder holds no adapter or is given twice, or there is a weight for
             adapters of which none has any.
     """
-    seen: dict[Path, str | Path] = {}
-    for folder in folders:
-        other = seen.setdefault(Path(folder).resolve(), folder)
-        if other is not folder:
-            where = f"{folder} is given twice" if other == folder else f"{folder} is {other} again"
-            raise CheckpointError(f"{where}; expected each adapter once")
+    seen: dict[Path, str] = {}
+    for folder in map(str, folders):
+        place = Path(folder).resolve()
+        if place in seen:
+            again = "given twice" if seen[place] == folder else f"{seen[place]} again"
+            raise CheckpointError(f"{folder} is {again}; expected each adapter once")
+        seen[place] = folder
     weights = [lora.fusion_weight(Path(folder)) for folder in folders]
     if folders and fusion is not None and not any(w is not None for w in weights):
         lora.fusion_weight(Path(folders[0]), fusion)

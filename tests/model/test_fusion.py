@@ -29,11 +29,11 @@ AUDIOS = [
 LIMITS = [12, 12, 12]
 
 
-def shaken(model: SpanSALM) -> SpanSALM:
+def shaken(model: SpanSALM, seed: int = 1) -> SpanSALM:
     """A random adapter that does something."""
     import torch
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     lora.install(model, LoraRecipe(r=2, lora_alpha=8))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -54,8 +54,10 @@ def heard(model: SpanSALM, beams: int = 1, audios: list[np.ndarray] = AUDIOS) ->
     return [ids for ids, _ in found]
 
 
-def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float) -> list[int]:
-    """Greedy fusion, everything computed anew for each token, by two models of their own."""
+def by_hand(
+    base: SpanSALM, adapted: list[SpanSALM], audio: np.ndarray, weights: list[float]
+) -> list[int]:
+    """Greedy fusion, everything computed anew for each token, by models of their own."""
     import torch
 
     from asr_llm.sequences.batching import Collator
@@ -76,9 +78,10 @@ def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float)
             text = base.embed_tokens(torch.tensor([said], dtype=torch.long))
             scores = last(base, torch.cat([before, text], 1))
             if said:
-                favoured = (last(adapted, text) - last(base, text)).clamp(min=0)
-                favoured[end] = 0
-                scores = scores + weight * favoured
+                for model, weight in zip(adapted, weights):
+                    favoured = (last(model, text) - last(base, text)).clamp(min=0)
+                    favoured[end] = 0
+                    scores = scores + weight * favoured
             token = int(scores.argmax())
             if token == end:
                 break
@@ -88,9 +91,40 @@ def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float)
 
 def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> None:
     base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
-    expected = [by_hand(base, adapted, audio, weight=2.0) for audio in AUDIOS]
+    expected = [by_hand(base, [adapted], audio, [2.0]) for audio in AUDIOS]
     assert heard(fused) == expected
     assert expected != heard(base)
+
+
+@pytest.fixture
+def two(tiny: Path, tmp_path: Path) -> list[Path]:
+    """Two adapters of text, with weights 2 and 1."""
+    for name, seed, weight in (("a", 1, 2.0), ("b", 7, 1.0)):
+        lora.save(shaken(checkpoints.load(tiny), seed), tmp_path / name, tiny, fusion=weight)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_the_preferences_of_two_adapters_add_up(tiny: Path, two: list[Path]) -> None:
+    base, both = checkpoints.load(tiny).eval(), checkpoints.load(tiny)
+    adapted = [shaken(checkpoints.load(tiny), seed) for seed in (1, 7)]
+    Adapters(both, tiny, two)
+    expected = [by_hand(base, adapted, audio, [2.0, 1.0]) for audio in AUDIOS]
+    assert heard(both) == expected
+    assert expected != [by_hand(base, adapted[:1], audio, [2.0]) for audio in AUDIOS]
+    assert heard(both, 3) == [heard(both, 3, [audio])[0] for audio in AUDIOS]
+
+
+def test_beside_an_adapter_of_speech_the_preference_is_over_the_adapted_recogniser(
+    tiny: Path, two: list[Path], tmp_path: Path
+) -> None:
+    lora.save(shaken(checkpoints.load(tiny), 9), tmp_path / "speech", tiny)
+    recogniser, text, both = (checkpoints.load(tiny) for _ in range(3))
+    Adapters(recogniser, tiny, [tmp_path / "speech"])
+    Adapters(text, tiny, [tmp_path / "speech", two[0]])  # outside decoding, both are on
+    Adapters(both, tiny, [two[0], tmp_path / "speech"])
+    expected = [by_hand(recogniser, [text], audio, [2.0]) for audio in AUDIOS]
+    assert heard(both) == expected
+    assert expected != heard(recogniser)
 
 
 def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:

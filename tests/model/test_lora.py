@@ -317,3 +317,20 @@ def test_its_lora_is_merged_before_another_is_installed(canary: Path, tmp_path: 
     lora.merge(again)
     checkpoints.save(again, tmp_path / "merged", card="")
     assert torch.allclose(said(checkpoints.load(tmp_path / "merged")), said(model), atol=1e-5)
+
+
+def test_without_the_domains_adapter_it_is_as_it_came(canary: Path, tmp_path: Path) -> None:
+    """Its own LoRA stays in, merged, when the domain's is put aside."""
+    import torch
+
+    model = checkpoints.load(canary)
+    before = said(model)
+    lora.install(model, RECIPE)
+    train(model)
+    lora.save(model, tmp_path / "domain", canary)
+    again = checkpoints.load(canary)
+    adapters = Adapters(again, canary, [tmp_path / "domain"])
+    assert torch.allclose(said(again), said(model.eval()), atol=1e-5)
+    adapters.use()
+    assert torch.allclose(said(again), before, atol=1e-5)
+    assert (said(again) - said(model)).abs().max() > 0.01
