@@ -13,7 +13,9 @@ from asr_llm.model.adapters import Adapters, names_of
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
-_LICENCE = "It comes under the licence of the base, whose card follows."
+_BASE = (
+    "It comes under the licence of the base, whose card follows; the figures there are the base's."
+)
 
 
 def export(
@@ -82,16 +84,17 @@ def _card(base: str, origin: Path, adapters: Sequence[str | Path], llm_only: boo
     from asr_llm import __version__
 
     header, text = _split(origin / "README.md")
-    parts = [f"- `{base}`, weights {checkpoints.identity(origin)}"]
+    name = Path(base).name if Path(base).is_dir() else base  # a path is nobody else's business
+    parts = [f"- `{name}`, weights {checkpoints.identity(origin)}"]
     parts += [
-        f"- adapter `{name}`, weights {checkpoints.sha256(Path(adapter) / lora.WEIGHTS)}"
-        for name, adapter in zip(names_of(adapters), adapters)
+        f"- adapter `{called}`, weights {checkpoints.sha256(Path(adapter) / lora.WEIGHTS)}"
+        for called, adapter in zip(names_of(adapters), adapters)
     ]
-    title = " + ".join([Path(base).name, *names_of(adapters)])
+    title = " + ".join([name, *names_of(adapters)])
     whole = "The LLM of one checkpoint" if llm_only else "One checkpoint"
     written = f"{whole}, written by `asr-llm export` {__version__}; the hashes are SHA-256:"
     own = f"# {title}\n\n{written}\n\n" + "\n".join(parts) + "\n"
-    return f"{header}{own}\n{_LICENCE}\n\n{text}" if text else header + own
+    return f"{header}{own}\n{_BASE}\n\n{text}" if text else header + own
 
 
 def _split(card: Path) -> tuple[str, str]:

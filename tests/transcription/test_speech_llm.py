@@ -221,6 +221,40 @@ def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
     assert isinstance(adapted.transcribe(save(tmp_path / "a.wav", tone(0.3))), Transcript)
 
 
+def test_adapters_are_swapped_by_name(tmp_path: Path, tiny: Path) -> None:
+    from asr_llm.model import checkpoints, lora
+    from asr_llm.recipe import LoraRecipe
+
+    folders = {"a": tmp_path / "a" / "adapter", "b": tmp_path / "b" / "adapter"}
+    for sign, (name, folder) in enumerate(folders.items()):
+        model = checkpoints.load(tiny)
+        lora.install(model, LoraRecipe())
+        for key, weight in model.llm.named_parameters():
+            if "lora_B" in key:
+                weight.data.fill_(0.1 - 0.3 * sign)
+        lora.save(model, folder, base=tiny, fusion=0.5 if name == "b" else None)
+    audio = save(tmp_path / "a.wav", tone(0.5))
+    several = SpeechLLM.load(tiny, list(folders.values()))
+    assert several.adapters == ("a", "b")
+    for names in (("a", "b"), ("b",), (), ("a",)):
+        if names != several.adapters:
+            several.use(*names)
+        found = several.transcribe(audio)
+        expected = SpeechLLM.load(tiny, [folders[name] for name in names]).transcribe(audio)
+        assert found == expected
+        assert found.adapter == (" + ".join(str(folders[name]) for name in names) or None)
+    with pytest.raises(CheckpointError, match="no adapter 'c' was loaded; expected some of a, b"):
+        several.use("c")
+
+
+def test_nothing_to_swap(tiny: Path) -> None:
+    bare = SpeechLLM.load(tiny)
+    assert bare.adapters == ()
+    bare.use()
+    with pytest.raises(CheckpointError, match="no adapter 'a' was loaded; expected its folder"):
+        bare.use("a")
+
+
 def test_no_such_model() -> None:
     with pytest.raises(CheckpointError, match=r"no model at \./nowhere"):
         SpeechLLM.load("./nowhere")
