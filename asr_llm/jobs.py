@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,12 @@ from asr_llm.measuring import (
 )
 from asr_llm.recipe import TIMED_TASKS, Recipe, text_recipe
 from asr_llm.transcription import NUM_BEAMS
+from asr_llm.transcription.options import Options
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
     from asr_llm.training.train import Trained
+    from asr_llm.transcription.journal import Journal
     from asr_llm.transcription.transcript import Transcript
 
 REPORT = "report.html"
@@ -187,8 +189,8 @@ def evaluate(
 
     if baseline is not None and adapter is None:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
-    _check_adapter(adapter, fusion)  # before anything is decoded
-    _check_adapter(baseline)
+    _check_adapters([] if adapter is None else [adapter], fusion)  # before anything is decoded
+    _check_adapters([] if baseline is None else [baseline])
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
 
@@ -219,80 +221,77 @@ def evaluate(
 
 def transcribe(
     paths: Iterable[str | Path],
+    options: Options | None = None,
     *,
-    model: str = "mini",
-    adapter: str | Path | None = None,
-    fusion: float | None = None,
-    num_beams: int = NUM_BEAMS,
+    journal: Callable[[Path], Journal] | None = None,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
 
     Args:
+        journal: where to keep what is decoded of a file until its transcript is there.
         on_ready: called when the model is loaded and the first file is about to be.
 
     Raises:
-        CheckpointError: the model or the adapter does not load.
+        CheckpointError: the model or an adapter does not load.
     """
-    from asr_llm.model import checkpoints
-
+    options = options or Options()
     files = [Path(path) for path in paths]
     unreadable = [_unreadable(path) for path in files]
     if all(unreadable):  # known without waiting for the model
         yield from filter(None, unreadable)
         return
-    _check_adapter(adapter, fusion)  # before the model is loaded
-    checkpoints.locate(model)
+    settings = text_settings(options)  # before the model is loaded
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    recogniser = SpeechLLM.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
-    settings = text_settings(model, adapter, fusion, num_beams)
+    recogniser = SpeechLLM.load(
+        options.model,
+        adapter=options.adapters,
+        fusion=options.fusion,
+        num_beams=options.num_beams,
+        chunk_seconds=options.chunk_seconds,
+        vad=options.vad,
+    )
     if on_ready is not None:
         on_ready()
-    of_model, of_adapter = (settings[part] or {} for part in ("model", "adapter"))
-    for result in recogniser.transcribe_many(files, told(progress, "transcribing")):
+    adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None
+    for result in recogniser.transcribe_many(files, told(progress, "transcribing"), journal):
         if not isinstance(result, AudioError):
             result = replace(
-                result,
-                model_sha256=of_model["sha256"],
-                adapter_sha256=of_adapter.get("sha256"),
+                result, model_sha256=settings["model"]["sha256"], adapter_sha256=adapters
             )
         yield result
 
 
-def text_settings(
-    model: str, adapter: str | Path | None, fusion: float | None, num_beams: int
-) -> dict[str, Any]:
+def text_settings(options: Options) -> dict[str, Any]:
     """All that determines a transcript but for the audio: what an ``OutputFolder`` remembers.
 
     Raises:
         CheckpointError: there is no such model or adapter.
     """
     from asr_llm.model import checkpoints, lora
+    from asr_llm.model.adapters import fusion_weights
 
-    _check_adapter(adapter, fusion)
-    worn = None
-    if adapter is not None:
-        folder = Path(adapter)
-        worn = {"name": str(adapter), "sha256": lora.identity(folder)}
-        fusion = lora.fusion_weight(folder, fusion)
-    return {
+    _check_adapters(options.adapters, options.fusion)
+    folder = checkpoints.locate(options.model)
+    return asdict(options) | {
         "asr_llm": __version__,
-        "model": {"name": model, "sha256": checkpoints.identity(checkpoints.locate(model))},
-        "adapter": worn,
-        "fusion": fusion,
-        "num_beams": num_beams,
+        "model": {"name": options.model, "sha256": checkpoints.identity(folder)},
+        "adapters": [
+            {"name": adapter, "sha256": lora.identity(Path(adapter))}
+            for adapter in options.adapters
+        ],
+        "fusion": fusion_weights(options.adapters, options.fusion),
     }
 
 
-def _check_adapter(adapter: str | Path | None, fusion: float | None = None) -> None:
-    from asr_llm.model import lora
+def _check_adapters(folders: Sequence[str | Path], fusion: float | None = None) -> None:
+    from asr_llm.model.adapters import fusion_weights
 
-    if adapter is not None:
-        lora.fusion_weight(Path(adapter), fusion)
-    elif fusion is not None:
+    if fusion is not None and not folders:
         raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
+    fusion_weights(folders, fusion)
 
 
 def _unreadable(path: Path) -> AudioError | None:
@@ -303,6 +302,43 @@ def _unreadable(path: Path) -> AudioError | None:
     except AudioError as error:
         return error
     return None
+
+
+def export(
+    output: str | Path,
+    *,
+    model: str = "mini",
+    adapters: Sequence[str | Path] = (),
+    merge: bool = False,
+    llm_only: bool = False,
+) -> Path:
+    """Write a checkpoint that others can load, with adapters in its weights, in float32.
+
+    Args:
+        output: new or empty folder.
+        adapters: of speech; several add up, as where they are in use together.
+        merge: add them to the weights, and so a LoRA that the checkpoint came with.
+        llm_only: the LLM and its tokenizer for Hugging Face, in place of the whole.
+
+    Returns:
+        ``output``, where a complete checkpoint now lies.
+
+    Raises:
+        AsrLlmError: the model, an adapter or ``output`` is at fault.
+    """
+    from asr_llm.model import checkpoints
+    from asr_llm.model.merged import export as write
+
+    place = new_folder(output)
+    if adapters and not merge:
+        raise AsrLlmError(
+            "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
+            "adapter alone needs no export: its folder is in PEFT's own layout)"
+        )
+    _check_adapters(adapters)
+    checkpoints.locate(model)
+    write(place, model, adapters, merge=merge, llm_only=llm_only)
+    return place
 
 
 def pretrain(

@@ -227,14 +227,14 @@ def _decode(
 
 def _load(system: System, loaded: tuple[System, SpeechLLM] | None, num_beams: int) -> SpeechLLM:
     """A system ready to decode; on a bare model that is loaded already, only its adapter is."""
-    from asr_llm.model import lora
+    from asr_llm.model.adapters import Adapters
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     if loaded is None or system.adapter is None or loaded[0].adapter is not None:
         return SpeechLLM.load(system.model, system.adapter, system.fusion, num_beams)
     model = loaded[1].model
-    lora.put_on(model, system.adapter, base=system.model, fusion=system.fusion)
-    return SpeechLLM(model, system.model, str(system.adapter), num_beams=num_beams)
+    adapters = Adapters(model, system.model, [system.adapter], system.fusion)
+    return SpeechLLM(model, system.model, num_beams=num_beams, loaded=adapters)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr_llm import jobs
 from asr_llm.errors import AudioError
 from asr_llm.measuring import Progress
-from asr_llm.transcription import NUM_BEAMS, formats, inputs
+from asr_llm.transcription import formats, inputs
+from asr_llm.transcription.journal import Journals
+from asr_llm.transcription.options import Options
 from asr_llm.transcription.outputs import OutputFolder, check_names
 from asr_llm.transcription.subtitles import Layout
 
@@ -43,7 +45,7 @@ class Outcome:
 
     ``printed`` is what belongs on stdout: the text, or the names of the files written. Of one
     that was done before, ``seconds`` and all else are empty. ``error`` says why it could not be
-    read, or why not all formats could be written.
+    read, or not to its end, or why not all formats could be written.
     """
 
     name: Path
@@ -61,11 +63,8 @@ class Outcome:
 def transcribe(
     audios: Sequence[Path],
     wanted: Wanted,
+    options: Options | None = None,
     *,
-    model: str = "mini",
-    adapter: Path | None = None,
-    fusion: float | None = None,
-    num_beams: int = NUM_BEAMS,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -78,7 +77,7 @@ def transcribe(
         RunError: a file is in the way, two would be the same, there is no such format, or the
             outputs cannot be written.
         AudioError: a folder or a pattern holds no audio.
-        CheckpointError: the model or the adapter does not load.
+        CheckpointError: the model or an adapter does not load.
     """
     names = formats.parse(wanted.formats)
     found = inputs.expand(audios, recursive=wanted.recursive)
@@ -86,33 +85,36 @@ def transcribe(
         formats.check_printable(names, len(found))
     else:
         check_names(found, names[0])
-    options: dict[str, Any] = {
-        "model": model,
-        "adapter": adapter,
-        "fusion": fusion,
-        "num_beams": num_beams,
-    }
+    options = options or Options()
     with inputs.spooled(found) as files:
-        folder, todo = None, files
+        folder, todo, journals = None, files, None
         if wanted.folder is not None:
-            settings = jobs.text_settings(**options) | asdict(wanted.layout)
+            settings = jobs.text_settings(options)
+            journals = Journals(wanted.folder, settings)
+            settings |= asdict(wanted.layout)
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
             todo = folder.unfinished(files, names)
             waiting = set(todo)
             yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
         several = len(files) > 1
-        results = jobs.transcribe(todo, progress=progress, on_ready=on_ready, **options)
+        results = jobs.transcribe(
+            todo, options, journal=journals, progress=progress, on_ready=on_ready
+        )
         for file, result in zip(todo, results):
             name = inputs.name_of(file)
             if isinstance(result, AudioError):
                 yield Outcome(name, error=str(result).replace(str(file), str(name)))
                 continue
             result = replace(result, path=name)
-            if folder is None:
+            if folder is None or journals is None:
                 text = formats.printed(result, names[0], wanted.layout, several=several)
-                yield Outcome(name, result.duration, text, result.note)
+                outcome = Outcome(name, result.duration, text, result.note)
             else:
-                yield _write(folder, file, result, names, wanted)
+                outcome = _write(folder, file, result, names, wanted)
+                journals.remove(file)
+            if not result.complete:
+                outcome = replace(outcome, note=None, error=f"{name}: {result.note}")
+            yield outcome
 
 
 def _write(

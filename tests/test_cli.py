@@ -77,7 +77,7 @@ def test_help_is_quick_and_lists_every_command() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.returncode == 0
-    names = ["transcribe", "adapt", "pretrain", "evaluate", "domain", "doctor", "cache"]
+    names = ["transcribe", "adapt", "pretrain", "evaluate", "export", "domain", "doctor", "cache"]
     assert all(f"\n  {name} " in done.stdout for name in names)
     assert min(taken) < 0.5  # seconds of a processor; about 0.2 on an idle machine
 
@@ -186,6 +186,21 @@ def test_transcribe_refuses_a_folder_that_is_no_adapter(wav: Path, tmp_path: Pat
 def test_a_weight_needs_an_adapter(wav: Path) -> None:
     for command in ("transcribe", "evaluate"):
         assert_refused(run(command, wav, "--fusion", "0.3"), "--fusion", "give --adapter too")
+
+
+def test_adapters_are_refused_before_the_model_is_loaded(wav: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (adapter / name).write_text("")
+    done = run("transcribe", wav, "--adapter", adapter, "--adapter", adapter)
+    assert_refused(done, f"{adapter} is given twice")
+    done = run("transcribe", wav, "--adapter", adapter, "--adapter", tmp_path)
+    assert_refused(done, f"did you mean {adapter}?")
+    done = run("transcribe", wav, "--adapter", adapter, "--fusion", "0.3")
+    assert_refused(done, "there is no weight to set")
+    done = run("export", "--adapter", adapter, "-o", tmp_path / "m")
+    assert_refused(done, "add --merge")
 
 
 def test_transcribe_refuses_an_unknown_format(wav: Path) -> None:

@@ -19,6 +19,7 @@ from asr_llm import transcribing
 from asr_llm.console import summary
 from asr_llm.errors import AudioError, RunError
 from asr_llm.transcribing import Outcome, Wanted
+from asr_llm.transcription.options import Options
 from asr_llm.transcription.outputs import RECORD
 from asr_llm.transcription.transcript import Segment, Transcript, Word
 
@@ -30,15 +31,17 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Names of the files that a fake recogniser was given; those that say 'bad' are unreadable."""
     names: list[str] = []
 
-    def fake(paths: Sequence[Path], **options: Any) -> Iterator[Transcript | AudioError]:
+    def fake(
+        paths: Sequence[Path], options: Options, **other: Any
+    ) -> Iterator[Transcript | AudioError]:
         for path in paths:
             names.append(path.name)
             if b"bad" in path.read_bytes():
                 yield AudioError(f"{path}: corrupt")
                 continue
             text = path.read_bytes().decode()
-            words = (Word(text, 0.0, 1.0, 0.5),) if options["num_beams"] > 1 else ()
-            yield Transcript(path, 2.0, (Segment(0.0, 2.0, text, words),), options["model"])
+            words = (Word(text, 0.0, 1.0, 0.5),) if options.num_beams > 1 else ()
+            yield Transcript(path, 2.0, (Segment(0.0, 2.0, text, words),), options.model)
 
     monkeypatch.setattr("asr_llm.jobs.transcribe", fake)
     monkeypatch.chdir(tmp_path)
@@ -49,7 +52,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 def run(*audios: str, num_beams: int = 4, **wanted: Any) -> list[Outcome]:
     made = Wanted(**wanted)
-    return list(transcribing.transcribe([*map(Path, audios)], made, num_beams=num_beams))
+    return list(transcribing.transcribe([*map(Path, audios)], made, Options(num_beams=num_beams)))
 
 
 def test_printed(heard: list[str]) -> None:

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from asr_llm import __version__
 from asr_llm.cli.corpus import domain_app, terms
+from asr_llm.cli.exporting import export
 from asr_llm.cli.listening import align, ask, transcribe
 from asr_llm.cli.measuring import evaluate, qa, score
 from asr_llm.cli.training import adapt, pretrain
@@ -53,7 +54,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 # In the order of --help.
-for command in (transcribe, adapt, pretrain, evaluate, score, align, ask, qa, terms, doctor):
+_COMMANDS = (
+    transcribe, adapt, pretrain, evaluate, score, align, ask, qa, terms, export, doctor,
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(domain_app, name="domain")
 app.add_typer(cache_app, name="cache")

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, Model
+from asr_llm.cli.options import Adapter, Adapters, AsJson, BeamSize, Fusion, Model
 from asr_llm.console import Bar, summary, to_json
 from asr_llm.transcription import NUM_BEAMS
+from asr_llm.transcription.options import Options, VadKind
 from asr_llm.transcription.subtitles import Layout
 
 
@@ -23,7 +24,7 @@ def transcribe(
         ),
     ],
     model: Model = "mini",
-    adapter: Adapter = None,
+    adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
     output_format: Annotated[
@@ -51,6 +52,14 @@ def transcribe(
             help="Replace files in -o that you changed, or that are of other settings or origin.",
         ),
     ] = False,
+    chunk_seconds: Annotated[
+        float | None,
+        typer.Option(min=4.0, help="Cut longer audio, at pauses; default: what the model takes."),
+    ] = None,
+    vad: Annotated[
+        VadKind,
+        typer.Option(help="What tells speech from the rest: a network, or how loud it is."),
+    ] = "silero",
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Look into the folders of a folder.")
     ] = False,
@@ -74,10 +83,7 @@ def transcribe(
         for outcome in transcribing.transcribe(
             audio,
             wanted,
-            model=model,
-            adapter=adapter,
-            fusion=fusion,
-            num_beams=beam_size,
+            Options(model, tuple(map(str, adapter or ())), fusion, beam_size, chunk_seconds, vad),
             progress=progress,
             on_ready=bar.restart,
         ):

@@ -13,6 +13,10 @@ Model = Annotated[
 Adapter = Annotated[
     Path | None, typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter.")
 ]
+Adapters = Annotated[
+    list[Path] | None,
+    typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter; repeatable."),
+]
 Fusion = Annotated[
     float | None,
     typer.Option(

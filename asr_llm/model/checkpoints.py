@@ -116,7 +116,11 @@ def _sha256(path: Path, modified: int) -> str:
 
 def identity(folder: Path) -> str:
     """SHA-256 of the weights file: what an adapter remembers of its base."""
-    path = folder / WEIGHTS
+    return sha256(folder / WEIGHTS)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
     return _sha256(path, path.stat().st_mtime_ns)
 
 

@@ -8,7 +8,8 @@ text does is added to what is heard, token by token:
 
 p_domain is the LLM with the adapter on it, p_general without; both read what has been written so
 far and hear nothing. It is the density ratio of arXiv 2002.11268, of which only what is in favour
-counts: general words are not held against (measured in adapt/README.md).
+counts: general words are not held against (measured in adapt/README.md). The preferences of
+several such adapters add up. Adapters that change the recogniser are part of p_general too.
 
 Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 """
@@ -20,7 +21,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 class Fusion(LogitsProcessor):
-    """Adds the domain's preference to the scores of ``generate``.
+    """Adds the domain's preference, or several domains', to the scores of ``generate``.
 
     Args:
-        model: has the adapter on it, switched off, and a ``fusion`` weight.
+        model: has the adapters of its ``fusion`` on it, switched off.
         end: the token that ends a transcript; when to stop is left to what is heard.
     """
 
     def __init__(self, model: SpanSALM, end: int) -> None:
-        assert model.fusion is not None
-        self.model, self.weight, self.end = model, model.fusion, end
+        self.model, self.end = model, end
         self.written = torch.zeros(0, 0, dtype=torch.long)
-        self.domain, self.general = DynamicCache(), DynamicCache()
+        self.general = DynamicCache()
+        self.domains = {adapter: DynamicCache() for adapter in model.fusion}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token, with what (B, N) was written so far."""
@@ -48,11 +48,13 @@ class Fusion(LogitsProcessor):
             return scores  # in text too, nothing comes before the first token
         self._follow(input_ids)
         general = self._read(input_ids[:, -1:], self.general)
-        with _switched(self.model, on=True):
-            domain = self._read(input_ids[:, -1:], self.domain)
-        favoured = (domain - general).clamp(min=0)
-        favoured[:, self.end] = 0
-        return scores + self.weight * favoured
+        added = torch.zeros_like(general)
+        for adapter, weight in self.model.fusion.items():
+            with _heard(self.model, adapter):
+                domain = self._read(input_ids[:, -1:], self.domains[adapter])
+            added += weight * (domain - general).clamp(min=0)
+        added[:, self.end] = 0
+        return scores + added
 
     def _read(self, token: Tensor, cache: DynamicCache) -> Tensor:
         """Log-probabilities (B, V) after one more token (B, 1)."""
@@ -68,34 +70,42 @@ class Fusion(LogitsProcessor):
         if self.written.shape == before.shape and not self.written.equal(before):
             same = (before[:, None] == self.written[None]).all(-1)  # (B, B)
             order = same.int().argmax(1)
-            self.domain.reorder_cache(order)
-            self.general.reorder_cache(order)
+            for cache in (self.general, *self.domains.values()):
+                cache.reorder_cache(order)
         self.written = input_ids
 
 
 def fusion_of(model: SpanSALM, end: int) -> LogitsProcessorList:
-    """What ``generate`` transcribes with: ``Fusion``, or nothing if there is no adapter of text."""
-    return LogitsProcessorList([] if model.fusion is None else [Fusion(model, end)])
+    """What ``generate`` transcribes with: ``Fusion``, or nothing if no adapter is of text."""
+    return LogitsProcessorList([Fusion(model, end)] if model.fusion else [])
 
 
 @contextmanager
 def adapter_aside(model: SpanSALM) -> Iterator[None]:
-    """The recogniser as it is: an adapter of text is switched off, others stay on."""
-    if model.fusion is None:
+    """The recogniser as it is: adapters of text are switched off, others stay on."""
+    if not model.fusion:
         yield
-    else:
-        with _switched(model, on=False):
-            yield
-
-
-@contextmanager
-def _switched(model: SpanSALM, on: bool) -> Iterator[None]:
-    """The adapter on or off, and back."""
-    assert isinstance(model.llm, PeftModel)
+        return
     layers = model.llm.base_model
-    switch = {True: layers.enable_adapter_layers, False: layers.disable_adapter_layers}
-    switch[on]()
+    layers.disable_adapter_layers()
     try:
         yield
     finally:
-        switch[not on]()
+        _switch_on(model, list(model.fusion))
+
+
+@contextmanager
+def _heard(model: SpanSALM, adapter: str) -> Iterator[None]:
+    """One of the adapters on, and off again."""
+    _switch_on(model, [adapter])
+    try:
+        yield
+    finally:
+        model.llm.base_model.disable_adapter_layers()
+
+
+def _switch_on(model: SpanSALM, adapters: list[str]) -> None:
+    layers = model.llm.base_model
+    if layers.active_adapters != adapters:
+        layers.set_adapter(adapters, inference_mode=True)
+    layers.enable_adapter_layers()

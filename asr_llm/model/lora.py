@@ -1,4 +1,4 @@
-"""LoRA adapters by PEFT: install, save, load, merge.
+"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``.
 
 An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
 ``base.json``, which names the base model by the hash of its weights and, for an adapter that is
@@ -17,6 +17,8 @@ from asr_llm.model import checkpoints
 from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from asr_llm.model.salm import SpanSALM
     from asr_llm.recipe import LoraRecipe
 
@@ -39,6 +41,9 @@ _FUSED = (
 )
 
 WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
+
+_KEY = "default"
+"""What PEFT calls an adapter that has the model to itself."""
 
 
 def install(model: SpanSALM, recipe: LoraRecipe) -> None:
@@ -111,16 +116,22 @@ def save(
 
 
 def load(
-    model: SpanSALM, folder: str | Path, base: str | Path, fusion: float | None = None
-) -> None:
-    """Put a saved adapter on its base model; sets ``model.fusion`` if it is one of text.
+    model: SpanSALM, folder: str | Path, base: str | Path, key: str = _KEY
+) -> dict[str, Tensor] | None:
+    """Read a saved adapter onto the LLM of its base, beside those that are on it.
+
+    A LoRA that the checkpoint came with is merged first.
 
     Args:
         base: the name or folder ``model`` was loaded from.
-        fusion: takes the place of the adapter's own weight; 0 is the base alone.
+        key: what PEFT is to call it; without dots.
+
+    Returns:
+        The projector that came with it, if one did; it is not put in place.
 
     Raises:
-        CheckpointError: it is no adapter, belongs to another base, or is all zeros.
+        CheckpointError: it is no adapter, belongs to another base, does not fit, is all zeros, or
+            changes other weights than LoRA's.
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel, get_peft_model_state_dict
@@ -134,15 +145,19 @@ def load(
             f"not on {base} (weights {checkpoints.identity(locate(base))[:12]}…); "
             "load that base with --model, or adapt this one anew"
         )
-    weight = fusion_weight(folder, fusion)
-    merge(model)
+    if "lora" in model.cfg:
+        merge(model)
     try:
         saved = set(load_file(folder / WEIGHTS))
         with move_embedding(model), quiet():
-            model.llm = PeftModel.from_pretrained(model.llm, str(folder))
-        own = set(get_peft_model_state_dict(model.llm, save_embedding_layers=False))
-        if (folder / PROJECTOR).is_file():
-            model.perception.proj.load_state_dict(load_file(folder / PROJECTOR))
+            if isinstance(model.llm, PeftModel):
+                model.llm.load_adapter(str(folder), adapter_name=key)
+            else:
+                model.llm = PeftModel.from_pretrained(model.llm, str(folder), adapter_name=key)
+        own = set(
+            get_peft_model_state_dict(model.llm, adapter_name=key, save_embedding_layers=False)
+        )
+        projector = _read_projector(model, folder)
     except Exception as error:
         raise CheckpointError(f"{folder} does not fit {base}: {in_a_line(error)}") from error
     if saved != own:
@@ -150,22 +165,31 @@ def load(
             f"{folder / WEIGHTS} does not fit its adapter_config.json: {len(own - saved)} tensors "
             f"missing, {len(saved - own)} unexpected, such as {min(saved ^ own)}; copy it again"
         )
-    _refuse_zeros(model, str(folder))
-    model.fusion = weight
+    if others := sorted(name for name in own if ".lora_" not in name or name.endswith(".bias")):
+        raise CheckpointError(
+            f"{folder} changes {others[0]} too; expected LoRA's own matrices and nothing else, as "
+            "'asr-llm adapt' writes them"
+        )
+    _refuse_zeros(model, str(folder), key)
     model.eval()
+    return projector
 
 
-def put_on(
-    model: SpanSALM, folder: str | Path, base: str | Path, fusion: float | None = None
-) -> None:
-    """Load an adapter to transcribe with: merged, which is the same and faster, unless fused.
+def _read_projector(model: SpanSALM, folder: Path) -> dict[str, Tensor] | None:
+    """On the model's device and in its precision.
 
     Raises:
-        CheckpointError: see ``load``.
+        ValueError: it is of another shape.
     """
-    load(model, folder, base, fusion)
-    if model.fusion is None:
-        merge(model)
+    from safetensors.torch import load_file
+
+    if not (folder / PROJECTOR).is_file():
+        return None
+    own, found = model.perception.proj.state_dict(), load_file(folder / PROJECTOR)
+    shapes = [{name: tuple(t.shape) for name, t in each.items()} for each in (found, own)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{PROJECTOR} holds {shapes[0]}, expected {shapes[1]}")
+    return {name: tensor.to(own[name]) for name, tensor in found.items()}
 
 
 def fusion_weight(folder: Path, fusion: float | None = None) -> float | None:
@@ -192,7 +216,7 @@ def identity(folder: Path) -> str:
     """
     read_base(folder)
     files = [folder / name for name in (WEIGHTS, PROJECTOR) if (folder / name).is_file()]
-    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    hashes = [checkpoints.sha256(file) for file in files]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
@@ -242,7 +266,7 @@ def merge(model: SpanSALM) -> None:
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel
 
-    if model.fusion is not None:
+    if model.fusion:
         raise CheckpointError(
             "this model's adapter is a language model beside the recogniser, which cannot be "
             "merged into it; expected an adapter of a recipe without 'fusion'"
@@ -257,8 +281,13 @@ def merge(model: SpanSALM) -> None:
             del model.cfg["lora"]
 
 
-def _refuse_zeros(model: SpanSALM, where: str) -> None:
-    ups = [p for name, p in model.llm.named_parameters() if "lora_B" in name]
+def _refuse_zeros(model: SpanSALM, where: str, key: str = _KEY) -> None:
+    ups = [p for name, p in model.llm.named_parameters() if f".lora_B.{key}." in name]
+    if not all(p.isfinite().all() for p in ups):
+        raise CheckpointError(
+            f"the adapter for {where} holds weights that are no finite numbers; expected trained "
+            "ones: copy it again, or run 'asr-llm adapt' again"
+        )
     if not any(p.abs().max() > 0 for p in ups):
         raise CheckpointError(
             f"the adapter for {where} is all zeros and would change nothing; "

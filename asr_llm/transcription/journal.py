@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -24,14 +25,13 @@ class Journal:
     """
 
     def __init__(self, path: Path, made_by: dict[str, Any]) -> None:
-        self.path = path
+        self.path, self.made_by = path, made_by
         self.known: dict[tuple[int, int], Heard] = {}
         lines = _whole_lines(path)
-        if lines and lines[0] == made_by:
+        self.begun = bool(lines) and lines[0] == made_by
+        if self.begun:
             for row in lines[1:]:
                 self.known[row["start"], row["end"]] = _heard(row)
-        else:
-            self._write("w", made_by)
 
     def find(self, chunk: Chunk) -> Heard | None:
         """What was decoded of a chunk before."""
@@ -39,11 +39,10 @@ class Journal:
 
     def add(self, chunk: Chunk, heard: Heard) -> None:
         """Keep what was decoded of a chunk."""
+        if not self.begun:
+            self._write("w", self.made_by)
+            self.begun = True
         self._write("a", {"start": chunk.start, "end": chunk.end} | asdict(heard))
-
-    def remove(self) -> None:
-        """The transcript is written: the journal is no longer needed."""
-        self.path.unlink(missing_ok=True)
 
     def _write(self, mode: str, row: dict[str, Any]) -> None:
         try:
@@ -55,6 +54,28 @@ class Journal:
                 f"{self.path}: cannot be written ({error.strerror}); check the folder and its "
                 "free space, or choose another with -o"
             ) from error
+
+
+class Journals:
+    """A folder with a journal for each audio that is not finished."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder, self.settings = folder, json.loads(json.dumps(settings))
+
+    def __call__(self, audio: Path) -> Journal:
+        """The journal of an audio file."""
+        made_by: dict[str, Any] = {"audio": str(audio.resolve()), "settings": self.settings}
+        with contextlib.suppress(OSError):  # said when it is read
+            found = audio.stat()
+            made_by |= {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
+        return Journal(self._path(audio), made_by)
+
+    def remove(self, audio: Path) -> None:
+        """An audio's transcript is written: what was kept of it is no longer needed."""
+        self._path(audio).unlink(missing_ok=True)
+
+    def _path(self, audio: Path) -> Path:
+        return self.folder / f".{audio.stem}.journal"
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

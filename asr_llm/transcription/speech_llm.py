@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
-from asr_llm.errors import AudioError, ScoreError
+from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.chunks import Chunk, chunks
 from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
 from asr_llm.transcription.guards import decode_checked
 from asr_llm.transcription.journal import Journal
+from asr_llm.transcription.options import VadKind
 from asr_llm.transcription.transcript import Heard, Segment, Transcript
-from asr_llm.transcription.vad import Kind, listener
+from asr_llm.transcription.vad import listener
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+    from asr_llm.model.adapters import Adapters
     from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
@@ -40,6 +42,7 @@ class SpeechLLM:
         model: put into evaluation mode.
         name: what transcripts call the model.
         adapter: what they call the adapter that was put on it, if any.
+        loaded: the adapters on it, which ``use`` swaps; transcripts name their folders.
         batch_seconds: audio decoded at once, padding included; what fits in memory.
         num_beams: hypotheses kept while decoding; 1 is greedy.
         chunk_seconds: longer audio is cut, at pauses; by default what the model can take.
@@ -55,52 +58,81 @@ class SpeechLLM:
         batch_seconds: float = 120.0,
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
-        vad: Kind = "silero",
+        vad: VadKind = "silero",
+        loaded: Adapters | None = None,
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
         self.batch_seconds, self.num_beams = batch_seconds, num_beams
         self.chunk_seconds = chunk_seconds or model.chunk_seconds
         self.vad = vad
+        self._loaded = loaded
+        if loaded is not None:
+            self.adapter = loaded.label
 
     @classmethod
     def load(
         cls,
         model: str | Path = "mini",
-        adapter: str | Path | None = None,
+        adapter: str | Path | Iterable[str | Path] | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
-        vad: Kind = "silero",
+        vad: VadKind = "silero",
     ) -> SpeechLLM:
-        """Load a checkpoint and put an adapter on it; on CUDA where there is one.
+        """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
         Args:
-            fusion: weight of an adapter of text, in place of its own.
+            adapter: one adapter folder or several, all of which are in use until ``use`` says
+                otherwise.
+            fusion: weight of the adapters of text, in place of their own.
             num_beams: hypotheses kept while decoding; 1 is greedy.
             chunk_seconds: longer audio is cut; by default what the model can take.
             vad: what tells speech from the rest: ``silero`` or ``energy``.
 
         Raises:
-            CheckpointError: the checkpoint or the adapter does not load or do not fit.
+            CheckpointError: the checkpoint or an adapter does not load or do not fit.
         """
         import torch
 
-        from asr_llm.model import checkpoints, lora
+        from asr_llm.model import checkpoints
+        from asr_llm.model.adapters import Adapters
 
-        loaded = checkpoints.load(model)
-        if adapter is not None:
-            lora.put_on(loaded, adapter, base=model, fusion=fusion)
+        bare = checkpoints.load(model)
         if torch.cuda.is_available():
-            loaded.to("cuda")
+            bare.to("cuda")
+        folders = [adapter] if isinstance(adapter, str | Path) else list(adapter or ())
         return cls(
-            loaded,
+            bare,
             str(model),
-            None if adapter is None else str(adapter),
             num_beams=num_beams,
             chunk_seconds=chunk_seconds,
             vad=vad,
+            loaded=Adapters(bare, model, folders, fusion) if folders else None,
         )
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that were loaded: of their folders, or of their run folders."""
+        return () if self._loaded is None else self._loaded.names
+
+    def use(self, *names: str) -> None:
+        """Transcribe with these of ``adapters`` from now on; without any, with the base alone.
+
+        The changes that several adapters of speech make add up, and so do the preferences of
+        adapters of text. Nothing is read anew; not while something is being transcribed.
+
+        Raises:
+            CheckpointError: no adapter of that name was loaded, or one is named twice.
+        """
+        if self._loaded is not None:
+            self._loaded.use(*names)
+            self.adapter = self._loaded.label
+        elif names:
+            raise CheckpointError(
+                f"no adapter {names[0]!r} was loaded; expected its folder when loading: "
+                "SpeechLLM.load(model, adapter=FOLDER)"
+            )
 
     def transcribe(self, path: str | Path) -> Iterator[Segment]:
         """The segments of a file that have text, in order, while it is being decoded.

@@ -9,12 +9,13 @@ Shape legend: T samples at 16 kHz, F frames of ``FRAME`` samples.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from asr_llm.corpus.audio import Samples
+from asr_llm.transcription.options import VadKind
 
 FRAME = 512
 """Samples of a frame: 32 ms."""
@@ -23,7 +24,6 @@ _CONTEXT = 64  # samples of the frame before that the network sees too
 _QUIET, _LOUD = -60.0, -40.0  # dBFS of a frame that is surely no speech, and surely some
 
 Probabilities = npt.NDArray[np.float32]
-Kind = Literal["silero", "energy"]
 
 
 class Vad(Protocol):
@@ -33,7 +33,7 @@ class Vad(Protocol):
         """Probabilities (F,) of speech in the next (T,) samples, whole frames of them."""
 
 
-def listener(kind: Kind = "silero") -> Vad:
+def listener(kind: VadKind = "silero") -> Vad:
     """What hears one audio."""
     return _Silero() if kind == "silero" else _Energy()
 

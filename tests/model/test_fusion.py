@@ -12,6 +12,7 @@ import pytest
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters
 from asr_llm.model.decoding import answer, decode, generate, option_log_probs, prompt
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.tasks import message
@@ -28,11 +29,11 @@ AUDIOS = [
 LIMITS = [12, 12, 12]
 
 
-def shaken(model: SpanSALM) -> SpanSALM:
+def shaken(model: SpanSALM, seed: int = 1) -> SpanSALM:
     """A random adapter that does something."""
     import torch
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     lora.install(model, LoraRecipe(r=2, lora_alpha=8))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -43,7 +44,7 @@ def shaken(model: SpanSALM) -> SpanSALM:
 @pytest.fixture
 def fused(tiny: Path) -> SpanSALM:
     model = shaken(checkpoints.load(tiny))
-    model.fusion = 2.0
+    model.fusion = {"default": 2.0}
     return model
 
 
@@ -53,8 +54,10 @@ def heard(model: SpanSALM, beams: int = 1, audios: list[np.ndarray] = AUDIOS) ->
     return [ids for ids, _ in found]
 
 
-def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float) -> list[int]:
-    """Greedy fusion, everything computed anew for each token, by two models of their own."""
+def by_hand(
+    base: SpanSALM, adapted: list[SpanSALM], audio: np.ndarray, weights: list[float]
+) -> list[int]:
+    """Greedy fusion, everything computed anew for each token, by models of their own."""
     import torch
 
     from asr_llm.sequences.batching import Collator
@@ -75,9 +78,10 @@ def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float)
             text = base.embed_tokens(torch.tensor([said], dtype=torch.long))
             scores = last(base, torch.cat([before, text], 1))
             if said:
-                favoured = (last(adapted, text) - last(base, text)).clamp(min=0)
-                favoured[end] = 0
-                scores = scores + weight * favoured
+                for model, weight in zip(adapted, weights):
+                    favoured = (last(model, text) - last(base, text)).clamp(min=0)
+                    favoured[end] = 0
+                    scores = scores + weight * favoured
             token = int(scores.argmax())
             if token == end:
                 break
@@ -87,13 +91,44 @@ def by_hand(base: SpanSALM, adapted: SpanSALM, audio: np.ndarray, weight: float)
 
 def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> None:
     base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
-    expected = [by_hand(base, adapted, audio, weight=2.0) for audio in AUDIOS]
+    expected = [by_hand(base, [adapted], audio, [2.0]) for audio in AUDIOS]
     assert heard(fused) == expected
     assert expected != heard(base)
 
 
+@pytest.fixture
+def two(tiny: Path, tmp_path: Path) -> list[Path]:
+    """Two adapters of text, with weights 2 and 1."""
+    for name, seed, weight in (("a", 1, 2.0), ("b", 7, 1.0)):
+        lora.save(shaken(checkpoints.load(tiny), seed), tmp_path / name, tiny, fusion=weight)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_the_preferences_of_two_adapters_add_up(tiny: Path, two: list[Path]) -> None:
+    base, both = checkpoints.load(tiny).eval(), checkpoints.load(tiny)
+    adapted = [shaken(checkpoints.load(tiny), seed) for seed in (1, 7)]
+    Adapters(both, tiny, two)
+    expected = [by_hand(base, adapted, audio, [2.0, 1.0]) for audio in AUDIOS]
+    assert heard(both) == expected
+    assert expected != [by_hand(base, adapted[:1], audio, [2.0]) for audio in AUDIOS]
+    assert heard(both, 3) == [heard(both, 3, [audio])[0] for audio in AUDIOS]
+
+
+def test_beside_an_adapter_of_speech_the_preference_is_over_the_adapted_recogniser(
+    tiny: Path, two: list[Path], tmp_path: Path
+) -> None:
+    lora.save(shaken(checkpoints.load(tiny), 9), tmp_path / "speech", tiny)
+    recogniser, text, both = (checkpoints.load(tiny) for _ in range(3))
+    Adapters(recogniser, tiny, [tmp_path / "speech"])
+    Adapters(text, tiny, [tmp_path / "speech", two[0]])  # outside decoding, both are on
+    Adapters(both, tiny, [two[0], tmp_path / "speech"])
+    expected = [by_hand(recogniser, [text], audio, [2.0]) for audio in AUDIOS]
+    assert heard(both) == expected
+    assert expected != heard(recogniser)
+
+
 def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
-    fused.fusion = 0.0
+    fused.fusion = {"default": 0.0}
     assert heard(fused) == heard(checkpoints.load(tiny).eval())
 
 
@@ -152,12 +187,12 @@ def test_the_adapter_is_on_again_afterwards(fused: SpanSALM) -> None:
 def test_the_weight_travels_with_the_adapter(fused: SpanSALM, tiny: Path, tmp_path: Path) -> None:
     lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
     model = checkpoints.load(tiny)
-    lora.put_on(model, tmp_path / "a", tiny)
-    assert model.fusion == 2.0
+    Adapters(model, tiny, [tmp_path / "a"])
+    assert list(model.fusion.values()) == [2.0]
     assert heard(model) == heard(fused)
     again = checkpoints.load(tiny)
-    lora.put_on(again, tmp_path / "a", tiny, fusion=0.25)
-    assert again.fusion == 0.25
+    Adapters(again, tiny, [tmp_path / "a"], fusion=0.25)
+    assert list(again.fusion.values()) == [0.25]
 
 
 def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
@@ -168,11 +203,11 @@ def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
 def test_other_adapters_are_merged_and_have_no_weight(tiny: Path, tmp_path: Path) -> None:
     lora.save(shaken(checkpoints.load(tiny)), tmp_path / "a", tiny)
     model = checkpoints.load(tiny)
-    lora.put_on(model, tmp_path / "a", tiny)
-    assert model.fusion is None
+    Adapters(model, tiny, [tmp_path / "a"])
+    assert model.fusion == {}
     assert not any("lora" in name for name in model.state_dict())
     with pytest.raises(CheckpointError, match="no weight to set"):
-        lora.put_on(checkpoints.load(tiny), tmp_path / "a", tiny, fusion=0.5)
+        Adapters(checkpoints.load(tiny), tiny, [tmp_path / "a"], fusion=0.5)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters
 from asr_llm.recipe import LoraRecipe
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ def test_the_projector_is_saved_when_it_was_trained(
     lora.save(adapted, tmp_path / "without", tiny)
     assert not (tmp_path / "without" / "projector.safetensors").exists()
     base, model = checkpoints.load(tiny), checkpoints.load(tiny)
-    lora.load(model, tmp_path / "with", tiny)
+    Adapters(model, tiny, [tmp_path / "with"])
     assert model.perception.proj.weight.equal(adapted.perception.proj.weight)
-    lora.load(base, tmp_path / "without", tiny)
+    Adapters(base, tiny, [tmp_path / "without"])
     assert not base.perception.proj.weight.equal(adapted.perception.proj.weight)
     for path in (tmp_path / "with").glob("*.safetensors"):
         assert path.stat().st_mode & 0o777 == 0o644
@@ -316,3 +317,20 @@ def test_its_lora_is_merged_before_another_is_installed(canary: Path, tmp_path: 
     lora.merge(again)
     checkpoints.save(again, tmp_path / "merged", card="")
     assert torch.allclose(said(checkpoints.load(tmp_path / "merged")), said(model), atol=1e-5)
+
+
+def test_without_the_domains_adapter_it_is_as_it_came(canary: Path, tmp_path: Path) -> None:
+    """Its own LoRA stays in, merged, when the domain's is put aside."""
+    import torch
+
+    model = checkpoints.load(canary)
+    before = said(model)
+    lora.install(model, RECIPE)
+    train(model)
+    lora.save(model, tmp_path / "domain", canary)
+    again = checkpoints.load(canary)
+    adapters = Adapters(again, canary, [tmp_path / "domain"])
+    assert torch.allclose(said(again), said(model.eval()), atol=1e-5)
+    adapters.use()
+    assert torch.allclose(said(again), before, atol=1e-5)
+    assert (said(again) - said(model)).abs().max() > 0.01

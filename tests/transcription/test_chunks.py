@@ -82,7 +82,7 @@ RUNS = st.lists(
 )
 
 
-@given(RUNS, st.integers(0, FRAME - 1), st.integers(1, 60_000))
+@given(RUNS, st.integers(0, FRAME - 1), st.integers(5_000, 60_000))
 def test_any_audio(runs: list[tuple[float, int]], more: int, block: int) -> None:
     """Speech is in a chunk, once but for overlaps; where blocks end does not matter."""
     said = heard(*runs)

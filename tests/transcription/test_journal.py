@@ -14,7 +14,7 @@ from asr_llm.errors import RunError
 from asr_llm.model.decoding import Decoded
 from asr_llm.transcription import speech_llm as module
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.journal import Journal
+from asr_llm.transcription.journal import Journal, Journals
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Guard, Heard, Word
 
@@ -28,8 +28,6 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
     again = Journal(path, {"size": 1})
     assert again.find(CHUNK) == HEARD
     assert again.find(Chunk(320, np.zeros(1601, np.float32))) is None
-    again.remove()
-    assert not path.exists()
 
 
 def test_another_audio_or_setting_begins_anew(tmp_path: Path) -> None:
@@ -54,7 +52,7 @@ def test_a_line_that_was_being_written_does_not_matter(tmp_path: Path, torn: str
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
-        Journal(tmp_path / "file" / "j", {})
+        Journal(tmp_path / "file" / "j", {}).add(CHUNK, HEARD)
 
 
 class FakeModel:
@@ -82,9 +80,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "_POOL_SECONDS", 5.0)
     model = SpeechLLM(FakeModel(), "mini", vad="energy")  # type: ignore[arg-type]
 
-    def journal(path: Path) -> Journal:
-        return Journal(tmp_path / f".{path.name}.journal", {"size": path.stat().st_size})
-
+    journal = Journals(tmp_path / "out", {"beams": 1})
     with pytest.raises(KeyboardInterrupt):
         list(model.transcribe_many([path], journal=journal))
     assert len(decoded) == 3
@@ -92,3 +88,5 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     (whole,) = model.transcribe_many([path], journal=journal)
     assert len(decoded) == 5
     assert whole.text == "t1 t2 t3 t4 t5"  # type: ignore[union-attr]
+    journal.remove(path)
+    assert list((tmp_path / "out").iterdir()) == []

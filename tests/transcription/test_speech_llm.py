@@ -267,7 +267,7 @@ def test_cuts_that_cannot_be_told_apart_or_read(
 
 
 def test_the_real_model(tmp_path: Path, tiny: Path) -> None:
-    real = SpeechLLM.load(tiny)
+    real = SpeechLLM.load(tiny, vad="energy")
     assert not real.model.training
     paths = [save(tmp_path / "a.wav", tone(0.3)), save(tmp_path / "b.wav", tone(0.1))]
     a, b = real.transcribe_many(paths)
@@ -285,10 +285,46 @@ def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
         if "lora_B" in name:
             weight.data.fill_(0.1)
     lora.save(model, tmp_path / "adapter", base=tiny)
-    adapted = SpeechLLM.load(tiny, tmp_path / "adapter")
+    adapted = SpeechLLM.load(tiny, tmp_path / "adapter", vad="energy")
     assert adapted.adapter == str(tmp_path / "adapter")
     assert not any("lora" in name for name, _ in adapted.model.named_parameters())
     assert isinstance(adapted.transcript(save(tmp_path / "a.wav", tone(0.3))), Transcript)
+
+
+def test_adapters_are_swapped_by_name(tmp_path: Path, tiny: Path) -> None:
+    from asr_llm.model import checkpoints, lora
+    from asr_llm.recipe import LoraRecipe
+
+    folders = {"a": tmp_path / "a" / "adapter", "b": tmp_path / "b" / "adapter"}
+    for sign, (name, folder) in enumerate(folders.items()):
+        model = checkpoints.load(tiny)
+        lora.install(model, LoraRecipe())
+        for key, weight in model.llm.named_parameters():
+            if "lora_B" in key:
+                weight.data.fill_(0.1 - 0.3 * sign)
+        lora.save(model, folder, base=tiny, fusion=0.5 if name == "b" else None)
+    audio = save(tmp_path / "a.wav", tone(0.5))
+    several = SpeechLLM.load(tiny, list(folders.values()), vad="energy")
+    assert several.adapters == ("a", "b")
+    for names in (("a", "b"), ("b",), (), ("a",)):
+        if names != several.adapters:
+            several.use(*names)
+        found = several.transcript(audio)
+        expected = SpeechLLM.load(tiny, [folders[name] for name in names], vad="energy").transcript(
+            audio
+        )
+        assert found == expected
+        assert found.adapter == (" + ".join(str(folders[name]) for name in names) or None)
+    with pytest.raises(CheckpointError, match="no adapter 'c' was loaded; expected some of a, b"):
+        several.use("c")
+
+
+def test_nothing_to_swap(tiny: Path) -> None:
+    bare = SpeechLLM.load(tiny, vad="energy")
+    assert bare.adapters == ()
+    bare.use()
+    with pytest.raises(CheckpointError, match="no adapter 'a' was loaded; expected its folder"):
+        bare.use("a")
 
 
 def test_no_such_model() -> None:

@@ -1,0 +1,182 @@
+"""Adapters on one base, by name: any of them in use, swapped without reading the base anew.
+
+What several in use do together:
+
+- adapters of speech, which change the recogniser: their changes to the weights add up;
+- adapters of text, which are fused: their preferences add up, each by its weight (``fusion``);
+- both kinds: those of speech are on throughout, and those of text have their say beside them.
+
+Adapters of speech are merged, which is the same and as fast as the base alone. The base's own
+tensors are put aside meanwhile and never written, so that it comes back bit by bit; the weights
+that such an adapter changes are in memory twice while it is in use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model import lora
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asr_llm.model.salm import SpanSALM
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that was read: ``key`` is what PEFT calls it.
+
+    ``fusion`` is its weight if it is one of text, ``projector`` what it has in place of the
+    base's.
+    """
+
+    name: str
+    key: str
+    folder: str
+    fusion: float | None
+    projector: dict[str, Tensor] | None
+
+
+class Adapters:
+    """Reads adapters onto a model and puts all of them in use.
+
+    Args:
+        model: on its device already; a LoRA that the checkpoint came with is merged for good.
+        base: the name or folder it was loaded from.
+        folders: of the adapters, one at least; each is named as ``names_of`` has it.
+        fusion: takes the place of the weights of those of text.
+
+    Raises:
+        CheckpointError: a folder is given twice, or ``lora.load`` refuses one.
+    """
+
+    def __init__(
+        self,
+        model: SpanSALM,
+        base: str | Path,
+        folders: Sequence[str | Path],
+        fusion: float | None = None,
+    ) -> None:
+        weights = fusion_weights(folders, fusion)
+        self.model = model
+        self.loaded: dict[str, Adapter] = {}
+        for name, folder, weight in zip(names_of(folders), folders, weights):
+            key = f"adapter{len(self.loaded)}"  # a name may hold a dot, which PEFT's may not
+            projector = lora.load(model, folder, base, key)
+            self.loaded[name] = Adapter(name, key, str(folder), weight, projector)
+        self._peft: Any = model.llm
+        self._layers = [
+            (parent, child, layer)
+            for parent in model.llm.modules()
+            for child, layer in parent.named_children()
+            if hasattr(layer, "merged_adapters")
+        ]
+        self._weights = [layer.get_base_layer().weight.data for *_, layer in self._layers]
+        self._projector = {name: p.data for name, p in model.perception.proj.named_parameters()}
+        self.in_use: tuple[str, ...] = ()
+        self.use(*self.loaded)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the adapters, in the order in which they were given."""
+        return tuple(self.loaded)
+
+    @property
+    def label(self) -> str | None:
+        """The folders of those in use, as a transcript names them; None if none is."""
+        return " + ".join(self.loaded[name].folder for name in self.in_use) or None
+
+    def use(self, *names: str) -> None:
+        """Put these adapters in use, in place of those that were; none is the base alone.
+
+        The order of the names does not matter.
+
+        Raises:
+            CheckpointError: there is no adapter of that name, or one is named twice.
+        """
+        for name in names:
+            if name not in self.loaded:
+                raise CheckpointError(
+                    f"no adapter {name!r} was loaded; expected some of {', '.join(self.loaded)}"
+                )
+            if names.count(name) > 1:
+                raise CheckpointError(f"the adapter {name!r} is named twice; expected it once")
+        chosen = [adapter for name, adapter in self.loaded.items() if name in names]
+        self._merge([adapter.key for adapter in chosen if adapter.fusion is None])
+        self._project([a.projector for a in chosen if a.projector is not None])
+        self._fuse({a.key: a.fusion for a in chosen if a.fusion is not None})
+        self.in_use = tuple(adapter.name for adapter in chosen)
+
+    def _merge(self, keys: list[str]) -> None:
+        for (*_, layer), weight in zip(self._layers, self._weights):
+            changed = any(key in layer.lora_A for key in keys)
+            layer.get_base_layer().weight.data = weight.clone() if changed else weight
+            if changed:
+                layer.merge(adapter_names=keys)
+                # PEFT would subtract what it merged, and round: it is put back from here.
+                layer.merged_adapters.clear()
+
+    def _project(self, trained: list[dict[str, Tensor]]) -> None:
+        for name, parameter in self.model.perception.proj.named_parameters():
+            own = self._projector[name]
+            parameter.data = own
+            if len(trained) == 1:
+                parameter.data = trained[0][name]
+            elif trained:
+                parameter.data = own + sum(projector[name] - own for projector in trained)
+
+    def _fuse(self, weights: dict[str, float]) -> None:
+        """PEFT's layers are in the LLM only while there is something to fuse: they take time."""
+        for parent, child, layer in self._layers:
+            setattr(parent, child, layer if weights else layer.get_base_layer())
+        self.model.llm = self._peft if weights else self._peft.get_base_model()
+        if weights:
+            self._peft.base_model.set_adapter(list(weights), inference_mode=True)
+        self.model.fusion = weights
+
+
+def names_of(folders: Iterable[str | Path]) -> list[str]:
+    """A name for each adapter: its folder's, or its run folder's where it is called ``adapter``.
+
+    The second of a name is called ``name-2``, and so on.
+    """
+    found: list[str] = []
+    for folder in folders:
+        path = Path(os.path.abspath(folder))
+        plain = path.parent.name if path.name == "adapter" else path.name
+        name, number = plain, 1
+        while name in found:
+            number += 1
+            name = f"{plain}-{number}"
+        found.append(name)
+    return found
+
+
+def fusion_weights(
+    folders: Sequence[str | Path], fusion: float | None = None
+) -> list[float | None]:
+    """The weight of each adapter that is fused, or ``fusion`` in its place; None for others.
+
+    Reads no weights: for what can be refused before a model is loaded.
+
+    Raises:
+        CheckpointError: a folder holds no adapter or is given twice, or there is a weight for
+            adapters of which none has any.
+    """
+    seen: dict[Path, str] = {}
+    for folder in map(str, folders):
+        place = Path(folder).resolve()
+        if place in seen:
+            again = "given twice" if seen[place] == folder else f"{seen[place]} again"
+            raise CheckpointError(f"{folder} is {again}; expected each adapter once")
+        seen[place] = folder
+    weights = [lora.fusion_weight(Path(folder)) for folder in folders]
+    if folders and fusion is not None and not any(w is not None for w in weights):
+        lora.fusion_weight(Path(folders[0]), fusion)
+    return [weight if weight is None or fusion is None else fusion for weight in weights]

@@ -1,0 +1,107 @@
+"""Checkpoints to hand on: adapters in their weights, with a card that says which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters, names_of
+
+if TYPE_CHECKING:
+    from asr_llm.model.salm import SpanSALM
+
+_BASE = (
+    "It comes under the licence of the base, whose card follows; the figures there are the base's."
+)
+
+
+def export(
+    folder: Path,
+    base: str,
+    adapters: Sequence[str | Path] = (),
+    merge: bool = False,
+    llm_only: bool = False,
+) -> None:
+    """Write a base with adapters in its weights; a complete folder appears or none does.
+
+    Args:
+        base: see ``checkpoints.locate``.
+        adapters: of speech; all are merged.
+        merge: merge a LoRA that the base came with, too.
+        llm_only: write the LLM with its tokenizer, as ``transformers`` reads it.
+
+    Raises:
+        CheckpointError: the base or an adapter does not load or do not fit; an adapter is one of
+            text; or there is a LoRA in the base that ``llm_only`` has no place for.
+    """
+    for adapter in adapters:
+        _refuse_fused(Path(adapter))
+    model = checkpoints.load(base)
+    if adapters:
+        Adapters(model, base, adapters)
+    elif merge:
+        lora.merge(model)
+    origin = checkpoints.locate(base)
+    card = _card(base, origin, adapters, llm_only)
+    if llm_only:
+        if "lora" in model.cfg:
+            raise CheckpointError(
+                f"{base} keeps a LoRA beside its LLM, for which a plain LLM has no place; expected "
+                "it to be part of the weights: add --merge"
+            )
+        _save_llm(model, folder, card)
+    else:
+        replay = origin / "replay"
+        checkpoints.save(model, folder, card, replay=replay if replay.is_dir() else None)
+
+
+def _refuse_fused(adapter: Path) -> None:
+    if lora.fusion_weight(adapter) is not None:
+        raise CheckpointError(
+            f"{adapter} was made from text: it is a language model beside the recogniser and never "
+            "part of it, so that it cannot be merged. Keep giving it with --adapter; or adapt with "
+            "a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
+        )
+
+
+def _save_llm(model: SpanSALM, folder: Path, card: str) -> None:
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+
+    with checkpoints.replacing(folder) as part, checkpoints.quiet():
+        with move_embedding(model):
+            model.causal_lm.save_pretrained(part)
+        model.tokenizer.tokenizer.save_pretrained(part)
+        for path in part.glob("*.safetensors"):
+            path.chmod(0o644)  # safetensors writes for the owner's eyes only
+        (part / "README.md").write_text(card, "utf-8")
+
+
+def _card(base: str, origin: Path, adapters: Sequence[str | Path], llm_only: bool) -> str:
+    """The base's card, after a heading of its own that says what was merged."""
+    from asr_llm import __version__
+
+    header, text = _split(origin / "README.md")
+    name = Path(base).name if Path(base).is_dir() else base  # a path is nobody else's business
+    parts = [f"- `{name}`, weights {checkpoints.identity(origin)}"]
+    parts += [
+        f"- adapter `{called}`, weights {checkpoints.sha256(Path(adapter) / lora.WEIGHTS)}"
+        for called, adapter in zip(names_of(adapters), adapters)
+    ]
+    title = " + ".join([name, *names_of(adapters)])
+    whole = "The LLM of one checkpoint" if llm_only else "One checkpoint"
+    written = f"{whole}, written by `asr-llm export` {__version__}; the hashes are SHA-256:"
+    own = f"# {title}\n\n{written}\n\n" + "\n".join(parts) + "\n"
+    return f"{header}{own}\n{_BASE}\n\n{text}" if text else header + own
+
+
+def _split(card: Path) -> tuple[str, str]:
+    """The YAML at the head of a card, between its fences, and the rest; empty if there is none."""
+    text = card.read_text("utf-8") if card.is_file() else ""
+    start, fence, rest = text.partition("---\n")
+    if start or not fence or "\n---\n" not in rest:
+        return "", text
+    header, _, body = rest.partition("\n---\n")
+    return f"---\n{header}\n---\n\n", body.lstrip("\n")
