@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -22,8 +23,6 @@ from asr_llm.transcribing import Outcome, Wanted
 from asr_llm.transcription.options import Options
 from asr_llm.transcription.outputs import RECORD
 from asr_llm.transcription.transcript import Segment, Transcript, Word
-
-LAST = r"\d+ files?, \d:\d\d:\d\d of audio in [\d.]+ s, RTFx [\d.]+\n$"
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def test_a_bad_file_among_good_ones(heard: list[str]) -> None:
 
 
 def test_stdin_is_called_so(heard: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for said, error in (("hello", None), ("bad", "stdin: corrupt")):
+    for said, error in (("bad", "stdin: corrupt"), ("hello", None)):
         Path("in").write_text(said)
         with Path("in").open() as stdin:
             monkeypatch.setattr("sys.stdin", stdin)
@@ -217,7 +216,7 @@ def test_killed_and_run_again(talks: Path, tiny: Path, tmp_path: Path) -> None:
     assert (status, printed, errors) == (0, "", "5 files done already\n")
 
 
-def test_from_a_pipe(talks: Path, tiny: Path, tmp_path: Path) -> None:
+def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
     """A format that only its bytes tell; then something that is no audio."""
     soundfile.write(
         tmp_path / "a.ogg", np.random.default_rng(0).normal(0, 0.1, 16000), 16000, format="OGG"
@@ -231,7 +230,7 @@ def test_from_a_pipe(talks: Path, tiny: Path, tmp_path: Path) -> None:
     assert (named.pop("id"), named.pop("path")) == ("a", "a.ogg")
     assert piped == named
     assert len(piped["model"]["sha256"]) == 64
-    assert errors.startswith("1 file, 0:00:01 of audio in ")
+    assert re.search(r"^1 file, 0:00:01 of audio in \d+\.\d s, RTFx \d+\.\d\n\Z", errors, re.M)
 
     for nonsense, why in ((b"not a sound", "not audio we can decode"), (b"", "is empty")):
         status, printed, errors = call(*options, cwd=tmp_path, stdin=nonsense)
