@@ -224,8 +224,9 @@ def test_a_lora_of_the_checkpoint_is_merged_when_asked(base: Path, tmp_path: Pat
 
 def test_it_can_be_adapted_again(merged: Path, tmp_path: Path) -> None:
     """First from speech, merged; then from text, which is fused with what came of it."""
-    create(tmp_path / "shop")
-    shutil.rmtree(tmp_path / "shop" / "test")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "domain.yaml").write_text("name: shop\n", "utf-8")
+    (tmp_path / "shop" / "text.txt").write_text("The kettle is on.\nWe sell tea.\n", "utf-8")
     soundfile.write(tmp_path / "a.wav", AUDIOS[0], 16000)
     done = run("adapt", "shop", "--model", merged, "--steps", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
