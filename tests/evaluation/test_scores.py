@@ -380,6 +380,19 @@ def test_sclite_costs() -> None:
     assert sclite["alignment"] == "sclite costs (4, 3, 3)"
 
 
+def test_mentions_are_carried_by_the_same_costs() -> None:
+    """By sclite "so far" is aligned with itself; by unit costs it stands beside "y z"."""
+    text = "p q r so far"
+    texts: dict[str, Any] = {
+        "references": {"u": text},
+        "systems": {"base": {"u": "so far x y z"}},
+        "mentions": {"u": [Mention(6, 12, "T", "so far")]},
+    }
+    for costs, expected in (("unit", 0), ("sclite", 1)):
+        entities = figures(**texts, costs=costs)["systems"]["base"]["entities"]
+        assert [entities[text]["found"] for text in ("raw", "normalized")] == [expected, expected]
+
+
 @given(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=4), st.booleans())
 def test_figures_stay_within_their_bounds(pairs: list[tuple[str, str]], sclite: bool) -> None:
     references = {f"u{i}": reference for i, (reference, _) in enumerate(pairs)}
