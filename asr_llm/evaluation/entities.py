@@ -118,8 +118,9 @@ class EntityFinder:
             finder._nlp = spacy.load(name)
         except OSError as error:
             raise ScoreError(
-                f"no spaCy pipeline {name!r} is installed; expected one, or a path to terms. "
-                f"Install it: python -m spacy download {name}"
+                f"there is no file or folder {name!r}, and no spaCy pipeline of that name is "
+                "installed; expected a path to terms or patterns, or a pipeline. One of spaCy's "
+                f"own is installed by: python -m spacy download {name}"
             ) from error
         if not {"ner", "entity_ruler", "span_ruler"} & set(finder._nlp.pipe_names):
             raise ScoreError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -245,7 +244,7 @@ def _pooled(errors: Mapping[str, Mapping[str, WordErrors]]) -> dict[str, dict[st
 
 
 def _rate(total: WordErrors) -> dict[str, Any]:
-    rate = None if math.isinf(total.rate) else total.rate  # JSON has no infinity
+    rate = total.rate if total.words else None
     return {"rate": rate, "errors": total.errors, "words": total.words}
 
 

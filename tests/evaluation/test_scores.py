@@ -417,6 +417,53 @@ def test_figures_stay_within_their_bounds(pairs: list[tuple[str, str]], sclite: 
         assert sum(side[key] for side in sides) == system["wer"]["normalized"][key]
 
 
+@given(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=2, max_size=4))
+def test_totals_are_those_of_the_utterances_added_up(pairs: list[tuple[str, str]]) -> None:
+    def counts(chosen: list[tuple[str, str]]) -> dict[str, int]:
+        system = figures(
+            references={f"u{i}": reference for i, (reference, _) in enumerate(chosen)},
+            systems={"base": {f"u{i}": heard for i, (_, heard) in enumerate(chosen)}},
+            finder=FINDER,
+            biasing=["Lipitor"],
+        )["systems"]["base"]
+        added = ("mentions", "found", "partial", "ne_errors", "ne_words", "bag_found")
+        found = {
+            f"{kind} {text} {key}": system[kind][text][key]
+            for text in ("raw", "normalized")
+            for kind, keys in (
+                ("wer", ("errors", "words", "hits", "insertions")),
+                ("cer", ("errors", "words")),
+                ("entities", (*added, "false_insertions")),
+            )
+            for key in keys
+        }
+        return found | {side: split["errors"] for side, split in system["biasing"].items()}
+
+    each = [counts([pair]) for pair in pairs]
+    assert counts(pairs) == {key: sum(one[key] for one in each) for key in each[0]}
+
+
+def test_an_output_of_insertions_alone() -> None:
+    """Nothing said, three words heard, two of them a listed term and a word on the list."""
+    system = figures(
+        references={"a": "", "b": "Take tea."},
+        systems={"base": {"a": "uh Lipitor um", "b": "Take tea."}},
+        finder=FINDER,
+        biasing=["Lipitor"],
+    )["systems"]["base"]
+    words = system["wer"]["normalized"]
+    assert (words["rate"], words["insertions"], words["words"]) == (1.5, 3, 2)
+    assert system["biasing"]["b_wer"] == {"rate": None, "errors": 1, "words": 0}
+    assert system["biasing"]["u_wer"] == {"rate": 1.0, "errors": 2, "words": 2}
+    entities = system["entities"]["raw"]
+    assert (entities["false_insertions"], entities["precision"], entities["eer"]) == (1, 0.0, None)
+
+
+def test_a_list_no_word_of_which_was_said_has_no_rate() -> None:
+    found = scored(biasing=["zebra"])
+    assert found["systems"]["base"]["biasing"]["b_wer"] == {"rate": None, "errors": 0, "words": 0}
+
+
 @pytest.mark.parametrize("normalizer", ["basic", "whisper-en", "medical-en"])
 @pytest.mark.parametrize(
     "term", ["糖尿病", "السكري", "Sjögren", "naïve", "β-blocker", "COVID-19", "3.5"]
