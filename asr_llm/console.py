@@ -49,6 +49,13 @@ class Bar:
         self._progress.update(self._tasks[what], completed=done, total=total)
 
 
+_COMPARED = {
+    "eer": "EER (raw)",
+    "wer": "WER domain (normalized)",
+    "general_wer": "WER general (normalized)",
+}
+
+
 def print_scores(scores: dict[str, Any]) -> None:
     """The table of ``scores.json`` on stdout, and how certain its changes are.
 
@@ -60,7 +67,7 @@ def print_scores(scores: dict[str, Any]) -> None:
     for names in [[first, other] for other in others] or [[first]]:
         _print_table(scores, names)
         compared = scores["comparisons"].get(names[-1], {})
-        for metric, name in (("eer", "EER (raw)"), ("wer", "WER domain (normalized)")):
+        for metric, name in _COMPARED.items():
             found = compared.get(metric, {})
             if found.get("low") is not None:
                 p = "" if found["p"] is None else f", p = {found['p']:.3f}"

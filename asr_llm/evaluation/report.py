@@ -109,10 +109,7 @@ def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str
         general = [scores["general"][name]["wer"] for name in names]
         words = _words("Words wrong in general speech", general, None)
         words["means"] = "The same on a general test set: what the domain has cost."
-        if len(general) == 2:
-            one, other = (g["normalized"]["rate"] for g in general)
-            if one is not None and other is not None:
-                words["change"] = {"difference": other - one, "low": None, "p": None}
+        words["change"] = scores["comparison"].get("general_wer")
         found.append(words)
     return found
 

@@ -131,9 +131,23 @@ def test_general_set() -> None:
     assert general["adapted"]["wer"]["normalized"]["rate"] == 0.25
 
 
+def test_the_general_set_has_intervals_over_its_own_blocks() -> None:
+    """Of two speakers, one word each, the adapter gets one wrong: draws of 0, 1/2 and 1."""
+    said, wrong = {"g1": "sea", "g2": "sky"}, {"g1": "sea", "g2": "ski"}
+    scores = scored(
+        general={"base": (said, said), "adapted": (said, wrong)},
+        general_blocks=Blocks({"g1": "ann", "g2": "bob"}),
+    )
+    figures_of = scores["general"]["adapted"]["wer"]["normalized"]
+    assert (figures_of["rate"], figures_of["low"], figures_of["high"]) == (0.5, 0.0, 1.0)
+    assert scores["comparison"]["general_wer"] == {
+        "difference": 0.5, "low": 0.0, "high": 1.0, "p": None,
+    }  # fmt: skip
+
+
 def test_comparison_is_adapted_minus_base() -> None:
     comparison = scored()["comparison"]
-    assert set(comparison) == {"eer", "eer_normalized", "wer", "mcnemar"}
+    assert set(comparison) == {"eer", "eer_normalized", "wer", "mcnemar", "general_wer"}
     # Two mentions are found by the second alone: p = 2 · (1/2)².
     assert comparison["mcnemar"] == {"base_only": 0, "adapted_only": 2, "p": 0.5}
     assert comparison["eer"]["difference"] == pytest.approx(-2 / 3)
@@ -183,7 +197,7 @@ def test_a_single_system_without_entities() -> None:
 
 
 def test_two_systems_without_entities_are_compared_by_words_only() -> None:
-    assert set(scored(finder=None)["comparison"]) == {"wer"}
+    assert set(scored(finder=None, general=None)["comparison"]) == {"wer"}
 
 
 def test_nothing_to_divide_by_is_none() -> None:
