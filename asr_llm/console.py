@@ -95,6 +95,13 @@ def _files(count: int) -> str:
     return f"{count} file{'' if count == 1 else 's'}"
 
 
+_COMPARED = {
+    "eer": "EER (raw)",
+    "wer": "WER domain (normalized)",
+    "general_wer": "WER general (normalized)",
+}
+
+
 def print_scores(scores: dict[str, Any]) -> None:
     """The table of ``scores.json`` on stdout, and how certain its changes are.
 
@@ -106,7 +113,7 @@ def print_scores(scores: dict[str, Any]) -> None:
     for names in [[first, other] for other in others] or [[first]]:
         _print_table(scores, names)
         compared = scores["comparisons"].get(names[-1], {})
-        for metric, name in (("eer", "EER (raw)"), ("wer", "WER domain (normalized)")):
+        for metric, name in _COMPARED.items():
             found = compared.get(metric, {})
             if found.get("low") is not None:
                 p = "" if found["p"] is None else f", p = {found['p']:.3f}"

@@ -22,7 +22,9 @@ def new_folder(path: str | Path) -> Path:
         RunError: a file is there, or a folder that holds something.
     """
     place = Path(path)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    if place.is_file():
+        raise RunError(f"{place} is a file; expected a new or empty folder: choose another -o")
+    if place.exists() and any(place.iterdir()):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
     return place
 

@@ -10,6 +10,8 @@ from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.rows import read_lines
 
+_EXAMPLE = '{"label": "DRUG", "pattern": "metoprolol"}'
+
 
 def finder_of(entities: str) -> EntityFinder:
     """From EntityRuler patterns, a terms file or folder, a domain folder, or spaCy's pipeline.
@@ -31,7 +33,17 @@ def finder_of(entities: str) -> EntityFinder:
 
         return EntityFinder(Domain.load(path).patterns())
     if path.suffix == ".jsonl":
-        return EntityFinder([_pattern(place, line) for place, line in read_lines(path)])
+        patterns = [_pattern(place, line) for place, line in read_lines(path)]
+        if not patterns:
+            raise ScoreError(f"{path}: no patterns; expected one on each line: {_EXAMPLE}")
+        try:
+            return EntityFinder(patterns)
+        except ScoreError as error:
+            raise ScoreError(f"{path}: {error}") from error
+    if path.is_file() and path.suffix not in (".tsv", ".txt"):
+        raise ScoreError(
+            f"{path}: found no known suffix; expected patterns (.jsonl), or terms (.tsv, .txt)"
+        )
     files = sorted(path.glob("*.tsv")) if path.is_dir() else [path]
     terms = [
         {"label": file.stem.upper(), "pattern": line.split("\t")[0].strip()}
@@ -48,6 +60,4 @@ def _pattern(place: str, line: str) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
-        raise ScoreError(
-            f'{place}: not JSON; expected {{"label": "DRUG", "pattern": "metoprolol"}}'
-        ) from error
+        raise ScoreError(f"{place}: not JSON; expected {_EXAMPLE}") from error

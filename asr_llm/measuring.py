@@ -147,6 +147,7 @@ def measure(
         if general
         else None,
         blocks=Blocks(main.speakers),
+        general_blocks=Blocks(general.speakers) if general else None,
     )
     if place is not None:
         write(scored, place)

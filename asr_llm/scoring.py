@@ -64,6 +64,10 @@ def score_files(
     place = new_folder(output) if output is not None else None
     if report is not None and Path(report).is_dir():
         raise RunError(f"{report} is a folder; expected a file for --report, such as scores.html")
+    if report is not None and (
+        file := next((p for p in Path(report).parents if p.is_file()), None)
+    ):
+        raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
     rows = read_references(reference)
     warnings: list[str] = []
     systems: dict[str, dict[str, str]] = {}
@@ -149,6 +153,11 @@ def _joined(
     if not missing and not extra:
         return dict(texts)
     what = mismatch(name, missing, extra)
+    if len(missing) == len(rows):
+        raise ScoreError(
+            f"{what}. Not one id is in both; expected hypotheses of the same utterances: check "
+            "the two files, and how each names its utterances"
+        )
     if not allow_missing:
         raise ScoreError(
             f"{what}. Give references and hypotheses the same ids, or --allow-missing to count "
@@ -162,7 +171,10 @@ def _biasing(
     rows: Mapping[str, Row], listed: Path | None
 ) -> Mapping[str, Collection[str]] | Collection[str] | None:
     if listed is not None:
-        return [line.split("\t")[0].strip() for _, line in read_lines(listed)]
+        words = [line.split("\t")[0].strip() for _, line in read_lines(listed)]
+        if not words:
+            raise ScoreError(f"{listed}: found nothing in it; expected a word on each line")
+        return words
     if any(row.biasing_words is not None for row in rows.values()):
         return {i: row.biasing_words or () for i, row in rows.items()}
     return None

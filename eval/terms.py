@@ -1,6 +1,9 @@
-"""How many of our own terms `asr-llm terms` finds in the text of our own domains.
+"""How many terms `asr-llm terms` finds in domains whose terms are known.
 
-    python eval/terms.py [--at 100 200]
+    python eval/terms.py [--at 100 200] [FOLDER ...]
+
+By default in ``domains/medical`` and ``domains/legal``, on which its rules were tuned, and in
+``eval/aviation``, which was written to measure them: text and lists first, and only then measured.
 
 Gold are the terms of ``terms/*.tsv`` that occur in the text, in whatever case. A proposal is right
 if it is one of them, word for word: half a term is wrong, so is a true term that the lists lack.
@@ -19,6 +22,7 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.terms import General, propose, read_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = [ROOT / "domains" / "medical", ROOT / "domains" / "legal", ROOT / "eval" / "aviation"]
 REPLAY = Path(asr_llm.__file__).parent / "assets" / "mini" / "replay"
 
 
@@ -28,7 +32,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--at", type=int, nargs="+", default=[100, 200])
-    at = parser.parse_args().at
+    parser.add_argument("folders", type=Path, nargs="*", default=FOLDERS, metavar="FOLDER")
+    given = parser.parse_args()
+    at = given.at
 
     replay = read_sentences(REPLAY)
     general = {
@@ -39,13 +45,12 @@ def main() -> None:
     columns = [f"P@{n} | R@{n}" for n in at]
     print("| text | terms in it | general | proposed |", " | ".join(columns), "| P all | R all |")
     print("|---|---|---|---|" + "---|---|" * (len(at) + 1))
-    for name in ("medical", "legal"):
-        folder = Domain.load(ROOT / "domains" / name)
+    for path in given.folders:
+        folder, name = Domain.load(path), path.name
         terms = [term.text for label in folder.terms().values() for term in label]
-        texts = {
-            f"{name}, text.txt": read_sentences(folder.path / "text.txt"),
-            f"{name}, with templates": folder.text(),
-        }
+        texts = {f"{name}, text.txt": read_sentences(path / "text.txt")}
+        if (path / "templates.yaml").exists():
+            texts[f"{name}, with templates"] = folder.text()
         for text, sentences in texts.items():
             gold = occurring(terms, sentences)
             for source, known in general.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from asr_llm.cli import app
 from asr_llm.errors import RunError, ScoreError
 from asr_llm.scoring import Options, score_files
 
@@ -158,3 +159,80 @@ def test_nothing_heavy_is_imported(folder: Path) -> None:
         "sys.exit(bool({'torch', 'nemo', 'lightning', 'lhotse'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=folder).returncode == 0
+
+
+WRONG_FILES = {
+    "dup.tsv": b"a\tx\na\ty\n",
+    "empty.jsonl": b"",
+    "latin.tsv": b"a\tfine\nb\tcaf\xe9\n",
+    "binary.tsv": b"RIFF\0\0\0\0WAVEfmt ",
+    "visit.wav": b"RIFF\0\0\0\0WAVEfmt ",
+    "other.tsv": b"x\tq\ny\tq\n",
+    "bad.trn": b"she takes aspirin\n",
+    "broken.jsonl": b'{"id": "a", "text": "x"}\n{"id": "b" "text": "x"}\n',
+    "number.jsonl": b'{"id": "a", "text": 5}\n',
+    "silent.jsonl": b'{"id": "a"}\n',
+    "manifest.json": b'{"audio_filepath": "a.wav", "text": "x"}\n',
+    "beyond.jsonl": b'{"id": "a", "text": "He.", '
+    b'"entities": [{"start": 0, "end": 9, "label": "X"}]}\n',
+    "patterns.jsonl": b'{"label": "DRUG", "pattern": "x"}\n{"label": "DRUG" "pattern"}\n',
+    "unlabelled.jsonl": b'{"Label": "DRUG", "pattern": "aspirin"}\n',
+    "none.jsonl": b"\n",
+    "words.txt": b"\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--reference nothing.jsonl", "nothing.jsonl: found nothing there; expected a file or"),
+        ("--hypothesis nothing.tsv", "nothing.tsv: found nothing there; expected a file or a fol"),
+        ("--reference empty.jsonl", "empty.jsonl: found nothing in it; expected a reference for"),
+        ("--hypothesis dup.tsv", "dup.tsv:2: found the id of dup.tsv:1 again; expected one"),
+        ("--hypothesis other.tsv", "no hypothesis for 2 utterances (a, b); no reference for 2"),
+        ("--hypothesis other.tsv --allow-missing", "Not one id is in both; expected hypotheses of"),
+        ("--hypothesis latin.tsv", "latin.tsv:2: found bytes that are not UTF-8; expected text"),
+        ("--hypothesis binary.tsv", "binary.tsv: found a binary file; expected text in UTF-8"),
+        ("--hypothesis visit.wav", "visit.wav: found no known suffix; expected one of .jsonl"),
+        ("--hypothesis bad.trn", "bad.trn:1: found no id in brackets at the end; expected text (s"),
+        ("--hypothesis broken.jsonl", "broken.jsonl:2: found no JSON (Expecting ',' delimiter)"),
+        ("--hypothesis number.jsonl", "number.jsonl:1: found no 'text', or no string; expected"),
+        ("--hypothesis silent.jsonl", "silent.jsonl:1: found no text; expected one of pred_text"),
+        ("--hypothesis manifest.json", "manifest.json:1: found no text; expected one of pred_te"),
+        ("--hypothesis x=two.tsv --hypothesis x=one.trn", "two hypotheses are called 'x'"),
+        ("--reference beyond.jsonl", "beyond.jsonl:1: found entity 1 at 0 to 9 of 3 characters"),
+        ("--normalizer whisper", "unknown normalizer 'whisper'; expected one of: none, basic, wh"),
+        ("--alignment dtw", "'dtw' is not one of 'unit', 'sclite'"),
+        ("--bootstrap-by recording", "no recording for 2 utterances (a, b); expected one of eve"),
+        ("--entities patterns.jsonl", "patterns.jsonl:2: not JSON; expected {"),
+        ("--entities unlabelled.jsonl", "unlabelled.jsonl: entity pattern 1 has no label: found"),
+        ("--entities none.jsonl", "none.jsonl: no patterns; expected one on each line"),
+        ("--entities binary.tsv", "binary.tsv: found a binary file; expected text in UTF-8"),
+        ("--entities visit.wav", "visit.wav: found no known suffix; expected patterns (.jsonl)"),
+        ("--entities DRUG", "no file or folder 'DRUG', and no spaCy pipeline of that name is inst"),
+        ("--entities en_core_web_none", "python -m spacy download en_core_web_none"),
+        ("--biasing-list words.txt", "words.txt: found nothing in it; expected a word on each li"),
+        ("--report two.tsv/report.html", "two.tsv is a file; expected a folder to write report"),
+        ("-o two.tsv", "two.tsv is a file; expected a new or empty folder: choose another -o"),
+    ],
+)
+def test_each_mistake_is_one_error(
+    folder: Path,
+    arguments: str,
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, content in WRONG_FILES.items():
+        (folder / name).write_bytes(content)
+    monkeypatch.chdir(folder)
+    asked = arguments.split()
+    for option, file in (("--reference", "ref.jsonl"), ("--hypothesis", "two.tsv")):
+        asked += [] if option in asked else [option, file]
+    with pytest.raises(SystemExit) as stopped:
+        app(["score", *asked], prog_name="asr-llm")
+    told = capfd.readouterr()
+    assert (stopped.value.code, told.out) == (2, "")
+    assert message in told.err
+    assert told.err.lower().count("error: ") == 1
+    assert "Traceback" not in told.err

@@ -22,9 +22,11 @@ from asr_llm.corpus.domain_files import (
     read_terms,
     read_text,
     text_path,
+    undeclared,
 )
 from asr_llm.corpus.manifests import LAYOUTS, find_manifest, read_entries
 from asr_llm.corpus.synthesis import select_voices
+from asr_llm.corpus.template_check import slot_problems
 from asr_llm.corpus.templates import expand_indexed, find_problem
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import AudioError, DomainError, SynthesisError
@@ -86,13 +88,16 @@ def check(path: str | Path) -> CheckReport:
     terms = read_terms(folder, labels, checker.problems)
     checker.check_terms(terms)
     read_patterns(folder / "entities.jsonl", labels, checker.problems)
-    text = checker.read_all_text(terms)
+    text = checker.read_all_text(terms, labels)
     checker.check_unused_terms(terms, text["train"])
     checker.check_style(text["train"])
     transcripts = {split: checker.read_split(folder / split) for split in SPLITS}
     train = [*text["train"], *transcripts["train"]]
     for split in ("dev", "test"):
-        checker.check_overlap(split, train, [*text[split], *transcripts[split]])
+        held_out = [*text[split], *transcripts[split]]
+        checker.check_overlap(split, train, held_out)
+        if not held_out:
+            checker.check_missing(split)
     distinct = {split: {line.text for line in lines} for split, lines in text.items()}
     counted = Counter(term.label for term in terms)
     return CheckReport(
@@ -110,6 +115,8 @@ def check(path: str | Path) -> CheckReport:
 class _Checker:
     folder: Path
     problems: list[Problem] = field(default_factory=list)
+    unfilled: bool = False
+    """Whether some template cannot be filled."""
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0.0))
 
     def error(self, file: Path, line: int | None, message: str, fix: str = "") -> None:
@@ -160,7 +167,7 @@ class _Checker:
                 path = _terms_file(self.folder, term.label)
                 self.warn(path, term.line, f"term given before, at {where}", "keep one of them")
 
-    def read_all_text(self, terms: list[Term]) -> dict[str, list[Line]]:
+    def read_all_text(self, terms: list[Term], labels: Mapping[str, str]) -> dict[str, list[Line]]:
         """Sentences by split; each made by a template stands at the template's line."""
         text = {split: read_text(text_path(self.folder, split), self.problems) for split in SPLITS}
         path = self.folder / "templates.yaml"
@@ -168,8 +175,19 @@ class _Checker:
             config, file = validate_yaml(path, TemplatesConfig)
             self._add_yaml_problems(path, file)
             if config is not None:
+                by_label: dict[str, list[str]] = {}
+                for term in terms:
+                    by_label.setdefault(term.label, []).append(term.text)
+                stray = undeclared(self.folder, labels)
+                slots = slot_problems(path, config, file, by_label, stray)
+                self.unfilled = bool(slots)
+                if any(problem.file == str(self.folder / "terms") for problem in slots):
+                    # Told at once with what lacks them.
+                    named = {str(file) for file in stray}
+                    self.problems = [p for p in self.problems if p.file not in named]
+                self.problems += slots
                 for split in SPLITS:
-                    text[split] += self._expand(path, config, file, split, terms)
+                    text[split] += self._expand(config, file, split, by_label)
         if not text["train"] and not self._templates_refused():
             fix = "add one utterance a line, or train templates in templates.yaml"
             self.error(self.folder / "text.txt", None, "no domain text", fix)
@@ -177,34 +195,44 @@ class _Checker:
 
     def _templates_refused(self) -> bool:
         """Whether some are reported already: what else is missing may be for want of them."""
-        return any(p.file == str(self.folder / "templates.yaml") for p in self.errors)
+        return self.unfilled or any(
+            p.file == str(self.folder / "templates.yaml") for p in self.errors
+        )
 
     @property
     def errors(self) -> list[Problem]:
         return [problem for problem in self.problems if problem.severity == "error"]
 
     def _expand(
-        self, path: Path, config: TemplatesConfig, file: YamlFile, split: str, terms: list[Term]
+        self,
+        config: TemplatesConfig,
+        file: YamlFile,
+        split: str,
+        by_label: Mapping[str, list[str]],
     ) -> Iterator[Line]:
-        by_label: dict[str, list[str]] = {}
-        for term in terms:
-            by_label.setdefault(term.label, []).append(term.text)
-        numbers, templates = [], []
-        refused: dict[str, list[int]] = {}
-        for i, template in enumerate(config.templates(split)):
-            number = file.line_of((split, i))
-            if problem := find_problem(template, by_label, config.fillers):
-                refused.setdefault(problem, []).append(number)
-            else:
-                numbers.append(number)
-                templates.append(template)
-        for problem, lines in refused.items():
-            message, _, fix = problem.partition("; ")
-            more = f" (so in {len(lines)} templates)" if len(lines) > 1 else ""
-            self.error(path, lines[0], message + more, fix)
+        templates = config.templates(split)
+        usable = {
+            file.line_of((split, i)): template
+            for i, template in enumerate(templates)
+            if find_problem(template, by_label, config.fillers) is None
+        }
         count, seed = config.count(split), config.split_seed(split)
-        expanded = expand_indexed(templates, by_label, config.fillers, count, seed)
+        numbers = list(usable)
+        expanded = expand_indexed([*usable.values()], by_label, config.fillers, count, seed)
+        path = self.folder / "templates.yaml"
         return (Line(sentence, path, numbers[i]) for i, sentence in expanded)
+
+    def check_missing(self, split: str) -> None:
+        """A domain can do without, but not without a loss: said where nothing else is wrong."""
+        lost = {
+            "dev": "no dev set: training keeps its last weights, which need not be its best",
+            "test": "no test set: what is learned is not measured, and there is no report",
+        }
+        place = self.folder / split
+        broken = any(Path(p.file).is_relative_to(place) for p in self.errors)
+        if not broken and not self._templates_refused():
+            fix = f"add {split}/text.txt, recordings with transcripts, or {split} templates"
+            self.warn(place, None, lost[split], fix)
 
     def check_unused_terms(self, terms: list[Term], train: list[Line]) -> None:
         """Terms which the domain text never says: adaptation cannot learn them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,9 +174,18 @@ def read_lines(path: Path, problems: list[Problem]) -> list[Line]:
         line = content[: error.start].count(b"\n") + 1
         problems.append(Problem(str(path), line, "error", "not UTF-8 text", "save it as UTF-8"))
         return []
+    if not _is_text(text):
+        message = "not text: it holds control characters, as recordings and documents do"
+        problems.append(Problem(str(path), None, "error", message, "save it as plain text (UTF-8)"))
+        return []
     # Not splitlines(): it also breaks at characters which belong to a line.
     lines = (Line(line.rstrip("\r"), path, i) for i, line in enumerate(text.split("\n"), start=1))
     return [line for line in lines if line.text.strip() and not line.text.startswith("#")]
+
+
+def _is_text(text: str) -> bool:
+    """Whether none of the control characters is in it that binary files have and no text has."""
+    return not re.search(r"[\x00-\x08\x0e-\x1a\x7f]", text)
 
 
 def read_text(path: Path, problems: list[Problem]) -> list[Line]:
@@ -186,16 +196,27 @@ def read_text(path: Path, problems: list[Problem]) -> list[Line]:
     return [Line(" ".join(line.text.split()), line.file, line.number) for line in lines]
 
 
+def undeclared(folder: Path, labels: Iterable[str]) -> list[Path]:
+    """The term files of a folder whose label is none of ``labels``."""
+    return sorted(p for p in folder.glob("terms/*.tsv") if p.stem.upper() not in set(labels))
+
+
 def read_terms(folder: Path, labels: dict[str, str], problems: list[Problem]) -> list[Term]:
     """The terms of ``terms/<label>.tsv`` in the order of ``labels``."""
     files = sorted(folder.glob("terms/*.tsv"))
+    stray = undeclared(folder, labels)
     terms: list[Term] = []
     for path in sorted(files, key=lambda path: _rank(path.stem.upper(), labels)):
         label = path.stem.upper()
-        if label not in labels or path.stem != path.stem.lower():
+        if path in stray:
             known = ", ".join(f"{name.lower()}.tsv" for name in labels) or "none"
             message = f"no label for this file in domain.yaml; expected: {known}"
             fix = "rename the file, or declare the label under 'labels'"
+            problems.append(Problem(str(path), None, "error", message, fix))
+            continue
+        if path.stem != path.stem.lower():
+            message = "a file name in capitals, which is another file elsewhere"
+            fix = f"rename it to {label.lower()}.tsv"
             problems.append(Problem(str(path), None, "error", message, fix))
             continue
         for line in read_lines(path, problems):
@@ -237,8 +258,10 @@ def _wrong_pattern(pattern: Any, labels: dict[str, str]) -> str | None:
         return "not a JSON object"
     if unknown := set(pattern) - {"label", "pattern", "id"}:
         return f"unknown key {min(unknown)!r}"
-    if pattern.get("label") not in labels:
-        return f"label {pattern.get('label')!r} is not declared in domain.yaml"
+    if (label := pattern.get("label")) not in labels:
+        meant = str(label).upper()
+        hint = f": did you mean {meant!r}?" if meant in labels else ""
+        return f"label {label!r} is not declared in domain.yaml{hint}"
     body = pattern.get("pattern")
     is_tokens = isinstance(body, list) and body and all(isinstance(t, dict) for t in body)
     if not (is_tokens or (isinstance(body, str) and body.strip())):

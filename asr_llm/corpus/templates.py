@@ -97,11 +97,25 @@ def find_problem(
         return "unmatched brace; expected {LABEL} or {filler}"
     for name in slots(template):
         if name.isupper() and not terms.get(name):
+            if fillers.get(name.lower()):
+                return (
+                    f"slot {{{name}}} is in capitals; write {{{name.lower()}}}, as under 'fillers'"
+                )
             fix = f"add terms/{name.lower()}.tsv{_alike(name, terms)}"
             return f"no terms for slot {{{name}}}; {fix}"
         if not name.isupper() and not fillers.get(name):
+            if terms.get(name.upper()):
+                return (
+                    f"slot {{{name}}} is not in capitals; write {{{name.upper()}}}, as labels are"
+                )
             return f"no words for slot {{{name}}}; add it under 'fillers'{_alike(name, fillers)}"
     return None
+
+
+def unfilled_labels(template: str, terms: Mapping[str, Sequence[str]]) -> list[str]:
+    """The labels among the slots of a template that have no terms; [] of a malformed one."""
+    names = [] if is_malformed(template) else slots(template)
+    return [name for name in dict.fromkeys(names) if name.isupper() and not terms.get(name)]
 
 
 def _alike(name: str, known: Mapping[str, Sequence[str]]) -> str:

@@ -88,6 +88,10 @@ def read_sentences(path: Path) -> list[str]:
         raise DomainError(
             f"{path}: found nothing; expected a text file or a domain folder: check the path"
         )
+    if path.suffix.lower() in (".wav", ".flac", ".mp3", ".ogg", ".opus"):
+        raise DomainError(
+            f"{path}: found a recording; expected text. Get it with: asr-llm transcribe {path}"
+        )
     problems: list[Problem] = []
     sentences = [line.text for line in read_text(path, problems)]
     if problems:

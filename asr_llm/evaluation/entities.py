@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from asr_llm.corpus.text import groups, normalize
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.words import WordErrors, align, char_errors, errors_of
+from asr_llm.evaluation.words import Costs, WordErrors, align, char_errors, errors_of
 
 # What may be attached to a word without belonging to it. No hyphen: it joins words.
 _PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"
@@ -118,8 +118,9 @@ class EntityFinder:
             finder._nlp = spacy.load(name)
         except OSError as error:
             raise ScoreError(
-                f"no spaCy pipeline {name!r} is installed; expected one, or a path to terms. "
-                f"Install it: python -m spacy download {name}"
+                f"there is no file or folder {name!r}, and no spaCy pipeline of that name is "
+                "installed; expected a path to terms or patterns, or a pipeline. One of spaCy's "
+                f"own is installed by: python -m spacy download {name}"
             ) from error
         if not {"ner", "entity_ruler", "span_ruler"} & set(finder._nlp.pipe_names):
             raise ScoreError(
@@ -152,10 +153,11 @@ def outcomes(
     hypothesis: str,
     mentions: Sequence[Mention],
     normalizer: str = "none",
+    costs: Costs = "unit",
 ) -> list[MentionOutcome]:
     """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
 
-    ``normalizer="none"`` is the raw comparison.
+    ``normalizer="none"`` is the raw comparison. ``costs`` are those of ``words.align``.
 
     Raises:
         ScoreError: a mention is not of this reference.
@@ -169,7 +171,7 @@ def outcomes(
     # Attached punctuation is left out of the alignment, lest "Lipitor," be paired with "uh".
     bare_reference = [_bare(w) for w in reference_words]
     bare_hypothesis = [_bare(w) for w in hypothesis_words]
-    pairs = align(reference_words=bare_reference, hypothesis_words=bare_hypothesis)
+    pairs = align(reference_words=bare_reference, hypothesis_words=bare_hypothesis, costs=costs)
     heard_at = {
         pair.reference: pair.hypothesis
         for pair in pairs
@@ -189,6 +191,7 @@ def outcomes(
                 reference=reference,
                 hypothesis=hypothesis,
                 mentions=[mention],
+                costs=costs,
             )
             continue
         # Verbatim, "Lipitor's" is not "Lipitor"; normalised, what its words became.

@@ -92,6 +92,7 @@ def measure(
                     hypothesis=hypotheses[i],
                     mentions=mentions[i],
                     normalizer=normalizer,
+                    costs=how.costs,
                 )
                 for i in references
             }

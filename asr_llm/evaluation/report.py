@@ -54,6 +54,7 @@ def render(scored: Scored, shown: Shown) -> str:
     )
     environment.filters["percent"] = _percent
     environment.filters["points"] = _points
+    environment.filters["p"] = _p
     template = resources.files("asr_llm.evaluation") / "report.html.jinja"
     rows = _utterances(scored, shown, names) if shown.text else []
     return environment.from_string(template.read_text("utf-8")).render(
@@ -62,8 +63,10 @@ def render(scored: Scored, shown: Shown) -> str:
         scores=scores,
         headlines=_headlines(scores, names),
         labels=_labels(scores, names),
-        improved=_terms(scored, names, improved=True) if shown.text else [],
-        missed=_terms(scored, names, improved=False) if shown.text else [],
+        normalized_words=scores["systems"][names[0]]["wer"]["normalized"]["words"],
+        systems=_systems(scores),
+        terms=_terms(scored, names) if shown.text else [],
+        few=TERMS_SHOWN,
         about=shown.about,
         recipe=shown.recipe,
         text=shown.text,
@@ -98,6 +101,7 @@ def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str
                     for s in systems
                 ],
                 "change": scores["comparison"].get("eer"),
+                "also": _also(scores, names),
             }
         )
     found.append(_words("Words wrong in the domain", [s["wer"] for s in systems], scores))
@@ -105,12 +109,25 @@ def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str
         general = [scores["general"][name]["wer"] for name in names]
         words = _words("Words wrong in general speech", general, None)
         words["means"] = "The same on a general test set: what the domain has cost."
-        if len(general) == 2:
-            one, other = (g["normalized"]["rate"] for g in general)
-            if one is not None and other is not None:
-                words["change"] = {"difference": other - one, "low": None, "p": None}
+        words["change"] = scores["comparison"].get("general_wer")
         found.append(words)
     return found
+
+
+def _also(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """What a sceptic asks of the first figure: is it but case and commas, and what was lost?"""
+    rates = [scores["systems"][name]["entities"]["normalized"]["eer"] for name in names]
+    told = [f"Case and punctuation set aside: {' → '.join(map(_percent, rates))}."]
+    if test := scores["comparison"].get("mcnemar"):
+        p = "" if test["p"] is None else f" (McNemar’s test: p {_p(test['p'])})"
+        told.append(
+            f"Only {names[0]} found {test['base_only']}, only {names[1]} {test['adapted_only']}{p}."
+        )
+    return told
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _words(
@@ -143,30 +160,53 @@ def _labels(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, A
     ]
 
 
-def _terms(scored: Scored, names: Sequence[str], improved: bool) -> list[dict[str, Any]]:
-    """Terms found more often by the second system; or those the last one misses most."""
-    by_term = [scored.scores["systems"][n].get("entities", {}).get("raw", {}) for n in names]
-    if not all(by_term):
+def _terms(scored: Scored, names: Sequence[str]) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Lists of terms, each with its heading and what it says was heard.
+
+    Of two systems: those the second found more often, those it found less often, and those it
+    missed without having lost them; of one only what it missed.
+    """
+    found = [scored.scores["systems"][n].get("entities", {}).get("raw", {}) for n in names]
+    if not all(found):
         return []
-    heard = _heard_instead(scored, names[0 if improved else -1])
-    rows = []
-    for term, last in by_term[-1]["by_term"].items():
-        first = by_term[0]["by_term"].get(term, {"found": 0})
-        gain, left = last["found"] - first["found"], last["mentions"] - last["found"]
-        if (gain if improved else left) > 0:
-            rows.append(
-                {
-                    "term": term,
-                    "label": last["label"],
-                    "mentions": last["mentions"],
-                    "before": first["found"],
-                    "after": last["found"],
-                    "weight": gain if improved else left,
-                    "heard": "; ".join(heard.get(term, [])[:3]),
-                }
-            )
-    rows.sort(key=lambda row: (-row["weight"], row["term"]))
-    return rows[:TERMS_SHOWN] if len(names) > 1 or not improved else []
+    first, last = found[0]["by_term"], found[-1]["by_term"]
+    heard = [_heard_instead(scored, name) for name in (names[0], names[-1])]
+    gained, lost, missed = [], [], []
+    for term, counts in last.items():
+        before, after, mentions = first[term]["found"], counts["found"], counts["mentions"]
+        row = {"term": term, "label": counts["label"], "mentions": mentions}
+        row |= {"before": before, "after": after}
+        by_first, by_last = ("; ".join(texts.get(term, [])[:3]) for texts in heard)
+        if after > before:
+            gained.append(row | {"weight": after - before, "heard": by_first})
+        elif after < before:
+            lost.append(row | {"weight": before - after, "heard": by_last})
+        elif after < mentions:
+            missed.append(row | {"weight": mentions - after, "heard": by_last})
+    lists = [
+        ("Most improved", f"{names[0]} heard", gained),
+        ("Lost", f"{names[-1]} heard", lost),
+        ("Still missed" if len(names) > 1 else "Missed", f"{names[-1]} heard", missed),
+    ]
+    for *_, rows in lists:
+        rows.sort(key=lambda row: (-row["weight"], row["term"]))
+    return [entry for entry in lists if entry[2]]
+
+
+def _systems(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of more than two systems a row for each: rates, and how they differ from the first."""
+    names = base_first(scores["systems"])
+    if len(names) < 3:
+        return []
+    return [
+        {
+            "name": name,
+            "eer": scores["systems"][name].get("entities", {}).get("raw", {}).get("eer"),
+            "wer": scores["systems"][name]["wer"]["normalized"]["rate"],
+            "changes": [scores["comparisons"].get(name, {}).get(key) for key in ("eer", "wer")],
+        }
+        for name in names
+    ]
 
 
 def _heard_instead(scored: Scored, system: str) -> dict[str, list[str]]:

@@ -41,12 +41,15 @@ def read_text(path: Path) -> str:
     """A file's text, without a byte order mark, its lines ended by a line feed."""
     try:
         data = path.read_bytes()
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         fail(path, f"what cannot be read ({error.strerror})", "a file of text")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         fail(f"{path}:{line}", "bytes that are not UTF-8", "text in UTF-8")
+    if "\0" in text:  # as in recordings and documents
+        fail(path, "a binary file", "text in UTF-8")
+    return text
 
 
 def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -60,6 +59,7 @@ def score(
     general: Mapping[str, tuple[Texts, Texts]] | None = None,
     biasing: Mapping[str, Collection[str]] | Collection[str] | None = None,
     blocks: Blocks | None = None,
+    general_blocks: Blocks | None = None,
     seed: int = 0,
 ) -> Scored:
     """Score systems against references, joined by utterance id.
@@ -78,6 +78,7 @@ def score(
         biasing: listed words or phrases, for all utterances or by utterance id, by which word
             errors are split into U-WER and B-WER (arXiv 2104.02194).
         blocks: what is drawn as one in the bootstrap; without it every utterance is its own.
+        general_blocks: the same of the general test set.
         seed: of the bootstrap.
 
     Returns:
@@ -115,6 +116,15 @@ def score(
     first, *others = base_first(systems)
     compared = {name: _compare(measured[first], measured[name], grouped, seed) for name in others}
     plain = How(normalizer, costs, {}, None)
+    elsewhere = {
+        name: measure(f"{name}, general", *texts, None, plain)
+        for name, texts in (general or {}).items()
+    }
+    drawn = {name: _grouped(m.words["raw"], general_blocks) for name, m in elsewhere.items()}
+    for name in others:
+        if first in elsewhere and name in elsewhere and drawn[first] == drawn[name]:
+            both = [_counted(elsewhere[n].words["normalized"]) for n in (first, name)]
+            compared[name]["general_wer"] = _difference(both, drawn[name], seed)
     scores = {
         "reference": {
             "utterances": len(references),
@@ -133,8 +143,8 @@ def score(
         "warnings": _warnings(grouped, blocks, mentions),
         "systems": {name: _system(m, grouped, seed) for name, m in measured.items()},
         "general": {
-            name: {"wer": _pooled(measure(f"{name}, general", *texts, None, plain).words)}
-            for name, texts in (general or {}).items()
+            name: {"wer": _with_intervals(m.words, drawn[name], seed)}
+            for name, m in elsewhere.items()
         },
         "comparison": compared[others[0]] if others else {},
         "comparisons": compared,
@@ -217,10 +227,7 @@ def _row(metric: str, counts: Sequence[Mapping[str, Any] | None]) -> Row:
 
 def _system(measured: Measured, grouped: Mapping[str, list[str]], seed: int) -> dict[str, Any]:
     scores = {
-        name: {
-            text: counts | _interval(_counted(errors[text]), grouped, seed)
-            for text, counts in _pooled(errors).items()
-        }
+        name: _with_intervals(errors, grouped, seed)
         for name, errors in (("wer", measured.words), ("cer", measured.characters))
     }
     if measured.entities:
@@ -236,6 +243,15 @@ def _system(measured: Measured, grouped: Mapping[str, list[str]], seed: int) -> 
     return scores
 
 
+def _with_intervals(
+    errors: Mapping[str, Mapping[str, WordErrors]], grouped: Mapping[str, list[str]], seed: int
+) -> dict[str, dict[str, Any]]:
+    return {
+        text: counts | _interval(_counted(errors[text]), grouped, seed)
+        for text, counts in _pooled(errors).items()
+    }
+
+
 def _pooled(errors: Mapping[str, Mapping[str, WordErrors]]) -> dict[str, dict[str, Any]]:
     pooled = {}
     for text, by_utterance in errors.items():
@@ -245,7 +261,7 @@ def _pooled(errors: Mapping[str, Mapping[str, WordErrors]]) -> dict[str, dict[st
 
 
 def _rate(total: WordErrors) -> dict[str, Any]:
-    rate = None if math.isinf(total.rate) else total.rate  # JSON has no infinity
+    rate = total.rate if total.words else None
     return {"rate": rate, "errors": total.errors, "words": total.words}
 
 
@@ -363,12 +379,7 @@ def _compare(
     """The other minus the base: each headline figure, and McNemar's test on the mentions."""
 
     def difference(pair: Sequence[Counts]) -> dict[str, Any]:
-        (errors, sizes), (others, _) = (_by_block(counts, grouped) for counts in pair)
-        drawn = paired_bootstrap(
-            base=errors, adapted=others, sizes=sizes, resamples=RESAMPLES, seed=seed
-        )
-        # Of few blocks a p-value promises more than they can hold.
-        return asdict(drawn) | ({"p": None} if len(grouped) < FEW_BLOCKS else {})
+        return _difference(pair, grouped, seed)
 
     both = (base, other)
     comparison: dict[str, Any] = {}
@@ -381,3 +392,14 @@ def _compare(
     for side in base.biasing:
         comparison[side] = difference([_counted(m.biasing[side]) for m in both])
     return comparison
+
+
+def _difference(
+    pair: Sequence[Counts], grouped: Mapping[str, list[str]], seed: int
+) -> dict[str, Any]:
+    (errors, sizes), (others, _) = (_by_block(counts, grouped) for counts in pair)
+    drawn = paired_bootstrap(
+        base=errors, adapted=others, sizes=sizes, resamples=RESAMPLES, seed=seed
+    )
+    # Of few blocks a p-value promises more than they can hold.
+    return asdict(drawn) | ({"p": None} if len(grouped) < FEW_BLOCKS else {})

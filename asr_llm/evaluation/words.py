@@ -16,6 +16,7 @@ import jiwer
 from rapidfuzz.distance import Levenshtein
 
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation.sclite import sclite_steps
 
 Op = Literal["hit", "substitution", "deletion", "insertion"]
 
@@ -114,11 +115,12 @@ def align(
 
     Args:
         costs: "unit": every error costs one, as in jiwer, whose counts it has; "sclite": a
-            substitution 4, a deletion or insertion 3, as NIST's sclite has it. Memory is linear
-            in the words for "unit", and quadratic for "sclite": 0.4 GB for an hour of speech.
+            substitution 4, a deletion or insertion 3, as NIST's sclite has it. Time grows with
+            the square of the words, memory with the words (n) for "unit", n √n for "sclite".
     """
     if costs == "sclite":
-        return _sclite(reference_words, hypothesis_words)
+        steps = sclite_steps(reference_words, hypothesis_words)
+        return [AlignedPair(r, h, _op(r, h, reference_words, hypothesis_words)) for r, h in steps]
     pairs: list[AlignedPair] = []
     for chunk in Levenshtein.opcodes(reference_words, hypothesis_words):
         spoken = range(chunk.src_start, chunk.src_end)
@@ -127,24 +129,12 @@ def align(
     return pairs
 
 
-def _sclite(reference_words: Sequence[str], hypothesis_words: Sequence[str]) -> list[AlignedPair]:
-    import kaldialign
-
-    # A gap is None in neither list: words are numbered, so that any word may occur.
-    numbers = {w: i for i, w in enumerate(dict.fromkeys([*reference_words, *hypothesis_words]))}
-    steps = kaldialign.align(
-        [numbers[w] for w in reference_words],
-        [numbers[w] for w in hypothesis_words],
-        -1,
-        sclite_mode=True,
-    )
-    pairs, r, h = [], 0, 0
-    for spoken, heard in steps:
-        op: Op = "hit" if spoken == heard else "substitution"
-        op = "insertion" if spoken == -1 else "deletion" if heard == -1 else op
-        pairs.append(AlignedPair(None if spoken == -1 else r, None if heard == -1 else h, op))
-        r, h = r + (spoken != -1), h + (heard != -1)
-    return pairs
+def _op(r: int | None, h: int | None, said: Sequence[str], heard: Sequence[str]) -> Op:
+    if r is None:
+        return "insertion"
+    if h is None:
+        return "deletion"
+    return "hit" if said[r] == heard[h] else "substitution"
 
 
 def errors_of(pairs: Iterable[AlignedPair]) -> WordErrors:

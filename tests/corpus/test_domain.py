@@ -37,6 +37,16 @@ test:
 """
 
 
+NO_DEV = (
+    "warning dev: no dev set: training keeps its last weights, which need not be its best; "
+    "add dev/text.txt, recordings with transcripts, or dev templates"
+)
+NO_TEST = (
+    "warning test: no test set: what is learned is not measured, and there is no report; "
+    "add test/text.txt, recordings with transcripts, or test templates"
+)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "heart"
@@ -211,7 +221,8 @@ def test_no_text_is_an_error_in_train_only(folder: Path) -> None:
         domain.text("train")
     assert found(check(folder)) == [
         "error text.txt: no domain text; add one utterance a line, or train templates in "
-        "templates.yaml"
+        "templates.yaml",
+        NO_DEV,
     ]
 
 
@@ -255,7 +266,6 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error entities.jsonl:1: label None is not declared in domain.yaml; "
         'write {"label": "LABEL", "pattern": "text or list of token patterns"}',
         "error text.txt:2: not UTF-8 text; save it as UTF-8",
-        "error templates.yaml:2: no terms for slot {ORGAN}; add terms/organ.tsv",
         "error templates.yaml:3: no words for slot {side}; add it under 'fillers'",
         "error templates.yaml:4: unmatched brace; expected {LABEL} or {filler}",
         f"error dev: 1 audio files without transcripts; list them in one of {layouts}",
@@ -275,6 +285,66 @@ def test_a_missing_term_file_is_one_error(folder: Path) -> None:
         f"{folder}/templates.yaml:2: no terms for slot {{DRUG}} (so in 2 templates); "
         "add terms/drug.tsv"
     )
+
+
+def test_missing_terms_of_several_labels_are_one_error(folder: Path) -> None:
+    (folder / "terms/drug.tsv").unlink()
+    (folder / "terms/test.tsv").unlink()
+    (error,) = check(folder).errors
+    assert str(error) == (
+        f"{folder}/templates.yaml:6: no terms for slots {{DRUG}}, {{TEST}} (so in 3 templates); "
+        "add terms/drug.tsv, terms/test.tsv, or take these templates out"
+    )
+
+
+def test_terms_changed_without_their_labels_are_one_error_with_its_cause(tmp_path: Path) -> None:
+    """What a first user does: other text and terms in the example, and nothing else."""
+    folder = create(tmp_path / "mine")
+    write(folder, "text.txt", "She has taken zyrtex.\n")
+    for file in (folder / "terms").iterdir():
+        file.unlink()
+    write(folder, "terms/drug.tsv", "zyrtex\n")
+    assert found(check(folder)) == [
+        "error terms: labels and terms do not match: 8 templates ask for PART, PRODUCT, of which "
+        "there are no terms, and DRUG, of which there are, is not declared; declare DRUG under "
+        "'labels' in domain.yaml in place of what is gone, and write templates for it or delete "
+        "templates.yaml"
+    ]
+
+
+def test_a_domain_without_sets_to_measure_by_is_warned_of(folder: Path) -> None:
+    (folder / "templates.yaml").unlink()
+    (folder / "test" / "text.txt").unlink()
+    assert found(check(folder))[-2:] == [NO_DEV, NO_TEST]
+    # Recordings do as well; broken ones are told as what they are.
+    soundfile.write(folder / "test" / "a.wav", np.zeros(100), 16000)
+    assert NO_TEST not in found(check(folder))
+    write(folder, "test/trans.txt", "a.wav\tAn ECG.\n")
+    assert NO_TEST not in found(check(folder))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("a {Drug}", "slot {Drug} is not in capitals; write {DRUG}, as labels are"),
+        ("a {drug}", "slot {drug} is not in capitals; write {DRUG}, as labels are"),
+        ("{DOSE}, please", "slot {DOSE} is in capitals; write {dose}, as under 'fillers'"),
+    ],
+)
+def test_a_slot_of_the_wrong_case(folder: Path, template: str, message: str) -> None:
+    write(folder, "templates.yaml", f"fillers: {{dose: [once]}}\ntrain:\n- '{template}'\n")
+    assert found(check(folder))[0] == f"error templates.yaml:3: {message}"
+
+
+def test_labels_and_files_of_the_wrong_case(folder: Path) -> None:
+    (folder / "terms/drug.tsv").rename(folder / "terms/DRUG.tsv")
+    write(folder, "entities.jsonl", '{"label": "drug", "pattern": "asa"}\n')
+    assert found(check(folder))[:2] == [
+        "error terms/DRUG.tsv: a file name in capitals, which is another file elsewhere; "
+        "rename it to drug.tsv",
+        "error entities.jsonl:1: label 'drug' is not declared in domain.yaml: did you mean "
+        '\'DRUG\'?; write {"label": "LABEL", "pattern": "text or list of token patterns"}',
+    ]
 
 
 def test_check_names_a_slot_that_was_meant(folder: Path) -> None:
@@ -319,8 +389,9 @@ def test_overlap_by_templates_names_the_template(folder: Path) -> None:
     write(folder, "templates.yaml", f"sentences: {{test: 2}}\ntrain:\n{same}test:\n{same}")
     write(folder, "text.txt", "An ECG, an ECG strip, an echo.\n")
     assert found(check(folder)) == [
+        NO_DEV,
         "warning templates.yaml:5: 2 of 2 test sentences share 8 words in a row with train "
-        "(lines 5); take them out of one of the two, or scores will flatter"
+        "(lines 5); take them out of one of the two, or scores will flatter",
     ]
 
 

@@ -209,6 +209,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         (None, "found nothing; expected a text file or a domain folder: check the path"),
         (b"# only a comment\n\n", "no text in it; expected one utterance a line"),
         (b"fine\n\xff\xfe\n", ":2: not UTF-8 text; save it as UTF-8"),
+        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "not text: it holds control characters"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
@@ -221,6 +222,13 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, w
     done = run(path)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_a_recording_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "visit.WAV").write_bytes(b"what it holds does not matter")
+    done = run(tmp_path / "visit.WAV")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "found a recording; expected text. Get it with: asr-llm transcribe" in done.stderr
 
 
 def test_a_folder_that_is_no_domain_is_refused(tmp_path: Path) -> None:

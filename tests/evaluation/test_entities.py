@@ -214,6 +214,57 @@ def test_a_mention_is_carried_through_words_that_are_joined(
     assert found(reference, hypothesis, "medical-en") == verdicts
 
 
+def verdict(reference: str, term: str, hypothesis: str, normalizer: str) -> bool:
+    start = reference.index(term)
+    (outcome,) = outcomes(
+        utterance="u1",
+        reference=reference,
+        hypothesis=hypothesis,
+        mentions=[Mention(start, start + len(term), "T", term)],
+        normalizer=normalizer,
+    )
+    return outcome.found
+
+
+FORMS = [
+    # reference, term, hypothesis; found by: none, basic, whisper-en, medical-en
+    ("Give 10 mg now.", "10 mg", "give 10 mg now", "yyyy"),
+    ("Give 10 mg now.", "10 mg", "give ten mg now", "nnyy"),
+    ("Give 10 mg now.", "10 mg", "give ten milligrams now", "nnny"),
+    ("Give 10 mg now.", "10 mg", "give 100 mg now", "nnnn"),
+    ("a beta-blocker, daily", "beta-blocker", "a beta blocker daily", "nyyy"),
+    ("a beta-blocker, daily", "beta-blocker", "a beta uh blocker daily", "nnyy"),
+    ("Ask O'Neill.", "O'Neill", "ask O'Neill", "yyyy"),
+    ("Ask O'Neill.", "O'Neill", "ask O\u2019Neill", "nyyy"),
+    ("Ask O'Neill.", "O'Neill", "ask a Neill", "nnnn"),
+    ("See Dr. Chen.", "Dr. Chen", "see Dr. Chen", "yyyy"),
+    ("See Dr. Chen.", "Dr. Chen", "see Dr Chen", "nyyy"),
+    ("See Dr. Chen.", "Dr. Chen", "see doctor Chen", "nnyy"),
+    ("Has COVID-19.", "COVID-19", "has covid 19", "nyyy"),
+    ("Has COVID-19.", "COVID-19", "has COVID nineteen", "nnyy"),
+    ("Take 3.5 now.", "3.5", "take 3.5 now", "yyyy"),
+    ("Take 3.5 now.", "3.5", "take 35 now", "nnnn"),
+    ("Take 3.5 now.", "3.5", "take three point five now", "nnyy"),
+    # The possessive belongs to the word; a contraction beside the mention does not.
+    ("Lipitor's price", "Lipitor", "Lipitor's price", "yyyy"),
+    ("Lipitor's price", "Lipitor", "Lipitor price", "nnnn"),
+    ("Ann won't go.", "Ann", "Ann will not go", "yyyy"),
+    ("She didn't take Lipitor.", "Lipitor", "she did not take Lipitor", "yyyy"),
+    # Diacritics: whisper's normaliser drops them, basic does not.
+    ("Has Sjögren.", "Sjögren", "has Sjogren", "nnyy"),
+]
+
+
+@pytest.mark.parametrize(("reference", "term", "hypothesis", "expected"), FORMS)
+def test_forms_of_terms_through_every_normalizer(
+    reference: str, term: str, hypothesis: str, expected: str
+) -> None:
+    names = ("none", "basic", "whisper-en", "medical-en")
+    found = ["ny"[verdict(reference, term, hypothesis, name)] for name in names]
+    assert "".join(found) == expected
+    assert all(verdict(reference, term, reference, name) for name in names)
+
+
 VOCABULARY = ["He", "Lipitor", "lipitor,", "atrial", "fibrillation.", "Crohn's", "disease", "&"]
 SENTENCES = st.lists(st.sampled_from(VOCABULARY), max_size=10).map(" ".join)
 

@@ -106,6 +106,56 @@ def test_terms_with_what_was_heard() -> None:
     assert missed not in page  # none is
 
 
+def test_what_was_lost_is_not_called_still_missed() -> None:
+    """One term gained, one lost, one missed by both, each with what was heard."""
+    references = {"u": "Lipitor aspirin", "v": "Lipitor", "w": "tramadol"}
+    finder = EntityFinder(
+        [{"label": "DRUG", "pattern": p} for p in ("Lipitor", "aspirin", "tramadol")]
+    )
+    systems = {
+        "base": {"u": "lip aspirin", "v": "lip", "w": "trauma"},
+        "adapted": {"u": "Lipitor asp", "v": "Lipitor", "w": "trolley"},
+    }
+    page = render(
+        score(references=references, systems=systems, finder=finder),
+        Shown("x", references, systems),
+    )
+    gained, rest = page.split("Most improved")[1].split("<h2>Lost")
+    lost, missed = rest.split("Still missed")
+    missed = missed.split("Every utterance")[0]
+    assert "lipitor" in gained and "0 → 2 of 2" in gained and "lip</td>" in gained
+    assert "aspirin" in lost and "1 → 0 of 1" in lost and "asp</td>" in lost
+    assert "tramadol" in missed and "trolley" in missed and "lipitor" not in missed
+    assert "Only base found 1, only adapted 2" in page
+
+
+def test_both_counts_of_words_are_explained() -> None:
+    references = {"u": "a long-term plan"}
+    page = render(
+        score(references=references, systems={"x": references}),
+        Shown("x", references, {"x": {**references}}),
+    )
+    assert "3 words as written (4 once normalised)" in page
+    assert "makes 4 words of the 3 written ones" in page
+    assert "once normalised" not in render(scored(), SHOWN)
+
+
+def test_a_change_is_coloured_only_if_its_interval_leaves_out_zero() -> None:
+    page = render(scored(), SHOWN)  # a speaker has 0 or 1 gain of 1: the interval holds zero
+    assert re.search(r'class="better">-66.7 points', page) is None
+    assert re.search(r'class="">\+0\.0 points', page)
+
+
+def test_all_of_several_systems_are_compared() -> None:
+    systems = {"base": BASE, "adapted": ADAPTED, "third": BASE}
+    page = render(
+        score(references=REFERENCES, systems=systems, finder=FINDER),
+        Shown("x", REFERENCES, systems),
+    )
+    assert re.search(r'<th scope="row">third</th><td class="n">66\.7%', page)
+    assert "All systems" not in render(scored(), SHOWN)
+
+
 def test_without_text_there_is_none() -> None:
     page = render(scored(), replace(SHOWN, text=False))
     for word in ("Lipitor", "lipitor", "takes", "aspirin", "itor", "audio/ogg"):

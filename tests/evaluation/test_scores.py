@@ -131,9 +131,23 @@ def test_general_set() -> None:
     assert general["adapted"]["wer"]["normalized"]["rate"] == 0.25
 
 
+def test_the_general_set_has_intervals_over_its_own_blocks() -> None:
+    """Of two speakers, one word each, the adapter gets one wrong: draws of 0, 1/2 and 1."""
+    said, wrong = {"g1": "sea", "g2": "sky"}, {"g1": "sea", "g2": "ski"}
+    scores = scored(
+        general={"base": (said, said), "adapted": (said, wrong)},
+        general_blocks=Blocks({"g1": "ann", "g2": "bob"}),
+    )
+    figures_of = scores["general"]["adapted"]["wer"]["normalized"]
+    assert (figures_of["rate"], figures_of["low"], figures_of["high"]) == (0.5, 0.0, 1.0)
+    assert scores["comparison"]["general_wer"] == {
+        "difference": 0.5, "low": 0.0, "high": 1.0, "p": None,
+    }  # fmt: skip
+
+
 def test_comparison_is_adapted_minus_base() -> None:
     comparison = scored()["comparison"]
-    assert set(comparison) == {"eer", "eer_normalized", "wer", "mcnemar"}
+    assert set(comparison) == {"eer", "eer_normalized", "wer", "mcnemar", "general_wer"}
     # Two mentions are found by the second alone: p = 2 · (1/2)².
     assert comparison["mcnemar"] == {"base_only": 0, "adapted_only": 2, "p": 0.5}
     assert comparison["eer"]["difference"] == pytest.approx(-2 / 3)
@@ -183,7 +197,7 @@ def test_a_single_system_without_entities() -> None:
 
 
 def test_two_systems_without_entities_are_compared_by_words_only() -> None:
-    assert set(scored(finder=None)["comparison"]) == {"wer"}
+    assert set(scored(finder=None, general=None)["comparison"]) == {"wer"}
 
 
 def test_nothing_to_divide_by_is_none() -> None:
@@ -380,6 +394,19 @@ def test_sclite_costs() -> None:
     assert sclite["alignment"] == "sclite costs (4, 3, 3)"
 
 
+def test_mentions_are_carried_by_the_same_costs() -> None:
+    """By sclite "so far" is aligned with itself; by unit costs it stands beside "y z"."""
+    text = "p q r so far"
+    texts: dict[str, Any] = {
+        "references": {"u": text},
+        "systems": {"base": {"u": "so far x y z"}},
+        "mentions": {"u": [Mention(6, 12, "T", "so far")]},
+    }
+    for costs, expected in (("unit", 0), ("sclite", 1)):
+        entities = figures(**texts, costs=costs)["systems"]["base"]["entities"]
+        assert [entities[text]["found"] for text in ("raw", "normalized")] == [expected, expected]
+
+
 @given(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=4), st.booleans())
 def test_figures_stay_within_their_bounds(pairs: list[tuple[str, str]], sclite: bool) -> None:
     references = {f"u{i}": reference for i, (reference, _) in enumerate(pairs)}
@@ -402,6 +429,53 @@ def test_figures_stay_within_their_bounds(pairs: list[tuple[str, str]], sclite: 
     sides = system["biasing"].values()
     for key in ("errors", "words"):
         assert sum(side[key] for side in sides) == system["wer"]["normalized"][key]
+
+
+@given(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=2, max_size=4))
+def test_totals_are_those_of_the_utterances_added_up(pairs: list[tuple[str, str]]) -> None:
+    def counts(chosen: list[tuple[str, str]]) -> dict[str, int]:
+        system = figures(
+            references={f"u{i}": reference for i, (reference, _) in enumerate(chosen)},
+            systems={"base": {f"u{i}": heard for i, (_, heard) in enumerate(chosen)}},
+            finder=FINDER,
+            biasing=["Lipitor"],
+        )["systems"]["base"]
+        added = ("mentions", "found", "partial", "ne_errors", "ne_words", "bag_found")
+        found = {
+            f"{kind} {text} {key}": system[kind][text][key]
+            for text in ("raw", "normalized")
+            for kind, keys in (
+                ("wer", ("errors", "words", "hits", "insertions")),
+                ("cer", ("errors", "words")),
+                ("entities", (*added, "false_insertions")),
+            )
+            for key in keys
+        }
+        return found | {side: split["errors"] for side, split in system["biasing"].items()}
+
+    each = [counts([pair]) for pair in pairs]
+    assert counts(pairs) == {key: sum(one[key] for one in each) for key in each[0]}
+
+
+def test_an_output_of_insertions_alone() -> None:
+    """Nothing said, three words heard, two of them a listed term and a word on the list."""
+    system = figures(
+        references={"a": "", "b": "Take tea."},
+        systems={"base": {"a": "uh Lipitor um", "b": "Take tea."}},
+        finder=FINDER,
+        biasing=["Lipitor"],
+    )["systems"]["base"]
+    words = system["wer"]["normalized"]
+    assert (words["rate"], words["insertions"], words["words"]) == (1.5, 3, 2)
+    assert system["biasing"]["b_wer"] == {"rate": None, "errors": 1, "words": 0}
+    assert system["biasing"]["u_wer"] == {"rate": 1.0, "errors": 2, "words": 2}
+    entities = system["entities"]["raw"]
+    assert (entities["false_insertions"], entities["precision"], entities["eer"]) == (1, 0.0, None)
+
+
+def test_a_list_no_word_of_which_was_said_has_no_rate() -> None:
+    found = scored(biasing=["zebra"])
+    assert found["systems"]["base"]["biasing"]["b_wer"] == {"rate": None, "errors": 0, "words": 0}
 
 
 @pytest.mark.parametrize("normalizer", ["basic", "whisper-en", "medical-en"])

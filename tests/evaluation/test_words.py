@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation import sclite
 from asr_llm.evaluation.words import WordErrors, align, char_errors, word_errors
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8)
@@ -119,3 +120,76 @@ def test_alignment_covers_every_word_once_and_agrees_with_the_counts(
 def test_a_perfect_hypothesis_has_no_errors(words: list[str]) -> None:
     text = " ".join(words)
     assert word_errors(reference=[text], hypothesis=[text]).errors == 0
+
+
+# By the costs of sclite -----------------------------------------------------------------
+
+
+def table_of_all_costs(said: list[str], heard: list[str]) -> list[tuple[int | None, int | None]]:
+    """The cheapest alignment by 4 and 3, as a textbook has it: every cost of every prefix kept."""
+    cost = [[3 * (i + j) for j in range(len(heard) + 1)] for i in range(len(said) + 1)]
+    for i in range(1, len(said) + 1):
+        for j in range(1, len(heard) + 1):
+            pair = cost[i - 1][j - 1] + (0 if said[i - 1] == heard[j - 1] else 4)
+            cost[i][j] = min(pair, cost[i - 1][j] + 3, cost[i][j - 1] + 3)
+    steps: list[tuple[int | None, int | None]] = []
+    i, j = len(said), len(heard)
+    while i or j:
+        if j and cost[i][j] == cost[i][j - 1] + 3:
+            j -= 1
+            steps.append((None, j))
+        elif i and cost[i][j] == cost[i - 1][j] + 3:
+            i -= 1
+            steps.append((i, None))
+        else:
+            i, j = i - 1, j - 1
+            steps.append((i, j))
+    return steps[::-1]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        # Two substitutions cost 8, two deletions and two insertions 12.
+        ("a b", "c d", "ss"),
+        # Two substitutions and an insertion cost 11; a deletion, a hit, two insertions 9.
+        ("a b", "b c d", "dhii"),
+        ("a b c", "a c", "hdh"),
+        ("a a", "a", "hd"),
+        ("", "a b", "ii"),
+        ("a b", "", "dd"),
+        ("", "", ""),
+    ],
+)
+def test_sclite_by_hand(reference: str, hypothesis: str, expected: str) -> None:
+    pairs = align(
+        reference_words=reference.split(), hypothesis_words=hypothesis.split(), costs="sclite"
+    )
+    assert "".join(pair.op[0] for pair in pairs) == expected
+
+
+LONGER = st.lists(st.sampled_from("abcd"), max_size=20)
+
+
+@given(LONGER, LONGER)
+def test_sclite_is_the_textbooks_however_long_the_words(said: list[str], heard: list[str]) -> None:
+    expected = table_of_all_costs(said, heard)
+    with pytest.MonkeyPatch.context() as patch:
+        for cells in (0, 10**6):  # by checkpoints, and by kaldialign
+            patch.setattr(sclite, "_CELLS", cells)
+            assert sclite.sclite_steps(said, heard) == expected
+
+
+def test_sclite_of_an_hour_takes_little_memory() -> None:
+    """8,000 by 8,000 words: a table of all costs would take 256 MB."""
+    import tracemalloc
+
+    said = [f"w{i % 997}" for i in range(8000)]
+    heard = [word for i, word in enumerate(said) if i % 50]  # every fiftieth is lost
+    tracemalloc.start()
+    pairs = align(reference_words=said, hypothesis_words=heard, costs="sclite")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6
+    assert sum(pair.op == "deletion" for pair in pairs) == 160
+    assert sum(pair.op == "hit" for pair in pairs) == 7840
