@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -223,12 +223,20 @@ def transcribe(
     adapter: str | Path | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
+    confidence: bool = False,
+    word_timestamps: bool = False,
+    aligner: str | Path | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
 
+    Args:
+        confidence, word_timestamps, aligner: as for ``SpeechLLM.load``.
+        tell: called with a line where word times were asked for and nothing can tell them.
+
     Raises:
-        CheckpointError: the model or the adapter does not load.
+        CheckpointError: the model, the adapter or the aligner does not load.
     """
     from asr_llm.model import checkpoints
 
@@ -241,7 +249,20 @@ def transcribe(
     checkpoints.locate(model)
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    recogniser = SpeechLLM.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
+    recogniser = SpeechLLM.load(
+        model,
+        adapter=adapter,
+        fusion=fusion,
+        num_beams=num_beams,
+        confidence=confidence,
+        word_timestamps=word_timestamps,
+        aligner=aligner,
+    )
+    if word_timestamps and recogniser.aligner is None and tell is not None:
+        tell(
+            f"{model} has no CTC head that could tell when words are said: segments only; for "
+            "words give --aligner, a NeMo CTC model (.nemo) or mini"
+        )
     yield from recogniser.transcribe_many(files, told(progress, "transcribing"))
 
 

@@ -22,6 +22,17 @@ def transcribe(
     output_format: Annotated[
         str, typer.Option("-f", "--output-format", help="txt or json.")
     ] = "txt",
+    word_timestamps: Annotated[
+        bool, typer.Option("--word-timestamps", help="Tell when each word is said (json).")
+    ] = False,
+    aligner: Annotated[
+        str | None,
+        typer.Option(
+            "--aligner",
+            help="What finds the words in place of the model's CTC head: a checkpoint with one, "
+            "or a NeMo CTC model (.nemo). Brings --word-timestamps.",
+        ),
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output-dir", help="Write a file for each; default: print."),
@@ -44,7 +55,11 @@ def transcribe(
             adapter=adapter,
             fusion=fusion,
             num_beams=beam_size,
+            confidence=output_format == "json",
+            word_timestamps=word_timestamps or aligner is not None,
+            aligner=aligner,
             progress=progress,
+            tell=lambda line: typer.echo(line, err=True),
         )
         for path, result in zip(audio, results):
             if isinstance(result, AudioError):

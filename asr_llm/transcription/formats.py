@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from asr_llm import __version__
 from asr_llm.errors import RunError
-from asr_llm.transcription.transcript import Transcript
+from asr_llm.transcription.transcript import Segment, Transcript
 
 FORMATS = ("txt", "json")
 """Names of the formats, which are the files' extensions too."""
@@ -36,8 +37,7 @@ def to_json(transcript: Transcript) -> str:
     content = {
         "text": transcript.text,
         "segments": [
-            {"id": i, "start": segment.start, "end": segment.end, "text": segment.text}
-            for i, segment in enumerate(transcript.segments)
+            {"id": i} | _segment(segment) for i, segment in enumerate(transcript.segments)
         ],
         "language": "en",
         "duration": transcript.duration,
@@ -46,6 +46,19 @@ def to_json(transcript: Transcript) -> str:
         "note": transcript.note,
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    """Times, text, and what else is known; words as whisper has them."""
+    found: dict[str, Any] = {"start": segment.start, "end": segment.end, "text": segment.text}
+    if segment.confidence is not None:
+        found["confidence"] = segment.confidence
+    if segment.words:
+        found["words"] = [
+            {"word": w.text, "start": w.start, "end": w.end, "confidence": w.confidence}
+            for w in segment.words
+        ]
+    return found
 
 
 def check_format(fmt: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,13 @@ from asr_llm.corpus.audio import (
 )
 from asr_llm.errors import AudioError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
-from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.transcription.transcript import Segment, Transcript, Word
+from asr_llm.transcription.word_times import word_times
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+    from asr_llm.model.ctc import CtcModel
     from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
@@ -47,6 +49,9 @@ class SpeechLLM:
         adapter: what they call the adapter that was put on it, if any.
         batch_seconds: audio decoded at once, padding included; what fits in memory.
         num_beams: hypotheses kept while decoding; 1 is greedy.
+        confidence: tell how probable it is that a segment's words are right.
+        aligner: tells when each word is said, ``model``'s own CTC head or another's; words then
+            have their confidence too.
     """
 
     def __init__(
@@ -57,10 +62,13 @@ class SpeechLLM:
         *,
         batch_seconds: float = 120.0,
         num_beams: int = NUM_BEAMS,
+        confidence: bool = False,
+        aligner: CtcModel | None = None,
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
         self.batch_seconds, self.num_beams = batch_seconds, num_beams
+        self.aligner, self.confidence = aligner, confidence or aligner is not None
 
     @classmethod
     def load(
@@ -69,27 +77,45 @@ class SpeechLLM:
         adapter: str | Path | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
+        confidence: bool = False,
+        word_timestamps: bool = False,
+        aligner: str | Path | None = None,
     ) -> SpeechLLM:
         """Load a checkpoint and put an adapter on it; on CUDA where there is one.
 
         Args:
             fusion: weight of an adapter of text, in place of its own.
             num_beams: hypotheses kept while decoding; 1 is greedy.
+            confidence: tell how probable it is that a segment's words are right.
+            word_timestamps: tell when each word is said, and its confidence. A checkpoint without
+                a CTC head cannot: then there are segments only, and ``aligner`` is None.
+            aligner: what tells it in place of the checkpoint's CTC head: another checkpoint with
+                one, or a NeMo CTC model (``.nemo``).
 
         Raises:
-            CheckpointError: the checkpoint or the adapter does not load or do not fit.
+            CheckpointError: the checkpoint, the adapter or the aligner does not load or do not fit.
         """
         import torch
 
-        from asr_llm.model import checkpoints, lora
+        from asr_llm.model import checkpoints, ctc, lora
 
         loaded = checkpoints.load(model)
         if adapter is not None:
             lora.put_on(loaded, adapter, base=model, fusion=fusion)
         if torch.cuda.is_available():
             loaded.to("cuda")
+        listener: CtcModel | None = None
+        if aligner is not None:
+            listener = ctc.load(aligner)
+        elif word_timestamps and loaded.ctc_head is not None:
+            listener = ctc.CheckpointCtc(loaded)
         return cls(
-            loaded, str(model), None if adapter is None else str(adapter), num_beams=num_beams
+            loaded,
+            str(model),
+            None if adapter is None else str(adapter),
+            num_beams=num_beams,
+            confidence=confidence or word_timestamps,
+            aligner=listener,
         )
 
     def transcribe(self, path: str | Path) -> Transcript:
@@ -150,16 +176,31 @@ class SpeechLLM:
             meter.add(sum(a.seconds for a in pool) - sum(p.seconds for p in to_decode))
             for batch in _batches(to_decode, self.batch_seconds):
                 samples = [piece.samples for piece in batch]
-                for piece, decoded in zip(
-                    batch, decode(self.model, samples, num_beams=self.num_beams)
-                ):
-                    piece.decoded = decoded
+                decoded = decode(
+                    self.model,
+                    samples,
+                    num_beams=self.num_beams,
+                    confidence=self.confidence,
+                    keep_encoded=self._listens_itself,
+                )
+                for piece, one, words in zip(batch, decoded, self._times(samples, decoded)):
+                    piece.decoded, piece.words = replace(one, encoded=None), words
                 meter.add(sum(piece.seconds for piece in batch))
             yield from zip(pool, pieces)
 
+    @property
+    def _listens_itself(self) -> bool:
+        """Whether the aligner's encoder is the model's, so that it need not run again."""
+        return getattr(self.aligner, "model", None) is self.model
+
+    def _times(self, samples: list[Samples], decoded: list[Decoded]) -> list[tuple[Word, ...]]:
+        if self.aligner is None:
+            return [() for _ in decoded]
+        return word_times(self.aligner, samples, decoded)
+
     def _transcript(self, audio: _Audio, pieces: list[_Piece]) -> Transcript:
         segments = tuple(
-            Segment(round(piece.start, 3), round(piece.end, 3), piece.decoded.text)
+            _segment(piece, piece.decoded)
             for piece in pieces
             if piece.decoded and piece.decoded.text
         )
@@ -188,6 +229,7 @@ class _Piece:
     samples: Samples
     silent: bool
     decoded: Decoded | None = None
+    words: tuple[Word, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -256,6 +298,22 @@ def _batches(pieces: list[_Piece], seconds: float) -> Iterator[list[_Piece]]:
         batch.append(piece)
     if batch:
         yield batch
+
+
+def _segment(piece: _Piece, decoded: Decoded) -> Segment:
+    """A piece as the transcript has it, in the time of the whole audio."""
+    words = tuple(
+        replace(w, start=round(piece.start + w.start, 3), end=round(piece.start + w.end, 3))
+        for w in piece.words
+    )
+    sure = [word.confidence for word in decoded.words]
+    return Segment(
+        round(piece.start, 3),
+        round(piece.end, 3),
+        decoded.text,
+        words,
+        round(sum(sure) / len(sure), 4) if sure else None,
+    )
 
 
 def _note(duration: float, pieces: list[_Piece]) -> str | None:
