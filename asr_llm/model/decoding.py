@@ -14,7 +14,12 @@ import numpy as np
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
-from asr_llm.model.confidence import DecodedWord, decoded_words, token_log_probs
+from asr_llm.model.confidence import (
+    DecodedWord,
+    TokenProbabilities,
+    calibration,
+    decoded_words,
+)
 from asr_llm.sequences.batching import Collator, to_device
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
@@ -90,25 +95,22 @@ def decode(
         ValueError: the model is in training mode, where dropout would spoil the text.
         CheckpointError: see ``generate``.
     """
-    from asr_llm.model.fusion import adapter_aside
-
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
     prompts = [prompt(audio, model.chat) for audio in audios]
     if not prompts:
         return []
     tokenizer = model.tokenizer.tokenizer
+    calibrate = calibration(model)
+    recorder = TokenProbabilities(num_beams) if confidence else None
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
-        written = generate(model, prompts, limits, num_beams, bf16, True, spliced)
-        scores = None
-        if confidence:
-            with adapter_aside(model):
-                scores = token_log_probs(model, spliced, [ids for ids, _ in written])
+        written = generate(model, prompts, limits, num_beams, bf16, True, spliced, recorder)
+        scores = recorder.log_probs([ids for ids, _ in written]) if recorder else None
     out = []
     for i, (ids, complete) in enumerate(written):
         text = _text(tokenizer, ids)
         short = cut_loop(text)
-        words = () if scores is None else decoded_words(tokenizer, ids, scores[i])
+        words = () if scores is None else decoded_words(tokenizer, ids, scores[i], calibrate)
         words = words[: len(short.split())]
         encoded = spliced["encoded"][i, : spliced["encoded_lens"][i]] if keep_encoded else None
         out.append(Decoded(short, complete, short != text, words, encoded))
@@ -183,6 +185,7 @@ def generate(
     bf16: bool | None = None,
     listening: bool = False,
     spliced: dict[str, Any] | None = None,
+    recorder: TokenProbabilities | None = None,
 ) -> list[tuple[list[int], bool]]:
     """New token ids after each prompt without the end token, and whether that was reached.
 
@@ -190,6 +193,7 @@ def generate(
         limits: most new tokens for each.
         listening: whether this is transcription, where an adapter of text has its say.
         spliced: the prompts spliced already, where the caller has more use for them.
+        recorder: is told the probabilities of tokens.
 
     Raises:
         ValueError: the model is in training mode.
@@ -220,7 +224,8 @@ def generate(
     with _inference(model, bf16):
         spliced = _spliced(model, prompts) if spliced is None else spliced
         with move_embedding(model), adapter_aside(model):
-            processors = fusion_of(model, end[0]) if listening else LogitsProcessorList()
+            processors = LogitsProcessorList([] if recorder is None else [recorder])
+            processors += fusion_of(model, end[0]) if listening else []
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],
