@@ -74,9 +74,10 @@ class DecodedWord:
 class TokenProbabilities(LogitsProcessor):
     """Remembers how probable every token was that ``generate`` wrote; changes nothing.
 
-    What it is given, it takes for the recogniser's scores: its place among the processors says
-    whose say counts. A pass over the finished text would find the same, but reads prompt and
-    speech once more: a third of greedy decoding's time.
+    The scores it is given may be changed already: its place among the processors says whose say
+    counts. ``generate`` puts it behind the fusion of an adapter of text, whose preference is part
+    of what is believed (so it is better calibrated, see eval/RESULTS.md). A pass over the finished
+    text would find the same, but reads prompt and speech once more: 30% of greedy decoding's time.
 
     Args:
         beams: K; the hypotheses of a text, which may go on from one another's.

@@ -224,8 +224,9 @@ def generate(
     with _inference(model, bf16):
         spliced = _spliced(model, prompts) if spliced is None else spliced
         with move_embedding(model), adapter_aside(model):
-            processors = LogitsProcessorList([] if recorder is None else [recorder])
-            processors += fusion_of(model, end[0]) if listening else []
+            processors = fusion_of(model, end[0]) if listening else LogitsProcessorList()
+            if recorder is not None:
+                processors.append(recorder)  # an adapter of text has had its say
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],

@@ -62,7 +62,7 @@ def _words(decoded: Decoded, found: Alignment | Unaligned, duration: float) -> t
     else:
         starts = share_time(texts, 0.0, duration)
         spans = list(zip(starts, [*starts[1:], duration]))
-    sure: list[float | None] = [word.confidence for word in decoded.words]
+    sure: list[float | None] = [round(word.confidence, 4) for word in decoded.words]
     sure = sure or [None] * len(texts)
     return tuple(
         Word(text, min(start, duration), min(end, duration), confidence)

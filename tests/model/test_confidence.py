@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
+from asr_llm.model import checkpoints, lora
 from asr_llm.model.confidence import (
     Calibration,
     DecodedWord,
@@ -23,7 +23,9 @@ from asr_llm.model.confidence import (
     tokens_of_words,
 )
 from asr_llm.model.decoding import _inference, _spliced, decode, generate, prompt
+from asr_llm.model.fusion import adapter_aside
 from asr_llm.model.salm import SpanSALM
+from asr_llm.recipe import LoraRecipe
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +191,40 @@ def test_probabilities_are_those_of_a_pass_over_the_finished_text(
     assert any(written)
     for audio, ids, found in zip(AUDIOS, written, seen.log_probs(written)):
         assert found == pytest.approx(of_finished(model, audio, ids), abs=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_an_adapter_of_text_has_its_say(tiny: Path, beams: int) -> None:
+    """Fusion's preference is part of the probabilities, but of the first token's."""
+    model = checkpoints.load(tiny)
+    torch.manual_seed(1)
+    lora.install(model, LoraRecipe(r=2, lora_alpha=8))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(0, 1.0)
+    model.eval()
+    model.fusion = 2.0
+    seen = TokenProbabilities(beams)
+    asked = [prompt(AUDIOS[1], model.chat)]
+    ((ids, _),) = generate(model, asked, [6], beams, listening=True, recorder=seen)
+    text = model.embed_tokens(torch.tensor([ids[:-1]]))
+
+    def read(embeds: torch.Tensor) -> torch.Tensor:
+        hidden = model.hidden_states(embeds, None)[0, 1 - len(ids) :]
+        scores: torch.Tensor = model.causal_lm.lm_head(hidden).log_softmax(-1)
+        return scores
+
+    with _inference(model):
+        domain = read(text)
+        with adapter_aside(model):
+            heard = read(torch.cat([_spliced(model, asked)["input_embeds"], text], 1))
+            favoured = (domain - read(text)).clamp(min=0)
+        favoured[:, model.text_eos_id] = 0
+        expected = (heard + 2.0 * favoured).log_softmax(-1)
+    found = seen.log_probs([ids])[0][1:]
+    assert len(found) == 5
+    assert found == pytest.approx(expected[range(5), ids[1:]].tolist(), abs=1e-4)
+    assert found != pytest.approx(heard[range(5), ids[1:]].tolist(), abs=1e-2)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
