@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, align, alignment_items
+from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.synthesis import Word
@@ -163,9 +163,8 @@ def _align(
     if not loaded:
         return
     emissions = aligner.log_probs([samples for _, samples in loaded])
-    spellings = [aligner.spell(cut.supervisions[0].text or "") for cut, _ in loaded]
-    found = align(emissions, spellings, aligner.blank, aligner.frame, backend, shift=aligner.shift)
-    yield from zip((cut for cut, _ in loaded), found)
+    texts = [cut.supervisions[0].text or "" for cut, _ in loaded]
+    yield from zip((cut for cut, _ in loaded), aligner.align(emissions, texts, backend))
 
 
 def _with_words(cut: Cut, found: Alignment) -> Cut:

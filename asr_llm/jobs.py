@@ -226,12 +226,14 @@ def transcribe(
     journal: Callable[[Path], Journal] | None = None,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
 
     Args:
         journal: where to keep what is decoded of a file until its transcript is there.
         on_ready: called when the model is loaded and the first file is about to be.
+        tell: called with a line where word times were asked for and nothing can tell them.
 
     Raises:
         CheckpointError: the model or an adapter does not load.
@@ -252,7 +254,15 @@ def transcribe(
         num_beams=options.num_beams,
         chunk_seconds=options.chunk_seconds,
         vad=options.vad,
+        confidence=True,
+        word_timestamps=options.word_timestamps,
+        aligner=options.aligner,
     )
+    if options.word_timestamps and recogniser.aligner is None and tell is not None:
+        tell(
+            f"{options.model} has no CTC head that could tell when words are said: segments only; "
+            "for words give --aligner, a NeMo CTC model (.nemo) or mini"
+        )
     if on_ready is not None:
         on_ready()
     adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm import jobs
-from asr_llm.errors import AudioError
+from asr_llm.errors import AudioError, RunError
 from asr_llm.measuring import Progress
 from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
@@ -67,11 +67,13 @@ def transcribe(
     *,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Transcribe files, folders, patterns and stdin; those done before come first.
 
     Args:
         on_ready: called when the model is loaded.
+        tell: called with what concerns all of them.
 
     Raises:
         RunError: a file is in the way, two would be the same, there is no such format, or the
@@ -79,13 +81,15 @@ def transcribe(
         AudioError: a folder or a pattern holds no audio.
         CheckpointError: the model or an adapter does not load.
     """
+    options = options or Options()
     names = formats.parse(wanted.formats)
+    if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
+        raise RunError("ctm has a line for each word: add --word-timestamps")
     found = inputs.expand(audios, recursive=wanted.recursive)
     if wanted.folder is None:
         formats.check_printable(names, len(found))
     else:
         check_names(found, names[0])
-    options = options or Options()
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None
         if wanted.folder is not None:
@@ -98,7 +102,7 @@ def transcribe(
             yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
         several = len(files) > 1
         results = jobs.transcribe(
-            todo, options, journal=journals, progress=progress, on_ready=on_ready
+            todo, options, journal=journals, progress=progress, on_ready=on_ready, tell=tell
         )
         for file, result in zip(todo, results):
             name = inputs.name_of(file)

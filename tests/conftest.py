@@ -75,3 +75,40 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny checkpoint with other weights. Read only."""
     return tiny_checkpoint(tmp_path_factory.mktemp("other"), seed=5)
+
+
+@pytest.fixture(scope="session")
+def nemo_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CTC model of NeMo's that writes letters, with random weights. Read only."""
+    from nemo.collections.asr.models import EncDecCTCModel
+    from omegaconf import OmegaConf
+
+    letters = list(" abcdefghijklmnopqrstuvwxyz'")
+    encoder = {
+        "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+        "feat_in": 80, "n_layers": 1, "d_model": 16, "n_heads": 2, "subsampling": "striding",
+        "subsampling_factor": 4, "subsampling_conv_channels": 16, "ff_expansion_factor": 2,
+        "conv_kernel_size": 5, "feat_out": -1,
+    }  # fmt: skip
+    model = EncDecCTCModel(
+        OmegaConf.create(
+            {
+                "preprocessor": {
+                    "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+                    "features": 80,
+                    "window_stride": 0.01,
+                },
+                "encoder": encoder,
+                "decoder": {
+                    "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+                    "feat_in": 16,
+                    "num_classes": len(letters),
+                    "vocabulary": letters,
+                },
+                "optim": {"name": "adamw", "lr": 1e-3},
+            }
+        )
+    )
+    path = tmp_path_factory.mktemp("nemo") / "tiny.nemo"
+    model.save_to(str(path))
+    return path

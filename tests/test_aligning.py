@@ -117,41 +117,12 @@ def test_nothing_is_overwritten_and_nothing_aligned_is_an_error(
     assert (tmp_path / "a.jsonl").read_text("utf-8") == "mine"
 
 
-def test_a_ctc_model_of_nemo(spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path) -> None:
-    """A tiny one with random weights: it aligns at random, but in order and within bounds."""
-    from nemo.collections.asr.models import EncDecCTCModel
-    from omegaconf import OmegaConf
-
-    letters = list(" abcdefghijklmnopqrstuvwxyz'")
-    encoder = {
-        "_target_": "nemo.collections.asr.modules.ConformerEncoder",
-        "feat_in": 80, "n_layers": 1, "d_model": 16, "n_heads": 2, "subsampling": "striding",
-        "subsampling_factor": 4, "subsampling_conv_channels": 16, "ff_expansion_factor": 2,
-        "conv_kernel_size": 5, "feat_out": -1,
-    }  # fmt: skip
-    model = EncDecCTCModel(
-        OmegaConf.create(
-            {
-                "preprocessor": {
-                    "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
-                    "features": 80,
-                    "window_stride": 0.01,
-                },
-                "encoder": encoder,
-                "decoder": {
-                    "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
-                    "feat_in": 16,
-                    "num_classes": len(letters),
-                    "vocabulary": letters,
-                },
-                "optim": {"name": "adamw", "lr": 1e-3},
-            }
-        )
-    )
-    path = tmp_path / "tiny.nemo"
-    model.save_to(str(path))
+def test_a_ctc_model_of_nemo(
+    spoken: tuple[Path, dict[str, Utterance]], nemo_ctc: Path, tmp_path: Path
+) -> None:
+    """It aligns at random, but in order and within bounds."""
     done = align_manifest(
-        spoken[0], tmp_path / "a.jsonl", model=str(path), min_confidence=0.0, backend="viterbi"
+        spoken[0], tmp_path / "a.jsonl", model=str(nemo_ctc), min_confidence=0.0, backend="viterbi"
     )
     assert {dropped.id for dropped in done.dropped} == {"click", "short"}
     for cut in read_manifest(done.path):

@@ -60,6 +60,16 @@ def transcribe(
         VadKind,
         typer.Option(help="What tells speech from the rest: a network, or how loud it is."),
     ] = "silero",
+    word_timestamps: Annotated[
+        bool, typer.Option("--word-timestamps", help="Tell when each word is said.")
+    ] = False,
+    aligner: Annotated[
+        str | None,
+        typer.Option(
+            help="What finds the words in place of the model's CTC head: a checkpoint with one, "
+            "or a NeMo CTC model (.nemo). Brings --word-timestamps."
+        ),
+    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Look into the folders of a folder.")
     ] = False,
@@ -83,9 +93,19 @@ def transcribe(
         for outcome in transcribing.transcribe(
             audio,
             wanted,
-            Options(model, tuple(map(str, adapter or ())), fusion, beam_size, chunk_seconds, vad),
+            Options(
+                model=model,
+                adapters=tuple(map(str, adapter or ())),
+                fusion=fusion,
+                num_beams=beam_size,
+                chunk_seconds=chunk_seconds,
+                vad=vad,
+                word_timestamps=word_timestamps or aligner is not None,
+                aligner=aligner,
+            ),
             progress=progress,
             on_ready=bar.restart,
+            tell=lambda line: typer.echo(line, err=True),
         ):
             found.append(outcome)
             typer.echo(printable(outcome.printed), nl=False)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_llm.corpus.alignment import Spelling, spell
+from asr_llm.corpus.alignment import Alignment, Backend, Spelling, Unaligned, align, spell
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
@@ -37,6 +37,17 @@ class CtcModel(ABC):
     @abstractmethod
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
         """B audios, float32 (T,), to emissions (F, V)."""
+
+    def align(
+        self, emissions: list[Tensor], texts: list[str], backend: Backend = "auto"
+    ) -> list[Alignment | Unaligned]:
+        """Find the words of B texts in their emissions (F, V).
+
+        Raises:
+            AsrLlmError: k2 is asked for and not installed.
+        """
+        spellings = [self.spell(text) for text in texts]
+        return align(emissions, spellings, self.blank, self.frame, backend, shift=self.shift)
 
 
 def load(name: str | Path) -> CtcModel:
@@ -77,8 +88,12 @@ class CheckpointCtc(CtcModel):
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
         """B audios, float32 (T,), to emissions (F, V)."""
         _, lens, encoded = self.model.encode(*_padded(audios, self.model.device))
-        emissions = self.model.ctc_log_probs(encoded)
-        return [row[:count] for row, count in zip(emissions, lens.tolist())]
+        return self.emissions([row[:count] for row, count in zip(encoded, lens.tolist())])
+
+    @torch.inference_mode()
+    def emissions(self, encoded: list[Tensor]) -> list[Tensor]:
+        """What the encoder made of B audios (F, D), each in whole frames, to emissions (F, V)."""
+        return [self.model.ctc_log_probs(row) for row in encoded]
 
 
 class NemoCtc(CtcModel):

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
+from asr_llm.model.confidence import (
+    DecodedWord,
+    TokenProbabilities,
+    calibration,
+    decoded_words,
+)
 from asr_llm.sequences.batching import Collator, to_device
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from asr_llm.model.salm import SpanSALM
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
@@ -38,6 +46,8 @@ class Decoded:
     text: str
     complete: bool = True
     loop_cut: bool = False
+    words: tuple[DecodedWord, ...] = ()
+    encoded: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 def prompt(samples: np.ndarray, chat: Chat) -> Sequence:
@@ -69,6 +79,8 @@ def decode(
     max_new_tokens: int | None = None,
     num_beams: int = 1,
     bf16: bool | None = None,
+    confidence: bool = False,
+    keep_encoded: bool = False,
 ) -> list[Decoded]:
     """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
@@ -85,10 +97,23 @@ def decode(
     """
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
     prompts = [prompt(audio, model.chat) for audio in audios]
+    if not prompts:
+        return []
+    tokenizer = model.tokenizer.tokenizer
+    calibrate = calibration(model)
+    recorder = TokenProbabilities(num_beams) if confidence else None
+    with _inference(model, bf16):
+        spliced = _spliced(model, prompts)
+        written = generate(model, prompts, limits, num_beams, bf16, True, spliced, recorder)
+        scores = recorder.log_probs([ids for ids, _ in written]) if recorder else None
     out = []
-    for text, complete in _written(model, prompts, limits, num_beams, bf16, listening=True):
+    for i, (ids, complete) in enumerate(written):
+        text = _text(tokenizer, ids)
         short = cut_loop(text)
-        out.append(Decoded(short, complete, loop_cut=short != text))
+        words = () if scores is None else decoded_words(tokenizer, ids, scores[i], calibrate)
+        words = words[: len(short.split())]
+        encoded = spliced["encoded"][i, : spliced["encoded_lens"][i]] if keep_encoded else None
+        out.append(Decoded(short, complete, short != text, words, encoded))
     return out
 
 
@@ -143,9 +168,13 @@ def _written(
     tokenizer = model.tokenizer.tokenizer
     texts = []
     for ids, complete in generate(model, prompts, limits, num_beams, bf16, listening):
-        text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        texts.append((" ".join(text.split()), complete))
+        texts.append((_text(tokenizer, ids), complete))
     return texts
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return " ".join(text.split())
 
 
 def generate(
@@ -155,12 +184,16 @@ def generate(
     num_beams: int = 1,
     bf16: bool | None = None,
     listening: bool = False,
+    spliced: dict[str, Any] | None = None,
+    recorder: TokenProbabilities | None = None,
 ) -> list[tuple[list[int], bool]]:
     """New token ids after each prompt without the end token, and whether that was reached.
 
     Args:
         limits: most new tokens for each.
         listening: whether this is transcription, where an adapter of text has its say.
+        spliced: the prompts spliced already, where the caller has more use for them.
+        recorder: is told the probabilities of tokens.
 
     Raises:
         ValueError: the model is in training mode.
@@ -189,9 +222,11 @@ def generate(
         pad_token_id=model.text_pad_id,
     )
     with _inference(model, bf16):
-        spliced = _spliced(model, prompts)
+        spliced = _spliced(model, prompts) if spliced is None else spliced
         with move_embedding(model), adapter_aside(model):
             processors = fusion_of(model, end[0]) if listening else LogitsProcessorList()
+            if recorder is not None:
+                processors.append(recorder)  # an adapter of text has had its say
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],

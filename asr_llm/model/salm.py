@@ -209,14 +209,15 @@ class SpanSALM(SALM):
         return out
 
     def ctc_log_probs(self, encoded: Tensor) -> Tensor:
-        """CTC emissions (B_audio, T_frames, V + 1), float32, from the encoder's output.
+        """CTC emissions (…, T_frames, V + 1), float32, from the encoder's output (…, T_frames, D).
 
         Raises:
             CheckpointError: there is no CTC head.
         """
         if self.ctc_head is None:
             raise CheckpointError("this checkpoint has no CTC head; expected ctc_head.safetensors")
-        return self.ctc_head(encoded).float().log_softmax(-1)
+        # The encoder may have run in another precision than the head is kept in.
+        return self.ctc_head(encoded.to(self.ctc_head.weight)).float().log_softmax(-1)
 
     def _ctc_loss(self, encoded: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
         log_probs = self.ctc_log_probs(encoded)

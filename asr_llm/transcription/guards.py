@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
@@ -57,8 +56,9 @@ def _checked(
         parts = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
         again = decode([samples[start:end] for start, end in parts])
         if all(part.complete and not part.loop_cut for part in again):
-            text = " ".join(part.text for part in again if part.text)
-            return replace(decoded, text=text, loop_cut=False, complete=True), (
-                Guard(guard.found, "decoded again"),
+            whole = type(decoded)(
+                " ".join(part.text for part in again if part.text),
+                words=tuple(word for part in again for word in part.words),
             )
+            return whole, (Guard(guard.found, "decoded again"),)
     return decoded, (guard,)

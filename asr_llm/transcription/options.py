@@ -21,6 +21,8 @@ class Options:
         num_beams: hypotheses kept while decoding; 1 is greedy.
         chunk_seconds: longer audio is cut; by default what the model can take.
         vad: what tells speech from the rest.
+        word_timestamps: tell when each word is said.
+        aligner: what tells it in place of the model's own CTC head.
     """
 
     model: str = "mini"
@@ -29,3 +31,5 @@ class Options:
     num_beams: int = NUM_BEAMS
     chunk_seconds: float | None = None
     vad: VadKind = "silero"
+    word_timestamps: bool = False
+    aligner: str | None = None

@@ -14,13 +14,15 @@ from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
 from asr_llm.transcription.guards import decode_checked
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import VadKind
-from asr_llm.transcription.transcript import Heard, Segment, Transcript
+from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
 from asr_llm.transcription.vad import listener
+from asr_llm.transcription.word_times import word_times
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.model.adapters import Adapters
+    from asr_llm.model.ctc import CtcModel
     from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
@@ -47,6 +49,9 @@ class SpeechLLM:
         num_beams: hypotheses kept while decoding; 1 is greedy.
         chunk_seconds: longer audio is cut, at pauses; by default what the model can take.
         vad: what tells speech from the rest, see ``vad.listener``.
+        confidence: tell how probable it is that a segment's words are right.
+        aligner: tells when each word is said, ``model``'s own CTC head or another's; words then
+            have their confidence too.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class SpeechLLM:
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
         vad: VadKind = "silero",
+        confidence: bool = False,
+        aligner: CtcModel | None = None,
         loaded: Adapters | None = None,
     ) -> None:
         self.model = model.eval()
@@ -66,6 +73,7 @@ class SpeechLLM:
         self.batch_seconds, self.num_beams = batch_seconds, num_beams
         self.chunk_seconds = chunk_seconds or model.chunk_seconds
         self.vad = vad
+        self.aligner, self.confidence = aligner, confidence or aligner is not None
         self._loaded = loaded
         if loaded is not None:
             self.adapter = loaded.label
@@ -79,6 +87,9 @@ class SpeechLLM:
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
         vad: VadKind = "silero",
+        confidence: bool = False,
+        word_timestamps: bool = False,
+        aligner: str | Path | None = None,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
@@ -89,18 +100,28 @@ class SpeechLLM:
             num_beams: hypotheses kept while decoding; 1 is greedy.
             chunk_seconds: longer audio is cut; by default what the model can take.
             vad: what tells speech from the rest: ``silero`` or ``energy``.
+            confidence: tell how probable it is that a segment's words are right.
+            word_timestamps: tell when each word is said, and its confidence. A checkpoint without
+                a CTC head cannot: then there are segments only, and ``aligner`` is None.
+            aligner: what tells it in place of the checkpoint's CTC head: another checkpoint with
+                one, or a NeMo CTC model (``.nemo``).
 
         Raises:
-            CheckpointError: the checkpoint or an adapter does not load or do not fit.
+            CheckpointError: the checkpoint, an adapter or the aligner does not load or fit.
         """
         import torch
 
-        from asr_llm.model import checkpoints
+        from asr_llm.model import checkpoints, ctc
         from asr_llm.model.adapters import Adapters
 
         bare = checkpoints.load(model)
         if torch.cuda.is_available():
             bare.to("cuda")
+        hears: CtcModel | None = None
+        if aligner is not None:
+            hears = ctc.load(aligner)
+        elif word_timestamps and bare.ctc_head is not None:
+            hears = ctc.CheckpointCtc(bare)
         folders = [adapter] if isinstance(adapter, str | Path) else list(adapter or ())
         return cls(
             bare,
@@ -108,6 +129,8 @@ class SpeechLLM:
             num_beams=num_beams,
             chunk_seconds=chunk_seconds,
             vad=vad,
+            confidence=confidence or word_timestamps,
+            aligner=hears,
             loaded=Adapters(bare, model, folders, fusion) if folders else None,
         )
 
@@ -239,8 +262,11 @@ class SpeechLLM:
         """Write the texts of pieces with chunks, in one batch."""
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
         guarded = decode_checked(self._decode, samples)
-        for piece, (decoded, guards) in zip(pieces, guarded, strict=True):
-            piece.heard = Heard(decoded.text, guards)
+        times = self._word_times(samples, [decoded for decoded, _ in guarded])
+        for piece, (decoded, guards), words in zip(pieces, guarded, times, strict=True):
+            sure = [word.confidence for word in decoded.words]
+            confidence = round(sum(sure) / len(sure), 4) if sure else None
+            piece.heard = Heard(decoded.text, guards, words, confidence)
             if piece.draft.journal and piece.chunk:
                 piece.draft.journal.add(piece.chunk, piece.heard)
 
@@ -260,7 +286,19 @@ class SpeechLLM:
     def _decode(self, samples: list[Samples]) -> list[Decoded]:
         from asr_llm.model.decoding import decode
 
-        return decode(self.model, samples, num_beams=self.num_beams)
+        return decode(
+            self.model,
+            samples,
+            num_beams=self.num_beams,
+            confidence=self.confidence,
+            # The model's own encoder need not run again.
+            keep_encoded=getattr(self.aligner, "model", None) is self.model,
+        )
+
+    def _word_times(self, samples: list[Samples], decoded: list[Decoded]) -> list[tuple[Word, ...]]:
+        if self.aligner is None:
+            return [() for _ in decoded]
+        return word_times(self.aligner, samples, decoded)
 
 
 class _Meter:

@@ -32,7 +32,9 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
 
 def test_another_audio_or_setting_begins_anew(tmp_path: Path) -> None:
     Journal(tmp_path / "j", {"size": 1}).add(CHUNK, HEARD)
-    assert Journal(tmp_path / "j", {"size": 2}).find(CHUNK) is None
+    other = Journal(tmp_path / "j", {"size": 2})
+    assert other.find(CHUNK) is None
+    other.add(Chunk(0, CHUNK.samples), HEARD)
     assert Journal(tmp_path / "j", {"size": 1}).find(CHUNK) is None
 
 

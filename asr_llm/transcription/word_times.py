@@ -1,0 +1,82 @@
+"""When each word of a transcript is said: forced alignment of what was written to its audio.
+
+Legend: B audios, T samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asr_llm.corpus.alignment import Alignment, Unaligned
+from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.synthesis import share_time
+from asr_llm.transcription.transcript import Word
+
+if TYPE_CHECKING:
+    from asr_llm.model.ctc import CtcModel
+    from asr_llm.model.decoding import Decoded
+
+_LONGEST_REST = 0.1
+"""Seconds by which a word may outlast its last token; chosen on dev sets."""
+
+
+def word_times(
+    aligner: CtcModel, audios: list[np.ndarray], decoded: list[Decoded]
+) -> list[tuple[Word, ...]]:
+    """The words of B texts as they are written, in seconds from the start of each audio.
+
+    Every word has a time, no word begins before the one before it ends, and all are inside the
+    audio. A word that is not said ("-") stands at the end of the one before; where a text cannot
+    be what was said, because it has more tokens than the audio has frames, its words share the
+    time by their letters.
+
+    Args:
+        aligner: hears the audios (B of (T,)), or goes on from ``Decoded.encoded`` where that was
+            kept, which must then be of the aligner's own encoder.
+        decoded: the texts, and the confidence of their words where that was asked for.
+    """
+    from asr_llm.model.ctc import CheckpointCtc
+
+    todo = [i for i, one in enumerate(decoded) if one.text]
+    if not todo:
+        return [() for _ in decoded]
+    encoded = [decoded[i].encoded for i in todo]
+    if isinstance(aligner, CheckpointCtc) and all(frames is not None for frames in encoded):
+        emissions = aligner.emissions([frames for frames in encoded if frames is not None])
+    else:
+        emissions = aligner.log_probs([audios[i] for i in todo])
+    found = aligner.align(emissions, [decoded[i].text for i in todo])
+    words: list[tuple[Word, ...]] = [() for _ in decoded]
+    for i, alignment in zip(todo, found):
+        words[i] = _words(decoded[i], alignment, len(audios[i]) / SAMPLE_RATE)
+    return words
+
+
+def _words(decoded: Decoded, found: Alignment | Unaligned, duration: float) -> tuple[Word, ...]:
+    """Alignment and confidence put together; the last frame may reach beyond the audio."""
+    texts = decoded.text.split()
+    if isinstance(found, Alignment):
+        spans = _into_gaps([(word.start, word.end) for word in found.words], duration)
+    else:
+        starts = share_time(texts, 0.0, duration)
+        spans = list(zip(starts, [*starts[1:], duration]))
+    sure: list[float | None] = [round(word.confidence, 4) for word in decoded.words]
+    sure = sure or [None] * len(texts)
+    return tuple(
+        Word(text, min(start, duration), min(end, duration), confidence)
+        for text, (start, end), confidence in zip(texts, spans, sure, strict=True)
+    )
+
+
+def _into_gaps(spans: list[tuple[float, float]], duration: float) -> list[tuple[float, float]]:
+    """Words end half-way to the next one, or 0.1 s later where that is far.
+
+    CTC tells where a word's last token is; how long it sounds is lost in the blanks after it.
+    """
+    following = [*(start for start, _ in spans[1:]), duration]
+    return [
+        (start, end + min(max(after - end, 0.0) / 2, _LONGEST_REST))
+        for (start, end), after in zip(spans, following)
+    ]

@@ -1,0 +1,160 @@
+"""How far the confidence of a word tells how often such words are right.
+
+    python eval/calibration.py                                # mini, test sets, held-out voices
+    python eval/calibration.py --split dev --fit              # the two numbers for a config
+
+Decodes spoken sentences and calls a written word right if all of it is a hit in the alignment with
+the reference, case and punctuation aside. Prints Markdown: ways to make a word's confidence from
+its tokens' probabilities, as they are and as the checkpoint's config maps them (AUC: how often a
+right word has more than a wrong one; ECE: expected calibration error over ten bins; NLL in nats),
+and for each domain the share of right words by confidence. Chance is AUC 0.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.audio import cut_audio
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.text import normalize
+from asr_llm.evaluation.words import align
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.confidence import Calibration, DecodedWord, calibration
+from asr_llm.model.decoding import decode
+from asr_llm.transcription import NUM_BEAMS
+
+WAYS = {
+    "least": min,
+    "mean": lambda log_probs: math.log(np.mean(np.exp(log_probs))),
+    "product": sum,
+}
+Judged = list[tuple[DecodedWord, bool]]
+
+
+def main() -> None:
+    """Decode, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("domains", nargs="*", type=Path)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--split", default="test", choices=("dev", "test"))
+    parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
+    parser.add_argument("--fit", action="store_true", help="find scale and offset on all domains")
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    model = checkpoints.load(arguments.model)
+    if arguments.adapter:
+        lora.put_on(model, arguments.adapter, base=arguments.model)
+    domains = arguments.domains or [Path("domains/general"), Path("domains/medical")]
+    sets = {
+        folder.name: judged(model, Domain.load(folder), arguments.split, arguments.beam_size)
+        for folder in domains
+    }
+    if arguments.fit:
+        words = [pair for found in sets.values() for pair in found]
+        fitted = fit([sum(word.log_probs) for word, _ in words], [right for _, right in words])
+        print(f'"word_confidence": {{"scale": {fitted.scale:.2f}, "offset": {fitted.offset:.2f}}}')
+        return
+    print(
+        "| domain | confidence | words | right | AUC | ECE | NLL |\n|---|---|---|---|---|---|---|"
+    )
+    ways = [(name, way, Calibration()) for name, way in WAYS.items()]
+    if calibration(model) != Calibration():
+        ways.append(("product, mapped", WAYS["product"], calibration(model)))
+    for domain, found in sets.items():
+        right = np.array([right for _, right in found])
+        for name, way, calibrate in ways:
+            sure = np.array([calibrate(way(word.log_probs)) for word, _ in found])
+            print(
+                f"| {domain} | {name} | {len(right)} | {right.mean():.1%} | "
+                f"{auc(sure, right):.3f} | {ece(sure, right):.3f} | {nll(sure, right):.3f} |"
+            )
+    print("\n| domain | confidence | words | mean | right |\n|---|---|---|---|---|")
+    for domain, found in sets.items():
+        sure = np.array([word.confidence for word, _ in found])
+        right = np.array([right for _, right in found])
+        for low, inside in bins(sure):
+            print(
+                f"| {domain} | {low:.1f} to {low + 0.1:.1f} | {inside.sum()} | "
+                f"{sure[inside].mean():.1%} | {right[inside].mean():.1%} |"
+            )
+
+
+def judged(model: object, domain: Domain, split: str, num_beams: int) -> Judged:
+    """Every word that is written for a split, and whether it is right; "-" is neither."""
+    cuts = sorted(spoken_set(domain, split), key=lambda cut: cut.duration)
+    found: Judged = []
+    for first in range(0, len(cuts), 20):
+        some = cuts[first : first + 20]
+        audios = [cut_audio(cut) for cut in some]
+        for cut, done in zip(some, decode(model, audios, num_beams=num_beams, confidence=True)):
+            found += judge(cut.supervisions[0].text, done.words)
+    return found
+
+
+def judge(reference: str, words: tuple[DecodedWord, ...]) -> Judged:
+    """Whether each word is right; a word such as "follow-up" is two, and right if both are."""
+    parts = [normalize(word.text, "basic").split() for word in words]
+    owners = [i for i, own in enumerate(parts) for _ in own]
+    pairs = align(
+        reference_words=normalize(reference, "basic").split(),
+        hypothesis_words=[part for own in parts for part in own],
+    )
+    wrong = {
+        owners[pair.hypothesis]
+        for pair in pairs
+        if pair.hypothesis is not None and pair.op != "hit"
+    }
+    return [(word, i not in wrong) for i, word in enumerate(words) if parts[i]]
+
+
+def bins(sure: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """The lower end of each tenth that is not empty, and which words are in it."""
+    tenth = np.minimum((sure * 10).astype(int), 9)
+    return [(k / 10, tenth == k) for k in range(10) if (tenth == k).any()]
+
+
+def ece(sure: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: |mean confidence - share right|, weighted by words."""
+    return sum(
+        abs(sure[inside].mean() - right[inside].mean()) * inside.mean() for _, inside in bins(sure)
+    )
+
+
+def auc(sure: np.ndarray, right: np.ndarray) -> float:
+    """How often a right word has more confidence than a wrong one; equal ones count half."""
+    wrong = np.sort(sure[~right])
+    below = np.searchsorted(wrong, sure[right], "left") + np.searchsorted(
+        wrong, sure[right], "right"
+    )
+    return float(below.mean() / 2 / len(wrong))
+
+
+def nll(sure: np.ndarray, right: np.ndarray) -> float:
+    """Mean negative log-likelihood of what was right and what was wrong."""
+    told = np.where(right, sure, 1 - sure)
+    return float(-np.log(np.maximum(told, 1e-6)).mean())
+
+
+def fit(log_probs: list[float], right: list[bool], steps: int = 50) -> Calibration:
+    """Scale and offset of the greatest likelihood, by Newton's method."""
+    log_prob = np.minimum(np.array(log_probs), -1e-6)
+    features = np.stack([log_prob - np.log(-np.expm1(log_prob)), np.ones(len(right))], axis=1)
+    weights = np.array([1.0, 0.0])
+    for _ in range(steps):
+        told = 1 / (1 + np.exp(-np.clip(features @ weights, -700, None)))
+        slope = features.T @ (told - np.array(right))
+        curve = (features * (told * (1 - told))[:, None]).T @ features
+        weights = weights - np.linalg.solve(curve + 1e-9 * np.eye(2), slope)
+    return Calibration(float(weights[0]), float(weights[1]))
+
+
+if __name__ == "__main__":
+    main()
