@@ -37,6 +37,7 @@ from asr_llm.recipe import TIMED_TASKS, Recipe, text_recipe
 from asr_llm.transcription import NUM_BEAMS
 
 if TYPE_CHECKING:
+    from asr_llm.corpus.biasing_list import BiasingList
     from asr_llm.training.run_folder import RunFolder
     from asr_llm.training.train import Trained
     from asr_llm.transcription.transcript import Transcript
@@ -155,6 +156,7 @@ def evaluate(
     adapter: str | Path | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
+    biasing: BiasingList | None = None,
     baseline: str | Path | None = None,
     general: str | Path | None = None,
     output: str | Path | None = None,
@@ -171,6 +173,7 @@ def evaluate(
         adapter: measured beside the model alone, or beside ``baseline``.
         fusion: weight of an adapter made from text, in place of its own.
         num_beams: hypotheses kept while decoding; 1 is greedy.
+        biasing: phrases that all systems prefer; WER is split by them.
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
@@ -213,7 +216,7 @@ def evaluate(
             audio=report_audio,
             text=report_text,
         )
-    return Evaluation(measure(systems, sets, place, progress, wanted, num_beams), place)
+    return Evaluation(measure(systems, sets, place, progress, wanted, num_beams, biasing), place)
 
 
 def transcribe(
@@ -223,9 +226,13 @@ def transcribe(
     adapter: str | Path | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
+    biasing: BiasingList | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
+
+    Args:
+        biasing: phrases to prefer where they are likely to have been said.
 
     Raises:
         CheckpointError: the model or the adapter does not load.
@@ -241,7 +248,7 @@ def transcribe(
     checkpoints.locate(model)
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    recogniser = SpeechLLM.load(model, adapter=adapter, fusion=fusion, num_beams=num_beams)
+    recogniser = SpeechLLM.load(model, adapter, fusion, num_beams, biasing)
     yield from recogniser.transcribe_many(files, told(progress, "transcribing"))
 
 

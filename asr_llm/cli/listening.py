@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, Model
+from asr_llm.cli.options import (
+    Adapter,
+    AsJson,
+    BeamSize,
+    Bias,
+    BiasingFile,
+    BiasingStrength,
+    Fusion,
+    Model,
+)
 from asr_llm.console import Bar, to_json
 from asr_llm.transcription import NUM_BEAMS
 
@@ -19,6 +28,9 @@ def transcribe(
     adapter: Adapter = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
+    biasing_list: BiasingFile = None,
+    bias: Bias = None,
+    biasing_strength: BiasingStrength = None,
     output_format: Annotated[
         str, typer.Option("-f", "--output-format", help="txt or json.")
     ] = "txt",
@@ -29,8 +41,11 @@ def transcribe(
 ) -> None:
     """Transcribe audio files. Exit status 3: some could not be read; 2: none could."""
     from asr_llm import jobs
+    from asr_llm.corpus.biasing_list import make_list
     from asr_llm.errors import AudioError
     from asr_llm.transcription import formats
+
+    biasing = make_list(biasing_list, bias or [], biasing_strength)
 
     if output_dir is None:
         formats.check_format(output_format)
@@ -44,6 +59,7 @@ def transcribe(
             adapter=adapter,
             fusion=fusion,
             num_beams=beam_size,
+            biasing=biasing,
             progress=progress,
         )
         for path, result in zip(audio, results):

@@ -19,6 +19,7 @@ from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 if TYPE_CHECKING:
+    from asr_llm.model.biasing import Phrases
     from asr_llm.model.salm import SpanSALM
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
@@ -69,6 +70,7 @@ def decode(
     max_new_tokens: int | None = None,
     num_beams: int = 1,
     bf16: bool | None = None,
+    phrases: Phrases | None = None,
 ) -> list[Decoded]:
     """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
@@ -78,6 +80,7 @@ def decode(
         max_new_tokens: limit for each audio; by default ``max_tokens`` of its length.
         num_beams: hypotheses kept; 1 is greedy.
         bf16: bfloat16 autocast; by default on CUDA only.
+        phrases: what to prefer where it is likely to have been said.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.
@@ -86,7 +89,8 @@ def decode(
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
     prompts = [prompt(audio, model.chat) for audio in audios]
     out = []
-    for text, complete in _written(model, prompts, limits, num_beams, bf16, listening=True):
+    written = _written(model, prompts, limits, num_beams, bf16, listening=True, phrases=phrases)
+    for text, complete in written:
         short = cut_loop(text)
         out.append(Decoded(short, complete, loop_cut=short != text))
     return out
@@ -139,10 +143,11 @@ def _written(
     num_beams: int = 1,
     bf16: bool | None = None,
     listening: bool = False,
+    phrases: Phrases | None = None,
 ) -> list[tuple[str, bool]]:
     tokenizer = model.tokenizer.tokenizer
     texts = []
-    for ids, complete in generate(model, prompts, limits, num_beams, bf16, listening):
+    for ids, complete in generate(model, prompts, limits, num_beams, bf16, listening, phrases):
         text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         texts.append((" ".join(text.split()), complete))
     return texts
@@ -155,12 +160,14 @@ def generate(
     num_beams: int = 1,
     bf16: bool | None = None,
     listening: bool = False,
+    phrases: Phrases | None = None,
 ) -> list[tuple[list[int], bool]]:
     """New token ids after each prompt without the end token, and whether that was reached.
 
     Args:
         limits: most new tokens for each.
         listening: whether this is transcription, where an adapter of text has its say.
+        phrases: what to prefer.
 
     Raises:
         ValueError: the model is in training mode.
@@ -169,6 +176,7 @@ def generate(
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 
+    from asr_llm.model.biasing import biasing_of
     from asr_llm.model.fusion import adapter_aside, fusion_of
     from asr_llm.model.limits import Limits
 
@@ -197,7 +205,12 @@ def generate(
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    [*processors, Limits(limits, num_beams, end[0])]
+                    # Biasing first: what is near is told by what is heard.
+                    [
+                        *biasing_of(phrases, num_beams),
+                        *processors,
+                        Limits(limits, num_beams, end[0]),
+                    ]
                 ),
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]

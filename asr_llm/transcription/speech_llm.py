@@ -18,6 +18,7 @@ from asr_llm.corpus.audio import (
     load_audio,
     split_at_pauses,
 )
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AudioError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.transcript import Segment, Transcript
@@ -47,6 +48,7 @@ class SpeechLLM:
         adapter: what they call the adapter that was put on it, if any.
         batch_seconds: audio decoded at once, padding included; what fits in memory.
         num_beams: hypotheses kept while decoding; 1 is greedy.
+        biasing: phrases to prefer.
     """
 
     def __init__(
@@ -57,10 +59,18 @@ class SpeechLLM:
         *,
         batch_seconds: float = 120.0,
         num_beams: int = NUM_BEAMS,
+        biasing: BiasingList | None = None,
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
         self.batch_seconds, self.num_beams = batch_seconds, num_beams
+        self.prefer(biasing)
+
+    def prefer(self, biasing: BiasingList | None) -> None:
+        """Prefer these phrases from now on, in place of those before; None: no phrases."""
+        from asr_llm.model.biasing import Phrases
+
+        self._phrases = Phrases.of(biasing, self.model) if biasing is not None else None
 
     @classmethod
     def load(
@@ -69,12 +79,14 @@ class SpeechLLM:
         adapter: str | Path | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
+        biasing: BiasingList | None = None,
     ) -> SpeechLLM:
         """Load a checkpoint and put an adapter on it; on CUDA where there is one.
 
         Args:
             fusion: weight of an adapter of text, in place of its own.
             num_beams: hypotheses kept while decoding; 1 is greedy.
+            biasing: phrases to prefer.
 
         Raises:
             CheckpointError: the checkpoint or the adapter does not load or do not fit.
@@ -88,9 +100,8 @@ class SpeechLLM:
             lora.put_on(loaded, adapter, base=model, fusion=fusion)
         if torch.cuda.is_available():
             loaded.to("cuda")
-        return cls(
-            loaded, str(model), None if adapter is None else str(adapter), num_beams=num_beams
-        )
+        called = None if adapter is None else str(adapter)
+        return cls(loaded, str(model), called, num_beams=num_beams, biasing=biasing)
 
     def transcribe(self, path: str | Path) -> Transcript:
         """Transcribe one file.
@@ -150,9 +161,8 @@ class SpeechLLM:
             meter.add(sum(a.seconds for a in pool) - sum(p.seconds for p in to_decode))
             for batch in _batches(to_decode, self.batch_seconds):
                 samples = [piece.samples for piece in batch]
-                for piece, decoded in zip(
-                    batch, decode(self.model, samples, num_beams=self.num_beams)
-                ):
+                texts = decode(self.model, samples, num_beams=self.num_beams, phrases=self._phrases)
+                for piece, decoded in zip(batch, texts):
                     piece.decoded = decoded
                 meter.add(sum(piece.seconds for piece in batch))
             yield from zip(pool, pieces)
