@@ -1,19 +1,21 @@
 """Biasing: listed phrases are preferred while a transcript is written, token by token.
 
-Each token that goes on with a listed phrase gains ``strength`` nats, so that the phrase wins over
-what sounds alike. What a phrase gained is its own only once it is complete and its last word ends;
-broken off, it gives everything back (as along the fail arcs of Aho and Corasick, "Efficient string
+The list is taken for a language model in which each phrase is as likely as the next. A token that
+goes on with a phrase gains, in nats,
+
+    max(0, strength + log p_list(token | the phrase so far))
+
+so that a token which the list makes sure of gains ``strength``, and one that is but one of many
+with which listed phrases go on gains little or nothing: a long list says less of each word than a
+short one. What a phrase gained is its own only once it is complete and its last word ends; broken
+off, it gives everything back (as along the fail arcs of Aho and Corasick, "Efficient string
 matching", 1975; for other recognisers arXiv 2508.07014). So at the end of a text
 
-    score = log p(y | speech) + strength * (tokens that belong to complete listed phrases)
+    score = log p(y | speech) + the sum of what tokens of complete listed phrases gain
 
-where a token counts once, however many phrases it belongs to. A phrase begins where a word does.
-
-Two things bound what a list can make the model say that nobody said. The first token of a phrase
-gains nothing, unless it is the whole phrase: so many phrases begin with each token that this would
-tell a word's beginning from its middle, not one word from another. And only what is nearly heard
-gains: nothing is given to a token that is more than ``MARGIN`` nats less likely than the best one
-at its place. Both were chosen on dev sets (eval/RESULTS.md#biasing).
+where a token of several such phrases counts once, by the most that it gains. A phrase begins where
+a word does. To give something only to tokens that are nearly heard anyway kept no distractor out
+that this does not, and lost terms (eval/RESULTS.md#biasing).
 
 Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 """
@@ -33,9 +35,6 @@ from asr_llm.corpus.biasing_list import BiasingList
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
-
-MARGIN = 5.0
-"""Nats that a token may be less likely than the best and still gain."""
 
 ANYWHERE, SENTENCE, CAPITALS = range(3)
 """Roots of the trie: phrases that may begin anywhere, where a sentence begins, and in a text
@@ -92,9 +91,8 @@ class Phrases:
 
     Args:
         sequences: the root of each phrase, and its tokens.
-        tokens: the vocabulary.
-        strength: nats that each token gains.
-        margin: as ``MARGIN``.
+        tokens: of the vocabulary.
+        strength: nats that a token gains where the phrase can go on with no other.
     """
 
     def __init__(
@@ -102,13 +100,13 @@ class Phrases:
         sequences: Sequence[tuple[int, Sequence[int]]],
         tokens: Tokens,
         strength: float,
-        margin: float = MARGIN,
     ) -> None:
-        self.tokens, self.strength, self.margin = tokens, strength, margin
+        self.tokens = tokens
         self.vocabulary = len(tokens.spaced)
         left = [np.array(ids, dtype=np.int64) for _, ids in sequences]
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)
         edges, final = [np.zeros(0, np.int64)], [np.zeros(_ROOTS, dtype=bool)]
+        through = [np.zeros(_ROOTS)]  # how many phrases go through each node
         made = _ROOTS
         while left:
             keys = nodes * self.vocabulary + np.array([ids[0] for ids in left])
@@ -117,11 +115,23 @@ class Phrases:
             ended = np.array([len(ids) == 0 for ids in left])
             edges.append(level)
             final.append(np.bincount(place, ended, len(level)) > 0)
+            through.append(np.bincount(place).astype(float))
             nodes = made + place[~ended]
             left = [ids for ids in left if len(ids)]
             made += len(level)
         self.edges, self.final = np.concatenate(edges), np.concatenate(final)
         self.first_edge = np.searchsorted(self.edges, np.arange(made + 1) * self.vocabulary)
+        self.gain = self._gains(strength, np.concatenate(through))
+
+    def _gains(self, strength: float, through: np.ndarray) -> np.ndarray:
+        """What the token gains that leads to each node: ``strength + log p_list``, or nothing."""
+        parents, tokens = np.divmod(self.edges, self.vocabulary)
+        among, own = through[parents], through[_ROOTS:]
+        for root in range(_ROOTS):
+            for spaced in (False, True):  # where the one may begin, the other hardly ever does
+                same = (parents == root) & (self.tokens.spaced[tokens] == spaced)
+                among[same] = own[same].sum()
+        return np.concatenate([np.zeros(_ROOTS), np.maximum(0, strength + np.log(own / among))])
 
     @classmethod
     def of(cls, biasing: BiasingList, model: SpanSALM) -> Phrases:
@@ -135,10 +145,11 @@ class Phrases:
             sequences += [(root, ids) for (root, _), ids in zip(forms, found)]
         return cls(sequences, Tokens.of(tokenizer, model.text_vocab_size), biasing.strength)
 
-    def children(self, node: int) -> np.ndarray:
-        """The tokens that go on from a node."""
-        edges = self.edges[self.first_edge[node] : self.first_edge[node + 1]]
-        return edges - node * self.vocabulary
+    def children(self, node: int) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens that go on from a node, and what each gains."""
+        first, last = self.first_edge[node], self.first_edge[node + 1]
+        tokens = self.edges[first:last] - node * self.vocabulary
+        return tokens, self.gain[first + _ROOTS : last + _ROOTS]
 
     def child(self, node: int, token: int) -> int | None:
         """The node that a token leads to from a node, if any."""
@@ -146,11 +157,6 @@ class Phrases:
         place = int(self.edges.searchsorted(edge))
         found = place < len(self.edges) and self.edges[place] == edge
         return place + _ROOTS if found else None
-
-    def whole(self, root: int) -> np.ndarray:
-        """The tokens that are a phrase by themselves."""
-        first, last = self.first_edge[root : root + 2]
-        return self.children(root)[self.final[_ROOTS + first : _ROOTS + last]]
 
 
 def _forms(phrase: str) -> list[tuple[int, str]]:
@@ -165,17 +171,25 @@ def _forms(phrase: str) -> list[tuple[int, str]]:
 
 
 @dataclass(frozen=True)
+class Partial:
+    """A phrase that may be on its way: its node, and what each token of it so far gained."""
+
+    node: int
+    gains: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class State:
     """Where a hypothesis stands.
 
-    ``active``: the phrases that may be on their way, the longest first, each as its node and
-    how many tokens of it were written. ``gains``: what the tokens of the longest gained and may
-    have to give back. ``fresh``: a word may begin here without a space. ``sentence``: a
-    sentence may begin here. ``capitals``: no lower-case letter has been written yet.
+    ``partials``: the phrases that may be on their way, the longest first. ``kept``: what the
+    tokens of the longest have already for a phrase that is complete. ``fresh``: a word may begin
+    here without a space. ``sentence``: a sentence may begin here. ``capitals``: no lower-case
+    letter has been written yet.
     """
 
-    active: tuple[tuple[int, int], ...] = ()
-    gains: tuple[float, ...] = ()
+    partials: tuple[Partial, ...] = ()
+    kept: tuple[float, ...] = ()
     fresh: bool = True
     sentence: bool = True
     capitals: bool = True
@@ -186,114 +200,124 @@ class State:
         allowed = {ANYWHERE: True, SENTENCE: self.sentence, CAPITALS: self.capitals}
         return [root for root, now in allowed.items() if now]
 
-    def kept(self, phrases: Phrases) -> tuple[float, ...]:
-        """``gains``, without what belongs to a phrase that is complete if its word ends here."""
-        for node, length in self.active:
-            if phrases.final[node]:
-                return self.gains[:-length] + (0.0,) * length
-        return self.gains
+    @property
+    def worth(self) -> float:
+        """What the tokens of ``kept`` are worth as long as the longest phrase may be on its way."""
+        return _worth(self.kept, self.partials[0].gains) if self.partials else 0.0
 
-    def after(self, phrases: Phrases, token: int, gain: float) -> State:
-        """The state after one more token, which gained so much."""
+    def kept_after(self, phrases: Phrases, boundary: bool) -> tuple[float, ...]:
+        """``kept`` after a token that is a boundary, by which phrases are complete, or is none."""
+        kept = self.kept
+        if boundary:
+            for partial in self.partials:
+                if phrases.final[partial.node]:
+                    kept = _most(kept, partial.gains)
+        return kept
+
+    def after(self, phrases: Phrases, token: int) -> State:
+        """The state after one more token."""
         kinds = phrases.tokens
-        begun = self.active
+        begun = self.partials
         if kinds.spaced[token] or self.fresh:
-            begun += tuple((root, 0) for root in self.roots)
-        onward = ((phrases.child(node, token), length + 1) for node, length in begun)
-        active = tuple((node, length) for node, length in onward if node is not None)
-        gains = self.kept(phrases) if kinds.boundary[token] else self.gains
-        gains = (*gains, gain)
-        longest = active[0][1] if active else 0
+            begun += tuple(Partial(root) for root in self.roots)
+        partials = []
+        for partial in begun:
+            node = phrases.child(partial.node, token)
+            if node is not None:
+                partials.append(Partial(node, (*partial.gains, float(phrases.gain[node]))))
+        kept = (*self.kept_after(phrases, bool(kinds.boundary[token])), 0.0)
+        longest = len(partials[0].gains) if partials else 0
         return State(
-            active,
-            gains[len(gains) - longest :],
+            tuple(partials),
+            kept[len(kept) - longest :],
             bool(kinds.opens[token]),
             bool(kinds.stops[token]),
             self.capitals and not kinds.lower[token],
         )
 
 
+def _most(kept: tuple[float, ...], gains: tuple[float, ...]) -> tuple[float, ...]:
+    """Token by token the greater; ``gains`` are of the last tokens."""
+    before = len(kept) - len(gains)
+    return kept[:before] + tuple(map(max, kept[before:], gains))
+
+
+def _worth(kept: tuple[float, ...], gains: tuple[float, ...]) -> float:
+    return sum(_most(kept, gains))
+
+
 class Biasing(LogitsProcessor):
     """Adds to the scores of ``generate`` what listed phrases gain, and what they give back.
 
-    Args:
-        phrases: the list.
-        beams: hypotheses of each text. Each has a state, found by what it goes on from, so that
-            it follows the hypotheses wherever the search puts them.
+    The state of a hypothesis depends on nothing but what it has written, by which it is found: so
+    it follows the hypotheses wherever the search puts them.
     """
 
-    def __init__(self, phrases: Phrases, beams: int) -> None:
-        self.phrases, self.beams = phrases, beams
-        self.states: dict[tuple[int, ...], tuple[int, State]] = {}
-        self.gained = torch.zeros(0, 0)
+    def __init__(self, phrases: Phrases) -> None:
+        self.phrases = phrases
+        self.states: dict[tuple[int, ...], State] = {}
         self.boundary = torch.from_numpy(phrases.tokens.boundary)
-        self.whole = torch.zeros(2, 2, 2, phrases.vocabulary)
+        self.begin = torch.zeros(2, 2, 2, phrases.vocabulary)
         for place in np.ndindex(2, 2, 2):
             now = State((), (), *map(bool, place))
-            tokens = np.concatenate([phrases.whole(root) for root in now.roots])
-            self.whole[place][tokens[phrases.tokens.spaced[tokens] | now.fresh]] = phrases.strength
+            for root in reversed(now.roots):  # as the first of equals has the last word below
+                tokens, gains = phrases.children(root)
+                begins = phrases.tokens.spaced[tokens] | now.fresh
+                self.begin[place][tokens[begins]] = torch.from_numpy(gains[begins]).float()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token, after (B, N) tokens."""
-        states = self._follow(input_ids)
-        gain, loss = self._changes(states, scores.device)
-        near = scores >= scores.amax(1, keepdim=True) - self.phrases.margin
-        self.gained = gain * near
-        return scores + self.gained - loss
+        texts = [tuple(text) for text in input_ids.tolist()]
+        self.states = {text: self._state(text) for text in texts}
+        gain, loss = self._changes([self.states[text] for text in texts], scores.device)
+        return scores + gain - loss
 
-    def _follow(self, input_ids: Tensor) -> list[State]:
-        """The state of each hypothesis: that of what it goes on from, and one token more."""
-        texts = input_ids.tolist()
-        states = [State()] * len(texts)
-        if input_ids.shape[1]:
-            before = [self.states[i // self.beams, *text[:-1]] for i, text in enumerate(texts)]
-            gains = self.gained[[row for row, _ in before], input_ids[:, -1]].tolist()
-            states = [
-                state.after(self.phrases, text[-1], gain)
-                for (_, state), text, gain in zip(before, texts, gains)
-            ]
-        self.states = {
-            (i // self.beams, *text): (i, state)
-            for i, (text, state) in enumerate(zip(texts, states))
-        }
-        return states
+    def _state(self, text: tuple[int, ...]) -> State:
+        """From that of the text before its last token, which is known from the step before."""
+        known = self.states.get(text)
+        if known is None:
+            before = self._state(text[:-1]) if text else None
+            known = before.after(self.phrases, text[-1]) if before is not None else State()
+        return known
 
     def _changes(self, states: list[State], device: torch.device) -> tuple[Tensor, Tensor]:
-        """What each next token (B, V) gains if it is near, and what is given back for it."""
-        self.whole, self.boundary = self.whole.to(device), self.boundary.to(device)
+        """What each next token (B, V) gains, and what is given back for it."""
+        self.begin, self.boundary = self.begin.to(device), self.boundary.to(device)
         places = zip(*((int(s.fresh), int(s.sentence), int(s.capitals)) for s in states))
-        gain = self.whole[tuple(places)]
-        lost = torch.tensor([[sum(s.gains), sum(s.kept(self.phrases))] for s in states]).to(device)
+        gain = self.begin[tuple(places)]
+        kept = [[sum(s.kept_after(self.phrases, ends)) for ends in (False, True)] for s in states]
+        lost = (torch.tensor([[s.worth] for s in states]) - torch.tensor(kept)).to(device)
         loss = torch.where(self.boundary, lost[:, 1:], lost[:, :1])
-        onward = [(row, *self._onward(state)) for row, state in enumerate(states) if state.active]
+        onward = [(row, *self._onward(state)) for row, state in enumerate(states) if state.partials]
         if onward:
-            rows = np.concatenate([np.full(len(tokens), row) for row, tokens, _ in onward])
-            columns = np.concatenate([tokens for _, tokens, _ in onward])
-            back = np.concatenate([back for _, _, back in onward])
-            at = torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
-            gain[at] = self.phrases.strength
-            loss[at] = torch.from_numpy(back).to(loss)
+            rows = np.repeat([row for row, *_ in onward], [len(tokens) for _, tokens, *_ in onward])
+            columns, gains, losses = (
+                torch.from_numpy(np.concatenate(parts)).to(device)
+                for parts in list(zip(*onward))[1:]
+            )
+            at = torch.from_numpy(rows).to(device), columns
+            gain[at], loss[at] = gains.to(gain), losses.to(loss)
         return gain, loss
 
-    def _onward(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens that go on with a phrase, and what is given back for each: of those tokens
-        only that the longest phrase has and the one that goes on has not."""
-        kept, boundary = state.kept(self.phrases), self.phrases.tokens.boundary
-        tokens = [self.phrases.children(node) for node, _ in state.active]
-        back = [
-            np.where(
-                boundary[ids], sum(kept[: len(kept) - own]), sum(state.gains[: len(kept) - own])
-            )
-            for ids, (_, own) in zip(tokens, state.active)
-        ]
-        if len(tokens) == 1:
-            return tokens[0], back[0]
-        found, first = np.unique(np.concatenate(tokens), return_index=True)  # the longest counts
-        return found, np.concatenate(back)[first]
+    def _onward(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tokens that go on with a phrase, what each gains, and what is given back for it:
+        what only longer phrases had, which do not go on with it."""
+        found = []
+        kept = [state.kept_after(self.phrases, ends) for ends in (False, True)]
+        for partial in state.partials:
+            tokens, gains = self.phrases.children(partial.node)
+            lost, lost_at_end = (state.worth - _worth(k, partial.gains) for k in kept)
+            ends = self.phrases.tokens.boundary[tokens]
+            found.append((tokens, gains, np.where(ends, lost_at_end, lost)))
+        if len(found) == 1:
+            return found[0]
+        tokens, gains, losses = (np.concatenate(parts) for parts in zip(*found))
+        tokens, first = np.unique(tokens, return_index=True)  # the longest has the last word
+        return tokens, gains[first], losses[first]
 
 
-def biasing_of(phrases: Phrases | None, beams: int) -> LogitsProcessorList:
+def biasing_of(phrases: Phrases | None) -> LogitsProcessorList:
     """What ``generate`` transcribes with: ``Biasing``, or nothing where there is nothing to do."""
-    if phrases is None or not len(phrases.edges) or phrases.strength == 0:
+    if phrases is None or not phrases.gain.any():
         return LogitsProcessorList()
-    return LogitsProcessorList([Biasing(phrases, beams)])
+    return LogitsProcessorList([Biasing(phrases)])

@@ -205,12 +205,7 @@ def generate(
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    # Biasing first: what is near is told by what is heard.
-                    [
-                        *biasing_of(phrases, num_beams),
-                        *processors,
-                        Limits(limits, num_beams, end[0]),
-                    ]
+                    [*biasing_of(phrases), *processors, Limits(limits, num_beams, end[0])]
                 ),
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
