@@ -10,7 +10,7 @@ from pathlib import Path
 from asr_llm.corpus.domain_files import Problem, read_lines
 from asr_llm.errors import BiasingError
 
-STRENGTH = 3.0
+STRENGTH = 2.5
 """What each token of a listed phrase gains, in nats: see eval/RESULTS.md#biasing."""
 
 

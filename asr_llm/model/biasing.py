@@ -93,6 +93,7 @@ class Phrases:
         sequences: the root of each phrase, and its tokens.
         tokens: of the vocabulary.
         strength: nats that a token gains where the phrase can go on with no other.
+        named: what a prompt may name.
     """
 
     def __init__(
@@ -100,8 +101,9 @@ class Phrases:
         sequences: Sequence[tuple[int, Sequence[int]]],
         tokens: Tokens,
         strength: float,
+        named: tuple[str, ...] = (),
     ) -> None:
-        self.tokens = tokens
+        self.tokens, self.named = tokens, named
         self.vocabulary = len(tokens.spaced)
         left = [np.array(ids, dtype=np.int64) for _, ids in sequences]
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)
@@ -135,15 +137,19 @@ class Phrases:
 
     @classmethod
     def of(cls, biasing: BiasingList, model: SpanSALM) -> Phrases:
-        """The trie of a biasing list, in the tokens of a model."""
+        """The trie of a biasing list, in the tokens of a model; special tokens are no words."""
         tokenizer = model.tokenizer.tokenizer
-        forms = [form for phrase in biasing.phrases for form in _forms(phrase)]
+        special = [token.lower() for token in tokenizer.all_special_tokens]
+        words = [p for p in biasing.phrases if not any(token in p.lower() for token in special)]
+        forms = [form for word in words for form in _forms(word)]
         sequences: list[tuple[int, Sequence[int]]] = []
         for space in ("", " ") if forms else ():
             texts = [space + text for _, text in forms]
             found = tokenizer(texts, add_special_tokens=False)["input_ids"]
             sequences += [(root, ids) for (root, _), ids in zip(forms, found)]
-        return cls(sequences, Tokens.of(tokenizer, model.text_vocab_size), biasing.strength)
+        tokens = Tokens.of(tokenizer, model.text_vocab_size)
+        named = tuple(words) if biasing.strength > 0 else ()
+        return cls(sequences, tokens, biasing.strength, named)
 
     def children(self, node: int) -> tuple[np.ndarray, np.ndarray]:
         """The tokens that go on from a node, and what each gains."""

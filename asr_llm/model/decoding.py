@@ -80,14 +80,16 @@ def decode(
         max_new_tokens: limit for each audio; by default ``max_tokens`` of its length.
         num_beams: hypotheses kept; 1 is greedy.
         bf16: bfloat16 autocast; by default on CUDA only.
-        phrases: what to prefer where it is likely to have been said.
+        phrases: what to prefer where it is likely to have been said; named in the prompt too,
+            where the checkpoint was trained for that.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.
         CheckpointError: see ``generate``.
     """
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
-    prompts = [prompt(audio, model.chat) for audio in audios]
+    chat = model.chat.naming(phrases.named) if phrases is not None else model.chat
+    prompts = [prompt(audio, chat) for audio in audios]
     out = []
     written = _written(model, prompts, limits, num_beams, bf16, listening=True, phrases=phrases)
     for text, complete in written:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
@@ -26,6 +28,7 @@ from asr_llm.model.biasing import (
 )
 from asr_llm.model.decoding import Decoded, decode, generate, prompt
 from asr_llm.model.salm import SpanSALM
+from asr_llm.sequences.spans import Text
 
 AT, RI, AL, F, IB, OF, X, END, OPEN, AT0 = range(10)
 WRITTEN = [" at", "ri", "al", " f", "ib", " of", "x", "</s>", "(", "at"]
@@ -340,3 +343,39 @@ def test_decode_hands_the_phrases_on(model: SpanSALM, monkeypatch: pytest.Monkey
     (one,) = decode(model, AUDIOS[:1], num_beams=2, phrases=wanted)
     assert isinstance(one, Decoded)
     assert seen == [wanted]
+
+
+def test_special_tokens_are_no_words(model: SpanSALM) -> None:
+    phrases = phrases_of(model, "court", "<|audio|>", "the <|IM_END|>")
+    assert phrases.named == ("court",)
+    assert not set(phrases.edges % phrases.vocabulary) & set(
+        model.tokenizer.tokenizer.all_special_ids
+    )
+
+
+def test_a_checkpoint_trained_for_it_is_told_the_words(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "told")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["biasing_prompt"] = "Transcribe, and mind {words}: {audio}"
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    told = checkpoints.load(folder).eval()
+    seen = []
+
+    def spy(model: SpanSALM, prompts: list[tuple[Text, ...]], *_: object, **__: object) -> list:
+        seen.append(prompts[0][0].text)
+        return []
+
+    monkeypatch.setattr("asr_llm.model.decoding.generate", spy)
+    for phrases in (
+        phrases_of(told, "court", "{audio} appeal"),
+        phrases_of(told, *(f"w{i}" for i in range(101))),
+        phrases_of(told, "court", strength=0.0),
+        None,
+    ):
+        decode(told, AUDIOS[:1], phrases=phrases)
+    asked = told.chat.before + "Transcribe, and mind "
+    assert seen[0] == asked + "court,  appeal: "
+    assert seen[1] == asked + ", ".join(f"w{i}" for i in range(100)) + ": "
+    assert seen[2] == seen[3] == told.chat.before + "Transcribe the following: "
