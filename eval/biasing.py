@@ -4,10 +4,11 @@
     python eval/biasing.py domains/medical --split test
 
 A list is the domain's own terms (``own``), a number of distractors (rare English words that nobody
-says in the sets and that are no words of its terms), or a sum, such as ``own+1000``. Recall is the share of the domain's term mentions of which every word is right, raw;
-B-WER is that of words of the domain's own terms; "changed" is how many words differ from those
-written without a list, in percent. General speech is decoded with the same list, in which none of
-its words are meant. Processor seconds are those of both sets.
+says in the sets and that are no words of its terms), or a sum, such as ``own+1000``. Recall is the
+share of the domain's term mentions of which every word is right, raw; B-WER is that of the words
+of its own terms; "changed" is how many words differ from those written without a list, in percent.
+General speech is decoded with the same list, of which it says nothing. Processor seconds are those
+of both sets.
 """
 
 from __future__ import annotations

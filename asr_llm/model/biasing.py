@@ -105,21 +105,21 @@ class Phrases:
     ) -> None:
         self.tokens, self.named = tokens, named
         self.vocabulary = len(tokens.spaced)
-        left = [np.array(ids, dtype=np.int64) for _, ids in sequences]
+        left = [ids for _, ids in sequences]
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)
         edges, final = [np.zeros(0, np.int64)], [np.zeros(_ROOTS, dtype=bool)]
         through = [np.zeros(_ROOTS)]  # how many phrases go through each node
-        made = _ROOTS
+        made, depth = _ROOTS, 0
         while left:
-            keys = nodes * self.vocabulary + np.array([ids[0] for ids in left])
+            keys = nodes * self.vocabulary + np.array([ids[depth] for ids in left])
             level, place = np.unique(keys, return_inverse=True)
-            left = [ids[1:] for ids in left]
-            ended = np.array([len(ids) == 0 for ids in left])
+            depth += 1
+            ended = np.array([len(ids) == depth for ids in left])
             edges.append(level)
-            final.append(np.bincount(place, ended, len(level)) > 0)
+            final.append(np.bincount(place, ended) > 0)
             through.append(np.bincount(place).astype(float))
             nodes = made + place[~ended]
-            left = [ids for ids in left if len(ids)]
+            left = [ids for ids in left if len(ids) > depth]
             made += len(level)
         self.edges, self.final = np.concatenate(edges), np.concatenate(final)
         self.first_edge = np.searchsorted(self.edges, np.arange(made + 1) * self.vocabulary)
@@ -146,7 +146,7 @@ class Phrases:
         for space in ("", " ") if forms else ():
             texts = [space + text for _, text in forms]
             found = tokenizer(texts, add_special_tokens=False)["input_ids"]
-            sequences += [(root, ids) for (root, _), ids in zip(forms, found)]
+            sequences += [(root, ids) for (root, _), ids in zip(forms, found) if ids]
         tokens = Tokens.of(tokenizer, model.text_vocab_size)
         named = tuple(words) if biasing.strength > 0 else ()
         return cls(sequences, tokens, biasing.strength, named)

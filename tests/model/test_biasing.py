@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.model import checkpoints
+from asr_llm.model import checkpoints, lora
 from asr_llm.model.biasing import (
     ANYWHERE,
     CAPITALS,
@@ -28,6 +28,7 @@ from asr_llm.model.biasing import (
 )
 from asr_llm.model.decoding import Decoded, decode, generate, prompt
 from asr_llm.model.salm import SpanSALM
+from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.spans import Text
 
 AT, RI, AL, F, IB, OF, X, END, OPEN, AT0 = range(10)
@@ -323,6 +324,23 @@ def test_beams_have_the_state_of_what_they_have_written(
     monkeypatch.setattr("asr_llm.model.biasing.Biasing", Checked)
     heard(model, phrases, beams=4)
     assert any(moved) and not all(moved)
+
+
+def test_with_an_adapter_of_text_beside_it(tiny: Path) -> None:
+    fused = checkpoints.load(tiny)
+    torch.manual_seed(1)
+    lora.install(fused, LoraRecipe(r=2, lora_alpha=8))
+    for name, parameter in fused.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 1.0)
+    fused.fusion = 50.0
+    fused.eval()
+    phrases = phrases_of(fused, *"abcdefghijklmnop", "the court", strength=1.0)
+    both = heard(fused, phrases, 4)
+    assert both == [heard(fused, phrases, 4, [audio])[0] for audio in AUDIOS]
+    assert both != heard(fused, None, 4)
+    fused.fusion = 0.0
+    assert both != heard(fused, phrases, 4)
 
 
 def test_a_strong_list_is_written(model: SpanSALM) -> None:
