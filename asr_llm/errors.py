@@ -40,3 +40,7 @@ class SuiteError(AsrLlmError):
 
 class ScoreError(AsrLlmError):
     """References, hypotheses or entities cannot be scored together."""
+
+
+class BiasingError(AsrLlmError):
+    """A biasing list is missing, empty or malformed, or its strength is no strength."""

@@ -39,6 +39,7 @@ from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.options import Options
 
 if TYPE_CHECKING:
+    from asr_llm.corpus.biasing_list import BiasingList
     from asr_llm.training.run_folder import RunFolder
     from asr_llm.training.train import Trained
     from asr_llm.transcription.journal import Journal
@@ -158,6 +159,7 @@ def evaluate(
     adapter: str | Path | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
+    biasing: BiasingList | None = None,
     baseline: str | Path | None = None,
     general: str | Path | None = None,
     output: str | Path | None = None,
@@ -174,6 +176,7 @@ def evaluate(
         adapter: measured beside the model alone, or beside ``baseline``.
         fusion: weight of an adapter made from text, in place of its own.
         num_beams: hypotheses kept while decoding; 1 is greedy.
+        biasing: phrases that all systems prefer; WER is split by them.
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
@@ -216,7 +219,7 @@ def evaluate(
             audio=report_audio,
             text=report_text,
         )
-    return Evaluation(measure(systems, sets, place, progress, wanted, num_beams), place)
+    return Evaluation(measure(systems, sets, place, progress, wanted, num_beams, biasing), place)
 
 
 def transcribe(
@@ -257,6 +260,7 @@ def transcribe(
         confidence=True,
         word_timestamps=options.word_timestamps,
         aligner=options.aligner,
+        biasing=options.biasing,
     )
     if options.word_timestamps and recogniser.aligner is None and tell is not None:
         tell(

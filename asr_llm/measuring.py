@@ -15,6 +15,7 @@ from asr_llm.transcription import NUM_BEAMS
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+    from asr_llm.corpus.biasing_list import BiasingList
     from asr_llm.evaluation.report import Shown
     from asr_llm.transcription.speech_llm import SpeechLLM
 
@@ -120,6 +121,7 @@ def measure(
     progress: Progress | None = None,
     report: Report | None = None,
     num_beams: int = NUM_BEAMS,
+    biasing: BiasingList | None = None,
 ) -> dict[str, Any]:
     """Decode what is not decoded yet, score it all, and write both below ``place``.
 
@@ -129,6 +131,7 @@ def measure(
             ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
         report: write one, of the domain's set.
         num_beams: hypotheses kept while decoding.
+        biasing: phrases that all systems prefer, by which WER is split too.
 
     Returns:
         The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
@@ -137,7 +140,7 @@ def measure(
     from asr_llm.evaluation.scores import Blocks, score
     from asr_llm.scoring import write, write_report
 
-    texts = _decode(systems, sets, place, progress, num_beams)
+    texts = _decode(systems, sets, place, progress, num_beams, biasing)
     main, general = sets["domain"], sets.get("general")
     scored = score(
         references=main.references,
@@ -148,6 +151,7 @@ def measure(
         else None,
         blocks=Blocks(main.speakers),
         general_blocks=Blocks(general.speakers) if general else None,
+        biasing=biasing.phrases if biasing is not None else None,
     )
     if place is not None:
         write(scored, place)
@@ -207,6 +211,7 @@ def _decode(
     place: Path | None,
     progress: Progress | None,
     num_beams: int,
+    biasing: BiasingList | None,
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
@@ -217,7 +222,7 @@ def _decode(
             found = _read_hypotheses(path, test) if path else None
             if found is None:
                 if loaded is None or loaded[0] != system:
-                    loaded = system, _load(system, loaded, num_beams)
+                    loaded = system, _load(system, loaded, num_beams, biasing)
                 what = f"decoding: {system.name}, {name}"
                 found = loaded[1].transcribe_cuts(test.cuts, told(progress, what))
                 if path is not None:
@@ -226,16 +231,23 @@ def _decode(
     return texts
 
 
-def _load(system: System, loaded: tuple[System, SpeechLLM] | None, num_beams: int) -> SpeechLLM:
+def _load(
+    system: System,
+    loaded: tuple[System, SpeechLLM] | None,
+    num_beams: int,
+    biasing: BiasingList | None,
+) -> SpeechLLM:
     """A system ready to decode; on a bare model that is loaded already, only its adapter is."""
     from asr_llm.model.adapters import Adapters
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     if loaded is None or system.adapter is None or loaded[0].adapter is not None:
-        return SpeechLLM.load(system.model, system.adapter, system.fusion, num_beams)
+        return SpeechLLM.load(
+            system.model, system.adapter, system.fusion, num_beams, biasing=biasing
+        )
     model = loaded[1].model
     adapters = Adapters(model, system.model, [system.adapter], system.fusion)
-    return SpeechLLM(model, system.model, num_beams=num_beams, loaded=adapters)
+    return SpeechLLM(model, system.model, num_beams=num_beams, loaded=adapters, biasing=biasing)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

@@ -203,6 +203,21 @@ def test_adapters_are_refused_before_the_model_is_loaded(wav: Path, tmp_path: Pa
     assert_refused(done, "add --merge")
 
 
+def test_biasing_lists_that_are_none_are_refused_at_once(wav: Path, tmp_path: Path) -> None:
+    empty, binary = tmp_path / "empty.txt", tmp_path / "binary.txt"
+    empty.write_text("# nothing yet\n")
+    binary.write_bytes(b"RIFF\xff\xfe")
+    for command in ("transcribe", "evaluate"):
+        done = run(command, wav, "--biasing-list", empty)
+        assert_refused(done, "empty.txt: no phrases in it; expected a phrase on each line")
+        assert_refused(run(command, wav, "--biasing-list", binary), "binary.txt:1: not UTF-8 text")
+    assert_refused(run("transcribe", wav, "--bias", "?!"), "'?!', which has no letter or digit")
+    done = run("transcribe", wav, "--bias", "uvula", "--biasing-strength", "-1")
+    assert_refused(done, "found the biasing strength -1; expected a number from 0")
+    done = run("transcribe", wav, "--biasing-strength", "2")
+    assert_refused(done, "give --biasing-list or --bias too")
+
+
 def test_transcribe_refuses_an_unknown_format(wav: Path) -> None:
     assert_refused(run("transcribe", wav, "-f", "doc"), "'doc'", "txt", "json")
 

@@ -184,6 +184,25 @@ def test_any_format_rate_and_channels(
     assert abs(len(loaded) - len(speech)) < 1600  # mp3 pads
 
 
+@pytest.mark.parametrize("beams", [1, 4])
+def test_a_word_that_must_be_heard(
+    tiny: Path, speech: np.ndarray, tmp_path: Path, beams: int
+) -> None:
+    """With such a strength the model writes nothing else, over and over, and the loop is cut."""
+    soundfile.write(tmp_path / "a.wav", speech, 16000)
+    (tmp_path / "trans.txt").write_text("a.wav\tTwo zebras, one zebra.\n")
+    (tmp_path / "words.tsv").write_text("# animals\nzebra\tzee bra\n")
+    options = ("--model", tiny, "--beam-size", beams, "--biasing-strength", "1000")
+    done = run("transcribe", "a.wav", *options, "--bias", "zebra", cwd=tmp_path)
+    assert (done.returncode, done.stdout.lower()) == (0, "zebra\n"), done.stderr
+    listed = ("--biasing-list", "words.tsv", "--json")
+    done = run("evaluate", "trans.txt", *options, *listed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)["systems"]["base"]
+    assert scores["biasing"]["b_wer"]["errors"] == 0
+    assert scores["biasing"]["u_wer"]["errors"] == 3
+
+
 def test_odd_files_in_one_batch(base: Path, speech: np.ndarray, tmp_path: Path) -> None:
     """Missing, empty, corrupt, no audio, silent, 0.05 s: a line each; the good one is written."""
     soundfile.write(tmp_path / "good.wav", speech, 16000)

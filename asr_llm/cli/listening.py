@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, Adapters, AsJson, BeamSize, Fusion, Model
+from asr_llm.cli.options import (
+    Adapter,
+    Adapters,
+    AsJson,
+    BeamSize,
+    Bias,
+    BiasingFile,
+    BiasingStrength,
+    Fusion,
+    Model,
+)
 from asr_llm.console import Bar, summary, to_json
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.options import Options, VadKind
@@ -27,6 +37,9 @@ def transcribe(
     adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
+    biasing_list: BiasingFile = None,
+    bias: Bias = None,
+    biasing_strength: BiasingStrength = None,
     output_format: Annotated[
         list[str],
         typer.Option(
@@ -82,6 +95,7 @@ def transcribe(
 ) -> None:
     """Transcribe audio files. Exit status 3: some could not be read; 2: none could."""
     from asr_llm import transcribing
+    from asr_llm.corpus.biasing_list import make_list
     from asr_llm.files import printable
 
     wanted = transcribing.Wanted(
@@ -102,6 +116,7 @@ def transcribe(
                 vad=vad,
                 word_timestamps=word_timestamps or aligner is not None,
                 aligner=aligner,
+                biasing=make_list(biasing_list, bias or [], biasing_strength),
             ),
             progress=progress,
             on_ready=bar.restart,

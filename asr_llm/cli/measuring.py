@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr_llm.cli.options import Adapter, AsJson, BeamSize, Fusion, General, Model, NoAudio, NoText
+from asr_llm.cli.options import (
+    Adapter,
+    AsJson,
+    BeamSize,
+    Bias,
+    BiasingFile,
+    BiasingStrength,
+    Fusion,
+    General,
+    Model,
+    NoAudio,
+    NoText,
+)
 from asr_llm.console import Bar, print_answers, print_scores, to_json
 from asr_llm.errors import AsrLlmError
 from asr_llm.transcription import NUM_BEAMS
@@ -21,6 +33,9 @@ def evaluate(
     adapter: Adapter = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
+    biasing_list: BiasingFile = None,
+    bias: Bias = None,
+    biasing_strength: BiasingStrength = None,
     baseline: Annotated[
         Path | None, typer.Option(help="Adapter to compare with, in place of the model alone.")
     ] = None,
@@ -43,6 +58,7 @@ def evaluate(
 ) -> None:
     """Measure a model, and an adapter beside it, on a test set."""
     from asr_llm import jobs
+    from asr_llm.corpus.biasing_list import make_list
 
     if max_general_wer_increase is not None and adapter is None:
         raise AsrLlmError("--max-general-wer-increase compares an adapter: give --adapter too")
@@ -54,6 +70,7 @@ def evaluate(
             adapter=adapter,
             fusion=fusion,
             num_beams=beam_size,
+            biasing=make_list(biasing_list, bias or [], biasing_strength),
             baseline=baseline,
             general=general,
             output=output,

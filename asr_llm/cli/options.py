@@ -28,6 +28,22 @@ Fusion = Annotated[
 BeamSize = Annotated[
     int, typer.Option("--beam-size", min=1, help="Hypotheses kept while decoding; 1 is greedy.")
 ]
+BiasingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--biasing-list",
+        help="Phrases to prefer where they may have been said: one on each line, terms (.tsv) or "
+        "a folder of them.",
+    ),
+]
+Bias = Annotated[
+    list[str] | None,
+    typer.Option("--bias", metavar="WORD", help="A phrase to prefer; several times for several."),
+]
+BiasingStrength = Annotated[
+    float | None,
+    typer.Option("--biasing-strength", help="How much they are preferred; 0: not at all."),
+]
 General = Annotated[
     Path | None,
     typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),

@@ -27,6 +27,7 @@ from asr_llm.sequences.tasks import Chat, asr
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from asr_llm.model.biasing import Phrases
     from asr_llm.model.salm import SpanSALM
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
@@ -81,6 +82,7 @@ def decode(
     bf16: bool | None = None,
     confidence: bool = False,
     keep_encoded: bool = False,
+    phrases: Phrases | None = None,
 ) -> list[Decoded]:
     """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
@@ -90,13 +92,16 @@ def decode(
         max_new_tokens: limit for each audio; by default ``max_tokens`` of its length.
         num_beams: hypotheses kept; 1 is greedy.
         bf16: bfloat16 autocast; by default on CUDA only.
+        phrases: what to prefer where it is likely to have been said; named in the prompt too,
+            where the checkpoint was trained for that.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.
         CheckpointError: see ``generate``.
     """
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
-    prompts = [prompt(audio, model.chat) for audio in audios]
+    chat = model.chat.naming(phrases.named) if phrases is not None else model.chat
+    prompts = [prompt(audio, chat) for audio in audios]
     if not prompts:
         return []
     tokenizer = model.tokenizer.tokenizer
@@ -104,7 +109,9 @@ def decode(
     recorder = TokenProbabilities(num_beams) if confidence else None
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
-        written = generate(model, prompts, limits, num_beams, bf16, True, spliced, recorder)
+        written = generate(
+            model, prompts, limits, num_beams, bf16, True, spliced, recorder, phrases
+        )
         scores = recorder.log_probs([ids for ids, _ in written]) if recorder else None
     out = []
     for i, (ids, complete) in enumerate(written):
@@ -164,6 +171,7 @@ def _written(
     num_beams: int = 1,
     bf16: bool | None = None,
     listening: bool = False,
+    phrases: Phrases | None = None,
 ) -> list[tuple[str, bool]]:
     tokenizer = model.tokenizer.tokenizer
     texts = []
@@ -186,6 +194,7 @@ def generate(
     listening: bool = False,
     spliced: dict[str, Any] | None = None,
     recorder: TokenProbabilities | None = None,
+    phrases: Phrases | None = None,
 ) -> list[tuple[list[int], bool]]:
     """New token ids after each prompt without the end token, and whether that was reached.
 
@@ -194,6 +203,7 @@ def generate(
         listening: whether this is transcription, where an adapter of text has its say.
         spliced: the prompts spliced already, where the caller has more use for them.
         recorder: is told the probabilities of tokens.
+        phrases: what to prefer.
 
     Raises:
         ValueError: the model is in training mode.
@@ -202,6 +212,7 @@ def generate(
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 
+    from asr_llm.model.biasing import biasing_of
     from asr_llm.model.fusion import adapter_aside, fusion_of
     from asr_llm.model.limits import Limits
 
@@ -232,7 +243,7 @@ def generate(
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    [*processors, Limits(limits, num_beams, end[0])]
+                    [*biasing_of(phrases), *processors, Limits(limits, num_beams, end[0])]
                 ),
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]

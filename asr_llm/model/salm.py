@@ -69,6 +69,7 @@ class SpanSALM(SALM):
             asr_prompt=self.cfg.get("asr_prompt", Chat.asr_prompt),
             frame_samples=self.frame_samples,
             sample_rate=self.sampling_rate,
+            biasing_prompt=self.cfg.get("biasing_prompt"),
         )
 
     def add_ctc_head(self) -> nn.Linear:

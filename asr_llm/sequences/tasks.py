@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 import string
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.corpus.text import normalize
 from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
 
-AUDIO = "{audio}"
+AUDIO, WORDS = "{audio}", "{words}"
+PROMPT_WORDS = 100
+"""Most words that a prompt names."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Chat:
 
     ``before`` and ``after`` enclose the user's message, ``end`` closes the answer, and
     ``asr_prompt`` is the message that asks for a transcript, with ``{audio}`` where the
-    speech goes.
+    speech goes. ``biasing_prompt``, of a checkpoint trained for it, is the one that names words
+    that may occur, where ``{words}`` stands.
     """
 
     before: str
@@ -28,6 +33,14 @@ class Chat:
     asr_prompt: str = "Transcribe the following: {audio}"
     frame_samples: int = 1280
     sample_rate: int = 16000
+    biasing_prompt: str | None = None
+
+    def naming(self, words: Iterable[str]) -> Chat:
+        """The chat whose ASR prompt names the first of these words, if it was trained for that."""
+        named = ", ".join(islice(words, PROMPT_WORDS)).replace(AUDIO, "")
+        if self.biasing_prompt is None or not named:
+            return self
+        return replace(self, asr_prompt=self.biasing_prompt.replace(WORDS, named))
 
     def around_audio(self) -> tuple[str, str]:
         """The text before and after the speech in the ASR prompt."""

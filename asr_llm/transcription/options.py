@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.transcription import NUM_BEAMS
 
 VadKind = Literal["silero", "energy"]
@@ -23,6 +24,7 @@ class Options:
         vad: what tells speech from the rest.
         word_timestamps: tell when each word is said.
         aligner: what tells it in place of the model's own CTC head.
+        biasing: phrases to prefer where they are likely to have been said.
     """
 
     model: str = "mini"
@@ -33,3 +35,4 @@ class Options:
     vad: VadKind = "silero"
     word_timestamps: bool = False
     aligner: str | None = None
+    biasing: BiasingList | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.chunks import Chunk, chunks
@@ -52,6 +53,7 @@ class SpeechLLM:
         confidence: tell how probable it is that a segment's words are right.
         aligner: tells when each word is said, ``model``'s own CTC head or another's; words then
             have their confidence too.
+        biasing: phrases to prefer.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class SpeechLLM:
         confidence: bool = False,
         aligner: CtcModel | None = None,
         loaded: Adapters | None = None,
+        biasing: BiasingList | None = None,
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
@@ -77,6 +80,13 @@ class SpeechLLM:
         self._loaded = loaded
         if loaded is not None:
             self.adapter = loaded.label
+        self.prefer(biasing)
+
+    def prefer(self, biasing: BiasingList | None) -> None:
+        """Prefer these phrases from now on, in place of those before; None: no phrases."""
+        from asr_llm.model.biasing import Phrases
+
+        self._phrases = Phrases.of(biasing, self.model) if biasing is not None else None
 
     @classmethod
     def load(
@@ -90,6 +100,7 @@ class SpeechLLM:
         confidence: bool = False,
         word_timestamps: bool = False,
         aligner: str | Path | None = None,
+        biasing: BiasingList | None = None,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
@@ -105,6 +116,7 @@ class SpeechLLM:
                 a CTC head cannot: then there are segments only, and ``aligner`` is None.
             aligner: what tells it in place of the checkpoint's CTC head: another checkpoint with
                 one, or a NeMo CTC model (``.nemo``).
+            biasing: phrases to prefer.
 
         Raises:
             CheckpointError: the checkpoint, an adapter or the aligner does not load or fit.
@@ -132,6 +144,7 @@ class SpeechLLM:
             confidence=confidence or word_timestamps,
             aligner=hears,
             loaded=Adapters(bare, model, folders, fusion) if folders else None,
+            biasing=biasing,
         )
 
     @property
@@ -290,6 +303,7 @@ class SpeechLLM:
             self.model,
             samples,
             num_beams=self.num_beams,
+            phrases=self._phrases,
             confidence=self.confidence,
             # The model's own encoder need not run again.
             keep_encoded=getattr(self.aligner, "model", None) is self.model,

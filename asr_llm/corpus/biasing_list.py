@@ -1,0 +1,99 @@
+"""Biasing lists: the words that must be heard, from a file or from the command line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_llm.corpus.domain_files import Problem, read_lines
+from asr_llm.errors import BiasingError
+
+STRENGTH = 2.5
+"""What each token of a listed phrase gains, in nats: see eval/RESULTS.md#biasing."""
+
+
+@dataclass(frozen=True)
+class BiasingList:
+    """Phrases to be preferred where they are likely to have been said.
+
+    Args:
+        phrases: as they should be written; other cases of them are preferred too.
+        strength: nats that each token of a phrase gains; 0 changes nothing.
+
+    Raises:
+        BiasingError: a phrase has neither letter nor digit, or the strength is no such number.
+    """
+
+    phrases: tuple[str, ...]
+    strength: float = STRENGTH
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.strength) and self.strength >= 0):
+            raise BiasingError(
+                f"found the biasing strength {self.strength:g}; expected a number from 0 (no "
+                f"biasing) up, such as {STRENGTH:g}"
+            )
+        for phrase in self.phrases:
+            _check(phrase, "biasing list")
+
+
+def make_list(
+    path: str | Path | None, words: Sequence[str] = (), strength: float | None = None
+) -> BiasingList | None:
+    """The list that was asked for: the phrases of a file, and ``words``; None for neither.
+
+    Args:
+        path: a text file, see ``read_phrases``.
+        strength: ``STRENGTH`` unless given.
+
+    Raises:
+        BiasingError: there is a strength and no list, or see ``read_phrases``, ``BiasingList``.
+    """
+    if path is None and not words:
+        if strength is not None:
+            raise BiasingError(
+                "a biasing strength is of no use without words: give --biasing-list or --bias too"
+            )
+        return None
+    for word in words:
+        _check(word, "--bias")
+    phrases = [*(read_phrases(path) if path is not None else ()), *map(_trim, words)]
+    return BiasingList(tuple(dict.fromkeys(phrases)), STRENGTH if strength is None else strength)
+
+
+def read_phrases(path: str | Path) -> list[str]:
+    """The phrases of a file, or of all ``.tsv`` files of a folder (such as ``terms/``).
+
+    One stands on each line; what follows a TAB, such as the spoken form in a domain's
+    ``terms/<label>.tsv``, is left out, and so are blank lines and those of ``#``.
+
+    Raises:
+        BiasingError: it is missing, no UTF-8 text, without phrases, or a line has none.
+    """
+    place = Path(path)
+    files = sorted(place.glob("*.tsv")) if place.is_dir() else [place]
+    problems: list[Problem] = []
+    phrases = []
+    for file in files:
+        for line in read_lines(file, problems):
+            _check(line.text.split("\t")[0], f"{file}:{line.number}")
+            phrases.append(_trim(line.text.split("\t")[0]))
+    if problems:
+        raise BiasingError(f"{problems[0]}; expected a text file with a phrase on each line")
+    if not phrases:
+        found = "no phrases in it" if files else "no .tsv files in it"
+        raise BiasingError(f"{place}: {found}; expected a phrase on each line")
+    return phrases
+
+
+def _trim(phrase: str) -> str:
+    return " ".join(phrase.split())
+
+
+def _check(phrase: str, place: str) -> None:
+    if not any(map(str.isalnum, phrase)):
+        raise BiasingError(
+            f"{place}: found {phrase!r}, which has no letter or digit; expected a word or a phrase"
+        )

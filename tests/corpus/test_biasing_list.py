@@ -1,0 +1,77 @@
+"""Biasing lists: what is read, and what is said of lists that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asr_llm.corpus.biasing_list import STRENGTH, BiasingList, make_list, read_phrases
+from asr_llm.errors import BiasingError
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_phrases_terms_comments_and_blanks(tmp_path: Path) -> None:
+    text = "\ufeff# names\nAnn  Lee\r\n\n  sotalol \nres judicata\trace joody cotta\n"
+    path = write(tmp_path / "words.txt", text)
+    assert read_phrases(path) == ["Ann Lee", "sotalol", "res judicata"]
+
+
+def test_a_folder_of_terms(tmp_path: Path) -> None:
+    write(tmp_path / "drug.tsv", "sotalol\n")
+    write(tmp_path / "anatomy.tsv", "uvula\tyou view la\n")
+    write(tmp_path / "notes.txt", "not these\n")
+    assert read_phrases(tmp_path) == ["uvula", "sotalol"]
+
+
+def test_file_and_words_without_doubles(tmp_path: Path) -> None:
+    path = write(tmp_path / "words.txt", "sotalol\nuvula\nsotalol\n")
+    expected = BiasingList(("sotalol", "uvula", "Ann Lee"), STRENGTH)
+    assert make_list(path, ["Ann  Lee", "uvula"]) == expected
+    assert make_list(None, ["uvula"], 0.0) == BiasingList(("uvula",), 0.0)
+    assert make_list(None) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"words\.txt: no phrases in it; expected a phrase on each line"),
+        ("# only\n\n", "no phrases in it"),
+        (b"RIFF\xff\xfe\x00", r"words\.txt:1: not UTF-8 text.*expected a text file"),
+        ("sotalol\n?!\n", r"words\.txt:2: found '\?!', which has no letter or digit"),
+        ("\tspoken form\n", r"words\.txt:1: found ''"),
+        (None, r"words\.txt: No such file.*expected a text file with a phrase on each line"),
+    ],
+)
+def test_files_that_are_no_lists(tmp_path: Path, content: str | bytes | None, message: str) -> None:
+    path = tmp_path / "words.txt"
+    if content is not None:
+        write(path, content)
+    with pytest.raises(BiasingError, match=message):
+        make_list(path)
+
+
+def test_a_folder_without_terms(tmp_path: Path) -> None:
+    with pytest.raises(BiasingError, match=r"no \.tsv files in it"):
+        read_phrases(tmp_path)
+
+
+@pytest.mark.parametrize("word", ["", "...", " - "])
+def test_words_that_are_none(word: str) -> None:
+    with pytest.raises(BiasingError, match=r"--bias: found .* has no letter or digit"):
+        make_list(None, ["uvula", word])
+
+
+@pytest.mark.parametrize("strength", [-1.0, float("nan"), float("inf")])
+def test_strengths_that_are_none(strength: float) -> None:
+    with pytest.raises(BiasingError, match=f"strength {strength:g}; expected a number from 0"):
+        BiasingList(("uvula",), strength)
+
+
+def test_a_strength_needs_words() -> None:
+    with pytest.raises(BiasingError, match="give --biasing-list or --bias too"):
+        make_list(None, [], 1.0)
