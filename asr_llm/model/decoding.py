@@ -124,6 +124,23 @@ def decode(
     return out
 
 
+def listens(model: SpanSALM, audio: np.ndarray, text: str) -> float:
+    """Nats a token by which an audio (T,) makes a text likelier than silence of its length does.
+
+    What is said gains much from being heard; what an LLM says of its own accord gains nothing.
+    """
+    import torch
+
+    from asr_llm.model.fusion import adapter_aside
+
+    lost = []
+    for samples in (np.zeros_like(audio), audio):
+        batch = _collator(model)([asr(Utterance(text, "", samples), model.chat)])
+        with _inference(model), adapter_aside(model), torch.no_grad():
+            lost.append(float(model.losses(to_device(batch, model.device))["lm"]))
+    return lost[0] - lost[1]
+
+
 def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
     """What the model says to B messages (``sequences.tasks.message``), in one batch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,15 @@ Guarded = tuple["Decoded", tuple[Guard, ...]]
 """A text that was decoded, again where need be, and what was found and done."""
 
 _SHORTEST_SECONDS = 4.0  # of a chunk that is decoded again, in parts
+
+_HEARD = 0.5  # nats a token; what is said gains 2 and more
+_CHAT = re.compile(
+    r"\W*(i('?m| am) (sorry|unable)|i apologi[sz]e|i can(no|')t|i don'?t have access"
+    r"|as an ai|as a (large )?language model|sure\b|certainly\b|of course\b|here('s| is| are) "
+    r"|the (audio|recording|speaker|speech|transcript(ion)?)\b|this (audio|recording|clip)\b"
+    r"|how can i (help|assist)|please (provide|upload|share))",
+    re.IGNORECASE,
+)
 
 _FOUND = {
     "repetition": "the model repeated itself",
@@ -30,14 +40,25 @@ _DONE = {
 }
 
 
-def decode_checked(
-    decode: Callable[[list[Samples]], list[Decoded]], audios: list[Samples]
-) -> list[Guarded]:
+Decode = Callable[[list[Samples]], "list[Decoded]"]
+Listens = Callable[[Samples, str], float]
+"""``model.decoding.listens``: how much likelier an audio makes a text, in nats a token."""
+
+
+def decode_checked(decode: Decode, listens: Listens, audios: list[Samples]) -> list[Guarded]:
     """Decode B audios in one batch; again, in parts, those where it went wrong.
 
     A part, half as long, begins anew: what made the model lose its way lies elsewhere then.
     """
-    return [_checked(decode, *both) for both in zip(audios, decode(audios))]
+    return [_checked(decode, listens, *both) for both in zip(audios, decode(audios))]
+
+
+def is_chat(listens: Listens, samples: Samples, text: str) -> bool:
+    """Whether an LLM talks to its user: it sounds like that, and the audio does not account for it.
+
+    So somebody who dictates such words is taken at them.
+    """
+    return bool(_CHAT.match(text)) and listens(samples, text) < _HEARD
 
 
 def told(guard: Guard) -> str:
@@ -46,19 +67,25 @@ def told(guard: Guard) -> str:
     return _FOUND[guard.found] + done
 
 
-def _checked(
-    decode: Callable[[list[Samples]], list[Decoded]], samples: Samples, decoded: Decoded
-) -> Guarded:
-    if decoded.complete and not decoded.loop_cut:
+def _checked(decode: Decode, listens: Listens, samples: Samples, decoded: Decoded) -> Guarded:
+    def wrong(samples: Samples, decoded: Decoded) -> Guard | None:
+        if decoded.loop_cut:
+            return Guard("repetition", "cut")
+        if not decoded.complete:
+            return Guard("limit", "kept")
+        return Guard("chat", "dropped") if is_chat(listens, samples, decoded.text) else None
+
+    guard = wrong(samples, decoded)
+    if guard is None:
         return decoded, () if decoded.text else (Guard("empty", "kept"),)
-    guard = Guard("repetition", "cut") if decoded.loop_cut else Guard("limit", "kept")
     if len(samples) >= _SHORTEST_SECONDS * SAMPLE_RATE:
-        parts = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
-        again = decode([samples[start:end] for start, end in parts])
-        if all(part.complete and not part.loop_cut for part in again):
+        edges = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
+        parts = [samples[start:end] for start, end in edges]
+        again = decode(parts)
+        if not any(map(wrong, parts, again)):
             whole = type(decoded)(
                 " ".join(part.text for part in again if part.text),
                 words=tuple(word for part in again for word in part.words),
             )
             return whole, (Guard(guard.found, "decoded again"),)
-    return decoded, (guard,)
+    return type(decoded)("") if guard.found == "chat" else decoded, (guard,)

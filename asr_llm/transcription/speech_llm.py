@@ -274,7 +274,7 @@ class SpeechLLM:
     def decode(self, pieces: list[Piece]) -> None:
         """Write the texts of pieces with chunks, in one batch."""
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
-        guarded = decode_checked(self._decode, samples)
+        guarded = decode_checked(self._decode, self._listens, samples)
         times = self._word_times(samples, [decoded for decoded, _ in guarded])
         for piece, (decoded, guards), words in zip(pieces, guarded, times, strict=True):
             sure = [word.confidence for word in decoded.words]
@@ -308,6 +308,11 @@ class SpeechLLM:
             # The model's own encoder need not run again.
             keep_encoded=getattr(self.aligner, "model", None) is self.model,
         )
+
+    def _listens(self, samples: Samples, text: str) -> float:
+        from asr_llm.model.decoding import listens
+
+        return listens(self.model, samples, text)
 
     def _word_times(self, samples: list[Samples], decoded: list[Decoded]) -> list[tuple[Word, ...]]:
         if self.aligner is None:

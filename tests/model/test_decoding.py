@@ -228,3 +228,14 @@ def test_cut_loop_cuts_every_loop_once(head: list[str], loop: list[str], repeats
     assert words[: len(cut)] == cut
     assert len(cut) <= len(head) + len(loop)
     assert cut_loop(" ".join(cut)) == " ".join(cut)
+
+
+def test_what_is_said_gains_from_being_heard_and_what_a_chatbot_says_does_not() -> None:
+    from asr_llm.corpus.synthesis import synthesize
+    from asr_llm.model.decoding import listens
+
+    mini = checkpoints.load("mini").eval()
+    said = "The nurse gave the patient a cup of tea."
+    audio = synthesize(said, "en-us+f4").samples
+    assert listens(mini, audio, said) > 2
+    assert listens(mini, audio, "I'm sorry, but I can't transcribe this.") < 0
