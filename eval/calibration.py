@@ -2,6 +2,7 @@
 
     python eval/calibration.py                                # mini, test sets, held-out voices
     python eval/calibration.py --split dev --fit              # the two numbers for a config
+    python eval/calibration.py --split dev --time             # what it costs
 
 Decodes spoken sentences and calls a written word right if all of it is a hit in the alignment with
 the reference, case and punctuation aside. Prints Markdown: ways to make a word's confidence from
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +30,7 @@ from asr_llm.evaluation.words import align
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.confidence import Calibration, DecodedWord, calibration
 from asr_llm.model.decoding import decode
+from asr_llm.model.salm import SpanSALM
 from asr_llm.transcription import NUM_BEAMS
 
 WAYS = {
@@ -46,6 +50,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("dev", "test"))
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
     parser.add_argument("--fit", action="store_true", help="find scale and offset on all domains")
+    parser.add_argument("--time", action="store_true", help="processor time with and without")
     arguments = parser.parse_args()
     silence_libraries()
 
@@ -53,6 +58,10 @@ def main() -> None:
     if arguments.adapter:
         lora.put_on(model, arguments.adapter, base=arguments.model)
     domains = arguments.domains or [Path("domains/general"), Path("domains/medical")]
+    if arguments.time:
+        cuts = [cut for d in domains for cut in spoken_set(Domain.load(d), arguments.split)]
+        print(f"{cost(model, cuts, arguments.beam_size):.1%} more processor time")
+        return
     sets = {
         folder.name: judged(model, Domain.load(folder), arguments.split, arguments.beam_size)
         for folder in domains
@@ -87,7 +96,22 @@ def main() -> None:
             )
 
 
-def judged(model: object, domain: Domain, split: str, num_beams: int) -> Judged:
+def cost(model: SpanSALM, cuts: list[Any], num_beams: int, rounds: int = 3) -> float:
+    """Processor time that confidence adds to decoding, of what that takes without; by turns."""
+    audios = sorted((cut_audio(cut) for cut in cuts), key=len)
+    spent = {False: 0.0, True: 0.0}
+    for number in range(rounds):
+        for first in range(0, len(audios), 20):
+            for confidence in (number % 2 == 0, number % 2 == 1):
+                before = time.process_time()
+                decode(
+                    model, audios[first : first + 20], num_beams=num_beams, confidence=confidence
+                )
+                spent[confidence] += time.process_time() - before
+    return spent[True] / spent[False] - 1
+
+
+def judged(model: SpanSALM, domain: Domain, split: str, num_beams: int) -> Judged:
     """Every word that is written for a split, and whether it is right; "-" is neither."""
     cuts = sorted(spoken_set(domain, split), key=lambda cut: cut.duration)
     found: Judged = []

@@ -41,7 +41,9 @@ class Decoded:
     """What was written for one audio.
 
     ``complete`` is false where the limit of tokens stopped the model before it had finished,
-    ``loop_cut`` true where it repeated itself and the repeats were cut out of ``text``.
+    ``loop_cut`` true where it repeated itself and the repeats were cut out of ``text``. Where
+    asked for: ``words`` are those of ``text`` with their confidence, ``encoded`` what the encoder
+    made of the audio (F frames, D), so that an aligner need not run it again.
     """
 
     text: str
@@ -94,10 +96,12 @@ def decode(
         bf16: bfloat16 autocast; by default on CUDA only.
         phrases: what to prefer where it is likely to have been said; named in the prompt too,
             where the checkpoint was trained for that.
+        confidence: give the words with their confidence; 3% of the time, and the same text.
+        keep_encoded: give ``encoded``: rows of one tensor, which lives as long as any of them.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.
-        CheckpointError: see ``generate``.
+        CheckpointError: see ``generate`` and ``confidence.calibration``.
     """
     limits = [max_new_tokens or max_tokens(len(a), model.chat.sample_rate) for a in audios]
     chat = model.chat.naming(phrases.named) if phrases is not None else model.chat
