@@ -40,3 +40,7 @@ class SuiteError(AsrLlmError):
 
 class ScoreError(AsrLlmError):
     """References, hypotheses or entities cannot be scored together."""
+
+
+class ServerError(AsrLlmError):
+    """The server cannot start: a package or an address that it needs is not to be had."""
