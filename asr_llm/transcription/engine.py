@@ -242,11 +242,12 @@ class Engine:
                     return
                 self._jobs = [job for job in self._jobs if not job.result.done()]
                 batch = next_batch(self._jobs, self._model.batch_seconds)
+            if batch:
+                self._decode(batch)
+            with self._changed:
                 served = {id(job) for job, _ in batch}
                 self._jobs.sort(key=lambda job: id(job) in served)  # stable
                 jobs = list(self._jobs)
-            if batch:
-                self._decode(batch)
             for job in jobs:
                 self._hand_over(job)
 
@@ -269,7 +270,7 @@ class Engine:
         """Let a job take up what is done of it."""
         with self._changed:
             done = []
-            while job.pieces and (job.pieces[0].chunk is None or job.pieces[0].checked):
+            while job.pieces and (job.pieces[0].chunk is None or job.pieces[0].heard):
                 done.append(job.pieces.popleft())
         try:
             job.take_up(done, self._model.name)
@@ -285,7 +286,7 @@ def next_batch(jobs: Sequence[Job], seconds: float) -> list[Turn]:
     padding.
     """
     waiting = [
-        (job, [piece for piece in job.pieces if piece.chunk and not piece.checked]) for job in jobs
+        (job, [piece for piece in job.pieces if piece.chunk and not piece.heard]) for job in jobs
     ]
     waiting = [(job, pieces) for job, pieces in waiting if pieces]
     if not waiting:
