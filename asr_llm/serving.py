@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from asr_llm.errors import ServerError
+from asr_llm.errors import CheckpointError, ServerError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -66,7 +66,7 @@ def serve(
         from asr_llm.transcription.server import Limits, create_app
         from asr_llm.transcription.speech_llm import SpeechLLM
 
-        loaded = SpeechLLM.load(model, adapters[0] if adapters else None, num_beams=num_beams)
+        loaded = SpeechLLM.load(model, adapters, num_beams=num_beams, word_timestamps=True)
         models = settings(loaded)
         engine = Engine(loaded, places=places, max_seconds=max_seconds)
         app = create_app(engine, models, Limits(round(max_megabytes * 1e6), timeout), say)
@@ -85,7 +85,12 @@ def settings(model: SpeechLLM) -> dict[str, Setting]:
 
     path = Path(model.name)
     base = path.resolve().name if path.is_dir() else model.name
-    return {base: Setting()}
+    if base in model.adapters:
+        raise CheckpointError(
+            f"the model and an adapter are both called {base!r}; expected a name for each: "
+            "rename a folder"
+        )
+    return {base: Setting()} | {name: Setting((name,)) for name in model.adapters}
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -127,8 +132,13 @@ def _run(app: FastAPI, engine: Engine, listening: socket.socket, grace: float, s
             self.until = self.until or time.monotonic() + grace
 
         async def on_tick(self, counter: int) -> bool:
-            late = self.until is not None and (not engine.taken or time.monotonic() > self.until)
-            return late or await super().on_tick(counter)
+            over = self.until is not None and (not engine.taken or time.monotonic() > self.until)
+            if over or await super().on_tick(counter):
+                if engine.taken:
+                    say(f"Cutting off {engine.taken} requests")
+                engine.close()
+                return True
+            return False
 
     config = uvicorn.Config(
         app,
@@ -139,6 +149,6 @@ def _run(app: FastAPI, engine: Engine, listening: socket.socket, grace: float, s
         timeout_graceful_shutdown=_LAST_ANSWERS,
     )
     Server(config).run(sockets=[listening])
-    cut_off = engine.taken
     engine.close()
-    say(f"Stopped; {cut_off} requests were cut off" if cut_off else "Stopped")
+    engine.join()
+    say("Stopped")

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from asr_llm.cli.options import Adapter, BeamSize, Model
+from asr_llm.cli.options import Adapters, BeamSize, Model
 from asr_llm.transcription import NUM_BEAMS
 
 
 def serve(
     model: Model = "mini",
-    adapter: Adapter = None,
+    adapter: Adapters = None,
     beam_size: BeamSize = NUM_BEAMS,
     host: Annotated[
         str, typer.Option(help="0.0.0.0 lets other machines in; there is no password.")
@@ -35,7 +35,7 @@ def serve(
 
     serving.serve(
         model,
-        [adapter] if adapter else [],
+        adapter or [],
         say=lambda line: typer.echo(line, err=True),
         num_beams=beam_size,
         host=host,

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _AHEAD = 8  # chunks of a request that are held
 _DENSEST = 400_000  # samples a second, of all channels together: eight at 48 kHz, two at 192 kHz
 _ALIKE = 2.0  # chunks share a batch if none is longer than the first by this factor, or shorter
-_LAST_SECONDS = 30.0  # what a batch may take that is being decoded at the end
 
 OnSegment = Callable[[Segment], None]
 
@@ -54,10 +53,13 @@ class TooLongError(AsrLlmError):
 class Setting:
     """How the model is set for a request.
 
-    ``adapters`` are the names of those in use.
+    Args:
+        adapters: names of those in use.
+        words: tell when each word is said, and its confidence.
     """
 
     adapters: tuple[str, ...] = ()
+    words: bool = False
 
 
 class Job:
@@ -110,7 +112,7 @@ class Engine:
     """Transcribes for many at a time.
 
     Args:
-        model: nobody else may use it from now on.
+        model: nobody else may use it from now on; its ``aligner`` tells of words where asked.
         places: how many requests there may be at a time.
         max_seconds: longer audio is refused.
     """
@@ -119,8 +121,10 @@ class Engine:
         self, model: SpeechLLM, *, places: int = 100, max_seconds: float | None = None
     ) -> None:
         self.places, self.max_seconds = places, max_seconds
-        self._model = model
+        self._model, self._aligner = model, model.aligner
+        self._current: Setting | None = None
         self._jobs: list[Job] = []  # in the order of their turns
+        self._readers: list[threading.Thread] = []
         self._taken = 0
         self._stopping = self._closed = False
         self._changed = threading.Condition()
@@ -138,6 +142,11 @@ class Engine:
         """Whether it takes requests, if there is a place."""
         return not self._stopping and self._worker.is_alive()
 
+    @property
+    def tells_words(self) -> bool:
+        """Whether it can tell when each word is said."""
+        return self._aligner is not None
+
     @contextmanager
     def place(self) -> Iterator[None]:
         """Take a place for a request, for as long as it lasts.
@@ -148,7 +157,9 @@ class Engine:
         """
         with self._changed:
             if not self.ready:
-                raise StoppingError("the server is stopping; expected a request before")
+                raise StoppingError(
+                    "the server is stopping and takes no more requests; try again later"
+                )
             if self._taken >= self.places:
                 raise BusyError(
                     f"all {self.places} places are taken; expected fewer requests at a time: "
@@ -175,9 +186,12 @@ class Engine:
         job = Job(path, setting or Setting(), on_segment)
         with self._changed:
             if self._closed:
-                raise StoppingError("the server has stopped; start it again")
+                raise StoppingError("the server has stopped and takes no more requests")
             self._jobs.append(job)
-        threading.Thread(target=self._read, args=[job], name="reading", daemon=True).start()
+            self._readers = [thread for thread in self._readers if thread.is_alive()]
+            reader = threading.Thread(target=self._read, args=[job], name="reading", daemon=True)
+            self._readers.append(reader)
+            reader.start()
         return job
 
     def stop(self) -> None:
@@ -185,14 +199,21 @@ class Engine:
         self._stopping = True
 
     def close(self) -> None:
-        """End, after the batch that is being decoded; what is not done fails."""
+        """End, with the batch that is being decoded; what is not done fails at once."""
         with self._changed:
             self._stopping = self._closed = True
             jobs, self._jobs = self._jobs, []
             self._changed.notify()
         for job in jobs:
             job.fail(StoppingError("the server stopped before the transcript was done"))
-        self._worker.join(_LAST_SECONDS)
+
+    def join(self) -> None:
+        """Wait, after a ``close``, for the end of the batch that is being decoded, and of reading.
+
+        A process that ends while its threads are inside of a library is aborted.
+        """
+        for thread in (self._worker, *self._readers):
+            thread.join()
 
     def _read(self, job: Job) -> None:
         """Add the pieces of a job as there is room."""
@@ -264,7 +285,11 @@ class Engine:
                 self._decode([turn])
 
     def _set(self, setting: Setting) -> None:
-        """Set the model."""
+        if self._current is None or self._current.adapters != setting.adapters:
+            self._model.use(*setting.adapters)
+        self._model.aligner = self._aligner if setting.words else None
+        self._model.confidence = setting.words
+        self._current = setting
 
     def _hand_over(self, job: Job) -> None:
         """Let a job take up what is done of it."""

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -103,7 +103,7 @@ async def _transcribe(
         async with asyncio.timeout_at(deadline):
             form = await held.enter_async_context(_received(request, limits.max_bytes))
             asked = api.parse(form.fields)
-            setting = _known(asked.model, models)
+            setting = _setting(asked, models, engine)
             inbox = _Inbox()
             on_segment = inbox.segment if asked.stream else None
             job = engine.submit(form.path, setting, on_segment)
@@ -123,6 +123,18 @@ def _respond(asked: Asked, transcript: Transcript) -> Response:
         return Response(_event(api.done(transcript)) + _END, media_type=_EVENTS)
     body = api.body(asked, transcript)
     return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
+
+
+def _setting(asked: Asked, models: Mapping[str, Setting], engine: Engine) -> Setting:
+    """How the model is to be set for a request."""
+    setting = _known(asked.model, models)
+    if asked.phrases:
+        message = "words to prefer cannot be given yet; expected no prompt and no keywords"
+        raise ApiError(400, message, "unsupported_parameter", "prompt")
+    if asked.words and not engine.tells_words:
+        message = "this model has no CTC head to tell when a word is said; expected 'segment'"
+        raise ApiError(400, message, "unsupported_parameter", "timestamp_granularities")
+    return replace(setting, words=asked.words)
 
 
 def _known(name: str, models: Mapping[str, Setting]) -> Setting:

@@ -105,6 +105,16 @@ def test_json_and_text() -> None:
     assert body(Asked(model="m", response_format="text"), TRANSCRIPT) == "Two teas. And one.\n"
 
 
+def test_subtitles() -> None:
+    srt, vtt = (body(Asked(model="m", response_format=f), TRANSCRIPT) for f in ("srt", "vtt"))
+    assert srt == (
+        "1\n00:00:00,250 --> 00:00:01,500\nTwo teas.\n\n"
+        "2\n00:00:02,000 --> 00:00:04,000\nAnd one.\n"
+    )
+    assert isinstance(vtt, str)
+    assert vtt.startswith("WEBVTT\n\n00:00:00.250 --> 00:00:01.500\nTwo teas.\n")
+
+
 def test_verbose_json() -> None:
     content = body(Asked(model="m", response_format="verbose_json"), TRANSCRIPT)
     assert isinstance(content, dict)

@@ -88,6 +88,7 @@ def engine(decoder: Decoder) -> Iterator[Engine]:
     yield made
     decoder.go.set()
     made.close()
+    made.join()
 
 
 @pytest.fixture
@@ -204,6 +205,8 @@ def test_what_is_wrong_with_a_request(client: Any) -> None:
     assert_error(post(client, model="x"), 404, "model", "model_not_found", "no model 'x'", "mini")
     assert_error(post(client, response_format="doc"), 400, "response_format", "invalid_value")
     assert_error(post(client, language="xx"), 400, "language", "unsupported_language")
+    prompt = post(client, prompt="metoprolol")
+    assert_error(prompt, 400, "prompt", "unsupported_parameter", "neither preferred")
     missing = client.post(URL, data={"model": "mini"}, files={"audio": b"x"})
     assert_error(missing, 400, "file", "missing_required_parameter", "in the field 'file'")
     no_file = client.post(URL, data={"model": "mini", "file": "x"}, files={"x": b""})
@@ -278,12 +281,14 @@ def test_other_routes(client: Any) -> None:
 
 
 def test_the_log_says_nothing_of_the_user(client: Any, lines: list[str]) -> None:
+    post(client, wav(100))
     post(client, wav(100), prompt="secret prompt")
     client.post(URL + "?secret=query", data={"secret": "secret"}, files={"secret": b"secret"})
     client.get("/v1/models/secret")
     client.get("/secret")
     assert [line.rsplit(" ", 2)[0] for line in lines] == [
         f"POST {URL} 200",
+        f"POST {URL} 400",
         f"POST {URL} 400",
         "GET /v1/models/{name:path} 404",
         "no such route 404",
