@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ import soundfile
 from asr_llm import serving
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.synthesis import synthesize
-from asr_llm.errors import ServerError
+from asr_llm.errors import CheckpointError, ServerError
+from asr_llm.transcription.engine import Setting
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
@@ -122,6 +124,14 @@ def test_transcriptions(client: Any, spoken: list[Path], texts: list[str]) -> No
     assert verbose.text == " ".join(segment.text for segment in verbose.segments) == texts[3]
     assert verbose.segments[0].avg_logprob <= 0
     assert verbose.duration == pytest.approx(soundfile.info(spoken[3]).duration, abs=0.001)
+    timed = create(
+        file=spoken[3],
+        model="model",
+        response_format="verbose_json",
+        timestamp_granularities=["word"],
+    )
+    assert [word.word for word in timed.words] == texts[3].split()
+    assert timed.segments is None
     assert create(file=spoken[0], model="model", response_format="text") == texts[0] + "\n"
     srt = create(file=spoken[0], model="model", response_format="srt")
     assert srt.startswith("1\n00:00:00,")
@@ -261,6 +271,18 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
             serving.serve(str(tiny), say=print, num_beams=1, port=port)
     with pytest.raises(ServerError, match="of nowhere"):
         serving.serve(str(tiny), say=print, num_beams=1, host="nowhere.invalid")
+
+
+def test_what_may_be_named_as_a_model() -> None:
+    model = SimpleNamespace(name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"))
+    assert serving.settings(model) == {  # type: ignore[arg-type]
+        "nvidia/canary-qwen-2.5b": Setting(),
+        "medical": Setting(("medical",)),
+        "legal": Setting(("legal",)),
+    }
+    model.name = "medical"
+    with pytest.raises(CheckpointError, match="both called 'medical'"):
+        serving.settings(model)  # type: ignore[arg-type]
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,15 @@ def test_who_waits_longest_is_next(engine: Engine, decoder: Decoder, save: Save)
     assert text(long) == " ".join(map(str, range(100, 130)))
 
 
-def test_settings_take_turns(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_settings_take_turns(
+    engine: Engine,
+    decoder: Decoder,
+    model: SpeechLLM,
+    save: Save,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[tuple[str, ...]] = []
+    monkeypatch.setattr(model, "use", lambda *names: used.append(names))
     decoder.go.clear()
     first = engine.submit(save(beeps(*range(100, 130), seconds=0.5)), Setting(("one",)))
     assert decoder.begun.acquire(timeout=SOON)
@@ -190,6 +198,7 @@ def test_settings_take_turns(engine: Engine, decoder: Decoder, save: Save) -> No
     assert text(first) == " ".join(map(str, range(100, 130)))
     assert text(second) == " ".join(map(str, range(200, 230)))
     assert first.result.result().adapter == "one"
+    assert used[:3] == [("one",), ("other",), ("one",)]
     hundreds = [{loud[0] for loud in batch} for batch in decoder.batches]
     assert hundreds[:3] == [{"1"}, {"2"}, {"1"}]
     assert all(len(of) == 1 for of in hundreds)
@@ -324,6 +333,40 @@ def test_texts_are_those_of_each_alone(lively: Path, save: Save) -> None:
     engine = Engine(model)
     jobs = [engine.submit(path) for path in paths]
     assert [job.result.result(SOON) for job in jobs] == alone
+    engine.close()
+    engine.join()
+
+
+def test_adapters_and_words_are_as_asked_for(lively: Path, tmp_path: Path, save: Save) -> None:
+    from asr_llm.model import checkpoints, lora
+    from asr_llm.recipe import LoraRecipe
+
+    adapted = checkpoints.load(lively)
+    lora.install(adapted, LoraRecipe())
+    for name, weight in adapted.llm.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(0.5)
+    folder = tmp_path / "medical" / "adapter"
+    lora.save(adapted, folder, base=lively)
+    rng = np.random.default_rng(0)
+    paths = [save(rng.normal(0, 0.1, length)) for length in (9000, 16000, 20000)]
+
+    model = SpeechLLM.load(lively, folder, vad="energy", word_timestamps=True)
+    expected = {}
+    for setting in (Setting(), Setting(("medical",)), Setting(words=True)):
+        model.use(*setting.adapters)
+        for path in paths:
+            expected[setting, path] = model.transcript(path).segments
+    assert expected[Setting(), paths[0]] != expected[Setting(("medical",)), paths[0]]
+    engine = Engine(model)
+    assert engine.tells_words
+    jobs = {key: engine.submit(key[1], key[0]) for key in expected}
+    for (setting, path), job in jobs.items():
+        found, all_told = job.result.result(SOON).segments, expected[setting, path]
+        assert [segment.text for segment in found] == [segment.text for segment in all_told]
+        assert [segment.words for segment in found] == [
+            segment.words if setting.words else () for segment in all_told
+        ]
     engine.close()
     engine.join()
 

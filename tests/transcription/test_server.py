@@ -206,7 +206,10 @@ def test_what_is_wrong_with_a_request(client: Any) -> None:
     assert_error(post(client, response_format="doc"), 400, "response_format", "invalid_value")
     assert_error(post(client, language="xx"), 400, "language", "unsupported_language")
     prompt = post(client, prompt="metoprolol")
-    assert_error(prompt, 400, "prompt", "unsupported_parameter", "neither preferred")
+    assert_error(prompt, 400, "prompt", "unsupported_parameter", "cannot be given yet")
+    words = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    param = "timestamp_granularities"
+    assert_error(post(client, **words), 400, param, "unsupported_parameter", "no CTC head")
     missing = client.post(URL, data={"model": "mini"}, files={"audio": b"x"})
     assert_error(missing, 400, "file", "missing_required_parameter", "in the field 'file'")
     no_file = client.post(URL, data={"model": "mini", "file": "x"}, files={"x": b""})
