@@ -70,6 +70,7 @@ _OPTIONAL = {
         "no lattices without it; alignment falls back on NeMo's Viterbi",
         "see k2-fsa.github.io for the wheel of your torch",
     ),
+    "fastapi": ("no 'asr-llm serve' without it", "pip install 'asr-llm[serve]'"),
 }
 
 

@@ -44,3 +44,7 @@ class ScoreError(AsrLlmError):
 
 class BiasingError(AsrLlmError):
     """A biasing list is missing, empty or malformed, or its strength is no strength."""
+
+
+class ServerError(AsrLlmError):
+    """The server cannot start: a package or an address that it needs is not to be had."""

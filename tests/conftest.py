@@ -112,3 +112,21 @@ def nemo_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("nemo") / "tiny.nemo"
     model.save_to(str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with large weights, so that what it writes depends on what it hears."""
+    import torch
+
+    from asr_llm.model import checkpoints
+
+    model = checkpoints.load(tiny)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1 and not name.startswith("perception.encoder"):
+                weight.normal_(0, 1)
+    folder = tmp_path_factory.mktemp("lively") / "model"
+    checkpoints.save(model, folder, card="")
+    return folder

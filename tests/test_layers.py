@@ -35,11 +35,12 @@ MAY_IMPORT = {
     "asking": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring", "aligning"},
     "transcribing": JOBS | {"measuring", "jobs"},
+    "serving": JOBS,
     "doctor": MODEL,
     "console": JOBS | {"measuring", "jobs", "transcribing", "doctor"},
     "cli": JOBS
     | {"measuring", "aligning", "asking", "scoring", "jobs", "transcribing", "doctor", "console"}
-    | {"cli"},
+    | {"serving", "cli"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

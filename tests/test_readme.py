@@ -17,13 +17,15 @@ from asr_llm.corpus.synthesis import synthesize
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def fenced(document: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a document: language and content."""
+    text = (ROOT / document).read_text("utf-8")
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+
+
 def readme_commands(*documents: str) -> list[str]:
     """Lines of the fenced blocks that begin with one of our commands."""
-    blocks = [
-        block
-        for name in documents
-        for block in re.findall(r"```\n(.*?)```", (ROOT / name).read_text("utf-8"), re.S)
-    ]
+    blocks = [block for name in documents for language, block in fenced(name) if not language]
     joined = [block.replace("\\\n", " ") for block in blocks]
     lines = [line.split("  #")[0].strip() for block in joined for line in block.splitlines()]
     return [line for line in lines if re.match(r"(asr-llm|make|python[\d.]*|\.venv/bin) ?", line)]
@@ -63,6 +65,9 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
         words = shlex.split(line.replace("nvidia/canary-qwen-2.5b", str(tmp_path / "canary")))[1:]
         if words[0] == "adapt":
             words += ["--steps", "2"]
+        if words[0] == "serve":
+            serve_and_stop(words, tmp_path)
+            continue
         done = subprocess.run(
             [sys.executable, "-m", "asr_llm.cli", *words],
             capture_output=True,
@@ -72,3 +77,13 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout, line
+
+
+def serve_and_stop(words: list[str], folder: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    command = [sys.executable, "-m", "asr_llm.cli", *words, "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Serving mini at http://127.0.0.1:")
+    process.terminate()
+    assert process.wait(120) == 0

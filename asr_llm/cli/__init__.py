@@ -23,6 +23,7 @@ from asr_llm.cli.corpus import domain_app, terms
 from asr_llm.cli.exporting import export
 from asr_llm.cli.listening import align, ask, transcribe
 from asr_llm.cli.measuring import evaluate, qa, score
+from asr_llm.cli.serving import serve
 from asr_llm.cli.training import adapt, pretrain
 from asr_llm.cli.upkeep import cache_app, doctor
 from asr_llm.errors import AsrLlmError, DomainError
@@ -55,7 +56,7 @@ app = typer.Typer(
 )
 # In the order of --help.
 _COMMANDS = (
-    transcribe, adapt, pretrain, evaluate, score, align, ask, qa, terms, export, doctor,
+    transcribe, serve, adapt, pretrain, evaluate, score, align, ask, qa, terms, export, doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)

@@ -35,20 +35,6 @@ from asr_llm.sequences.tasks import Chat, asr
 
 
 @pytest.fixture(scope="module")
-def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with large weights, so that what it writes depends on what it hears."""
-    model = checkpoints.load(tiny)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1 and not name.startswith("perception.encoder"):
-                weight.normal_(0, 1)
-    folder = tmp_path_factory.mktemp("lively") / "model"
-    checkpoints.save(model, folder, card="")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def model(lively: Path) -> SpanSALM:
     return checkpoints.load(lively)
 

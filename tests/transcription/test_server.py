@@ -1,0 +1,358 @@
+"""The application, in this process; the decoder is a fake."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.model.decoding import Decoded
+from asr_llm.transcription.engine import Engine, Setting
+from asr_llm.transcription.speech_llm import SpeechLLM
+
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+pytest.importorskip("python_multipart", reason="needs the extra 'serve'")
+testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra 'dev'")
+
+from asr_llm.transcription.server import Limits, create_app  # noqa: E402
+
+SOON = 120.0
+URL = "/v1/audio/transcriptions"
+
+
+class FakeModel:
+    chunk_seconds, pause_seconds = 4.0, 1.0
+
+    def eval(self) -> FakeModel:
+        return self
+
+
+class Decoder:
+    """Writes how loud each audio is, in thousandths; waits while it is held."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Semaphore(0), threading.Event()
+        self.go.set()
+        self.hold_from = 0  # the number of the batch from which on it is held
+        self.batches = 0
+        self.uploads: list[Path] = []
+        self.folder = Path(tempfile.gettempdir())
+
+    def __call__(self, model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+        self.uploads = list(self.folder.iterdir())
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in self.uploads)
+        self.begun.release()
+        self.batches += 1
+        if self.batches == self.hold_from:
+            self.go.clear()
+        assert self.go.wait(SOON)
+        texts = [str(round(1000 * float(np.abs(audio).max()))) for audio in audios]
+        if "666" in texts:
+            raise RuntimeError("confidential")
+        return [Decoded(text) for text in texts]
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where uploads are kept meanwhile."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "uploads"))
+    (tmp_path / "uploads").mkdir()
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
+    fake = Decoder()
+    monkeypatch.setattr("asr_llm.model.decoding.decode", fake)
+    yield fake
+    fake.go.set()
+    assert list(uploads.iterdir()) == []  # whatever happened
+
+
+@pytest.fixture
+def engine(decoder: Decoder) -> Iterator[Engine]:
+    # One chunk at a time.
+    model = SpeechLLM(FakeModel(), "mini", vad="energy", batch_seconds=1.0)  # type: ignore[arg-type]
+    made = Engine(model, places=2, max_seconds=20.0)
+    yield made
+    decoder.go.set()
+    made.close()
+    made.join()
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """The log."""
+    return []
+
+
+@pytest.fixture
+def client(engine: Engine, lines: list[str]) -> Any:
+    limits = Limits(max_bytes=800_000, timeout=SOON)
+    models = {"mini": Setting(), "medical": Setting(("medical",))}
+    return testclient.TestClient(create_app(engine, models, limits, lines.append))
+
+
+def wav(*loudness: int) -> bytes:
+    """A second of a tone, so loud, and 1.5 s of silence, of each."""
+    tone, silence = np.cos(np.arange(SAMPLE_RATE)), np.zeros(SAMPLE_RATE * 3 // 2)
+    samples = np.concatenate([part for one in loudness for part in (one / 1000 * tone, silence)])
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE, format="WAV")
+    return file.getvalue()
+
+
+def post(client: Any, audio: bytes | None = None, **fields: Any) -> Any:
+    file = {"file": ("secret name.wav", wav(100) if audio is None else audio)}
+    return client.post(URL, files=file, data={"model": "mini"} | fields)
+
+
+def assert_error(response: Any, status: int, param: str | None, code: str, *words: str) -> None:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["param"], error["code"]) == (param, code)
+    for word in words:
+        assert word in error["message"]
+    assert "asr-llm-" not in error["message"]  # where the upload was kept
+
+
+# Answers -----------------------------------------------------------------------------------
+
+
+def test_json(client: Any, decoder: Decoder, uploads: Path) -> None:
+    response = post(client, wav(100, 200))
+    assert response.status_code == 200
+    assert response.json() == {"text": "100 200", "usage": {"type": "duration", "seconds": 5.0}}
+    assert len(decoder.uploads) == 1  # and it is gone, see the fixture
+
+
+def test_text(client: Any) -> None:
+    response = post(client, response_format="text")
+    assert response.text == "100\n"
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_verbose_json(client: Any) -> None:
+    content = post(client, wav(100, 200), response_format="verbose_json", language="en").json()
+    assert [(s["id"], s["start"], s["text"]) for s in content["segments"]] == [
+        (0, 0.0, "100"),
+        (1, 2.304, "200"),
+    ]
+
+
+def events(response: Any) -> list[Any]:
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = response.text.split("\n\n")
+    assert blocks[-2:] == ["data: [DONE]", ""]
+    return [json.loads(block.removeprefix("data: ")) for block in blocks[:-2]]
+
+
+def test_stream(client: Any) -> None:
+    response = post(client, wav(100, 200, 300), stream="true")
+    *deltas, done = events(response)
+    assert deltas == [
+        {"type": "transcript.text.delta", "delta": delta} for delta in ("100", " 200", " 300")
+    ]
+    assert done["type"] == "transcript.text.done"
+    assert done["text"] == "100 200 300"
+
+
+def test_a_stream_without_speech(client: Any) -> None:
+    (done,) = events(post(client, wav(0), stream="true"))
+    assert (done["type"], done["text"]) == ("transcript.text.done", "")
+
+
+def test_a_stream_that_goes_wrong_says_so(client: Any) -> None:
+    first, error = events(post(client, wav(100, 200, 666), stream="true"))
+    assert first["delta"] == "100"
+    assert error["error"]["code"] == "internal_error"
+
+
+def test_models(client: Any) -> None:
+    content = client.get("/v1/models").json()
+    assert content["object"] == "list"
+    assert [model["id"] for model in content["data"]] == ["mini", "medical"]
+    assert client.get("/v1/models/medical").json() == content["data"][1]
+    assert_error(client.get("/v1/models/x/y"), 404, "model", "model_not_found", "'x/y'", "mini")
+
+
+def test_health(client: Any, engine: Engine) -> None:
+    with engine.place():
+        response = client.get("/health")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "requests": 1, "places": 2}
+    engine.stop()
+    response = client.get("/health")
+    assert (response.status_code, response.json()["status"]) == (503, "stopping")
+
+
+# Errors ------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_a_request(client: Any) -> None:
+    assert_error(post(client, model="x"), 404, "model", "model_not_found", "no model 'x'", "mini")
+    assert_error(post(client, response_format="doc"), 400, "response_format", "invalid_value")
+    assert_error(post(client, language="xx"), 400, "language", "unsupported_language")
+    prompt = post(client, prompt="metoprolol")
+    assert_error(prompt, 400, "prompt", "unsupported_parameter", "cannot be given yet")
+    words = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    param = "timestamp_granularities"
+    assert_error(post(client, **words), 400, param, "unsupported_parameter", "no CTC head")
+    missing = client.post(URL, data={"model": "mini"}, files={"audio": b"x"})
+    assert_error(missing, 400, "file", "missing_required_parameter", "in the field 'file'")
+    no_file = client.post(URL, data={"model": "mini", "file": "x"}, files={"x": b""})
+    assert_error(no_file, 400, "file", "missing_required_parameter")
+    two = client.post(URL, data={"model": "mini"}, files=[("file", b"x"), ("file", b"y")])
+    assert_error(two, 400, None, "invalid_body", "Too many files")
+    assert_error(client.post(URL, json={"model": "mini"}), 400, None, "invalid_body", "no form")
+    broken = {"content-type": "multipart/form-data"}
+    assert_error(client.post(URL, content=b"x", headers=broken), 400, None, "invalid_body")
+    broken = {"content-type": "multipart/form-data; boundary=x"}
+    assert_error(client.post(URL, content=b"--y", headers=broken), 400, None, "invalid_body")
+
+
+def test_bad_audio(client: Any) -> None:
+    assert_error(post(client, b""), 400, "file", "invalid_audio", "is empty (0 bytes)")
+    assert_error(post(client, b"some text"), 400, "file", "invalid_audio", "not audio we can")
+    assert_error(post(client, b"x", stream="true"), 400, "file", "invalid_audio")
+    assert_error(post(client, wav(100)[:20]), 400, "file", "invalid_audio", "corrupt")
+
+
+def test_too_large_and_too_long(client: Any) -> None:
+    large = bytes(900_000)
+    assert_error(post(client, large), 413, "file", "file_too_large", "larger than 0.8 MB")
+
+    def untold() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        yield from [bytes(100_000)] * 9
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    response = client.post(URL, content=untold(), headers=headers)
+    assert_error(response, 413, "file", "file_too_large")
+    long = post(client, wav(*[100] * 9))
+    assert_error(long, 413, "file", "audio_too_long", "longer than 20 s")
+
+
+def test_all_places_taken(client: Any, engine: Engine) -> None:
+    with engine.place(), engine.place():
+        response = post(client)
+    assert_error(response, 429, None, "rate_limit_exceeded", "all 2 places")
+    assert response.headers["retry-after"] == "2"
+    assert post(client).status_code == 200
+
+
+def test_stopping(client: Any, engine: Engine) -> None:
+    engine.stop()
+    assert_error(post(client), 503, None, "stopping")
+    engine.close()
+
+
+def test_what_takes_too_long(engine: Engine, decoder: Decoder) -> None:
+    app = create_app(engine, {"mini": Setting()}, Limits(timeout=0.5))
+    with testclient.TestClient(app) as client:  # one loop for all
+        decoder.go.clear()
+        assert_error(post(client), 504, None, "timeout", "took too long")
+        decoder.go.set()
+        assert engine.taken == 0
+
+
+def test_what_goes_wrong_inside_is_told_to_nobody(
+    client: Any, lines: list[str], engine: Engine
+) -> None:
+    response = post(client, wav(666))
+    assert_error(response, 500, None, "internal_error")
+    assert "confidential" not in response.text
+    assert lines[0] == "error: unexpected RuntimeError"
+    assert engine.taken == 0
+
+
+def test_other_routes(client: Any) -> None:
+    assert_error(client.get("/v1/nothing"), 404, None, "not_found")
+    assert_error(client.get(URL), 405, None, "not_found")
+
+
+def test_the_log_says_nothing_of_the_user(client: Any, lines: list[str]) -> None:
+    post(client, wav(100))
+    post(client, wav(100), prompt="secret prompt")
+    client.post(URL + "?secret=query", data={"secret": "secret"}, files={"secret": b"secret"})
+    client.get("/v1/models/secret")
+    client.get("/secret")
+    assert [line.rsplit(" ", 2)[0] for line in lines] == [
+        f"POST {URL} 200",
+        f"POST {URL} 400",
+        f"POST {URL} 400",
+        "GET /v1/models/{name:path} 404",
+        "no such route 404",
+    ]
+
+
+# Clients that leave ------------------------------------------------------------------------
+
+
+def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream: str) -> str:
+    """Post, and leave as soon as that is true of what was answered; what was answered."""
+    fields = {"model": "mini", "stream": stream}
+    content = b"".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    )
+    content += b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + audio
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": URL,
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+    answer = ""
+    messages = [{"type": "http.request", "body": content + b"\r\n--x--\r\n"}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        while not leave(answer):
+            await asyncio.sleep(0.005)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal answer
+        answer += message.get("body", b"").decode()
+
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), SOON))
+    return answer
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_one_who_leaves_makes_room(
+    engine: Engine, decoder: Decoder, lines: list[str], stream: str
+) -> None:
+    app = create_app(engine, {"mini": Setting()}, Limits(), lines.append)
+    decoder.go.clear()
+    begun = decoder.begun
+    answer = post_and_leave(app, wav(100), lambda _: begun.acquire(blocking=False), stream)
+    assert answer == ""
+    assert engine.taken == 0
+    assert lines[0].startswith(f"POST {URL} 499")
+
+
+def test_one_who_leaves_in_the_middle_of_a_stream_makes_room(
+    engine: Engine, decoder: Decoder
+) -> None:
+    app = create_app(engine, {"mini": Setting()}, Limits())
+    decoder.hold_from = 3
+    answer = post_and_leave(app, wav(*range(100, 108)), lambda sent: "delta" in sent, "true")
+    assert '"delta": "100"' in answer
+    assert "101" not in answer and "done" not in answer
+    assert engine.taken == 0
