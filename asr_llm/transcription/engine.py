@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AsrLlmError, AudioError
 from asr_llm.transcription import vad
 from asr_llm.transcription.drafts import Draft, Piece
@@ -56,10 +57,12 @@ class Setting:
     Args:
         adapters: names of those in use.
         words: tell when each word is said, and its confidence.
+        phrases: to prefer where they are likely to have been said.
     """
 
     adapters: tuple[str, ...] = ()
     words: bool = False
+    phrases: tuple[str, ...] = ()
 
 
 class Job:
@@ -287,6 +290,8 @@ class Engine:
     def _set(self, setting: Setting) -> None:
         if self._current is None or self._current.adapters != setting.adapters:
             self._model.use(*setting.adapters)
+        if (self._current or Setting()).phrases != setting.phrases:
+            self._model.prefer(BiasingList(setting.phrases) if setting.phrases else None)
         self._model.aligner = self._aligner if setting.words else None
         self._model.confidence = setting.words
         self._current = setting

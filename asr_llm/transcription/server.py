@@ -128,13 +128,10 @@ def _respond(asked: Asked, transcript: Transcript) -> Response:
 def _setting(asked: Asked, models: Mapping[str, Setting], engine: Engine) -> Setting:
     """How the model is to be set for a request."""
     setting = _known(asked.model, models)
-    if asked.phrases:
-        message = "words to prefer cannot be given yet; expected no prompt and no keywords"
-        raise ApiError(400, message, "unsupported_parameter", "prompt")
     if asked.words and not engine.tells_words:
         message = "this model has no CTC head to tell when a word is said; expected 'segment'"
         raise ApiError(400, message, "unsupported_parameter", "timestamp_granularities")
-    return replace(setting, words=asked.words)
+    return replace(setting, words=asked.words, phrases=asked.phrases)
 
 
 def _known(name: str, models: Mapping[str, Setting]) -> Setting:

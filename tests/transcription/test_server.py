@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.model.decoding import Decoded
 from asr_llm.transcription.engine import Engine, Setting
 from asr_llm.transcription.speech_llm import SpeechLLM
@@ -198,6 +199,17 @@ def test_health(client: Any, engine: Engine) -> None:
     assert (response.status_code, response.json()["status"]) == (503, "stopping")
 
 
+def test_words_of_the_prompt_are_preferred_for_its_request_alone(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preferred: list[Any] = []
+    monkeypatch.setattr(SpeechLLM, "prefer", lambda self, biasing: preferred.append(biasing))
+    assert post(client, prompt="metoprolol, Dr. Okonkwo").status_code == 200
+    assert post(client, prompt="metoprolol, Dr. Okonkwo").status_code == 200
+    assert post(client).status_code == 200
+    assert preferred == [BiasingList(("metoprolol", "Dr. Okonkwo")), None]
+
+
 # Errors ------------------------------------------------------------------------------------
 
 
@@ -205,8 +217,6 @@ def test_what_is_wrong_with_a_request(client: Any) -> None:
     assert_error(post(client, model="x"), 404, "model", "model_not_found", "no model 'x'", "mini")
     assert_error(post(client, response_format="doc"), 400, "response_format", "invalid_value")
     assert_error(post(client, language="xx"), 400, "language", "unsupported_language")
-    prompt = post(client, prompt="metoprolol")
-    assert_error(prompt, 400, "prompt", "unsupported_parameter", "cannot be given yet")
     words = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
     param = "timestamp_granularities"
     assert_error(post(client, **words), 400, param, "unsupported_parameter", "no CTC head")
@@ -285,7 +295,7 @@ def test_other_routes(client: Any) -> None:
 
 def test_the_log_says_nothing_of_the_user(client: Any, lines: list[str]) -> None:
     post(client, wav(100))
-    post(client, wav(100), prompt="secret prompt")
+    post(client, wav(100), secret="secret")
     client.post(URL + "?secret=query", data={"secret": "secret"}, files={"secret": b"secret"})
     client.get("/v1/models/secret")
     client.get("/secret")
