@@ -49,7 +49,7 @@ def main() -> None:
         folders = (Path("domains/medical"), Path("domains/general"))
         cuts = list(chain(*(spoken_set(Domain.load(folder), "test") for folder in folders)))
     model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
-    alone = model.transcribe_cuts(cuts)
+    alone: dict[str, str] = {}
     print(
         "| hours | chunks of at most | utterances | WER one by one | WER in one file | RTFx | MiB |"
     )
@@ -58,6 +58,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "long.flac"
             used = _join(cuts, hours * 3600, path)
+            model.chunk_seconds = arguments.chunk_seconds[0]
+            new = {cut.id: cut for cut in used if cut.id not in alone}
+            alone |= model.transcribe_cuts(new.values())
             said = " ".join(cut.supervisions[0].text or "" for cut in used)
             apart = " ".join(alone[cut.id] for cut in used)
             for seconds in arguments.chunk_seconds:
