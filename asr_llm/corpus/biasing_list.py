@@ -11,7 +11,8 @@ from asr_llm.corpus.domain_files import Problem, read_lines
 from asr_llm.errors import BiasingError
 
 STRENGTH = 2.5
-"""What each token of a listed phrase gains, in nats: see eval/RESULTS.md#biasing."""
+"""Nats that a token gains where the listed phrase can go on with no other: chosen on dev sets,
+see eval/RESULTS.md#biasing."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class BiasingList:
 
     Args:
         phrases: as they should be written; other cases of them are preferred too.
-        strength: nats that each token of a phrase gains; 0 changes nothing.
+        strength: nats that a token gains where the phrase can go on with no other; 0 changes
+            nothing.
 
     Raises:
         BiasingError: a phrase has neither letter nor digit, or the strength is no such number.
