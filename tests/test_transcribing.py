@@ -51,7 +51,8 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 def run(*audios: str, num_beams: int = 4, **wanted: Any) -> list[Outcome]:
     made = Wanted(**wanted)
-    return list(transcribing.transcribe([*map(Path, audios)], made, Options(num_beams=num_beams)))
+    options = Options(num_beams=num_beams, word_timestamps=True)
+    return list(transcribing.transcribe([*map(Path, audios)], made, options))
 
 
 def test_printed(heard: list[str]) -> None:
@@ -72,6 +73,13 @@ def test_written_and_not_again(heard: list[str]) -> None:
         ("c.wav", False),
     ]
     assert heard == ["a.wav", "b.wav", "c.wav"]
+
+
+def test_ctm_needs_the_times_of_words(heard: list[str]) -> None:
+    wanted = Wanted(formats=["txt,ctm"], folder=Path("out"))
+    with pytest.raises(RunError, match="add --word-timestamps"):
+        list(transcribing.transcribe([Path("a.wav")], wanted))
+    assert heard == []
 
 
 def test_a_file_in_the_way_is_told_before_anything_is_heard(heard: list[str]) -> None:

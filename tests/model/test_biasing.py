@@ -333,13 +333,13 @@ def test_with_an_adapter_of_text_beside_it(tiny: Path) -> None:
     for name, parameter in fused.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(0, 1.0)
-    fused.fusion = 50.0
+    fused.fusion = {"default": 50.0}
     fused.eval()
     phrases = phrases_of(fused, *"abcdefghijklmnop", "the court", strength=1.0)
     both = heard(fused, phrases, 4)
     assert both == [heard(fused, phrases, 4, [audio])[0] for audio in AUDIOS]
     assert both != heard(fused, None, 4)
-    fused.fusion = 0.0
+    fused.fusion = {"default": 0.0}
     assert both != heard(fused, phrases, 4)
 
 

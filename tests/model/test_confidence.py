@@ -203,7 +203,7 @@ def test_an_adapter_of_text_has_its_say(tiny: Path, beams: int) -> None:
         if "lora_B" in name:
             weight.data.normal_(0, 1.0)
     model.eval()
-    model.fusion = 2.0
+    model.fusion = {"default": 2.0}
     seen = TokenProbabilities(beams)
     asked = [prompt(AUDIOS[1], model.chat)]
     ((ids, _),) = generate(model, asked, [6], beams, listening=True, recorder=seen)
