@@ -23,7 +23,7 @@ def transcribe(
         str, typer.Option("-f", "--output-format", help="txt or json.")
     ] = "txt",
     word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Tell when each word is said (json).")
+        bool, typer.Option("--word-timestamps", help="Tell when each word is said (in json).")
     ] = False,
     aligner: Annotated[
         str | None,

@@ -92,7 +92,7 @@ def decode(
         max_new_tokens: limit for each audio; by default ``max_tokens`` of its length.
         num_beams: hypotheses kept; 1 is greedy.
         bf16: bfloat16 autocast; by default on CUDA only.
-        confidence: give the words with their confidence; 3% of the time, and the same text.
+        confidence: give the words with their confidence; the text is the same.
         keep_encoded: give ``encoded``: rows of one tensor, which lives as long as any of them.
 
     Raises:
