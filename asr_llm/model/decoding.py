@@ -258,13 +258,14 @@ def generate(
         with move_embedding(model), adapter_aside(model):
             processors = fusion_of(model, end[0]) if listening else LogitsProcessorList()
             if recorder is not None:
-                processors.append(recorder)  # an adapter of text has had its say
+                # An adapter of text has had its say; that a word is listed makes it no surer.
+                processors.append(recorder)
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    [*biasing_of(phrases), *processors, Limits(limits, num_beams, end[0])]
+                    [*processors, *biasing_of(phrases), Limits(limits, num_beams, end[0])]
                 ),
             )
     return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
