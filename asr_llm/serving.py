@@ -15,8 +15,9 @@ from asr_llm.errors import CheckpointError, ServerError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from asr_llm.transcription.engine import Engine, Setting
+    from asr_llm.transcription.engine import Engine
     from asr_llm.transcription.speech_llm import SpeechLLM
+    from asr_llm.transcription.turns import Setting
 
 Say = Callable[[str], None]
 
@@ -81,7 +82,7 @@ def settings(model: SpeechLLM) -> dict[str, Setting]:
     Raises:
         CheckpointError: an adapter is called as the base is.
     """
-    from asr_llm.transcription.engine import Setting
+    from asr_llm.transcription.turns import Setting
 
     path = Path(model.name)
     base = path.resolve().name if path.is_dir() else model.name

@@ -29,8 +29,8 @@ from asr_llm import serving
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.errors import CheckpointError, ServerError
-from asr_llm.transcription.engine import Setting
 from asr_llm.transcription.speech_llm import SpeechLLM
+from asr_llm.transcription.turns import Setting
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason="needs the extra 'serve'")
