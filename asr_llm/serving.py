@@ -15,8 +15,9 @@ from asr_llm.errors import CheckpointError, ServerError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from asr_llm.transcription.engine import Engine, Setting
+    from asr_llm.transcription.engine import Engine
     from asr_llm.transcription.speech_llm import SpeechLLM
+    from asr_llm.transcription.turns import Setting
 
 Say = Callable[[str], None]
 
@@ -71,8 +72,8 @@ def serve(
         engine = Engine(loaded, places=places, max_seconds=max_seconds)
         app = create_app(engine, models, Limits(round(max_megabytes * 1e6), timeout), say)
         url = _url(host, listening.getsockname()[1])
-        say(f"Serving {', '.join(models)} at {url}/v1; stop with Ctrl-C")
-        _run(app, engine, listening, grace, say)
+        begun = f"Serving {', '.join(models)} at {url}/v1; stop with Ctrl-C"
+        _run(app, engine, listening, grace, say, begun)
 
 
 def settings(model: SpeechLLM) -> dict[str, Setting]:
@@ -81,7 +82,7 @@ def settings(model: SpeechLLM) -> dict[str, Setting]:
     Raises:
         CheckpointError: an adapter is called as the base is.
     """
-    from asr_llm.transcription.engine import Setting
+    from asr_llm.transcription.turns import Setting
 
     path = Path(model.name)
     base = path.resolve().name if path.is_dir() else model.name
@@ -118,13 +119,19 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _run(app: FastAPI, engine: Engine, listening: socket.socket, grace: float, say: Say) -> None:
+def _run(
+    app: FastAPI, engine: Engine, listening: socket.socket, grace: float, say: Say, begun: str
+) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
         """Refuses requests by an answer while it ends those that have begun."""
 
         until: float | None = None
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            say(begun)  # signals are heard from now on
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             engine.stop()

@@ -116,7 +116,10 @@ def nemo_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with large weights, so that what it writes depends on what it hears."""
+    """The tiny checkpoint with large weights, so that what it writes depends on what it hears.
+
+    It has a CTC head. Read only.
+    """
     import torch
 
     from asr_llm.model import checkpoints
@@ -127,6 +130,7 @@ def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, weight in model.named_parameters():
             if weight.dim() > 1 and not name.startswith("perception.encoder"):
                 weight.normal_(0, 1)
+    model.add_ctc_head()
     folder = tmp_path_factory.mktemp("lively") / "model"
     checkpoints.save(model, folder, card="")
     return folder

@@ -10,12 +10,8 @@ one come on side by side, and what a request gets does not depend on who else is
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,17 +21,12 @@ from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AsrLlmError, AudioError
 from asr_llm.transcription import vad
-from asr_llm.transcription.drafts import Draft, Piece
-from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.transcription.turns import Job, OnSegment, Setting, Turn, next_batch
 
 if TYPE_CHECKING:
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-_AHEAD = 8  # chunks of a request that are held
 _DENSEST = 400_000  # samples a second, of all channels together: eight at 48 kHz, two at 192 kHz
-_ALIKE = 2.0  # chunks share a batch if none is longer than the first by this factor, or shorter
-
-OnSegment = Callable[[Segment], None]
 
 
 class BusyError(AsrLlmError):
@@ -48,67 +39,6 @@ class StoppingError(AsrLlmError):
 
 class TooLongError(AsrLlmError):
     """An audio lasts longer than is allowed."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How the model is set for a request.
-
-    Args:
-        adapters: names of those in use.
-        words: tell when each word is said, and its confidence.
-        phrases: to prefer where they are likely to have been said.
-    """
-
-    adapters: tuple[str, ...] = ()
-    words: bool = False
-    phrases: tuple[str, ...] = ()
-
-
-class Job:
-    """An audio that is being transcribed.
-
-    ``result`` gives its transcript; or raises ``AudioError``, also where the audio breaks off,
-    ``TooLongError``, or ``StoppingError``. It may be waited for, and cancelled, in any thread.
-    """
-
-    def __init__(self, path: Path, setting: Setting, on_segment: OnSegment | None) -> None:
-        self.path, self.setting = path, setting
-        self.result: Future[Transcript] = Future()
-        self.draft = Draft(str(path))
-        self.pieces: deque[Piece] = deque()  # in their order; changed under the engine's lock
-        self.room = threading.Semaphore(_AHEAD)
-        self._on_segment = on_segment
-
-    def cancel(self) -> None:
-        """Give up, if it is not done."""
-        self.result.cancel()
-        self.room.release()  # who waits to add a chunk need not
-
-    def fail(self, error: BaseException) -> None:
-        """End with an error, if it is not done."""
-        with suppress(InvalidStateError):
-            self.result.set_exception(error)
-        self.room.release()
-
-    def take_up(self, pieces: Sequence[Piece], model: str) -> None:
-        """Write decoded pieces, in order, into the transcript."""
-        for piece in pieces:
-            for segment in self.draft.add(piece):
-                if self._on_segment is not None:
-                    self._on_segment(segment)
-            self.room.release()
-            if piece.chunk is None:
-                adapter = " + ".join(self.setting.adapters) or None
-                made = self.draft.error or self.draft.transcript(model, adapter)
-                if isinstance(made, AudioError):
-                    self.fail(made)
-                else:
-                    with suppress(InvalidStateError):
-                        self.result.set_result(made)
-
-
-Turn = tuple[Job, Piece]
 
 
 class Engine:
@@ -288,12 +218,14 @@ class Engine:
                 self._decode([turn])
 
     def _set(self, setting: Setting) -> None:
-        if self._current is None or self._current.adapters != setting.adapters:
-            self._model.use(*setting.adapters)
-        if (self._current or Setting()).phrases != setting.phrases:
-            self._model.prefer(BiasingList(setting.phrases) if setting.phrases else None)
-        self._model.aligner = self._aligner if setting.words else None
-        self._model.confidence = setting.words
+        before, model = self._current, self._model
+        self._current = None  # until all is set
+        if before is None or before.adapters != setting.adapters:
+            model.use(*setting.adapters)
+        if before is None or before.phrases != setting.phrases:
+            model.prefer(BiasingList(setting.phrases) if setting.phrases else None)
+        model.aligner = self._aligner if setting.words else None
+        model.confidence = setting.words
         self._current = setting
 
     def _hand_over(self, job: Job) -> None:
@@ -306,31 +238,3 @@ class Engine:
             job.take_up(done, self._model.name)
         except Exception as error:
             job.fail(error)
-
-
-def next_batch(jobs: Sequence[Job], seconds: float) -> list[Turn]:
-    """What to decode now, of jobs in the order of their turns.
-
-    The next chunk of the first job that has one, and those of about its length of the jobs of
-    the same setting: one of each, then another of each, as many as fit in ``seconds`` with
-    padding.
-    """
-    waiting = [
-        (job, [piece for piece in job.pieces if piece.chunk and not piece.heard]) for job in jobs
-    ]
-    waiting = [(job, pieces) for job, pieces in waiting if pieces]
-    if not waiting:
-        return []
-    setting, length = waiting[0][0].setting, waiting[0][1][0].length
-    rounds = zip_longest(
-        *([(job, piece) for piece in pieces] for job, pieces in waiting if job.setting == setting)
-    )
-    batch: list[Turn] = []
-    longest = length
-    for turn in (turn for turns in rounds for turn in turns if turn is not None):
-        own = turn[1].length
-        alike = length / _ALIKE <= own <= length * _ALIKE
-        if not batch or (alike and (len(batch) + 1) * max(longest, own) <= seconds):
-            batch.append(turn)
-            longest = max(longest, own)
-    return batch

@@ -7,40 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_llm.errors import AudioError
 from asr_llm.transcription import api
 from asr_llm.transcription.api import ApiError, Asked
-from asr_llm.transcription.engine import (
-    BusyError,
-    Engine,
-    Job,
-    Setting,
-    StoppingError,
-    TooLongError,
-)
+from asr_llm.transcription.engine import BusyError, Engine, StoppingError, TooLongError
 from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.transcription.turns import Job, Setting
+from asr_llm.transcription.uploads import received
 
 _RETRY_SECONDS = 2
 _TO_READ = 10.0  # seconds to fetch the last events in
-_MOST_FIELDS = 1000
 _GONE = 499  # what the log calls the status of a request whose client is gone
 
 Log = Callable[[str], None]
@@ -101,7 +89,7 @@ async def _transcribe(
     async with AsyncExitStack() as held:
         held.enter_context(engine.place())
         async with asyncio.timeout_at(deadline):
-            form = await held.enter_async_context(_received(request, limits.max_bytes))
+            form = await held.enter_async_context(received(request, limits.max_bytes))
             asked = api.parse(form.fields)
             setting = _setting(asked, models, engine)
             inbox = _Inbox()
@@ -131,7 +119,7 @@ def _setting(asked: Asked, models: Mapping[str, Setting], engine: Engine) -> Set
     if asked.words and not engine.tells_words:
         message = "this model has no CTC head to tell when a word is said; expected 'segment'"
         raise ApiError(400, message, "unsupported_parameter", "timestamp_granularities")
-    return replace(setting, words=asked.words, phrases=asked.phrases)
+    return replace(setting, phrases=asked.phrases, words=asked.words)
 
 
 def _known(name: str, models: Mapping[str, Setting]) -> Setting:
@@ -139,73 +127,6 @@ def _known(name: str, models: Mapping[str, Setting]) -> Setting:
         message = f"no model {name!r}; expected one of {', '.join(models)}"
         raise ApiError(404, message, "model_not_found", "model")
     return models[name]
-
-
-# Uploads -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Form:
-    """What a request brought; ``path`` is a file of ours."""
-
-    fields: list[tuple[str, str]]
-    path: Path
-
-
-@asynccontextmanager
-async def _received(request: Request, max_bytes: int) -> AsyncIterator[_Form]:
-    """The form of a request, with its file in one that no other user can read, for as long."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise ApiError(400, "the body is no form; expected multipart/form-data", "invalid_body")
-    stream = _limited(request, max_bytes)
-    parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=_MOST_FIELDS)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise ApiError(400, f"the form cannot be read: {error.message}", "invalid_body") from None
-    handle, name = tempfile.mkstemp(prefix="asr-llm-")  # for the user's own eyes
-    try:
-        with os.fdopen(handle, "wb") as target:
-            files = [value for value in form.values() if isinstance(value, UploadFile)]
-            upload = form.get("file")
-            if not isinstance(upload, UploadFile) or len(files) > 1:
-                raise ApiError(
-                    400,
-                    "file is missing; expected an audio file in the field 'file'",
-                    "missing_required_parameter",
-                    "file",
-                )
-            await asyncio.to_thread(_copy, upload.file, target)
-        fields = [(key, value) for key, value in form.multi_items() if isinstance(value, str)]
-        yield _Form(fields, Path(name))
-    finally:
-        with suppress(OSError):
-            os.unlink(name)
-        await form.close()
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    shutil.copyfileobj(source, target)
-
-
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body, as far as it may go."""
-    too_large = ApiError(
-        413,
-        f"the upload is larger than {max_bytes / 1e6:g} MB; expected less: send it as flac or "
-        "mp3, or in parts",
-        "file_too_large",
-        "file",
-    )
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and int(told) > max_bytes:
-        raise too_large
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > max_bytes:
-            raise too_large
-        yield chunk
 
 
 # Waiting and streaming ---------------------------------------------------------------------

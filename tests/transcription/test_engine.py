@@ -19,17 +19,10 @@ from asr_llm.errors import AudioError
 from asr_llm.model.decoding import Decoded
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.drafts import Piece
-from asr_llm.transcription.engine import (
-    BusyError,
-    Engine,
-    Job,
-    Setting,
-    StoppingError,
-    TooLongError,
-    next_batch,
-)
+from asr_llm.transcription.engine import BusyError, Engine, StoppingError, TooLongError
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment
+from asr_llm.transcription.turns import Job, Setting, next_batch
 
 SOON = 120.0  # seconds that nothing here takes
 
@@ -337,7 +330,8 @@ def test_texts_are_those_of_each_alone(lively: Path, save: Save) -> None:
     engine.join()
 
 
-def test_adapters_and_words_are_as_asked_for(lively: Path, tmp_path: Path, save: Save) -> None:
+def test_the_model_is_set_as_asked_for(lively: Path, tmp_path: Path, save: Save) -> None:
+    from asr_llm.corpus.biasing_list import BiasingList
     from asr_llm.model import checkpoints, lora
     from asr_llm.recipe import LoraRecipe
 
@@ -350,25 +344,39 @@ def test_adapters_and_words_are_as_asked_for(lively: Path, tmp_path: Path, save:
     lora.save(adapted, folder, base=lively)
     rng = np.random.default_rng(0)
     paths = [save(rng.normal(0, 0.1, length)) for length in (9000, 16000, 20000)]
+    base, medical, listed, timed = (
+        Setting(),
+        Setting(("medical",)),
+        Setting(phrases=("K",)),
+        Setting(words=True),
+    )
 
     model = SpeechLLM.load(lively, folder, vad="energy", word_timestamps=True)
-    expected = {}
-    for setting in (Setting(), Setting(("medical",)), Setting(words=True)):
+    alone = {}
+    for setting in (timed, base, medical, listed):
         model.use(*setting.adapters)
-        for path in paths:
-            expected[setting, path] = model.transcript(path).segments
-    assert expected[Setting(), paths[0]] != expected[Setting(("medical",)), paths[0]]
+        model.prefer(BiasingList(setting.phrases) if setting.phrases else None)
+        alone[setting] = [model.transcript(path).segments for path in paths]
+    for other in (medical, listed):
+        assert texts(alone[other]) != texts(alone[base])
+    model.prefer(None)
     engine = Engine(model)
     assert engine.tells_words
-    jobs = {key: engine.submit(key[1], key[0]) for key in expected}
-    for (setting, path), job in jobs.items():
-        found, all_told = job.result.result(SOON).segments, expected[setting, path]
-        assert [segment.text for segment in found] == [segment.text for segment in all_told]
-        assert [segment.words for segment in found] == [
-            segment.words if setting.words else () for segment in all_told
-        ]
+    jobs = {
+        setting: [engine.submit(path, setting) for path in paths]
+        for setting in (listed, base, timed, medical)
+    }
+    for setting, own in jobs.items():
+        found = [job.result.result(SOON).segments for job in own]
+        assert texts(found) == texts(alone[setting])
+        assert any(one.words for some in found for one in some) == setting.words
+    assert [job.result.result().segments for job in jobs[timed]] == alone[timed]
     engine.close()
     engine.join()
+
+
+def texts(segments: list[tuple[Segment, ...]]) -> list[list[str]]:
+    return [[segment.text for segment in some] for some in segments]
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -19,8 +19,9 @@ import soundfile
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.model.decoding import Decoded
-from asr_llm.transcription.engine import Engine, Setting
+from asr_llm.transcription.engine import Engine
 from asr_llm.transcription.speech_llm import SpeechLLM
+from asr_llm.transcription.turns import Setting
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("python_multipart", reason="needs the extra 'serve'")
@@ -294,14 +295,14 @@ def test_other_routes(client: Any) -> None:
 
 
 def test_the_log_says_nothing_of_the_user(client: Any, lines: list[str]) -> None:
+    post(client, wav(100), temperature="secret")
     post(client, wav(100))
-    post(client, wav(100), secret="secret")
     client.post(URL + "?secret=query", data={"secret": "secret"}, files={"secret": b"secret"})
     client.get("/v1/models/secret")
     client.get("/secret")
     assert [line.rsplit(" ", 2)[0] for line in lines] == [
-        f"POST {URL} 200",
         f"POST {URL} 400",
+        f"POST {URL} 200",
         f"POST {URL} 400",
         "GET /v1/models/{name:path} 404",
         "no such route 404",
