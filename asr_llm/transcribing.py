@@ -97,7 +97,8 @@ def transcribe(
             journals = Journals(wanted.folder, settings)
             settings |= asdict(wanted.layout)
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
-            todo = folder.unfinished(files, names)
+            if todo := folder.unfinished(files, names):
+                folder.make()
             waiting = set(todo)
             yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
         several = len(files) > 1

@@ -203,6 +203,10 @@ def test_adapters_are_refused_before_the_model_is_loaded(wav: Path, tmp_path: Pa
     assert_refused(done, "add --merge")
 
 
+def test_overwrite_needs_a_folder(wav: Path) -> None:
+    assert_refused(run("transcribe", wav, "--overwrite"), "give -o too")
+
+
 def test_biasing_lists_that_are_none_are_refused_at_once(wav: Path, tmp_path: Path) -> None:
     empty, binary = tmp_path / "empty.txt", tmp_path / "binary.txt"
     empty.write_text("# nothing yet\n")

@@ -15,6 +15,6 @@ def test_a_new_folder_is_new_or_empty(tmp_path: Path) -> None:
     assert new_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine").write_text("x", "utf-8")
-    for taken in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(RunError, match="is not empty; expected a new or empty folder"):
+    for taken, why in ((tmp_path, "is not empty"), (tmp_path / "mine", "is a file")):
+        with pytest.raises(RunError, match=f"{why}; expected a new or empty folder"):
             new_folder(taken)

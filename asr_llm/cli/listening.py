@@ -96,8 +96,11 @@ def transcribe(
     """Transcribe audio files. Exit status 3: some could not be read; 2: none could."""
     from asr_llm import transcribing
     from asr_llm.corpus.biasing_list import make_list
+    from asr_llm.errors import RunError
     from asr_llm.files import printable
 
+    if overwrite and output_dir is None:
+        raise RunError("--overwrite is about files in a folder: give -o too")
     wanted = transcribing.Wanted(
         output_format, output_dir, overwrite, Layout(max_line_width, max_line_count), recursive
     )

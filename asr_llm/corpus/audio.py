@@ -118,6 +118,11 @@ def read_blocks(path: str | Path) -> Iterator[Samples]:
             ) from None
     if total == 0:
         raise AudioError(f"{path}: holds no samples; expected at least one. Export it again")
+    if missing := _missing_bytes(path):
+        raise AudioError(
+            f"{path}: breaks off after {total / SAMPLE_RATE:.1f} s: its header tells of {missing} "
+            "bytes more; copy it again"
+        )
 
 
 def cut_audio(cut: Cut) -> Samples:
@@ -207,6 +212,17 @@ def _boundary_loudness(samples: Samples) -> npt.NDArray[np.float64]:
     low = np.maximum(boundaries - _SMOOTHING_FRAMES, 0)
     high = np.minimum(boundaries + _SMOOTHING_FRAMES, len(sums) - 1)
     return np.asarray((sums[high] - sums[low]) / np.maximum(high - low, 1))
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes a WAV file lacks of what its header tells; libsndfile passes over that."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    told = int.from_bytes(head[4:8], "little") + 8
+    # A recorder that was switched off, or that writes into a pipe, leaves one of these.
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or told >= 2**32 - 64 or told == 8:
+        return 0
+    return max(0, told - path.stat().st_size)
 
 
 def _open(path: Path) -> soundfile.SoundFile:

@@ -29,7 +29,7 @@ SUFFIXES = {
 
 
 def expand(given: Iterable[str | Path], *, recursive: bool = False) -> list[Path]:
-    """Audio files, from files, folders and patterns, in the order given, else sorted.
+    """Audio files, from files, folders and patterns, in the order given, else sorted; each once.
 
     A pattern (``*``, ``?``, ``[``; ``**`` for any folders) is one only if there is no file of
     that name. A name with nothing there is kept, so that it is told with those that cannot be
@@ -54,7 +54,7 @@ def expand(given: Iterable[str | Path], *, recursive: bool = False) -> list[Path
             found += matches
         else:
             found.append(path)
-    return found
+    return [path for i, path in enumerate(found) if path == STDIN or path not in found[:i]]
 
 
 @contextmanager

@@ -88,6 +88,21 @@ class OutputFolder:
             )
         return todo
 
+    def make(self) -> None:
+        """Make the folder, before hours of work go into what could not be written.
+
+        Raises:
+            RunError: it cannot be.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: cannot be made ({error.strerror}); choose another folder with -o"
+            ) from error
+        if not os.access(self.folder, os.W_OK):
+            raise RunError(f"{self.folder}: cannot be written; choose another folder with -o")
+
     def save(self, audio: Path, contents: Mapping[str, str | None]) -> list[Path]:
         """Write the outputs of an audio by their formats, all or, as far as can be, none.
 

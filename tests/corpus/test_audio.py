@@ -175,3 +175,19 @@ def test_pieces_cover_the_audio_once_in_order(num_samples: int, limit: int, seed
         assert edges[0] == 0
         assert edges[-1] == num_samples
         assert min(end - start for start, end in pieces) >= min(num_samples, limit // 3)
+
+
+@pytest.mark.parametrize("told", [None, 0, 2**32 - 1])
+def test_a_wav_that_breaks_off(tmp_path: Path, told: int | None) -> None:
+    """Half of it is gone; that is told, but where the header never knew the size."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(2.0), SAMPLE_RATE)
+    data = bytearray(path.read_bytes()[:32_044])
+    if told is not None:
+        data[4:8] = told.to_bytes(4, "little")
+    path.write_bytes(data)
+    if told is None:
+        with pytest.raises(AudioError, match=r"breaks off after 1\.0 s: .* 32000 bytes more"):
+            load_audio(path)
+    else:
+        assert len(load_audio(path)) == SAMPLE_RATE

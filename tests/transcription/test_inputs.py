@@ -74,3 +74,10 @@ def test_stdin_twice(place: Path) -> None:
 def test_without_stdin_nothing_is_copied(place: Path) -> None:
     with spooled([place / "b.wav"]) as files:
         assert files == [place / "b.wav"]
+
+
+def test_each_file_once(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_text("")
+    found = expand([tmp_path / "b.wav", tmp_path, str(tmp_path / "*.wav")])
+    assert found == [tmp_path / "b.wav", tmp_path / "a.wav"]
