@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _POOL_SECONDS = 240.0  # audio that is held and sorted by length before it is decoded
 
+# Of a second of audio, for a SALM of Canary-Qwen's size by four beams; no CPU gains from
+# more than two minutes at once.
+_BYTES_PER_SECOND = 40e6
+
 T = TypeVar("T")
 Progress = Callable[[float, float], None]
 """Called with (seconds done, seconds in total) of audio."""
@@ -46,7 +51,8 @@ class SpeechLLM:
         name: what transcripts call the model.
         adapter: what they call the adapter that was put on it, if any.
         loaded: the adapters on it, which ``use`` swaps; transcripts name their folders.
-        batch_seconds: audio decoded at once, padding included; what fits in memory.
+        batch_seconds: audio decoded at once, padding included; by default what should fit in
+            memory. Halved where it does not.
         num_beams: hypotheses kept while decoding; 1 is greedy.
         chunk_seconds: longer audio is cut, at pauses; by default what the model can take.
         vad: what tells speech from the rest, see ``vad.listener``.
@@ -62,7 +68,7 @@ class SpeechLLM:
         name: str,
         adapter: str | None = None,
         *,
-        batch_seconds: float = 120.0,
+        batch_seconds: float | None = None,
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
         vad: VadKind = "silero",
@@ -73,7 +79,7 @@ class SpeechLLM:
     ) -> None:
         self.model = model.eval()
         self.name, self.adapter = name, adapter
-        self.batch_seconds, self.num_beams = batch_seconds, num_beams
+        self.batch_seconds, self.num_beams = batch_seconds or _fitting_seconds(), num_beams
         self.chunk_seconds = chunk_seconds or model.chunk_seconds
         self.vad = vad
         self.aligner, self.confidence = aligner, confidence or aligner is not None
@@ -273,8 +279,19 @@ class SpeechLLM:
 
     def decode(self, pieces: list[Piece]) -> None:
         """Write the texts of pieces with chunks, in one batch."""
+        import torch
+
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
-        guarded = decode_checked(self._decode, self._listens, samples)
+        try:
+            guarded = decode_checked(self._decode, self._listens, samples)
+        except torch.OutOfMemoryError:
+            if len(pieces) == 1:
+                raise
+            torch.cuda.empty_cache()
+            self.batch_seconds /= 2  # of the batches to come, too
+            self.decode(pieces[: len(pieces) // 2])
+            self.decode(pieces[len(pieces) // 2 :])
+            return
         times = self._word_times(samples, [decoded for decoded, _ in guarded])
         for piece, (decoded, guards), words in zip(pieces, guarded, times, strict=True):
             sure = [word.confidence for word in decoded.words]
@@ -331,6 +348,17 @@ class _Meter:
         if seconds and self.progress is not None:
             # A header that told less than there was must not lead beyond the end.
             self.progress(min(self.done, self.total), self.total)
+
+
+def _fitting_seconds() -> float:
+    """Seconds of audio to a batch that half of the free memory should bear."""
+    import torch
+
+    if torch.cuda.is_available():
+        free, most = torch.cuda.mem_get_info()[0], 2400.0
+    else:
+        free, most = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 120.0
+    return min(max(free / 2 / _BYTES_PER_SECOND, 20.0), most)
 
 
 def _seconds(path: Path) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from lhotse import CutSet, Recording
 
 from asr_llm.corpus.audio import SAMPLE_RATE
@@ -192,6 +193,33 @@ def test_pieces_of_similar_length_share_a_batch(
     assert texts == [str(s) for s in seconds]
     # Padded length times count is at most 30 s: 3 x 9 s, but not 4 x 9 s.
     assert batches == [[1, 2, 3], [9, 10], [16], [18], [19]]
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    tmp_path: Path, fake: SpeechLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+        sizes.append(len(audios))
+        if len(audios) > 2:
+            raise torch.OutOfMemoryError
+        return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
+
+    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in (1, 2, 3, 4, 5)]
+    texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
+    assert texts == ["1", "2", "3", "4", "5"]
+    assert (sizes, fake.batch_seconds) == ([5, 2, 3, 1, 2], 7.5)
+
+
+def test_a_batch_is_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {"SC_AVPHYS_PAGES": 10**6, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert SpeechLLM(FakeModel(), "mini").batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
+    pages["SC_AVPHYS_PAGES"] = 10
+    assert SpeechLLM(FakeModel(), "mini").batch_seconds == 20.0  # type: ignore[arg-type]
 
 
 def test_files_are_decoded_before_all_are_loaded(
