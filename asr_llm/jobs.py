@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
     from asr_llm.training.train import Trained
     from asr_llm.transcription.journal import Journal
-    from asr_llm.transcription.transcript import Transcript
+    from asr_llm.transcription.transcript import Segment, Transcript
 
 REPORT = "report.html"
 ORIGIN = "origin.json"
@@ -227,6 +227,7 @@ def transcribe(
     options: Options | None = None,
     *,
     journal: Callable[[Path], Journal] | None = None,
+    on_segment: Callable[[Segment], None] | None = None,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
     tell: Callable[[str], None] | None = None,
@@ -235,6 +236,7 @@ def transcribe(
 
     Args:
         journal: where to keep what is decoded of a file until its transcript is there.
+        on_segment: told each segment as soon as it is certain.
         on_ready: called when the model is loaded and the first file is about to be.
         tell: called with a line where word times were asked for and nothing can tell them.
 
@@ -270,7 +272,8 @@ def transcribe(
     if on_ready is not None:
         on_ready()
     adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None
-    for result in recogniser.transcribe_many(files, told(progress, "transcribing"), journal):
+    meter = told(progress, "transcribing")
+    for result in recogniser.transcribe_many(files, meter, journal, on_segment):
         if not isinstance(result, AudioError):
             result = replace(
                 result, model_sha256=settings["model"]["sha256"], adapter_sha256=adapters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,10 @@ from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Options
 from asr_llm.transcription.outputs import OutputFolder, check_names
-from asr_llm.transcription.subtitles import Layout
+from asr_llm.transcription.subtitles import Layout, one_line
 
 if TYPE_CHECKING:
-    from asr_llm.transcription.transcript import Transcript
+    from asr_llm.transcription.transcript import Segment, Transcript
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,15 @@ def transcribe(
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
     tell: Callable[[str], None] | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Transcribe files, folders, patterns and stdin; those done before come first.
 
     Args:
         on_ready: called when the model is loaded.
         tell: called with what concerns all of them.
+        show: called with plain text as it becomes certain, where that of one audio is printed;
+            its outcome has nothing more to print.
 
     Raises:
         RunError: a file is in the way, two would be the same, there is no such format, or the
@@ -102,8 +106,17 @@ def transcribe(
             waiting = set(todo)
             yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
         several = len(files) > 1
+        on_segment = None
+        if show is not None and folder is None and not several and names == ("txt",):
+            on_segment = partial(_show, show)
         results = jobs.transcribe(
-            todo, options, journal=journals, progress=progress, on_ready=on_ready, tell=tell
+            todo,
+            options,
+            journal=journals,
+            on_segment=on_segment,
+            progress=progress,
+            on_ready=on_ready,
+            tell=tell,
         )
         for file, result in zip(todo, results):
             name = inputs.name_of(file)
@@ -112,7 +125,9 @@ def transcribe(
                 continue
             result = replace(result, path=name)
             if folder is None or journals is None:
-                text = formats.printed(result, names[0], wanted.layout, several=several)
+                text = ""
+                if on_segment is None:
+                    text = formats.printed(result, names[0], wanted.layout, several=several)
                 outcome = Outcome(name, result.duration, text, result.note)
             else:
                 outcome = _write(folder, file, result, names, wanted)
@@ -120,6 +135,10 @@ def transcribe(
             if not result.complete:
                 outcome = replace(outcome, note=None, error=f"{name}: {result.note}")
             yield outcome
+
+
+def _show(show: Callable[[str], None], segment: Segment) -> None:
+    show(one_line(segment.text) + "\n")
 
 
 def _write(

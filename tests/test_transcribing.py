@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     names: list[str] = []
 
     def fake(
-        paths: Sequence[Path], options: Options, **other: Any
+        paths: Sequence[Path],
+        options: Options,
+        on_segment: Callable[[Segment], None] | None = None,
+        **other: Any,
     ) -> Iterator[Transcript | AudioError]:
         for path in paths:
             names.append(path.name)
@@ -40,7 +43,10 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
                 continue
             text = path.read_bytes().decode()
             words = (Word(text, 0.0, 1.0, 0.5),) if options.num_beams > 1 else ()
-            yield Transcript(path, 2.0, (Segment(0.0, 2.0, text, words),), options.model)
+            segment = Segment(0.0, 2.0, text, words)
+            if on_segment is not None:
+                on_segment(segment)
+            yield Transcript(path, 2.0, (segment,), options.model)
 
     monkeypatch.setattr("asr_llm.jobs.transcribe", fake)
     monkeypatch.chdir(tmp_path)
@@ -60,6 +66,19 @@ def test_printed(heard: list[str]) -> None:
     assert [o.printed for o in run(".")] == ["a.wav: a\n", "b.wav: b\n", "c.wav: c\n"]
     assert [o.printed for o in run("?.wav", formats=["trn"])] == ["a (a)\n", "b (b)\n", "c (c)\n"]
     assert not Path(RECORD).exists()
+
+
+def test_one_text_is_shown_as_it_comes(heard: list[str]) -> None:
+    shown: list[str] = []
+
+    def outcomes(*audios: str, **wanted: Any) -> list[str]:
+        made = transcribing.transcribe([*map(Path, audios)], Wanted(**wanted), show=shown.append)
+        return [outcome.printed for outcome in made]
+
+    assert (outcomes("a.wav"), shown) == ([""], ["a\n"])
+    assert outcomes("a.wav", "b.wav") == ["a.wav: a\n", "b.wav: b\n"]
+    assert outcomes("a.wav", formats=["tsv"]) == ["start\tend\ttext\n0\t2000\ta\n"]
+    assert shown == ["a\n"]
 
 
 def test_written_and_not_again(heard: list[str]) -> None:

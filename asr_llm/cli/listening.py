@@ -124,6 +124,7 @@ def transcribe(
             progress=progress,
             on_ready=bar.restart,
             tell=lambda line: typer.echo(line, err=True),
+            show=lambda text: typer.echo(printable(text), nl=False),
         ):
             found.append(outcome)
             typer.echo(printable(outcome.printed), nl=False)

@@ -204,6 +204,7 @@ class SpeechLLM:
         paths: Iterable[str | Path],
         on_done: Progress | None = None,
         journal: Callable[[Path], Journal] | None = None,
+        on_segment: Callable[[Segment], None] | None = None,
     ) -> Iterator[Transcript | AudioError]:
         """Transcribe files; each gives a transcript, or the error that it cannot be read.
 
@@ -213,6 +214,7 @@ class SpeechLLM:
         Args:
             on_done: progress; told the total from the files' headers, then kept right.
             journal: where to keep what is decoded of a file until its transcript is there.
+            on_segment: told each segment as soon as it is certain, in their order.
         """
         files = [(path, _seconds(path)) for path in map(Path, paths)]
         meter = _Meter(sum(seconds for _, seconds in files), on_done)
@@ -223,7 +225,9 @@ class SpeechLLM:
                 yield from self.pieces(draft, read_blocks(path))
 
         for piece in self._decoded(pieces(), meter):
-            piece.draft.add(piece)
+            for segment in piece.draft.add(piece):
+                if on_segment is not None:
+                    on_segment(segment)
             if piece.chunk is None:
                 yield piece.draft.transcript(self.name, self.adapter)
 

@@ -135,6 +135,13 @@ def test_segments_come_while_the_rest_is_still_to_be_heard(
     assert len(batches) == 2  # the next is there too: it might have shared the first one's end
     assert len(list(segments)) == 2
 
+    told: list[str] = []
+    (whole,) = fake.transcribe_many(
+        [tmp_path / "a.wav"], on_segment=lambda segment: told.append(segment.text)
+    )
+    assert " ".join(told) == whole.text  # type: ignore[union-attr]
+    assert len(told) == 3
+
 
 def test_a_file_that_breaks_off_is_transcribed_as_far_as_it_goes(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
