@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Options
 from asr_llm.transcription.outputs import OutputFolder, check_names
-from asr_llm.transcription.subtitles import Layout, one_line
+from asr_llm.transcription.subtitles import Layout
 
 if TYPE_CHECKING:
     from asr_llm.transcription.transcript import Segment, Transcript
@@ -108,7 +107,10 @@ def transcribe(
         several = len(files) > 1
         on_segment = None
         if show is not None and folder is None and not several and names == ("txt",):
-            on_segment = partial(_show, show)
+
+            def on_segment(segment: Segment) -> None:
+                show(formats.txt_line(segment))
+
         results = jobs.transcribe(
             todo,
             options,
@@ -135,10 +137,6 @@ def transcribe(
             if not result.complete:
                 outcome = replace(outcome, note=None, error=f"{name}: {result.note}")
             yield outcome
-
-
-def _show(show: Callable[[str], None], segment: Segment) -> None:
-    show(one_line(segment.text) + "\n")
 
 
 def _write(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from asr_llm.model.salm import SpanSALM
 
 # A machine busy with something else is no failure. The same cases every time, so that a red test
 # is of the change at hand; look for new ones with: pytest --hypothesis-profile search
@@ -115,21 +120,31 @@ def nemo_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lively(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with large weights, so that what it writes depends on what it hears.
-
-    It has a CTC head. Read only.
-    """
+def enliven() -> Callable[[SpanSALM, float], SpanSALM]:
+    """Gives a model weights so large that what it writes depends on what it hears."""
     import torch
 
+    def enlivened(model: SpanSALM, deviation: float) -> SpanSALM:
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if weight.dim() > 1 and not name.startswith("perception.encoder"):
+                    weight.normal_(0, deviation)
+        return model
+
+    return enlivened
+
+
+@pytest.fixture(scope="session")
+def lively(
+    tiny: Path,
+    enliven: Callable[[SpanSALM, float], SpanSALM],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The tiny checkpoint with large weights and a CTC head. Read only."""
     from asr_llm.model import checkpoints
 
-    model = checkpoints.load(tiny)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1 and not name.startswith("perception.encoder"):
-                weight.normal_(0, 1)
+    model = enliven(checkpoints.load(tiny), 1.0)
     model.add_ctc_head()
     folder = tmp_path_factory.mktemp("lively") / "model"
     checkpoints.save(model, folder, card="")

@@ -115,7 +115,12 @@ def render_each(
 
 def to_txt(transcript: Transcript) -> str:
     """A line for each segment."""
-    return "".join(one_line(segment.text) + "\n" for segment in transcript.segments)
+    return "".join(map(txt_line, transcript.segments))
+
+
+def txt_line(segment: Segment) -> str:
+    """What a segment is in plain text."""
+    return one_line(segment.text) + "\n"
 
 
 def to_tsv(transcript: Transcript) -> str:

@@ -54,7 +54,8 @@ def expand(given: Iterable[str | Path], *, recursive: bool = False) -> list[Path
             found += matches
         else:
             found.append(path)
-    return [path for i, path in enumerate(found) if path == STDIN or path not in found[:i]]
+    first = {path: i for i, path in reversed(list(enumerate(found)))}
+    return [path for i, path in enumerate(found) if path == STDIN or first[path] == i]
 
 
 @contextmanager

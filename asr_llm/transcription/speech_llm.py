@@ -49,7 +49,6 @@ class SpeechLLM:
     Args:
         model: put into evaluation mode.
         name: what transcripts call the model.
-        adapter: what they call the adapter that was put on it, if any.
         loaded: the adapters on it, which ``use`` swaps; transcripts name their folders.
         batch_seconds: audio decoded at once, padding included; by default what should fit in
             memory. Halved where it does not.
@@ -66,7 +65,6 @@ class SpeechLLM:
         self,
         model: SpanSALM,
         name: str,
-        adapter: str | None = None,
         *,
         batch_seconds: float | None = None,
         num_beams: int = NUM_BEAMS,
@@ -78,14 +76,13 @@ class SpeechLLM:
         biasing: BiasingList | None = None,
     ) -> None:
         self.model = model.eval()
-        self.name, self.adapter = name, adapter
+        self.name = name
         self.batch_seconds, self.num_beams = batch_seconds or _fitting_seconds(), num_beams
         self.chunk_seconds = chunk_seconds or model.chunk_seconds
         self.vad = vad
         self.aligner, self.confidence = aligner, confidence or aligner is not None
         self._loaded = loaded
-        if loaded is not None:
-            self.adapter = loaded.label
+        self.adapter = None if loaded is None else loaded.label
         self.prefer(biasing)
 
     def prefer(self, biasing: BiasingList | None) -> None:
@@ -375,11 +372,13 @@ def _seconds(path: Path) -> float:
 def _pools(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     """Pieces, made as they are taken, in groups long enough to sort by length."""
     pool: list[Piece] = []
+    seconds = 0.0
     for piece in pieces:
         pool.append(piece)
-        if sum(one.seconds for one in pool) >= _POOL_SECONDS:
+        seconds += piece.seconds
+        if seconds >= _POOL_SECONDS:
             yield pool
-            pool = []
+            pool, seconds = [], 0.0
     if pool:
         yield pool
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from pathlib import Path
 
@@ -221,15 +221,9 @@ AUDIOS = [
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Path) -> SpanSALM:
+def model(tiny: Path, enliven: Callable[[SpanSALM, float], SpanSALM]) -> SpanSALM:
     """Writes many tokens, and different ones for different audios."""
-    model = checkpoints.load(tiny).eval()
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1 and not name.startswith("perception.encoder"):
-                weight.normal_(0, 1)
-    return model
+    return enliven(checkpoints.load(tiny).eval(), 1.0)
 
 
 def phrases_of(model: SpanSALM, *words: str, strength: float = 2.0) -> Phrases:

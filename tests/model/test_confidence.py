@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,9 @@ from asr_llm.recipe import LoraRecipe
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Path) -> SpanSALM:
+def model(tiny: Path, enliven: Callable[[SpanSALM, float], SpanSALM]) -> SpanSALM:
     """The tiny checkpoint with larger weights, so that what it writes depends on what it hears."""
-    model = checkpoints.load(tiny)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1 and not name.startswith("perception.encoder"):
-                weight.normal_(0, 0.3)
-    return model
+    return enliven(checkpoints.load(tiny), 0.3)
 
 
 AUDIOS = [

@@ -56,7 +56,9 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 
 @pytest.fixture
 def fake() -> SpeechLLM:
-    return SpeechLLM(FakeModel(), "mini", "med", batch_seconds=30.0, vad="energy")  # type: ignore[arg-type]
+    made = SpeechLLM(FakeModel(), "mini", batch_seconds=30.0, vad="energy")  # type: ignore[arg-type]
+    made.adapter = "med"
+    return made
 
 
 def test_one_file(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:

@@ -7,6 +7,7 @@ import math
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from asr_llm.corpus.synthesis import synthesize
 from asr_llm.model import checkpoints, ctc
 from asr_llm.model.confidence import DecodedWord
 from asr_llm.model.decoding import Decoded, decode
+from asr_llm.model.salm import SpanSALM
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Transcript
 from asr_llm.transcription.word_times import word_times
@@ -128,14 +130,13 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def with_head(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_head(
+    tiny: Path,
+    enliven: Callable[[SpanSALM, float], SpanSALM],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """The tiny checkpoint with a CTC head, and weights large enough to write something."""
-    model = checkpoints.load(tiny)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1 and not name.startswith("perception.encoder"):
-                weight.normal_(0, 0.3)
+    model = enliven(checkpoints.load(tiny), 0.3)
     model.add_ctc_head()
     folder = tmp_path_factory.mktemp("head") / "model"
     checkpoints.save(model, folder, card="")
