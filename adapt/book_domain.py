@@ -3,7 +3,8 @@
     python adapt/book_domain.py --data ../shared/data --out runs/books
     python adapt/compare.py runs/books
 
-The passages that were recorded are cut out of the text; the readers' recordings are the test set.
+The passages that were recorded are cut out of the text; the readers' recordings are the test set,
+or with --recorded 0.5 the second half of each reader's, and the first half is there to train on.
 Names are words with a capital inside sentences, often, and hardly ever without.
 """
 
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with speech/ and text/")
     known = sorted(HELD_OUT_SPEAKERS)
     parser.add_argument("--speakers", nargs="+", choices=known, default=known, metavar="ID")
+    parser.add_argument("--recorded", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     gutenberg = arguments.data / "text" / "gutenberg"
@@ -75,7 +77,9 @@ def main() -> None:
         if row["speaker"] in arguments.speakers and ALLOWED.fullmatch(row["text"])
     ]
     out = arguments.out
-    for part in ("terms", "dev", "test"):
+    train = _first(rows, arguments.recorded)
+    rows = [row for row in rows if row not in train]
+    for part in ("terms", "dev", "test", *(["train"] if train else [])):
         (out / part).mkdir(parents=True, exist_ok=True)
     config = {
         "name": "books",
@@ -88,15 +92,26 @@ def main() -> None:
     (out / "text.txt").write_text("".join(f"{s}\n" for s in sentences[DEV:]), "utf-8")
     (out / "dev" / "text.txt").write_text("".join(f"{s}\n" for s in sentences[:DEV]), "utf-8")
     (out / "terms" / "name.tsv").write_text("".join(f"{name}\n" for name in found), "utf-8")
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (out / "test" / "manifest.jsonl").write_text(lines, "utf-8")
+    for part, some in (("train", train), ("test", rows)):
+        if some:
+            lines = "".join(json.dumps(row) + "\n" for row in some)
+            (out / part / "manifest.jsonl").write_text(lines, "utf-8")
     said = Counter(word for row in rows for word in re.findall(r"[A-Za-z]+", row["text"]))
     print(
         f"{out}: {len(sentences)} sentences, {len(found)} names in the text, "
         f"{sum(found.values())} times; {len(rows)} recordings, in which "
         f"{sum(name in said for name in found)} of the names are said "
-        f"{sum(said[name] for name in found)} times"
+        f"{sum(said[name] for name in found)} times; {len(train)} recordings to train on, "
+        f"{sum(row['duration'] for row in train) / 60:.0f} minutes"
     )
+
+
+def _first(rows: list[dict], share: float) -> list[dict]:
+    """So much of each speaker's recordings, the first."""
+    by_speaker: dict[str, list[dict]] = {}
+    for row in rows:
+        by_speaker.setdefault(row["speaker"], []).append(row)
+    return [row for some in by_speaker.values() for row in some[: round(share * len(some))]]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from asr_llm.model.confidence import (
     calibration,
     decoded_words,
 )
+from asr_llm.model.speculative import can_draft, ctc_drafts, write
 from asr_llm.sequences.batching import Collator, to_device
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
@@ -85,6 +86,7 @@ def decode(
     confidence: bool = False,
     keep_encoded: bool = False,
     phrases: Phrases | None = None,
+    drafts: bool = True,
 ) -> list[Decoded]:
     """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
@@ -98,6 +100,8 @@ def decode(
             where the checkpoint was trained for that.
         confidence: give the words with their confidence; 3% of the time, and the same text.
         keep_encoded: give ``encoded``: rows of one tensor, which lives as long as any of them.
+        drafts: let the CTC head draft what is decoded greedily, where there is one, nothing is
+            preferred and it pays (``model.speculative``); the same text, faster.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.
@@ -110,13 +114,21 @@ def decode(
         return []
     tokenizer = model.tokenizer.tokenizer
     calibrate = calibration(model)
-    recorder = TokenProbabilities(num_beams) if confidence else None
+    scores: list[list[float]] | None = None
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
-        written = generate(
-            model, prompts, limits, num_beams, bf16, True, spliced, recorder, phrases
-        )
-        scores = recorder.log_probs([ids for ids, _ in written]) if recorder else None
+        plain = num_beams == 1 and _is_plain(model, phrases)
+        if plain and drafts and can_draft(model, len(prompts)):
+            end = _end(model)
+            texts = write(model, spliced, ctc_drafts(model, spliced, end), limits, end, confidence)
+            written = [(text.ids, text.complete) for text in texts]
+            scores = [text.log_probs for text in texts] if confidence else None
+        else:
+            recorder = TokenProbabilities(num_beams) if confidence else None
+            written = generate(
+                model, prompts, limits, num_beams, bf16, True, spliced, recorder, phrases
+            )
+            scores = recorder.log_probs([ids for ids, _ in written]) if recorder else None
     out = []
     for i, (ids, complete) in enumerate(written):
         text = _text(tokenizer, ids)
@@ -239,24 +251,18 @@ def generate(
 
     if not prompts:
         return []
-    chat = model.chat
-    end = _collator(model).encode(chat.end)
-    if len(end) != 1:
-        raise CheckpointError(
-            f"this checkpoint's tokenizer writes the end of an answer, {chat.end!r}, as "
-            f"{len(end)} tokens; expected one special token: check its prompt_format"
-        )
+    end = _end(model)
     config = GenerationConfig(
         max_new_tokens=max(limits),
         num_beams=num_beams,
         do_sample=False,
-        eos_token_id=end[0],
+        eos_token_id=end,
         pad_token_id=model.text_pad_id,
     )
     with _inference(model, bf16):
         spliced = _spliced(model, prompts) if spliced is None else spliced
         with move_embedding(model), adapter_aside(model):
-            processors = fusion_of(model, end[0]) if listening else LogitsProcessorList()
+            processors = fusion_of(model, end) if listening else LogitsProcessorList()
             if recorder is not None:
                 # An adapter of text has had its say; that a word is listed makes it no surer.
                 processors.append(recorder)
@@ -265,10 +271,30 @@ def generate(
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    [*processors, *biasing_of(phrases), Limits(limits, num_beams, end[0])]
+                    [*processors, *biasing_of(phrases), Limits(limits, num_beams, end)]
                 ),
             )
-    return [_until_end(row, end[0], limit) for row, limit in zip(rows.tolist(), limits)]
+    return [_until_end(row, end, limit) for row, limit in zip(rows.tolist(), limits)]
+
+
+def _end(model: SpanSALM) -> int:
+    """The token that ends an answer.
+
+    Raises:
+        CheckpointError: it is not one token.
+    """
+    end = _collator(model).encode(model.chat.end)
+    if len(end) != 1:
+        raise CheckpointError(
+            f"this checkpoint's tokenizer writes the end of an answer, {model.chat.end!r}, as "
+            f"{len(end)} tokens; expected one special token: check its prompt_format"
+        )
+    return end[0]
+
+
+def _is_plain(model: SpanSALM, phrases: Phrases | None) -> bool:
+    """Whether nothing but what is heard has a say: no adapter of text, no list."""
+    return not model.fusion and (phrases is None or not phrases.gain.any())
 
 
 def _collator(model: SpanSALM) -> Collator:

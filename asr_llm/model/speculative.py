@@ -1,0 +1,229 @@
+"""Greedy decoding with drafts: the CTC head proposes, the LLM verifies several tokens in one pass.
+
+Speculative decoding (arXiv 2211.17192) whose draft costs next to nothing: the encoder has run
+anyway, and what its CTC head makes of the audio is nearly what the LLM will write. In each pass
+the LLM reads what the draft expects next, keeps as much of it as it would have written itself, and
+writes one token of its own. So the text is the greedy one whatever the draft says; a good draft
+saves passes, and a bad one costs a little.
+
+Legend: B texts, L positions of the prompts, K drafted tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+if TYPE_CHECKING:
+    from asr_llm.model.salm import SpanSALM
+
+_AHEAD, _AHEAD_IN_BATCH, _FEW, _MOST = 8, 4, 4, 8
+"""Tokens to verify at once. A CPU has time for 8 while there are few texts, for 4 while there are
+at most 8, and for none beyond, where a batch is work enough (eval/RESULTS.md#decoding-speed)."""
+
+_PATIENCE = 3
+"""Passes without a hit after which a draft is given one token at a time, until it has one."""
+
+_WINDOW, _TELLING = 12, 8  # letters: how far a draft may be off, and how many tell its place
+
+
+class Letters(dict[int, str]):
+    """The letters and digits of each token, in lower case, by its id."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __missing__(self, token: int) -> str:
+        text = self.tokenizer.decode([token])
+        self[token] = "".join(filter(str.isalnum, text)).lower()
+        return self[token]
+
+
+class Draft:
+    """A text that may be what is to be written, and where in it the writing is.
+
+    An LLM writes punctuation and capitals that a CTC head leaves out, and mends its words. So the
+    place is counted in letters, and found anew by the last letters written where the two disagree.
+
+    Args:
+        text: taken to begin a sentence and to end one.
+        end: the token that ends a text.
+    """
+
+    def __init__(self, text: str, letters: Letters, end: int) -> None:
+        text = " ".join(text.split())
+        encoded = letters.tokenizer([text[:1].upper() + text[1:], "."], add_special_tokens=False)
+        self.tokens, close = encoded["input_ids"]
+        self.close = [*close, end]
+        self.of = letters
+        self.letters = "".join(letters[token] for token in self.tokens)
+        self.starts = [0]  # how many letters come before each token, and in all
+        for token in self.tokens:
+            self.starts.append(self.starts[-1] + len(letters[token]))
+        self.place, self.tail = 0, ""  # the next token, and the last letters written
+        self.missed = 0  # passes since it was of use
+
+    def next(self, count: int) -> list[int]:
+        """The tokens that may come next, so many at most."""
+        count = count if self.missed < _PATIENCE else 1
+        return (self.tokens[self.place :] + self.close)[:count]
+
+    def follow(self, kept: int, own: int) -> None:
+        """Go on to where the text is after so many tokens of ``next`` and one that is not."""
+        self.missed = 0 if kept else self.missed + 1
+        agreed, self.place = self.tokens[self.place :][:kept], self.place + kept
+        self.tail += "".join(map(self.of.__getitem__, [*agreed, own]))
+        self.tail = self.tail[-_TELLING:]
+        expected = self.starts[min(self.place, len(self.tokens))] + len(self.of[own])
+        near = [i for i, at in enumerate(self.starts) if abs(at - expected) <= _WINDOW]
+        self.place = max(
+            near,
+            key=lambda i: self._agreement(i) - abs(self.starts[i] - expected),
+            default=len(self.tokens),
+        )
+
+    def _agreement(self, place: int) -> int:
+        """How many of the letters before a place are those that were written last."""
+        pairs = zip(reversed(self.letters[: self.starts[place]]), reversed(self.tail))
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def can_draft(model: SpanSALM, texts: int) -> bool:
+    """Whether drafts pay for so many texts, and there are a CTC head and an LLM fit for them.
+
+    In the cache are holes, which an attention with a sliding window would count as places.
+    """
+    if texts > _MOST and model.device.type == "cpu":
+        return False
+    config = model.causal_lm.config
+    kinds = getattr(config, "layer_types", None) or ()
+    windowed = getattr(config, "sliding_window", None) or {*kinds} - {"full_attention"}
+    return model.ctc_head is not None and not windowed
+
+
+def ctc_drafts(model: SpanSALM, spliced: dict[str, Any], end: int) -> list[Draft]:
+    """What the CTC head makes of each audio of a batch: the best token of each frame, collapsed."""
+    tokenizer = model.tokenizer.tokenizer
+    letters = Letters(tokenizer)
+    best = model.ctc_log_probs(spliced["encoded"]).argmax(-1).cpu()
+    drafts = []
+    for row, count in zip(best, spliced["encoded_lens"].tolist()):
+        tokens = row[:count].unique_consecutive()
+        text = tokenizer.decode(tokens[tokens != model.ctc_blank_id], skip_special_tokens=True)
+        drafts.append(Draft(text, letters, end))
+    return drafts
+
+
+@dataclass
+class Written:
+    """A text in the making: its tokens, without the one that ends it, and how probable each was.
+
+    ``complete``: that one was reached.
+    """
+
+    draft: Draft
+    limit: int
+    end: int
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to be written; the end counts towards the limit."""
+        return self.complete or len(self.ids) >= self.limit
+
+    def add(self, best: list[int], log_probs: list[float], proposed: list[int]) -> int:
+        """Take what the LLM would write after each proposed token, as long as it was that token.
+
+        Returns:
+            how many proposed tokens it would have written itself.
+        """
+        kept = 0
+        while kept < len(proposed) and best[kept] == proposed[kept]:
+            kept += 1
+        self.draft.follow(kept, best[kept])
+        for token, log_prob in zip(best[: kept + 1], log_probs):
+            if self.done:
+                break
+            if token == self.end:
+                self.complete = True
+            else:
+                self.ids.append(token)
+                self.log_probs.append(log_prob)
+        return kept
+
+
+def write(
+    model: SpanSALM,
+    spliced: dict[str, Any],
+    drafts: list[Draft],
+    limits: list[int],
+    end: int,
+    confidence: bool = False,
+) -> list[Written]:
+    """Greedily write B texts after their prompts; a text that is done leaves the batch.
+
+    Args:
+        spliced: of ``SpanSALM.splice``.
+        limits: most tokens of each text, the end included.
+        end: the token that ends a text.
+        confidence: give ``log_probs`` too.
+    """
+    texts = [Written(draft, limit, end) for draft, limit in zip(drafts, limits)]
+    going = texts
+    cache = DynamicCache()
+    # What the LLM has not read yet, where that stands in each text, and which of all is there.
+    unread, mask = spliced["input_embeds"], spliced["attention_mask"].long()
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    while going:
+        many = len(going) >= _FEW and unread.device.type == "cpu"
+        ahead = _AHEAD_IN_BATCH if many else _AHEAD
+        proposed = [text.draft.next(ahead) for text in going]
+        drafted, real = _padded(proposed, unread.device)
+        width = drafted.shape[1]  # K
+        mask = torch.cat([mask, real], 1)
+        onward = places[:, -1:] + torch.arange(1, width + 1, device=places.device)
+        hidden = model.causal_lm.model(
+            inputs_embeds=torch.cat([unread, model.embed_tokens(drafted)], 1),
+            attention_mask=mask,
+            position_ids=torch.cat([places, onward], 1),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state[:, -1 - width :]
+        logits = model.causal_lm.lm_head(hidden).float()  # (B, K + 1, V)
+        most, best = logits.max(-1)
+        sure = most - logits.logsumexp(-1) if confidence else torch.zeros_like(most)
+        kept = [text.add(*row) for text, *row in zip(going, best.tolist(), sure.tolist(), proposed)]
+        own, count = torch.tensor(kept, device=best.device)[:, None], max(kept)
+        # What was drafted in vain stays in the cache as holes, up to where the longest text is.
+        mask[:, -width:] *= torch.arange(width, device=mask.device) < own
+        _shorten(cache, width - count)
+        mask = torch.cat([mask[:, : mask.shape[1] - width + count], torch.ones_like(own)], 1)
+        unread, places = model.embed_tokens(best.gather(1, own)), places[:, -1:] + own + 1
+        stay = [i for i, text in enumerate(going) if not text.done]
+        if len(stay) < len(going):
+            rows = torch.tensor(stay, dtype=torch.long, device=mask.device)
+            cache.batch_select_indices(rows)
+            going = [going[i] for i in stay]
+            unread, places, mask = unread[rows], places[rows], mask[rows]
+    return texts
+
+
+def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows of tokens (B, K), and 1 where there is one."""
+    padded = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row) for row in rows], batch_first=True, padding_value=-1
+    ).to(device)
+    return padded.clamp(min=0), (padded >= 0).long()
+
+
+def _shorten(cache: DynamicCache, count: int) -> None:
+    """Forget the last positions; what ``DynamicCache.crop`` is given differs between releases."""
+    for layer in cache.layers if count else ():
+        layer.keys, layer.values = (x[..., :-count, :] for x in (layer.keys, layer.values))
