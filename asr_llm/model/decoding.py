@@ -117,10 +117,11 @@ def decode(
     scores: list[list[float]] | None = None
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
-        plain = num_beams == 1 and _is_plain(model, phrases)
-        if plain and drafts and can_draft(model, len(prompts)):
+        if num_beams == 1 and _is_plain(model, phrases):
             end = _end(model)
-            texts = write(model, spliced, ctc_drafts(model, spliced, end), limits, end, confidence)
+            drafted = drafts and can_draft(model, len(prompts))
+            heard = ctc_drafts(model, spliced, end) if drafted else None
+            texts = write(model, spliced, limits, end, heard, confidence)
             written = [(text.ids, text.complete) for text in texts]
             scores = [text.log_probs for text in texts] if confidence else None
         else:

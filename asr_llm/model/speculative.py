@@ -1,10 +1,10 @@
-"""Greedy decoding with drafts: the CTC head proposes, the LLM verifies several tokens in one pass.
+"""Greedy decoding, with drafts: the CTC head proposes, the LLM verifies several tokens in a pass.
 
 Speculative decoding (arXiv 2211.17192) whose draft costs next to nothing: the encoder has run
 anyway, and what its CTC head makes of the audio is nearly what the LLM will write. In each pass
 the LLM reads what the draft expects next, keeps as much of it as it would have written itself, and
 writes one token of its own. So the text is the greedy one whatever the draft says; a good draft
-saves passes, and a bad one costs a little.
+saves passes, and a bad one costs a little. Without a draft one token is written in each pass.
 
 Legend: B texts, L positions of the prompts, K drafted tokens, V vocabulary.
 """
@@ -12,7 +12,7 @@ Legend: B texts, L positions of the prompts, K drafted tokens, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import repeat, takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -126,7 +126,7 @@ class Written:
     ``complete``: that one was reached.
     """
 
-    draft: Draft
+    draft: Draft | None
     limit: int
     end: int
     ids: list[int] = field(default_factory=list)
@@ -147,7 +147,8 @@ class Written:
         kept = 0
         while kept < len(proposed) and best[kept] == proposed[kept]:
             kept += 1
-        self.draft.follow(kept, best[kept])
+        if self.draft is not None:
+            self.draft.follow(kept, best[kept])
         for token, log_prob in zip(best[: kept + 1], log_probs):
             if self.done:
                 break
@@ -162,9 +163,9 @@ class Written:
 def write(
     model: SpanSALM,
     spliced: dict[str, Any],
-    drafts: list[Draft],
     limits: list[int],
     end: int,
+    drafts: list[Draft] | None = None,
     confidence: bool = False,
 ) -> list[Written]:
     """Greedily write B texts after their prompts; a text that is done leaves the batch.
@@ -175,16 +176,16 @@ def write(
         end: the token that ends a text.
         confidence: give ``log_probs`` too.
     """
-    texts = [Written(draft, limit, end) for draft, limit in zip(drafts, limits)]
+    texts = [Written(draft, limit, end) for draft, limit in zip(drafts or repeat(None), limits)]
     going = texts
-    cache = DynamicCache()
+    cache = DynamicCache(config=model.causal_lm.config)
     # What the LLM has not read yet, where that stands in each text, and which of all is there.
     unread, mask = spliced["input_embeds"], spliced["attention_mask"].long()
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     while going:
         many = len(going) >= _FEW and unread.device.type == "cpu"
         ahead = _AHEAD_IN_BATCH if many else _AHEAD
-        proposed = [text.draft.next(ahead) for text in going]
+        proposed = [text.draft.next(ahead) if text.draft else [] for text in going]
         drafted, real = _padded(proposed, unread.device)
         width = drafted.shape[1]  # K
         mask = torch.cat([mask, real], 1)
@@ -202,9 +203,10 @@ def write(
         kept = [text.add(*row) for text, *row in zip(going, best.tolist(), sure.tolist(), proposed)]
         own, count = torch.tensor(kept, device=best.device)[:, None], max(kept)
         # What was drafted in vain stays in the cache as holes, up to where the longest text is.
-        mask[:, -width:] *= torch.arange(width, device=mask.device) < own
+        mask, real = mask.split([mask.shape[1] - width, width], 1)
+        used = real * (torch.arange(width, device=mask.device) < own)
         _shorten(cache, width - count)
-        mask = torch.cat([mask[:, : mask.shape[1] - width + count], torch.ones_like(own)], 1)
+        mask = torch.cat([mask, used[:, :count], torch.ones_like(own)], 1)
         unread, places = model.embed_tokens(best.gather(1, own)), places[:, -1:] + own + 1
         stay = [i for i, text in enumerate(going) if not text.done]
         if len(stay) < len(going):
@@ -218,7 +220,7 @@ def write(
 def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows of tokens (B, K), and 1 where there is one."""
     padded = torch.nn.utils.rnn.pad_sequence(
-        [torch.tensor(row) for row in rows], batch_first=True, padding_value=-1
+        [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=-1
     ).to(device)
     return padded.clamp(min=0), (padded >= 0).long()
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 _POOL_SECONDS = 240.0  # audio that is held and sorted by length before it is decoded
 
-# Of a second of audio, for a SALM of Canary-Qwen's size by four beams; no CPU gains from
-# more than two minutes at once.
+# Of a second of audio, for a SALM of Canary-Qwen's size by four beams.
 _BYTES_PER_SECOND = 40e6
 
 T = TypeVar("T")
@@ -77,7 +76,8 @@ class SpeechLLM:
     ) -> None:
         self.model = model.eval()
         self.name = name
-        self.batch_seconds, self.num_beams = batch_seconds or _fitting_seconds(), num_beams
+        self.batch_seconds = batch_seconds or _fitting_seconds(num_beams)
+        self.num_beams = num_beams
         self.chunk_seconds = chunk_seconds or model.chunk_seconds
         self.vad = vad
         self.aligner, self.confidence = aligner, confidence or aligner is not None
@@ -351,14 +351,18 @@ class _Meter:
             self.progress(min(self.done, self.total), self.total)
 
 
-def _fitting_seconds() -> float:
-    """Seconds of audio to a batch that half of the free memory should bear."""
+def _fitting_seconds(num_beams: int) -> float:
+    """Seconds of audio to a batch that half of the free memory should bear.
+
+    A CPU gains nothing from more than two minutes at once by four beams, or four greedily.
+    """
     import torch
 
     if torch.cuda.is_available():
         free, most = torch.cuda.mem_get_info()[0], 2400.0
     else:
-        free, most = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 120.0
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        most = 240.0 if num_beams == 1 else 120.0
     return min(max(free / 2 / _BYTES_PER_SECOND, 20.0), most)
 
 

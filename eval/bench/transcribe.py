@@ -145,7 +145,7 @@ def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
 
     decoding.cut_loop = lambda text: text  # no guards here
     order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-    seconds = 0.0 if arguments.one_by_one else SpeechLLM(model, "").batch_seconds
+    seconds = 0.0 if arguments.one_by_one else SpeechLLM(model, "", num_beams=1).batch_seconds
     texts = [""] * len(clips)
     for batch in batches(order, lambda i: len(clips[i]) / SAMPLE_RATE, seconds):
         done = decode(

@@ -246,7 +246,7 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
     monkeypatch.setattr(
         TokenProbabilities, "log_probs", lambda self, texts: [[-1.0] * len(t) for t in texts]
     )
-    (found,) = decode(model, AUDIOS[:1], confidence=True)
+    (found,) = decode(model, AUDIOS[:1], num_beams=2, confidence=True)
     assert found.text == "on and"
     assert [word.text for word in found.words] == ["on", "and"]
     assert isinstance(found.words[0], DecodedWord)

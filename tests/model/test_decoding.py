@@ -148,7 +148,7 @@ def test_special_tokens_and_loops_leave_the_text(
             (tokenizer(text, add_special_tokens=False)["input_ids"], c) for text, c in said
         ],
     )
-    assert decode(model, [noise(1)] * 3, drafts=False) == [
+    assert decode(model, [noise(1)] * 3, num_beams=2) == [
         Decoded("She said."),
         Decoded("on and", complete=False, loop_cut=True),
         Decoded(""),

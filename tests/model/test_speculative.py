@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.model import checkpoints
+from asr_llm.model.confidence import TokenProbabilities
 from asr_llm.model.decoding import _end, _inference, _spliced, decode, generate, prompt
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.speculative import Draft, Letters, Written, can_draft, ctc_drafts, write
@@ -118,7 +119,7 @@ def written(model: SpanSALM, drafts: Callable[[Letters, int], list[Draft]]) -> l
     prompts, end = [prompt(audio, model.chat) for audio in AUDIOS], _end(model)
     with _inference(model):
         made = drafts(Letters(model.tokenizer.tokenizer), end)
-        texts = write(model, _spliced(model, prompts), made, LIMITS, end)
+        texts = write(model, _spliced(model, prompts), LIMITS, end, made)
     return [(text.ids, text.complete) for text in texts]
 
 
@@ -135,6 +136,10 @@ def test_text_is_the_greedy_one_whatever_is_drafted(
     model: SpanSALM, greedy: list[Any], texts: list[str]
 ) -> None:
     assert written(model, lambda of, end: [Draft(text, of, end) for text in texts]) == greedy
+
+
+def test_text_is_the_greedy_one_without_drafts(model: SpanSALM, greedy: list[Any]) -> None:
+    assert written(model, lambda of, end: []) == greedy
 
 
 def test_a_true_draft_saves_passes(
@@ -156,15 +161,18 @@ def test_a_true_draft_saves_passes(
     assert len(passes) <= longest / 4  # five tokens in each pass, but for its letters
 
 
-def test_confidence_is_that_of_decoding_without_drafts(model: SpanSALM) -> None:
-    with_drafts, without = (
-        decode(model, AUDIOS, confidence=True, max_new_tokens=20, drafts=drafts)
-        for drafts in (True, False)
-    )
-    assert [one.text for one in with_drafts] == [one.text for one in without]
-    sure = [[w.confidence for one in found for w in one.words] for found in (with_drafts, without)]
-    assert len(sure[0]) > 3
-    assert sure[0] == pytest.approx(sure[1], abs=1e-5)
+@pytest.mark.parametrize("drafted", [False, True])
+def test_probabilities_are_those_of_generate(model: SpanSALM, drafted: bool) -> None:
+    prompts, end = [prompt(audio, model.chat) for audio in AUDIOS], _end(model)
+    seen = TokenProbabilities(beams=1)
+    found = generate(model, prompts, LIMITS, recorder=seen)
+    with _inference(model):
+        spliced = _spliced(model, prompts)
+        drafts = ctc_drafts(model, spliced, end) if drafted else None
+        texts = write(model, spliced, LIMITS, end, drafts, confidence=True)
+    expected = seen.log_probs([tokens for tokens, _ in found])
+    for text, log_probs in zip(texts, expected, strict=True):
+        assert text.log_probs == pytest.approx(log_probs, abs=1e-4)
 
 
 def test_mini_writes_the_same_in_fewer_passes() -> None:
