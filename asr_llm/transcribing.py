@@ -102,6 +102,10 @@ def transcribe(
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
             if todo := folder.unfinished(files, names):
                 folder.make()
+            begun = [inputs.name_of(file) for file in todo if journals(file).known]
+            if begun and tell:
+                more = f" and {len(begun) - 1} more" if begun[1:] else ""
+                tell(f"going on where it stopped in {begun[0]}{more}")
             waiting = set(todo)
             yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
         several = len(files) > 1

@@ -193,6 +193,12 @@ def test_a_base_alone_is_exported_as_it_is(base: Path, tmp_path: Path) -> None:
     assert all(weights[name].equal(tensor) for name, tensor in before.state_dict().items())
 
 
+def test_nothing_to_merge_is_told(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no LoRA of its own.* nothing to merge"):
+        jobs.export(tmp_path / "x", model=str(base), merge=True)
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_lora_of_the_checkpoint_is_merged_when_asked(base: Path, tmp_path: Path) -> None:
     """As canary-qwen has one, beside its LLM."""
     import torch

@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm import transcribing
+from asr_llm import jobs, transcribing
 from asr_llm.console import summary
 from asr_llm.errors import AudioError, RunError
 from asr_llm.transcribing import Outcome, Wanted
+from asr_llm.transcription.chunks import Chunk
+from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Options
 from asr_llm.transcription.outputs import RECORD
-from asr_llm.transcription.transcript import Segment, Transcript, Word
+from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
 
 
 @pytest.fixture
@@ -273,3 +275,17 @@ def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
         assert (status, printed) == (2, "")
         assert errors.startswith(f"error: stdin: {why}")
     assert not [path for path in tmp_path.iterdir() if path.name != "a.ogg"]
+
+
+def test_it_is_told_where_it_goes_on(talks: Path, tiny: Path, tmp_path: Path) -> None:
+    options = Options(model=str(tiny), num_beams=1, vad="energy")
+    journal = Journals(tmp_path, jobs.text_settings(options))(talks / "talk0.flac")
+    journal.add(Chunk(0, np.zeros(16000, np.float32)), Heard("known before"))
+    told: list[str] = []
+    asked = [talks / "talk0.flac"], Wanted(folder=tmp_path), options
+    found = transcribing.transcribe(*asked, tell=told.append)
+    assert [outcome.error for outcome in found] == [None]
+    assert told == [f"going on where it stopped in {talks / 'talk0.flac'}"]
+    told.clear()
+    list(transcribing.transcribe(*asked, tell=told.append))
+    assert told == []

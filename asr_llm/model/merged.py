@@ -40,6 +40,11 @@ def export(
     for adapter in adapters:
         _refuse_fused(Path(adapter))
     model = checkpoints.load(base)
+    if merge and not adapters and "lora" not in model.cfg:
+        raise CheckpointError(
+            f"{base} has no LoRA of its own, so that there is nothing to merge; expected an "
+            "adapter: give it with --adapter, or leave out --merge"
+        )
     if adapters:
         Adapters(model, base, adapters)
     elif merge:

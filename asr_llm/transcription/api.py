@@ -57,6 +57,9 @@ def _list(given: Any) -> Any:
     return given if isinstance(given, list | tuple) else [given]
 
 
+_LONGEST_PHRASE = 6  # words; the longest term of our domains has five
+
+
 class Asked(BaseModel):
     """The parameters of a request, but for the file.
 
@@ -85,8 +88,18 @@ class Asked(BaseModel):
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """Words and phrases to prefer: keywords, and what commas or lines part in the prompt."""
-        parts = [*self.keywords, *re.split(r"[,\n]", self.prompt)]
+        """Words and phrases to prefer: keywords, and what commas or lines part in the prompt.
+
+        A part that is long is no phrase but a sentence: of it its terms and names are taken.
+        """
+        from asr_llm.corpus.terms import General, propose
+
+        parts = [*self.keywords]
+        for part in re.split(r"[,\n]", self.prompt):
+            if len(part.split()) <= _LONGEST_PHRASE:
+                parts.append(part)
+            else:
+                parts += [found.term for found in propose([part], General())]
         trimmed = (" ".join(part.split()) for part in parts)
         return tuple(dict.fromkeys(part for part in trimmed if any(map(str.isalnum, part))))
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ SUFFIXES = {
 """Names of the files that are taken from a folder; any file may be named by itself."""
 
 
-def expand(given: Iterable[str | Path], *, recursive: bool = False) -> list[Path]:
+def expand(given: Sequence[str | Path], *, recursive: bool = False) -> list[Path]:
     """Audio files, from files, folders and patterns, in the order given, else sorted; each once.
 
     A pattern (``*``, ``?``, ``[``; ``**`` for any folders) is one only if there is no file of
@@ -50,12 +50,18 @@ def expand(given: Iterable[str | Path], *, recursive: bool = False) -> list[Path
         elif glob.has_magic(str(path)) and not os.path.lexists(path):
             matches = sorted(filter(Path.is_file, map(Path, glob.glob(str(path), recursive=True))))
             if not matches:
-                raise AudioError(f"{path}: no file is like this pattern; check the path")
+                also = [p for p in map(str, given) if not glob.has_magic(p) and _is_missing(p)]
+                more = f", and nothing is at {', '.join(also)}" if also else ""
+                raise AudioError(f"{path}: no file is like this pattern{more}; check the path")
             found += matches
         else:
             found.append(path)
     first = {path: i for i, path in reversed(list(enumerate(found)))}
     return [path for i, path in enumerate(found) if path == STDIN or first[path] == i]
+
+
+def _is_missing(path: str) -> bool:
+    return Path(path) != STDIN and not os.path.lexists(path)
 
 
 @contextmanager

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.model.adapters import Adapters
+    from asr_llm.model.biasing import Phrases
     from asr_llm.model.ctc import CtcModel
     from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
+_LISTS = 8  # biasing lists that are kept ready: those of a server's clients take turns
 _POOL_SECONDS = 240.0  # audio that is held and sorted by length before it is decoded
 
 # Of a second of audio, for a SALM of Canary-Qwen's size by four beams.
@@ -83,13 +85,18 @@ class SpeechLLM:
         self.aligner, self.confidence = aligner, confidence or aligner is not None
         self._loaded = loaded
         self.adapter = None if loaded is None else loaded.label
+        self._known: dict[BiasingList, Phrases] = {}
         self.prefer(biasing)
 
     def prefer(self, biasing: BiasingList | None) -> None:
         """Prefer these phrases from now on, in place of those before; None: no phrases."""
-        from asr_llm.model.biasing import Phrases
+        if biasing is not None and biasing not in self._known:
+            from asr_llm.model.biasing import Phrases
 
-        self._phrases = Phrases.of(biasing, self.model) if biasing is not None else None
+            for oldest in list(self._known)[: 1 - _LISTS]:
+                del self._known[oldest]
+            self._known[biasing] = Phrases.of(biasing, self.model)
+        self._phrases = self._known[biasing] if biasing is not None else None
 
     @classmethod
     def load(

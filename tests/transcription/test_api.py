@@ -45,6 +45,15 @@ def test_what_is_asked_for() -> None:
     assert asked.words and not asked.stream
 
 
+def test_of_a_prompt_in_prose_its_terms_and_names_are_preferred() -> None:
+    prose = "This is a call with Doctor Okonkwo about metoprolol and the weather, Zephyr"
+    assert set(parse([("model", "mini"), ("prompt", prose)]).phrases) == {
+        "Okonkwo",
+        "metoprolol",
+        "Zephyr",
+    }
+
+
 def test_a_prompt_without_words_prefers_nothing() -> None:
     assert parse([("model", "mini"), ("prompt", " , ...\n")]).phrases == ()
 

@@ -48,6 +48,8 @@ def test_a_file_whose_name_looks_like_a_pattern(place: Path) -> None:
 def test_nothing_there_is_named(place: Path) -> None:
     with pytest.raises(AudioError, match=r"^talks/\*\.ogg: no file is like this pattern"):
         expand([place, "talks/*.ogg"])
+    with pytest.raises(AudioError, match=r"this pattern, and nothing is at gone\.wav; check"):
+        expand([place, "talks/*.ogg", "gone.wav", STDIN])
     with pytest.raises(AudioError, match=r"^talks/none: no audio in this folder.* --recursive"):
         expand(["talks/none"])
     with pytest.raises(AudioError, match=r"^talks/none: no audio") as error:

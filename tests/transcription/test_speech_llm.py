@@ -12,7 +12,9 @@ import torch
 from lhotse import CutSet, Recording
 
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
+from asr_llm.model.biasing import Phrases
 from asr_llm.model.decoding import Decoded
 from asr_llm.transcription import speech_llm as module
 from asr_llm.transcription.speech_llm import SpeechLLM
@@ -367,3 +369,23 @@ def test_nothing_to_swap(tiny: Path) -> None:
 def test_no_such_model() -> None:
     with pytest.raises(CheckpointError, match=r"no model at \./nowhere"):
         SpeechLLM.load("./nowhere")
+
+
+def test_lists_that_take_turns_are_made_ready_once(
+    lively: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SpeechLLM.load(lively)
+    made = []
+    of = Phrases.of
+    monkeypatch.setattr(Phrases, "of", lambda *a: made.append(a[0].phrases[0]) or of(*a))
+    lists = [BiasingList((f"word{i}",)) for i in range(9)]
+    for _ in range(2):
+        for one in lists[:8]:
+            model.prefer(one)
+    assert made == [f"word{i}" for i in range(8)]
+    model.prefer(lists[8])  # takes the place of the first
+    model.prefer(lists[1])
+    model.prefer(lists[0])
+    assert made[8:] == ["word8", "word0"]
+    model.prefer(None)
+    assert model._phrases is None
