@@ -18,6 +18,9 @@ from asr_llm.errors import CheckpointError
 from asr_llm.sequences.tasks import Chat
 
 IGNORE = -100
+_ENCODED_AT_ONCE = 90
+"""Seconds of audio that a CPU encodes at once: with more its caches are too small."""
+
 Spans = list[tuple[int, int]]
 """First and last frame, exclusive, of each speech span in its audio."""
 
@@ -89,10 +92,19 @@ class SpanSALM(SALM):
             Projected embeddings (B_audio, T_frames, H), frame counts (B_audio,), and the
             encoder's output before the projector (B_audio, T_frames, D).
         """
-        projected, lens, encoded = self.perception(
-            input_signal=audios, input_signal_length=audio_lens, return_encoder_emb=True
-        )
-        return projected, lens, encoded
+        rows = len(audios)
+        if audios.device.type == "cpu" and not torch.is_grad_enabled():
+            rows = max(1, _ENCODED_AT_ONCE * self.sampling_rate // audios.shape[1])
+        parts = [
+            self.perception(
+                input_signal=some[:, : int(lens.max())],
+                input_signal_length=lens,
+                return_encoder_emb=True,
+            )
+            for some, lens in zip(audios.split(rows), audio_lens.split(rows))
+        ]
+        projected, lens, encoded = zip(*parts)
+        return _joined(projected), torch.cat(lens), _joined(encoded)
 
     def splice(self, batch: dict[str, Any], pack: int | None = None) -> dict[str, Any]:
         """Embed a batch: speech frames take the places of the audio locator tags.
@@ -286,6 +298,14 @@ def _packed(
         into.append((source, target))
     packed = [(torch.cat([s for s, _ in b]), torch.cat([t for _, t in b])) for b in bins]
     return packed, [torch.cat([torch.arange(len(s)) for s, _ in b]) for b in bins]
+
+
+def _joined(parts: tuple[Tensor, ...]) -> Tensor:
+    """Batches (B_i, T_i, H) as one (B, T, H), padded on the right."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
 
 
 def _pad_left(rows: list[Tensor], value: int) -> Tensor:

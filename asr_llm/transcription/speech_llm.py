@@ -361,7 +361,7 @@ class _Meter:
 def _fitting_seconds(num_beams: int) -> float:
     """Seconds of audio to a batch that half of the free memory should bear.
 
-    A CPU gains nothing from more than two minutes at once by four beams, or four greedily.
+    A CPU gains nothing from more than two minutes at once by four beams.
     """
     import torch
 
@@ -369,7 +369,7 @@ def _fitting_seconds(num_beams: int) -> float:
         free, most = torch.cuda.mem_get_info()[0], 2400.0
     else:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        most = 240.0 if num_beams == 1 else 120.0
+        most = _POOL_SECONDS if num_beams == 1 else 120.0
     return min(max(free / 2 / _BYTES_PER_SECOND, 20.0), most)
 
 

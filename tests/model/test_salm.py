@@ -369,3 +369,25 @@ def test_the_chat_is_nemos(model: SpanSALM) -> None:
     speech = noise(0.5)
     row = collator(model)([(Text(head), Speech(speech, 0, 7), Text(tail))])
     assert row["input_ids"][0].tolist() == encoded["context_ids"].tolist()
+
+
+def test_a_batch_that_is_encoded_in_parts_is_encoded_alike(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asr_llm.model import checkpoints
+
+    model = checkpoints.load(tiny).eval()
+    lens = torch.tensor([12800, 25600, 6400, 38400, 1280])
+    audios = torch.randn(5, 38400) * (torch.arange(38400) < lens[:, None])
+    with torch.no_grad():
+        whole = model.encode(audios, lens)
+        monkeypatch.setattr("asr_llm.model.salm._ENCODED_AT_ONCE", 5)  # two rows of 2.4 s
+        parts = []
+        model.perception.register_forward_hook(lambda *_: parts.append(1))
+        found = model.encode(audios, lens)
+    assert len(parts) == 3
+    assert found[1].tolist() == whole[1].tolist() == [10, 20, 5, 30, 1]
+    for one, other in ((found[0], whole[0]), (found[2], whole[2])):
+        assert one.shape == other.shape
+        for row, count in enumerate(whole[1]):
+            assert torch.allclose(one[row, :count], other[row, :count], atol=1e-5)
