@@ -52,6 +52,10 @@ class OutputFolder:
         self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False
     ) -> None:
         self.folder, self.overwrite = Path(folder), overwrite
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(
+                f"{self.folder}: is a file; expected a folder for the transcripts with -o"
+            )
         self.settings = json.loads(json.dumps(settings))  # as the record gives it back
         self.record = self.folder / RECORD
         self._before: dict[Path, os.stat_result] = {}

@@ -272,3 +272,9 @@ def test_inputs_that_would_overwrite_each_other(paths: list[str]) -> None:
 
 def test_different_names_pass() -> None:
     check_names(["a/talk.wav", Path("b/visit.wav"), "talk.v1.wav"], "json")
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match=r"out: is a file; expected a folder"):
+        OutputFolder(tmp_path / "out", {})
