@@ -22,9 +22,12 @@ from transformers import DynamicCache
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
-_AHEAD, _AHEAD_IN_BATCH, _FEW, _MOST = 8, 4, 4, 8
-"""Tokens to verify at once. A CPU has time for 8 while there are few texts, for 4 while there are
-at most 8, and for none beyond, where a batch is work enough (eval/RESULTS.md#decoding-speed)."""
+_AHEAD = 8
+"""Most tokens to verify at once."""
+
+_FEW = 4
+"""Texts for which a CPU has time to verify drafts: more are work enough
+(eval/RESULTS.md#speed-of-decoding). A GPU always has."""
 
 _PATIENCE = 3
 """Passes without a hit after which a draft is given one token at a time, until it has one."""
@@ -74,11 +77,14 @@ class Draft:
         return (self.tokens[self.place :] + self.close)[:count]
 
     def follow(self, kept: int, own: int) -> None:
-        """Go on to where the text is after so many tokens of ``next`` and one that is not."""
+        """Go on to where the text is after so many tokens of ``next`` and one of the LLM's own."""
         self.missed = 0 if kept else self.missed + 1
         agreed, self.place = self.tokens[self.place :][:kept], self.place + kept
         self.tail += "".join(map(self.of.__getitem__, [*agreed, own]))
         self.tail = self.tail[-_TELLING:]
+        if [own] == self.tokens[self.place : self.place + 1]:  # it went beyond what was proposed
+            self.place += 1
+            return
         expected = self.starts[min(self.place, len(self.tokens))] + len(self.of[own])
         near = [i for i, at in enumerate(self.starts) if abs(at - expected) <= _WINDOW]
         self.place = max(
@@ -98,7 +104,7 @@ def can_draft(model: SpanSALM, texts: int) -> bool:
 
     In the cache are holes, which an attention with a sliding window would count as places.
     """
-    if texts > _MOST and model.device.type == "cpu":
+    if texts > _FEW and model.device.type == "cpu":
         return False
     config = model.causal_lm.config
     kinds = getattr(config, "layer_types", None) or ()
@@ -183,9 +189,7 @@ def write(
     unread, mask = spliced["input_embeds"], spliced["attention_mask"].long()
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     while going:
-        many = len(going) >= _FEW and unread.device.type == "cpu"
-        ahead = _AHEAD_IN_BATCH if many else _AHEAD
-        proposed = [text.draft.next(ahead) if text.draft else [] for text in going]
+        proposed = [text.draft.next(_AHEAD) if text.draft else [] for text in going]
         drafted, real = _padded(proposed, unread.device)
         width = drafted.shape[1]  # K
         mask = torch.cat([mask, real], 1)

@@ -204,8 +204,8 @@ def test_no_drafts_without_a_head_or_with_windows_or_in_large_batches(model: Spa
         )
 
     full, head = ["full_attention"] * 2, torch.nn.Identity()
-    assert can_draft(model, 8)
-    assert not can_draft(model, 9)
+    assert can_draft(model, 4)
+    assert not can_draft(model, 5)
     assert can_draft(like(head, "cuda"), 9)
     assert can_draft(like(head, layer_types=full, sliding_window=None), 1)
     assert not can_draft(like(None, layer_types=full), 1)
