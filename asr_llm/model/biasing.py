@@ -151,6 +151,11 @@ class Phrases:
         named = tuple(words) if biasing.strength > 0 else ()
         return cls(sequences, tokens, biasing.strength, named)
 
+    @property
+    def prefers(self) -> bool:
+        """Whether any token gains anything."""
+        return bool(self.gain.any())
+
     def children(self, node: int) -> tuple[np.ndarray, np.ndarray]:
         """The tokens that go on from a node, and what each gains."""
         first, last = self.first_edge[node], self.first_edge[node + 1]
@@ -324,6 +329,6 @@ class Biasing(LogitsProcessor):
 
 def biasing_of(phrases: Phrases | None) -> LogitsProcessorList:
     """What ``generate`` transcribes with: ``Biasing``, or nothing where there is nothing to do."""
-    if phrases is None or not phrases.gain.any():
+    if phrases is None or not phrases.prefers:
         return LogitsProcessorList()
     return LogitsProcessorList([Biasing(phrases)])

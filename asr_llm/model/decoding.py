@@ -295,7 +295,7 @@ def _end(model: SpanSALM) -> int:
 
 def _is_plain(model: SpanSALM, phrases: Phrases | None) -> bool:
     """Whether nothing but what is heard has a say: no adapter of text, no list."""
-    return not model.fusion and (phrases is None or not phrases.gain.any())
+    return not model.fusion and (phrases is None or not phrases.prefers)
 
 
 def _collator(model: SpanSALM) -> Collator:
