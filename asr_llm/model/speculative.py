@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -31,6 +33,9 @@ _FEW = 4
 
 _PATIENCE = 3
 """Passes without a hit after which a draft is given one token at a time, until it has one."""
+
+_ROOM = 64
+"""Positions that a cache keeps free when it has to grow."""
 
 _WINDOW, _TELLING = 12, 8  # letters: how far a draft may be off, and how many tell its place
 
@@ -184,7 +189,7 @@ def write(
     """
     texts = [Written(draft, limit, end) for draft, limit in zip(drafts or repeat(None), limits)]
     going = texts
-    cache = DynamicCache(config=model.causal_lm.config)
+    cache = _cache(model.causal_lm.config)
     # What the LLM has not read yet, where that stands in each text, and which of all is there.
     unread, mask = spliced["input_embeds"], spliced["attention_mask"].long()
     places = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -227,6 +232,49 @@ def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor
         [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=-1
     ).to(device)
     return padded.clamp(min=0), (padded >= 0).long()
+
+
+class _RoomyLayer(DynamicLayer):
+    """Keys and values (B, heads, L, D) with room behind them, where the next are written.
+
+    ``DynamicLayer`` copies all that there is for each token.
+    """
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Begin with none of the positions, and no room."""
+        super().lazy_initialization(key_states, value_states)
+        self._rooms = [key_states[..., :0, :], value_states[..., :0, :]]
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of more positions; gives those of all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        if end > self._rooms[0].shape[-2]:
+            more = end - start + _ROOM
+            self._rooms = [F.pad(room[..., :start, :], (0, 0, 0, more)) for room in self._rooms]
+        for room, new in zip(self._rooms, (key_states, value_states)):
+            room[..., start:end, :] = new
+        self._show(end)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows only, with their room."""
+        self._rooms = [room[indices] for room in self._rooms]
+        self._show(self.get_seq_length())
+
+    def _show(self, length: int) -> None:
+        self.keys, self.values = (room[..., :length, :] for room in self._rooms)
+
+
+def _cache(config: Any) -> DynamicCache:
+    """An empty cache, whose ordinary layers have room."""
+    cache = DynamicCache(config=config)
+    cache.layers = [_RoomyLayer() if type(x) is DynamicLayer else x for x in cache.layers]
+    return cache
 
 
 def _shorten(cache: DynamicCache, count: int) -> None:

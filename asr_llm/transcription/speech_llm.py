@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 _LISTS = 8  # biasing lists that are kept ready: those of a server's clients take turns
-_POOL_SECONDS = 240.0  # audio that is held and sorted by length before it is decoded
+_POOLED = 2  # batches' worth of audio that is held and sorted by length before it is decoded
 
-# Of a second of audio, for a SALM of Canary-Qwen's size by four beams.
-_BYTES_PER_SECOND = 40e6
+# Of a second of audio and a beam, for a SALM of Canary-Qwen's size.
+_BYTES_PER_SECOND = 10e6
 
 T = TypeVar("T")
 Progress = Callable[[float, float], None]
@@ -310,7 +310,7 @@ class SpeechLLM:
 
     def _decoded(self, pieces: Iterable[Piece], meter: _Meter | None = None) -> Iterator[Piece]:
         """The pieces in their order, decoded a pool at a time, those of like length together."""
-        for pool in _pools(pieces):
+        for pool in pools(pieces, lambda piece: piece.seconds, self.batch_seconds):
             to_decode = [piece for piece in pool if piece.chunk and not piece.heard]
             for batch in batches(to_decode, lambda piece: piece.length, self.batch_seconds):
                 self.decode(batch)
@@ -361,7 +361,7 @@ class _Meter:
 def _fitting_seconds(num_beams: int) -> float:
     """Seconds of audio to a batch that half of the free memory should bear.
 
-    A CPU gains nothing from more than two minutes at once by four beams.
+    A CPU gains nothing from more than two minutes at once by beams, or eight without.
     """
     import torch
 
@@ -369,8 +369,8 @@ def _fitting_seconds(num_beams: int) -> float:
         free, most = torch.cuda.mem_get_info()[0], 2400.0
     else:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        most = _POOL_SECONDS if num_beams == 1 else 120.0
-    return min(max(free / 2 / _BYTES_PER_SECOND, 20.0), most)
+        most = 480.0 if num_beams == 1 else 120.0
+    return min(max(free / 2 / (_BYTES_PER_SECOND * num_beams), 20.0), most)
 
 
 def _seconds(path: Path) -> float:
@@ -380,14 +380,16 @@ def _seconds(path: Path) -> float:
         return 0.0  # reported when it is read
 
 
-def _pools(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Pieces, made as they are taken, in groups long enough to sort by length."""
-    pool: list[Piece] = []
+def pools(
+    items: Iterable[T], length: Callable[[T], float], batch_seconds: float
+) -> Iterator[list[T]]:
+    """Items, made as they are taken, in groups long enough to be sorted into ``batches``."""
+    pool: list[T] = []
     seconds = 0.0
-    for piece in pieces:
-        pool.append(piece)
-        seconds += piece.seconds
-        if seconds >= _POOL_SECONDS:
+    for item in items:
+        pool.append(item)
+        seconds += length(item)
+        if seconds >= _POOLED * batch_seconds:
             yield pool
             pool, seconds = [], 0.0
     if pool:

@@ -12,13 +12,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.cache_utils import DynamicLayer
 
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.model import checkpoints
 from asr_llm.model.confidence import TokenProbabilities
 from asr_llm.model.decoding import _end, _inference, _spliced, decode, generate, prompt
 from asr_llm.model.salm import SpanSALM
-from asr_llm.model.speculative import Draft, Letters, Written, can_draft, ctc_drafts, write
+from asr_llm.model.speculative import (
+    Draft,
+    Letters,
+    Written,
+    _RoomyLayer,
+    can_draft,
+    ctc_drafts,
+    write,
+)
 
 PIECES = ["she", "was", "seen", ",", ".", "The", "h", "er", "f", "am", "ily", "Her"]
 END = 99
@@ -193,6 +202,36 @@ def test_mini_writes_the_same_in_fewer_passes() -> None:
         spliced = _spliced(model, [prompt(audio, model.chat) for audio in audios])
         texts = [one.letters for one in ctc_drafts(model, spliced, _end(model))]
     assert texts[0].startswith("thehar")
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["add", "drop", "keep"]), st.integers(1, 90))),
+    seed=st.integers(0, 99),
+)
+def test_a_cache_with_room_is_one_without(steps: list[tuple[str, int]], seed: int) -> None:
+    torch.manual_seed(seed)
+    roomy, plain, rows = _RoomyLayer(), DynamicLayer(), 3
+    for step, number in [("add", 5), *steps]:
+        length = plain.get_seq_length()
+        if step == "add":
+            keys, values = torch.rand(2, rows, 2, number, 4)
+            roomy.update(keys, values)
+            plain.update(keys, values)
+        elif step == "drop":
+            for layer in (roomy, plain):
+                layer.crop(-min(number, length - 1))
+        else:
+            rows = max(1, rows - number % 2)
+            for layer in (roomy, plain):
+                layer.batch_select_indices(torch.arange(rows))
+        assert roomy.get_seq_length() == plain.get_seq_length()
+        assert torch.equal(roomy.keys, plain.keys) and torch.equal(roomy.values, plain.values)
+
+
+def test_a_cache_with_room_is_not_copied_for_each_token() -> None:
+    layer = _RoomyLayer()
+    places = {layer.update(*torch.rand(2, 3, 2, 1, 4))[0].data_ptr() for _ in range(130)}
+    assert len(places) == 2  # room for 64 more than there are, twice
 
 
 def test_no_drafts_without_a_head_or_with_windows_or_in_large_batches(model: SpanSALM) -> None:

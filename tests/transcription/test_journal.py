@@ -12,7 +12,6 @@ import soundfile
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.errors import RunError
 from asr_llm.model.decoding import Decoded
-from asr_llm.transcription import speech_llm as module
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal, Journals
 from asr_llm.transcription.speech_llm import SpeechLLM
@@ -79,8 +78,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
     monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
-    monkeypatch.setattr(module, "_POOL_SECONDS", 5.0)
-    model = SpeechLLM(FakeModel(), "mini", vad="energy")  # type: ignore[arg-type]
+    model = SpeechLLM(FakeModel(), "mini", batch_seconds=2.5, vad="energy")  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})
     with pytest.raises(KeyboardInterrupt):

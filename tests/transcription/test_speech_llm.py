@@ -131,7 +131,7 @@ def test_segments_come_while_the_rest_is_still_to_be_heard(
     batches: list[list[float]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_POOL_SECONDS", 15.0)
+    monkeypatch.setattr(module, "_POOLED", 1)
     samples = np.concatenate([tone(16), silence(1.5), tone(16), silence(1.5), tone(16)])
     segments = fake.transcribe(save(tmp_path / "a.wav", samples))
     first = next(segments)
@@ -198,12 +198,12 @@ def test_a_bad_file_does_not_stop_the_rest(
 def test_pieces_of_similar_length_share_a_batch(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
-    seconds = [1, 19, 2, 18, 9, 3, 16, 10]
+    seconds = [1, 19, 2, 9, 3, 16, 10, 18]  # two batches' worth to a pool: the last is alone
     paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in seconds]
     texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
     assert texts == [str(s) for s in seconds]
     # Padded length times count is at most 30 s: 3 x 9 s, but not 4 x 9 s.
-    assert batches == [[1, 2, 3], [9, 10], [16], [18], [19]]
+    assert batches == [[1, 2, 3], [9, 10], [16], [19], [18]]
 
 
 def test_a_batch_that_does_not_fit_is_halved(
@@ -236,7 +236,8 @@ def test_a_batch_is_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None
 def test_files_are_decoded_before_all_are_loaded(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_POOL_SECONDS", 5.0)
+    monkeypatch.setattr(module, "_POOLED", 1)
+    fake.batch_seconds = 6.0
     paths = [save(tmp_path / f"{i}.wav", tone(2)) for i in range(7)]
     results = fake.transcribe_many(paths)
     next(results)
