@@ -151,8 +151,8 @@ def _ask(system: str, run: Path, model: str) -> None:
     """Put the questions to a run's adapter, or to its base, unless that is done."""
     place = run / f"qa-{system}.json"
     if not place.is_file():
-        adapter = run / "adapter" if system == "adapted" else None
-        figures, _ = asking.put(*_questions(), System(system, model, adapter))
+        adapters = (run / "adapter",) if system == "adapted" else ()
+        figures, _ = asking.put(*_questions(), System(system, model, adapters))
         write_text(place, json.dumps(figures, indent=2) + "\n")
 
 

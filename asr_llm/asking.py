@@ -59,7 +59,7 @@ def ask(
     from asr_llm.model.decoding import answer
     from asr_llm.sequences.tasks import message
 
-    loaded = _load(System("asked", model, Path(adapter) if adapter else None))
+    loaded = _load(System("asked", model, (Path(adapter),) if adapter else ()))
     parts: list[str | Utterance] = [Utterance("", "", samples)]
     if question is not None:
         parts.append(question)
@@ -94,7 +94,7 @@ def qa(
     systems = [System("base", model)]
     if adapter is not None:
         lora.read_base(Path(adapter))
-        systems.append(System("adapted", model, Path(adapter)))
+        systems.append(System("adapted", model, (Path(adapter),)))
     heard = speak(read, progress)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
@@ -173,7 +173,7 @@ def put(
 def _load(system: System) -> SpanSALM:
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    return SpeechLLM.load(system.model, adapter=system.adapter).model
+    return SpeechLLM.load(system.model, adapter=system.adapters).model
 
 
 def _prompt(

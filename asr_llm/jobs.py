@@ -140,7 +140,9 @@ def adapt(
         trained = opened.model if adapter is None else None
     scores = None
     if "domain" in sets:
-        adapted = System("adapted", str(trained or chosen.model), adapter)
+        adapted = System(
+            "adapted", str(trained or chosen.model), (adapter,) if adapter is not None else ()
+        )
         report = Report(
             place / REPORT,
             f"{folder.name}: {chosen.model}, adapted",
@@ -156,7 +158,7 @@ def evaluate(
     data: str | Path,
     *,
     model: str = "mini",
-    adapter: str | Path | None = None,
+    adapter: str | Path | Iterable[str | Path] | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
     biasing: BiasingList | None = None,
@@ -168,13 +170,14 @@ def evaluate(
     report_text: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure a model, and an adapter beside it, on a test set.
+    """Measure a model, and adapters beside it, on a test set.
 
     Args:
         data: a domain folder, of which the test set is taken, or a manifest of recordings
             (NeMo's, Lhotse's, ``trans.txt``), where words are scored but no entities.
-        adapter: measured beside the model alone, or beside ``baseline``.
-        fusion: weight of an adapter made from text, in place of its own.
+        adapter: measured beside the model alone, or beside ``baseline``; of several, what they
+            do together.
+        fusion: weight of the adapters made from text, in place of their own.
         num_beams: hypotheses kept while decoding; 1 is greedy.
         biasing: phrases that all systems prefer; WER is split by them.
         baseline: an adapter that takes the place of the model alone.
@@ -190,9 +193,10 @@ def evaluate(
     """
     from asr_llm.model import checkpoints
 
-    if baseline is not None and adapter is None:
+    folders = (adapter,) if isinstance(adapter, str | Path) else tuple(adapter or ())
+    if baseline is not None and not folders:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
-    _check_adapters([] if adapter is None else [adapter], fusion)  # before anything is decoded
+    _check_adapters(folders, fusion)  # before anything is decoded
     _check_adapters([] if baseline is None else [baseline])
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
@@ -208,9 +212,9 @@ def evaluate(
         )
     systems = [System("base", model)]
     if baseline is not None:
-        systems = [System("baseline", model, Path(baseline))]
-    if adapter is not None:
-        systems.append(System("adapted", model, Path(adapter), fusion))
+        systems = [System("baseline", model, (Path(baseline),))]
+    if folders:
+        systems.append(System("adapted", model, tuple(map(Path, folders)), fusion))
     wanted = None
     if place is not None or report is not None:
         wanted = Report(

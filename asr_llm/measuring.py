@@ -25,14 +25,14 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class System:
-    """A recogniser to measure: a model, and the adapter put on it.
+    """A recogniser to measure: a model, and the adapters put on it.
 
-    ``fusion`` takes the place of the weight of an adapter of text.
+    ``fusion`` takes the place of the weights of adapters of text.
     """
 
     name: str
     model: str
-    adapter: Path | None = None
+    adapters: tuple[Path, ...] = ()
     fusion: float | None = None
 
 
@@ -168,7 +168,7 @@ def _shown(
 ) -> Shown:
     from asr_llm.evaluation.report import Shown
 
-    adapters = ", ".join(str(s.adapter) for s in systems if s.adapter is not None)
+    adapters = ", ".join(str(adapter) for s in systems for adapter in s.adapters)
     recipe = report.recipe
     return Shown(
         title=report.title,
@@ -237,16 +237,16 @@ def _load(
     num_beams: int,
     biasing: BiasingList | None,
 ) -> SpeechLLM:
-    """A system ready to decode; on a bare model that is loaded already, only its adapter is."""
+    """A system ready to decode; on a bare model that is loaded already, only its adapters are."""
     from asr_llm.model.adapters import Adapters
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    if loaded is None or system.adapter is None or loaded[0].adapter is not None:
+    if loaded is None or not system.adapters or loaded[0].adapters:
         return SpeechLLM.load(
-            system.model, system.adapter, system.fusion, num_beams, biasing=biasing
+            system.model, system.adapters, system.fusion, num_beams, biasing=biasing
         )
     model = loaded[1].model
-    adapters = Adapters(model, system.model, [system.adapter], system.fusion)
+    adapters = Adapters(model, system.model, system.adapters, system.fusion)
     return SpeechLLM(model, system.model, num_beams=num_beams, loaded=adapters, biasing=biasing)
 
 

@@ -97,6 +97,23 @@ def test_the_weight_of_an_adapter_of_text(adapted: tuple[Path, str], base: Path)
     assert systems["adapted"] == systems["base"]
 
 
+def test_two_adapters_are_measured_together(adapted: tuple[Path, str], base: Path) -> None:
+    """What adapters of text prefer adds up: twice half of it is the whole."""
+    place, _ = adapted
+    adapter = place / "runs" / "shop" / "adapter"
+    twin = shutil.copytree(adapter, place / "twin")
+    texts = {}
+    for name, given in (
+        ("one", ["--adapter", adapter, "--fusion", 200]),
+        ("two", ["--adapter", adapter, "--adapter", twin, "--fusion", 100]),
+    ):
+        done = run("evaluate", "shop", "--model", base, *given, "-o", name, cwd=place)
+        assert done.returncode == 0, done.stderr
+        for path in (place / name / "hypotheses").glob("*.domain.jsonl"):
+            texts[name, path.name[:4]] = path.read_text("utf-8")
+    assert texts["one", "adap"] == texts["two", "adap"] != texts["one", "base"]
+
+
 def test_forgetting_can_fail_a_build(adapted: tuple[Path, str], base: Path) -> None:
     """A tiny model of random weights is wrong either way: a rise of 1e9 points is never reached."""
     place, _ = adapted

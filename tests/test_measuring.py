@@ -49,7 +49,7 @@ def decoders(monkeypatch: pytest.MonkeyPatch) -> list[Decoder]:
     return made
 
 
-SYSTEMS = [System("base", "mini"), System("adapted", "mini", Path("adapter"))]
+SYSTEMS = [System("base", "mini"), System("adapted", "mini", (Path("adapter"),))]
 
 
 def test_measure_writes_hypotheses_and_scores(tmp_path: Path, decoders: list[Decoder]) -> None:

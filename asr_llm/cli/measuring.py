@@ -9,6 +9,7 @@ import typer
 
 from asr_llm.cli.options import (
     Adapter,
+    Adapters,
     AsJson,
     BeamSize,
     Bias,
@@ -30,7 +31,7 @@ def evaluate(
         Path, typer.Argument(help="A domain folder, or a manifest.", metavar="DOMAIN|MANIFEST")
     ],
     model: Model = "mini",
-    adapter: Adapter = None,
+    adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
     biasing_list: BiasingFile = None,
@@ -56,11 +57,11 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model, and an adapter beside it, on a test set."""
+    """Measure a model, and adapters beside it, on a test set."""
     from asr_llm import jobs
     from asr_llm.corpus.biasing_list import make_list
 
-    if max_general_wer_increase is not None and adapter is None:
+    if max_general_wer_increase is not None and not adapter:
         raise AsrLlmError("--max-general-wer-increase compares an adapter: give --adapter too")
 
     with Bar() as progress:
