@@ -31,6 +31,7 @@ class Bar:
         self._of_audio, self._began = of_audio, time.monotonic()
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
+        self._awaited: Any = None
 
     def __enter__(self) -> Progress | None:
         return self._show if sys.stderr.isatty() else None
@@ -42,7 +43,22 @@ class Bar:
         traceback: TracebackType | None,
     ) -> None:
         if self._progress is not None:
+            self._arrive()
+            self._progress.live.transient = False
             self._progress.stop()
+
+    def echo(self, text: str, *, err: bool = False) -> None:
+        """Write lines to stdout, or to stderr; the bars make room for them."""
+        if self._progress is not None and text:
+            self._progress.stop()
+        typer.echo(text, nl=False, err=err)
+        if self._progress is not None and text:
+            self._progress.start()
+
+    def wait(self, what: str) -> None:
+        """Show what is waited for before there can be any progress, until ``restart``."""
+        if sys.stderr.isatty():
+            self._awaited = self._bars().add_task(what, total=None, note="")
 
     @property
     def seconds(self) -> float:
@@ -51,19 +67,35 @@ class Bar:
 
     def restart(self) -> None:
         """Count the time from now on: what came before is not what is measured."""
+        self._arrive()
         self._began = time.monotonic()
 
-    def _show(self, what: str, done: float, total: float) -> None:
+    def _bars(self) -> Any:
         if self._progress is None:
             from rich.console import Console
             from rich.progress import Progress as Bars
             from rich.progress import TextColumn
 
             columns = (*Bars.get_default_columns(), TextColumn("{task.fields[note]}"))
-            self._progress = Bars(*columns, console=Console(stderr=True))
+            # What is printed meanwhile goes through ``echo``: to rich, stdout were stderr.
+            self._progress = Bars(
+                *columns,
+                console=Console(stderr=True),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._progress.start()
+        return self._progress
+
+    def _arrive(self) -> None:
+        if self._awaited is not None:
+            self._progress.remove_task(self._awaited)
+            self._awaited = None
+
+    def _show(self, what: str, done: float, total: float) -> None:
         if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, note="")
+            self._tasks[what] = self._bars().add_task(what, note="")
         note = ""
         if self._of_audio:
             note = f"{clock(done)} of {clock(total)}, RTFx {done / self.seconds:.1f}"

@@ -107,6 +107,7 @@ def transcribe(
     bar = Bar(of_audio=True)
     found: list[transcribing.Outcome] = []
     with bar as progress:
+        bar.wait(f"loading {model}")
         for outcome in transcribing.transcribe(
             audio,
             wanted,
@@ -123,15 +124,15 @@ def transcribe(
             ),
             progress=progress,
             on_ready=bar.restart,
-            tell=lambda line: typer.echo(line, err=True),
-            show=lambda text: typer.echo(printable(text), nl=False),
+            tell=lambda line: bar.echo(f"{line}\n", err=True),
+            show=lambda text: bar.echo(printable(text)),
         ):
             found.append(outcome)
-            typer.echo(printable(outcome.printed), nl=False)
+            bar.echo(printable(outcome.printed))
             if outcome.note:
-                typer.echo(printable(f"{outcome.name}: {outcome.note}"), err=True)
+                bar.echo(printable(f"{outcome.name}: {outcome.note}\n"), err=True)
             if outcome.error:
-                typer.echo(printable(f"error: {outcome.error}"), err=True)
+                bar.echo(printable(f"error: {outcome.error}\n"), err=True)
     for line in summary(found, bar.seconds):
         typer.echo(printable(line), err=True)
     failed = sum(outcome.error is not None for outcome in found)

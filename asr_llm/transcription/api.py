@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from math import log
 from typing import Annotated, Any, Literal
 
@@ -86,7 +87,7 @@ class Asked(BaseModel):
         """Whether the times of words are asked for."""
         return "word" in self.timestamp_granularities
 
-    @property
+    @cached_property
     def phrases(self) -> tuple[str, ...]:
         """Words and phrases to prefer: keywords, and what commas or lines part in the prompt.
 
