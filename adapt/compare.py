@@ -7,15 +7,16 @@
 Run folders go to runs/compare/DOMAIN/. What is finished is only read again, what was stopped goes
 on, so the table can be made in as many sittings as it takes; with --record, on as many machines:
 figures are kept in that file, and those of the same base and recipe are taken from there. Ours are
-in adapt/compared.jsonl. Prints Markdown; figures are percent,
-the mean over the seeds with the lowest and the highest. T2T and S2T: right answers to the questions
-of eval/extractive.yaml, asked in writing and aloud.
+in adapt/compared.jsonl. Prints Markdown; figures are percent: the mean over the seeds, with half
+its 95% interval (Student's t) where there are three or more, else the lowest and highest. T2T and
+S2T: right answers to the questions of eval/extractive.yaml, asked in writing and aloud.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 import statistics
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from scipy import stats
 
 from asr_llm import asking, jobs
 from asr_llm.cli import silence_libraries
@@ -181,14 +183,20 @@ def _figures(run: Path, system: str) -> Figures:
 
 
 def _row(name: str, found: list[Figures]) -> str:
-    return f"| {name} | " + " | ".join(_spread([f[c] for f in found]) for c in COLUMNS) + " |"
+    cells = [_spread([figures[column] for figures in found]) for column in COLUMNS[:-1]]
+    minutes = statistics.mean(figures[COLUMNS[-1]] for figures in found)
+    return f"| {name} | " + " | ".join([*cells, f"{minutes:.1f}"]) + " |"
 
 
 def _spread(values: list[float]) -> str:
-    """Mean (lowest to highest)."""
+    """Mean ± half of its 95% interval by Student's t, or of two (lowest to highest)."""
+    mean = statistics.mean(values)
     if max(values) - min(values) < 0.05:
-        return f"{values[0]:.1f}"
-    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        return f"{mean:.1f}"
+    if len(values) < 3:
+        return f"{mean:.1f} ({min(values):.1f} to {max(values):.1f})"
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.1f} ± {float(stats.t.ppf(0.975, len(values) - 1)) * error:.1f}"
 
 
 if __name__ == "__main__":
