@@ -30,6 +30,9 @@ __all__ = [
 # Nothing leaves the machine: must be said before the libraries that would ask are imported.
 for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "WANDB_DISABLED"):
     os.environ.setdefault(_name, "1")
+# Read when torch is loaded: threads that wait for work leave the cores to others. On a busy machine
+# each step otherwise waits for a spinning thread, fifty times as long as it works.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "AsrLlmError": "asr_llm.errors",

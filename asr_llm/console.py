@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """Progress on stderr, shown once there is any; None in its place where no one looks.
+    """Progress on stderr, while there is any; None in its place where no one looks.
 
     Args:
         of_audio: what is counted are seconds of audio: they are shown, with the RTFx so far.
@@ -43,8 +43,6 @@ class Bar:
         traceback: TracebackType | None,
     ) -> None:
         if self._progress is not None:
-            self._arrive()
-            self._progress.live.transient = False
             self._progress.stop()
 
     def echo(self, text: str, *, err: bool = False) -> None:
@@ -117,9 +115,11 @@ def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
         lines.append(f"{_files(done)} done already")
     heard = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
     if heard:
-        rtfx = sum(heard) / seconds
-        audio = f"{_files(len(heard))}, {clock(sum(heard))} of audio in {seconds:.1f} s"
-        lines.append(f"{audio}, RTFx {rtfx:.1f}")
+        audio = f"{_files(len(heard))}, {clock(sum(heard))} of audio"
+        if any(outcome.resumed for outcome in outcomes):
+            lines.append(f"{audio}; what was left of it took {seconds:.1f} s")
+        else:
+            lines.append(f"{audio} in {seconds:.1f} s, RTFx {sum(heard) / seconds:.1f}")
     return lines
 
 
@@ -244,6 +244,8 @@ def terms_text(candidates: list[Candidate]) -> str:
     for found in candidates:
         why, contexts = ", ".join(found.why), " | ".join(found.contexts)
         lines.append(f"{found.term}\t{found.count}\t{why}\t{contexts}")
+    if not candidates:
+        lines.append("# None: every word is as frequent elsewhere. More text may show some.")
     return "\n".join(lines)
 
 

@@ -45,7 +45,8 @@ class Outcome:
 
     ``printed`` is what belongs on stdout: the text, or the names of the files written. Of one
     that was done before, ``seconds`` and all else are empty. ``error`` says why it could not be
-    read, or not to its end, or why not all formats could be written.
+    read, or not to its end, or why not all formats could be written. ``resumed``: some of it had
+    been decoded before.
     """
 
     name: Path
@@ -54,6 +55,7 @@ class Outcome:
     note: str | None = None
     error: str | None = None
     left_out: str | None = None
+    resumed: bool = False
 
     @property
     def done_before(self) -> bool:
@@ -95,6 +97,7 @@ def transcribe(
         check_names(found, names[0])
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None
+        begun: list[Path] = []
         if wanted.folder is not None:
             settings = jobs.text_settings(options)
             journals = Journals(wanted.folder, settings)
@@ -102,10 +105,10 @@ def transcribe(
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
             if todo := folder.unfinished(files, names):
                 folder.make()
-            begun = [inputs.name_of(file) for file in todo if journals(file).known]
+            begun = [file for file in todo if journals(file).known]
             if begun and tell:
                 more = f" and {len(begun) - 1} more" if begun[1:] else ""
-                tell(f"going on where it stopped in {begun[0]}{more}")
+                tell(f"going on where it stopped in {inputs.name_of(begun[0])}{more}")
             waiting = set(todo)
             yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
         several = len(files) > 1
@@ -140,7 +143,7 @@ def transcribe(
                 journals.remove(file)
             if not result.complete:
                 outcome = replace(outcome, note=None, error=f"{name}: {result.note}")
-            yield outcome
+            yield replace(outcome, resumed=file in begun)
 
 
 def _write(

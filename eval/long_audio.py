@@ -1,11 +1,13 @@
 """Long audio: what cutting it into chunks costs, and the memory it takes.
 
-    python eval/long_audio.py [--manifest FILE] [--hours 1] [--beam-size 1] [--chunk-seconds 10 20]
+    python eval/long_audio.py [--manifest FILE] [--hours 1] [--beam-size 1]
+    python eval/long_audio.py --no-pauses --hours 0.15 --chunk-seconds 6 8 10 12 15 20
 
 Joins utterances, in order, with pauses between them: half a second to three seconds, and after
 every tenth one 30 seconds of silence or of noise, in turns. The WER of the long file is compared
 with that of the utterances decoded one by one. Without a manifest the utterances are the held-out
 sentences of domains/medical and domains/general, in their held-out voices, again and again.
+With --no-pauses a voice says all its sentences, and then the next, without a pause to cut at.
 Memory is the peak of the process beyond what it took before the file.
 """
 
@@ -39,7 +41,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0])
     parser.add_argument("--model", default="mini")
     parser.add_argument("--beam-size", type=int, default=1)
-    parser.add_argument("--chunk-seconds", type=float, nargs="+", default=[20.0])
+    parser.add_argument("--chunk-seconds", type=float, nargs="+", help="default: the model's own")
+    parser.add_argument("--no-pauses", action="store_true")
     arguments = parser.parse_args()
     silence_libraries()
 
@@ -49,6 +52,9 @@ def main() -> None:
         folders = (Path("domains/medical"), Path("domains/general"))
         cuts = list(chain(*(spoken_set(Domain.load(folder), "test") for folder in folders)))
     model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
+    lengths = arguments.chunk_seconds or [model.chunk_seconds]
+    if arguments.no_pauses:
+        cuts.sort(key=lambda cut: cut.supervisions[0].speaker)
     alone: dict[str, str] = {}
     print(
         "| hours | chunks of at most | utterances | WER one by one | WER in one file | RTFx | MiB |"
@@ -57,13 +63,13 @@ def main() -> None:
     for hours in arguments.hours:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "long.flac"
-            used = _join(cuts, hours * 3600, path)
-            model.chunk_seconds = arguments.chunk_seconds[0]
+            used = _join(cuts, hours * 3600, path, pauses=not arguments.no_pauses)
+            model.chunk_seconds = lengths[0]
             new = {cut.id: cut for cut in used if cut.id not in alone}
             alone |= model.transcribe_cuts(new.values())
             said = " ".join(cut.supervisions[0].text or "" for cut in used)
             apart = " ".join(alone[cut.id] for cut in used)
-            for seconds in arguments.chunk_seconds:
+            for seconds in lengths:
                 model.chunk_seconds = seconds
                 before, start = _peak(), time.perf_counter()
                 transcript = model.transcript(path)
@@ -76,7 +82,7 @@ def main() -> None:
                 )
 
 
-def _join(cuts: list, seconds: float, path: Path) -> list:
+def _join(cuts: list, seconds: float, path: Path, pauses: bool) -> list:
     """Write a file of about so many seconds; the cuts that are in it."""
     rng = np.random.default_rng(0)
     used: list = []
@@ -86,10 +92,14 @@ def _join(cuts: list, seconds: float, path: Path) -> list:
             if written >= seconds * SAMPLE_RATE:
                 break
             used.append(cut)
+            samples = cut_audio(cut)
             pause = np.zeros(int(SAMPLE_RATE * rng.uniform(0.5, 3.0)))
             if i % 10 == 9:
                 pause = rng.normal(0, 0.02 if i % 20 == 9 else 0.0, 30 * SAMPLE_RATE)
-            audio = np.concatenate([cut_audio(cut), pause])
+            if not pauses:
+                loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max())
+                samples, pause = samples[loud[0] : loud[-1] + 1], np.zeros(SAMPLE_RATE // 12)
+            audio = np.concatenate([samples, pause])
             file.write(audio)
             written += len(audio)
     return used

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import soundfile
 
 from asr_llm import jobs, transcribing
 from asr_llm.console import summary
+from asr_llm.corpus.synthesis import select_voices, synthesize
 from asr_llm.errors import AudioError, RunError
 from asr_llm.transcribing import Outcome, Wanted
 from asr_llm.transcription.chunks import Chunk
@@ -180,6 +182,11 @@ def test_the_last_lines() -> None:
         "2 files, 1:01:06 of audio in 10.0 s, RTFx 366.6",
     ]
     assert summary(outcomes[3:], 1.0) == []
+    # Of what was decoded before it is not known how long it took.
+    outcomes[1] = replace(outcomes[1], resumed=True)
+    assert summary(outcomes, 10.0)[-1] == (
+        "2 files, 1:01:06 of audio; what was left of it took 10.0 s"
+    )
 
 
 # The real command line, on a tiny model ------------------------------------------------
@@ -252,6 +259,17 @@ def test_killed_and_run_again(talks: Path, tiny: Path, tmp_path: Path) -> None:
 
     status, printed, errors = call(*options, "war", cwd=tmp_path)
     assert (status, printed, errors) == (0, "", "5 files done already\n")
+
+
+def test_audio_that_breaks_off_is_not_lost(tmp_path: Path) -> None:
+    spoken = synthesize("Please call the office in the morning.", select_voices(["*"])[0])
+    soundfile.write(tmp_path / "a.wav", spoken.samples, 16000)
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[: len(whole) * 2 // 3])
+    status, printed, errors = call("a.wav", cwd=tmp_path)
+    assert status == 3, errors  # 2 is for nothing at all
+    assert printed.startswith("Please call")
+    assert "error: a.wav: breaks off" in errors
 
 
 def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:

@@ -107,8 +107,6 @@ def mute_c_libraries() -> None:
 
 def main() -> None:
     """Entry point of the command ``asr-llm``."""
-    # Read when torch is loaded: threads that wait for work leave the cores to others.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "--debug" not in sys.argv:
         mute_c_libraries()
     try:

@@ -135,9 +135,8 @@ def transcribe(
                 bar.echo(printable(f"error: {outcome.error}\n"), err=True)
     for line in summary(found, bar.seconds):
         typer.echo(printable(line), err=True)
-    failed = sum(outcome.error is not None for outcome in found)
-    if failed:
-        raise typer.Exit(2 if failed == len(found) else 3)
+    if any(one.error for one in found):
+        raise typer.Exit(3 if any(one.done_before or one.seconds for one in found) else 2)
 
 
 def align(

@@ -84,6 +84,9 @@ def evaluate(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
+        for made in (output, report):
+            if made is not None:
+                typer.echo(f"Written: {made}")
     if max_general_wer_increase is not None:
         from asr_llm.evaluation.scores import general_wer_increase
 

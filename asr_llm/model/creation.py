@@ -64,8 +64,9 @@ def create(description: Path, folder: Path, seed: int) -> None:
                     "audio_locator_tag": LOCATOR,
                     "prompt_format": "qwen",
                     "asr_prompt": "Transcribe the following: {audio}",
-                    # Pretraining hears sentences, of up to 24 s and without long pauses.
-                    "chunk_seconds": 20.0,
+                    # Pretraining hears single sentences, without long pauses, most of them of a
+                    # few seconds: what is longer is lost (eval/RESULTS.md#long-audio).
+                    "chunk_seconds": 8.0,
                     "pause_seconds": 0.4,
                     "perception": _perception(new),
                 }

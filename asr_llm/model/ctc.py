@@ -58,6 +58,11 @@ def load(name: str | Path) -> CtcModel:
     """
     if Path(name).suffix == ".nemo":
         return NemoCtc(Path(name))
+    if Path(name).is_file():
+        raise CheckpointError(
+            f"{name} does not align; expected a NeMo CTC model (.nemo), or a checkpoint folder "
+            "with a CTC head"
+        )
     model = checkpoints.load(name)
     if model.ctc_head is None:
         raise CheckpointError(

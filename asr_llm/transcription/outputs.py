@@ -85,7 +85,7 @@ class OutputFolder:
                 todo.append(audio)
                 in_the_way += filter(None, (self._in_the_way(audio, name) for name in names))
         if in_the_way and not self.overwrite:
-            more = f"; {len(in_the_way) - 1} more" if in_the_way[1:] else ""
+            more = f"; {len(in_the_way) - 1} more in the way" if in_the_way[1:] else ""
             raise RunError(
                 f"{in_the_way[0]}{more}; nothing was transcribed. Choose another folder with -o, "
                 "or replace such files with --overwrite"

@@ -107,7 +107,7 @@ def test_what_is_not_ours_or_not_the_same_is_kept(tmp_path: Path, audio: Path) -
     assert out(tmp_path).unfinished([audio], ["srt"]) == []
     save(out(tmp_path, overwrite=True), audio)
 
-    with pytest.raises(RunError, match=r"other settings \(num_beams: 4, now 1\); 1 more; .*--ov"):
+    with pytest.raises(RunError, match=r"other settings \(num_beams: 4, now 1\); 1 more in .*--ov"):
         out(tmp_path, num_beams=1).unfinished([audio], ["txt", "srt"])
     model = {"name": "large", "sha256": "fedcba9876543210"}
     with pytest.raises(RunError, match=r"\(model: mini 0123456789ab…, now large fedcba987654…\)"):
