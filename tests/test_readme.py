@@ -49,7 +49,8 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
     """In a fresh folder. Trainings are cut to two steps; the hub's model is a tiny one here."""
     for name in ("talk.mp3", "visit.wav"):
         soundfile.write(tmp_path / name, synthesize("Good morning.", "en-us").samples, 16000)
-    shutil.copytree(ROOT / "domains", tmp_path / "domains")
+    for name in ("domains", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "recordings").mkdir()
     shutil.copy(tmp_path / "visit.wav", tmp_path / "recordings")
     (tmp_path / "recordings" / "trans.txt").write_text("visit.wav\tGood morning.\n", "utf-8")
