@@ -85,6 +85,6 @@ def serve_and_stop(words: list[str], folder: Path) -> None:
     command = [sys.executable, "-m", "asr_llm.cli", *words, "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("Serving mini at http://127.0.0.1:")
+    assert process.stderr.readline().startswith("Serving mini, my_clinic at http://127.0.0.1:")
     process.terminate()
     assert process.wait(120) == 0
