@@ -84,9 +84,7 @@ def evaluate(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
-        for made in (output, report):
-            if made is not None:
-                typer.echo(f"Written: {made}")
+        _tell_written(output, report)
     if max_general_wer_increase is not None:
         from asr_llm.evaluation.scores import general_wer_increase
 
@@ -157,9 +155,13 @@ def score(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
-        for made in (output, report):
-            if made is not None:
-                typer.echo(f"Written: {made}")
+        _tell_written(output, report)
+
+
+def _tell_written(*made: Path | None) -> None:
+    for path in made:
+        if path is not None:
+            typer.echo(f"Written: {path}")
 
 
 def _named(hypotheses: list[str]) -> dict[str, str]:
