@@ -179,7 +179,8 @@ def evaluate(
             do together.
         fusion: weight of the adapters made from text, in place of their own.
         num_beams: hypotheses kept while decoding; 1 is greedy.
-        biasing: phrases that all systems prefer; WER is split by them.
+        biasing: phrases that all systems prefer, beside those that their adapters bring; WER is
+            split by them.
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
@@ -196,8 +197,8 @@ def evaluate(
     folders = (adapter,) if isinstance(adapter, str | Path) else tuple(adapter or ())
     if baseline is not None and not folders:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
-    _check_adapters(folders, fusion)  # before anything is decoded
-    _check_adapters([] if baseline is None else [baseline])
+    baselines = () if baseline is None else (baseline,)
+    _check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
 
@@ -211,8 +212,8 @@ def evaluate(
             f"See: asr-llm domain check {data}"
         )
     systems = [System("base", model)]
-    if baseline is not None:
-        systems = [System("baseline", model, (Path(baseline),))]
+    if baselines:
+        systems = [System("baseline", model, tuple(map(Path, baselines)))]
     if folders:
         systems.append(System("adapted", model, tuple(map(Path, folders)), fusion))
     wanted = None
@@ -294,25 +295,40 @@ def text_settings(options: Options) -> dict[str, Any]:
     from asr_llm.model import checkpoints, lora
     from asr_llm.model.adapters import fusion_weights
 
-    _check_adapters(options.adapters, options.fusion)
+    _check_adapters(options.adapters, options.fusion, options.biasing)
     folder = checkpoints.locate(options.model)
     return asdict(options) | {
         "asr_llm": __version__,
         "model": {"name": options.model, "sha256": checkpoints.identity(folder)},
         "adapters": [
-            {"name": adapter, "sha256": lora.identity(Path(adapter))}
+            {
+                "name": adapter,
+                "sha256": lora.identity(Path(adapter)),
+                "biasing": brought.strength if (brought := lora.biasing_list(Path(adapter))) else 0,
+            }
             for adapter in options.adapters
         ],
         "fusion": fusion_weights(options.adapters, options.fusion),
     }
 
 
-def _check_adapters(folders: Sequence[str | Path], fusion: float | None = None) -> None:
+def _check_adapters(
+    folders: Sequence[str | Path],
+    fusion: float | None = None,
+    biasing: BiasingList | None = None,
+    baselines: Sequence[str | Path] = (),
+) -> None:
+    """Refuse what would be refused once the model is loaded, or would change nothing."""
+    from asr_llm.corpus.biasing_list import check_strength
+    from asr_llm.model import lora
     from asr_llm.model.adapters import fusion_weights
 
     if fusion is not None and not folders:
         raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
     fusion_weights(folders, fusion)
+    fusion_weights(baselines)
+    brought = (lora.biasing_list(Path(folder)) for folder in (*folders, *baselines))
+    check_strength(biasing, filter(None, brought))
 
 
 def _unreadable(path: Path) -> AudioError | None:

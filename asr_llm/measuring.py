@@ -131,7 +131,8 @@ def measure(
             ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
         report: write one, of the domain's set.
         num_beams: hypotheses kept while decoding.
-        biasing: phrases that all systems prefer, by which WER is split too.
+        biasing: phrases that all systems prefer, beside those that their adapters bring; WER is
+            split by them too.
 
     Returns:
         The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
@@ -151,7 +152,7 @@ def measure(
         else None,
         blocks=Blocks(main.speakers),
         general_blocks=Blocks(general.speakers) if general else None,
-        biasing=biasing.phrases if biasing is not None else None,
+        biasing=biasing.phrases if biasing is not None and biasing.phrases else None,
     )
     if place is not None:
         write(scored, place)

@@ -198,6 +198,12 @@ class Recipe(_Trains):
         description="the adapter does not change the recogniser, but is a language model beside "
         "it with this weight (model/fusion.py); null: it changes it",
     )
+    biasing: float | None = Field(
+        None,
+        gt=0,
+        description="the adapter brings the domain's terms, if there are any, which are preferred "
+        "as strongly as this wherever it is in use (model/biasing.py); null: it does not",
+    )
     objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
     ctc_weight: float = Field(0.3, ge=0, description="weight of CTC in 'lm+ctc'")
     fit_projector: bool = Field(
@@ -228,12 +234,19 @@ class Recipe(_Trains):
         "'train', 'steps', 'optimizer' and 'fit_projector' above are then not used",
     )
 
-    @field_validator("fusion", mode="before")
+    @field_validator("fusion", "biasing", mode="before")
     @classmethod
-    def _is_a_number(cls, fusion: Any) -> Any:
-        if isinstance(fusion, bool):
-            raise ValueError(f"a weight such as 0.5, or null, not {str(fusion).lower()}")
-        return fusion
+    def _is_a_number(cls, weight: Any) -> Any:
+        if isinstance(weight, bool):
+            raise ValueError(f"a number such as 0.5, or null, not {str(weight).lower()}")
+        return weight
+
+    @field_validator("biasing")
+    @classmethod
+    def _has_an_adapter(cls, biasing: float | None, info: ValidationInfo) -> float | None:
+        if biasing is not None and "lora" not in info.data.get("train", ["lora"]):
+            raise ValueError("lora in 'train': it is an adapter that brings a list")
+        return biasing
 
     @field_validator("fusion")
     @classmethod
@@ -304,6 +317,7 @@ def text_recipe() -> Recipe:
     """The default adaptation: a language model of the domain, fused with the recogniser."""
     return Recipe(
         fusion=0.5,
+        biasing=2.5,
         sources=[
             SourceRecipe(task="text", data="domain", weight=0.5),
             SourceRecipe(task="text", data="replay", weight=0.5),

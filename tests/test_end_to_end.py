@@ -64,6 +64,7 @@ def test_adapt_writes_a_whole_run_folder(adapted: tuple[Path, str]) -> None:
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
         "adapter/base.json",
+        "adapter/biasing_list.txt",
         "hypotheses/base.domain.jsonl",
         "hypotheses/adapted.general.jsonl",
         "scores.json",
@@ -91,7 +92,8 @@ def test_the_weight_of_an_adapter_of_text(adapted: tuple[Path, str], base: Path)
     place, _ = adapted
     adapter = place / "runs" / "shop" / "adapter"
     asked = ["evaluate", "shop", "--model", base, "--adapter", adapter, "--json"]
-    alone = run(*asked, "--fusion", 0, "--beam-size", 1, cwd=place)
+    off = ("--fusion", 0, "--biasing-strength", 0)
+    alone = run(*asked, *off, "--beam-size", 1, cwd=place)
     assert alone.returncode == 0, alone.stderr
     systems = json.loads(alone.stdout)["systems"]
     assert systems["adapted"] == systems["base"]

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from asr_llm import jobs
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import create
 from asr_llm.errors import AsrLlmError, CheckpointError, RunError
 from asr_llm.model import checkpoints, lora
@@ -65,7 +66,7 @@ def make(base: Path, folder: Path, seed: int, fusion: float | None = None, **mor
 def speech(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter of speech, with a projector."""
     folder = tmp_path_factory.mktemp("runs") / "clinic" / "adapter"
-    return make(base, folder, 1, projector=True)
+    return make(base, folder, 1, projector=True, biasing=BiasingList(("uvula",), 2.5))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,8 @@ def merged(base: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -
     done = run(*asked[-1:], "export", *asked[:-1], cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "The model is in m\nTranscribe with it:  asr-llm transcribe AUDIO --model m\n"
+        f"The model is in m\nNot in it: the phrases that {speech} prefers. Give --biasing-list "
+        f"{speech}/biasing_list.txt\nTranscribe with it:  asr-llm transcribe AUDIO --model m\n"
     )
     return place / "m"
 
@@ -171,7 +173,8 @@ def test_hugging_face_loads_the_llm(base: Path, speech: Path, tmp_path: Path) ->
 
     asked = ("--model", base, "--adapter", speech, "--merge", "--llm-only", "-o", tmp_path / "llm")
     done = run("export", *asked, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, f"The LLM is in {tmp_path / 'llm'}\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"The LLM is in {tmp_path / 'llm'}\nNot in it: ")
     model = checkpoints.load(base)
     Adapters(model, base, [speech])
     llm = AutoModelForCausalLM.from_pretrained(tmp_path / "llm").eval()

@@ -47,7 +47,7 @@ def test_text_recipe_hears_nothing_and_is_fused() -> None:
         ("text", "domain", 0.5),
         ("text", "replay", 0.5),
     }
-    assert (recipe.train, recipe.fusion) == (["lora"], 0.5)
+    assert (recipe.train, recipe.fusion, recipe.biasing) == (["lora"], 0.5, 2.5)
 
 
 def test_dump_loads_again(tmp_path: Path) -> None:
@@ -102,6 +102,12 @@ def test_recipes_are_frozen() -> None:
             ["validation", "no max_rise"],
         ),
         ("fusion: yes\nsources:\n- {task: text, data: domain}\n", 1, ["fusion", "such as 0.5"]),
+        ("biasing: yes\nsources:\n- {task: text, data: domain}\n", 1, ["biasing", "such as 0.5"]),
+        (
+            "train: [llm]\nbiasing: 2.5\nsources:\n- {task: text, data: domain}\n",
+            2,
+            ["biasing", "lora in 'train'"],
+        ),
         ("steps: 5\n", 1, ["sources", "missing"]),
         ("sources: []\n", 1, ["sources", "at least 1"]),
         ("sources: [\n", 2, []),

@@ -26,9 +26,12 @@ def export(
 ) -> None:
     """Write a checkpoint for NeMo or Hugging Face, adapters merged."""
     from asr_llm import jobs
+    from asr_llm.model.lora import BIASING
 
     made = jobs.export(output, model=model, adapters=adapter or (), merge=merge, llm_only=llm_only)
     typer.echo(f"The {'LLM' if llm_only else 'model'} is in {made}")
+    for path in filter(Path.is_file, (folder / BIASING for folder in adapter or ())):
+        typer.echo(f"Not in it: the phrases that {path.parent} prefers. Give --biasing-list {path}")
     if not llm_only:
         typer.echo(
             f"Transcribe with it:  asr-llm transcribe AUDIO --model {shlex.quote(str(made))}"

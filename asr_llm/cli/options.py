@@ -42,7 +42,10 @@ Bias = Annotated[
 ]
 BiasingStrength = Annotated[
     float | None,
-    typer.Option("--biasing-strength", help="How much they are preferred; 0: not at all."),
+    typer.Option(
+        "--biasing-strength",
+        help="How much they are preferred, and what an adapter brings; 0: not at all.",
+    ),
 ]
 General = Annotated[
     Path | None,

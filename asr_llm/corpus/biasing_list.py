@@ -1,9 +1,9 @@
-"""Biasing lists: the words that must be heard, from a file or from the command line."""
+"""Biasing lists: the words that must be heard, from a file, the command line or an adapter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +20,20 @@ class BiasingList:
     """Phrases to be preferred where they are likely to have been said.
 
     Args:
-        phrases: as they should be written; other cases of them are preferred too.
+        phrases: as they should be written; other cases of them are preferred too. None at all is
+            only a wish for a ``strength``.
         strength: nats that a token gains where the phrase can go on with no other; 0 changes
-            nothing.
+            nothing. None: what the lists say that it is joined with, or else ``STRENGTH``.
 
     Raises:
         BiasingError: a phrase has neither letter nor digit, or the strength is no such number.
     """
 
     phrases: tuple[str, ...]
-    strength: float = STRENGTH
+    strength: float | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.strength) and self.strength >= 0):
+        if self.strength is not None and not (math.isfinite(self.strength) and self.strength >= 0):
             raise BiasingError(
                 f"found the biasing strength {self.strength:g}; expected a number from 0 (no "
                 f"biasing) up, such as {STRENGTH:g}"
@@ -40,29 +41,59 @@ class BiasingList:
         for phrase in self.phrases:
             _check(phrase, "biasing list")
 
+    @property
+    def nats(self) -> float:
+        """The strength, or what stands for None."""
+        return STRENGTH if self.strength is None else self.strength
+
 
 def make_list(
     path: str | Path | None, words: Sequence[str] = (), strength: float | None = None
 ) -> BiasingList | None:
-    """The list that was asked for: the phrases of a file, and ``words``; None for neither.
+    """The list that was asked for: the phrases of a file, and ``words``; None for nothing.
 
     Args:
         path: a text file, see ``read_phrases``.
-        strength: ``STRENGTH`` unless given.
+        strength: if given without any phrase, that of lists which adapters bring.
 
     Raises:
-        BiasingError: there is a strength and no list, or see ``read_phrases``, ``BiasingList``.
+        BiasingError: see ``read_phrases``, ``BiasingList``.
     """
-    if path is None and not words:
-        if strength is not None:
-            raise BiasingError(
-                "a biasing strength is of no use without words: give --biasing-list or --bias too"
-            )
+    if path is None and not words and strength is None:
         return None
     for word in words:
         _check(word, "--bias")
     phrases = [*(read_phrases(path) if path is not None else ()), *map(_trim, words)]
-    return BiasingList(tuple(dict.fromkeys(phrases)), STRENGTH if strength is None else strength)
+    return BiasingList(tuple(dict.fromkeys(phrases)), strength)
+
+
+def joined(asked: BiasingList | None, brought: Iterable[BiasingList]) -> BiasingList | None:
+    """One list of what was asked for and what adapters bring; None if there are no phrases.
+
+    The strength is the one asked for, else the greatest of those brought.
+    """
+    lists = list(brought) if asked is None else [asked, *brought]
+    phrases = dict.fromkeys(phrase for each in lists for phrase in each.phrases)
+    if not phrases:
+        return None
+    strength = None if asked is None else asked.strength
+    if strength is None:
+        known = (each.strength for each in lists if each.strength is not None)
+        strength = max(known, default=None)
+    return BiasingList(tuple(phrases), strength)
+
+
+def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) -> None:
+    """Refuse a strength without a list that could have it.
+
+    Raises:
+        BiasingError: there are no phrases, neither asked for nor brought.
+    """
+    if asked is not None and joined(asked, brought) is None:
+        raise BiasingError(
+            "a biasing strength is of no use without words: give --biasing-list or --bias too, or "
+            "an adapter that brings a list"
+        )
 
 
 def read_phrases(path: str | Path) -> list[str]:

@@ -4,7 +4,8 @@ What several in use do together:
 
 - adapters of speech, which change the recogniser: their changes to the weights add up;
 - adapters of text, which are fused: their preferences add up, each by its weight (``fusion``);
-- both kinds: those of speech are on throughout, and those of text have their say beside them.
+- both kinds: those of speech are on throughout, and those of text have their say beside them;
+- the lists of phrases that some bring become one (``corpus.biasing_list.joined``).
 
 Adapters of speech are merged, which is the same and as fast as the base alone. The base's own
 tensors are put aside meanwhile and never written, so that it comes back bit by bit; the weights
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import lora
 
@@ -33,7 +35,7 @@ class Adapter:
     """An adapter that was read: ``key`` is what PEFT calls it.
 
     ``fusion`` is its weight if it is one of text, ``projector`` what it has in place of the
-    base's.
+    base's, ``biasing`` the phrases that it prefers.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Adapter:
     folder: str
     fusion: float | None
     projector: dict[str, Tensor] | None
+    biasing: BiasingList | None
 
 
 class Adapters:
@@ -69,7 +72,8 @@ class Adapters:
         for name, folder, weight in zip(names_of(folders), folders, weights):
             key = f"adapter{len(self.loaded)}"  # a name may hold a dot, which PEFT's may not
             projector = lora.load(model, folder, base, key)
-            self.loaded[name] = Adapter(name, key, str(folder), weight, projector)
+            biasing = lora.biasing_list(Path(folder))
+            self.loaded[name] = Adapter(name, key, str(folder), weight, projector, biasing)
         self._peft: Any = model.llm
         self._layers = [
             (parent, child, layer)
@@ -91,6 +95,12 @@ class Adapters:
     def label(self) -> str | None:
         """The folders of those in use, as a transcript names them; None if none is."""
         return " + ".join(self.loaded[name].folder for name in self.in_use) or None
+
+    @property
+    def biasing(self) -> list[BiasingList]:
+        """The lists that those in use bring."""
+        found = (self.loaded[name].biasing for name in self.in_use)
+        return [biasing for biasing in found if biasing is not None]
 
     def use(self, *names: str) -> None:
         """Put these adapters in use, in place of those that were; none is the base alone.

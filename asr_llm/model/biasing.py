@@ -148,8 +148,8 @@ class Phrases:
             found = tokenizer(texts, add_special_tokens=False)["input_ids"]
             sequences += [(root, ids) for (root, _), ids in zip(forms, found) if ids]
         tokens = Tokens.of(tokenizer, model.text_vocab_size)
-        named = tuple(words) if biasing.strength > 0 else ()
-        return cls(sequences, tokens, biasing.strength, named)
+        named = tuple(words) if biasing.nats > 0 else ()
+        return cls(sequences, tokens, biasing.nats, named)
 
     @property
     def prefers(self) -> bool:

@@ -1,8 +1,11 @@
 """LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``.
 
 An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
-``base.json``, which names the base model by the hash of its weights and, for an adapter that is
-used by ``fusion``, its weight, and ``projector.safetensors`` where the projector was trained too.
+
+- ``base.json``, which names the base model by the hash of its weights and, for an adapter that is
+  used by ``fusion``, its weight;
+- ``projector.safetensors`` where the projector was trained too;
+- ``biasing_list.txt`` where phrases are to be preferred, as strongly as ``base.json`` says.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.errors import CheckpointError
+from asr_llm.corpus.biasing_list import BiasingList, read_phrases
+from asr_llm.errors import BiasingError, CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
 
@@ -30,7 +34,7 @@ library_name: peft
 # Adapter
 
 LoRA on the LLM of `{base}`, written by `asr-llm adapt`; `base.json` names the weights it fits.
-{used}
+{used}{listed}
 
     asr-llm transcribe AUDIO --model {base} --adapter THIS_FOLDER
 """
@@ -39,8 +43,13 @@ _FUSED = (
     "It is a language model of the domain beside the recogniser, with weight {}; "
     "`--fusion` takes another."
 )
+_LISTED = (
+    " The {} terms in `biasing_list.txt` are preferred with strength {:g}; `--biasing-strength` "
+    "takes another."
+)
 
 WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
+BIASING = "biasing_list.txt"
 
 _KEY = "default"
 """What PEFT calls an adapter that has the model to itself."""
@@ -76,11 +85,13 @@ def save(
     base: str | Path,
     projector: bool = False,
     fusion: float | None = None,
+    biasing: BiasingList | None = None,
 ) -> None:
     """Write the adapter, and the projector if it was trained, with the identity of the base.
 
     Args:
         fusion: the weight of an adapter that is a language model beside the recogniser.
+        biasing: phrases to prefer wherever the adapter is in use.
 
     Raises:
         CheckpointError: the adapter is all zeros, that is, it was never trained.
@@ -103,8 +114,9 @@ def save(
         config = json.loads((part / "adapter_config.json").read_text("utf-8"))
         config["base_model_name_or_path"] = str(base)
         (part / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        card = _CARD.format(base=base, used=_MERGED if fusion is None else _FUSED.format(fusion))
-        (part / "README.md").write_text(card, "utf-8")
+        used = _MERGED if fusion is None else _FUSED.format(fusion)
+        listed = _LISTED.format(len(biasing.phrases), biasing.nats) if biasing is not None else ""
+        (part / "README.md").write_text(_CARD.format(base=base, used=used, listed=listed), "utf-8")
         record: dict[str, Any] = {
             "name": str(base),
             "sha256": checkpoints.identity(origin),
@@ -112,6 +124,10 @@ def save(
         }
         if fusion is not None:
             record["fusion"] = fusion
+        if biasing is not None:
+            record["biasing"] = biasing.nats
+            text = "".join(f"{phrase}\n" for phrase in biasing.phrases)
+            (part / BIASING).write_text(text, "utf-8")
         (part / BASE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
@@ -208,14 +224,30 @@ def fusion_weight(folder: Path, fusion: float | None = None) -> float | None:
     return weight if fusion is None else fusion
 
 
+def biasing_list(folder: Path) -> BiasingList | None:
+    """The phrases that an adapter brings to be preferred; None if it brings none.
+
+    Raises:
+        CheckpointError: see ``read_base``; or the list cannot be read.
+    """
+    record = read_base(folder)
+    if record is None or not (folder / BIASING).is_file():
+        return None
+    try:
+        return BiasingList(tuple(read_phrases(folder / BIASING)), record.get("biasing"))
+    except BiasingError as error:
+        raise CheckpointError(f"the adapter's own list: {error}; copy it again") from error
+
+
 def identity(folder: Path) -> str:
-    """SHA-256 of an adapter's weights, and of its projector's where there is one.
+    """SHA-256 of an adapter's weights, and of its projector and its list where there are any.
 
     Raises:
         CheckpointError: see ``read_base``.
     """
     read_base(folder)
-    files = [folder / name for name in (WEIGHTS, PROJECTOR) if (folder / name).is_file()]
+    own = (WEIGHTS, PROJECTOR, BIASING)
+    files = [folder / name for name in own if (folder / name).is_file()]
     hashes = [checkpoints.sha256(file) for file in files]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -247,13 +279,14 @@ def read_base(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if (fusion := record.get("fusion")) is not None:
-            record["fusion"] = float(fusion)
+        for key in ("fusion", "biasing"):
+            if record.get(key) is not None:
+                record[key] = float(record[key])
         return record | {"name": str(record["name"]), "sha256": str(record["sha256"])}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} cannot be read ({error}); expected name and sha256 of the base model, and "
-            "for an adapter of text the number 'fusion'"
+            "for an adapter of text the numbers 'fusion' and 'biasing'"
         ) from error
 
 

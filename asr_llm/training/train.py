@@ -14,6 +14,7 @@ from typing import Any
 import lightning
 import torch
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
@@ -110,7 +111,7 @@ def _train(
     with checkpoints.quiet(), interruptible():
         trainer.fit(fit, batches, dev, ckpt_path=last)
     best = fit.load_best(run) if held_out else None
-    done = _finish(recipe, run, fit.model, base, best)
+    done = _finish(recipe, run, fit.model, base, best, domain)
     return replace(done, stopped=trainer.global_step) if monitor and monitor.risen else done
 
 
@@ -266,7 +267,12 @@ def _replay(recipe: Recipe, base: Path, domain: Domain | None) -> Domain | None:
 
 
 def _finish(
-    recipe: Recipe, run: RunFolder, model: SpanSALM, base: Path, best: float | None
+    recipe: Recipe,
+    run: RunFolder,
+    model: SpanSALM,
+    base: Path,
+    best: float | None,
+    domain: Domain | None,
 ) -> Trained:
     model.eval()
     if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
@@ -276,10 +282,25 @@ def _finish(
         )
     if "lora" in recipe.train:
         named = recipe.model if recipe.create is None else base
-        projector = "projector" in recipe.train
-        lora.save(model, run.adapter, named, projector=projector, fusion=recipe.fusion)
+        lora.save(
+            model,
+            run.adapter,
+            named,
+            projector="projector" in recipe.train,
+            fusion=recipe.fusion,
+            biasing=_biasing(recipe, domain),
+        )
         return Trained(run.path, run.adapter, None, best)
     card = f"# {recipe.name}\n\nWritten by `asr-llm pretrain`; see recipe.yaml in its run folder.\n"
     replay = base / "replay"
     checkpoints.save(model, run.model, card, replay=replay if replay.is_dir() else None)
     return Trained(run.path, None, run.model, best)
+
+
+def _biasing(recipe: Recipe, domain: Domain | None) -> BiasingList | None:
+    """The domain's terms, if they are to be preferred and there are any."""
+    if recipe.biasing is None or domain is None:
+        return None
+    terms = (term.text for listed in domain.terms().values() for term in listed)
+    phrases = dict.fromkeys(term for term in terms if any(map(str.isalnum, term)))
+    return BiasingList(tuple(phrases), recipe.biasing) if phrases else None

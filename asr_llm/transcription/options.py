@@ -24,7 +24,8 @@ class Options:
         vad: what tells speech from the rest.
         word_timestamps: tell when each word is said.
         aligner: what tells it in place of the model's own CTC head.
-        biasing: phrases to prefer where they are likely to have been said.
+        biasing: phrases to prefer where they are likely to have been said, beside those that
+            the adapters bring.
     """
 
     model: str = "mini"

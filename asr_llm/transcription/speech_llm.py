@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.biasing_list import BiasingList, joined
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.chunks import Chunk, chunks
@@ -59,7 +59,7 @@ class SpeechLLM:
         confidence: tell how probable it is that a segment's words are right.
         aligner: tells when each word is said, ``model``'s own CTC head or another's; words then
             have their confidence too.
-        biasing: phrases to prefer.
+        biasing: phrases to prefer, beside those that adapters in use bring.
     """
 
     def __init__(
@@ -89,7 +89,13 @@ class SpeechLLM:
         self.prefer(biasing)
 
     def prefer(self, biasing: BiasingList | None) -> None:
-        """Prefer these phrases from now on, in place of those before; None: no phrases."""
+        """Prefer these phrases from now on, in place of those before; None: no phrases.
+
+        Those that adapters in use bring are preferred too: see ``corpus.biasing_list.joined``.
+        """
+        self._asked = biasing
+        brought = self._loaded.biasing if self._loaded is not None else []
+        biasing = joined(biasing, brought)
         if biasing is not None and biasing not in self._known:
             from asr_llm.model.biasing import Phrases
 
@@ -126,7 +132,7 @@ class SpeechLLM:
                 a CTC head cannot: then there are segments only, and ``aligner`` is None.
             aligner: what tells it in place of the checkpoint's CTC head: another checkpoint with
                 one, or a NeMo CTC model (``.nemo``).
-            biasing: phrases to prefer.
+            biasing: phrases to prefer, beside those that adapters in use bring.
 
         Raises:
             CheckpointError: the checkpoint, an adapter or the aligner does not load or fit.
@@ -174,6 +180,7 @@ class SpeechLLM:
         if self._loaded is not None:
             self._loaded.use(*names)
             self.adapter = self._loaded.label
+            self.prefer(self._asked)
         elif names:
             raise CheckpointError(
                 f"no adapter {names[0]!r} was loaded; expected its folder when loading: "

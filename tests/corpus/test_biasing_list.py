@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from asr_llm.corpus.biasing_list import STRENGTH, BiasingList, make_list, read_phrases
+from asr_llm.corpus.biasing_list import (
+    STRENGTH,
+    BiasingList,
+    check_strength,
+    joined,
+    make_list,
+    read_phrases,
+)
 from asr_llm.errors import BiasingError
 
 
@@ -30,10 +37,34 @@ def test_a_folder_of_terms(tmp_path: Path) -> None:
 
 def test_file_and_words_without_doubles(tmp_path: Path) -> None:
     path = write(tmp_path / "words.txt", "sotalol\nuvula\nsotalol\n")
-    expected = BiasingList(("sotalol", "uvula", "Ann Lee"), STRENGTH)
+    expected = BiasingList(("sotalol", "uvula", "Ann Lee"))
     assert make_list(path, ["Ann  Lee", "uvula"]) == expected
+    assert expected.nats == STRENGTH
     assert make_list(None, ["uvula"], 0.0) == BiasingList(("uvula",), 0.0)
+    assert make_list(None, [], 1.0) == BiasingList((), 1.0)
     assert make_list(None) is None
+
+
+SOTALOL, UVULA = BiasingList(("sotalol",), 2.0), BiasingList(("uvula", "sotalol"), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "brought", "expected"),
+    [
+        (None, [], None),
+        (None, [SOTALOL], SOTALOL),
+        (None, [SOTALOL, UVULA], BiasingList(("sotalol", "uvula"), 3.0)),
+        (BiasingList(("Ann Lee",)), [], BiasingList(("Ann Lee",))),
+        (BiasingList(("Ann Lee",)), [SOTALOL], BiasingList(("Ann Lee", "sotalol"), 2.0)),
+        (BiasingList(("Ann Lee",), 1.0), [UVULA], BiasingList(("Ann Lee", "uvula", "sotalol"), 1)),
+        (BiasingList((), 0.0), [UVULA], BiasingList(("uvula", "sotalol"), 0.0)),
+        (BiasingList((), 1.0), [], None),
+    ],
+)
+def test_what_is_asked_for_joins_what_adapters_bring(
+    asked: BiasingList | None, brought: list[BiasingList], expected: BiasingList | None
+) -> None:
+    assert joined(asked, brought) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,5 +104,8 @@ def test_strengths_that_are_none(strength: float) -> None:
 
 
 def test_a_strength_needs_words() -> None:
-    with pytest.raises(BiasingError, match="give --biasing-list or --bias too"):
-        make_list(None, [], 1.0)
+    with pytest.raises(BiasingError, match="give --biasing-list or --bias too, or an adapter"):
+        check_strength(make_list(None, [], 1.0), [])
+    check_strength(make_list(None, [], 1.0), [SOTALOL])
+    check_strength(make_list(None, ["uvula"], 1.0), [])
+    check_strength(None, [])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.adapters import Adapters, fusion_weights, names_of
@@ -30,7 +31,12 @@ SPEECH, TEXT = ("legal", "medical"), ("letters", "notes")
 
 
 def make(
-    base: Path, folder: Path, seed: int, fusion: float | None = None, projector: bool = False
+    base: Path,
+    folder: Path,
+    seed: int,
+    fusion: float | None = None,
+    projector: bool = False,
+    biasing: BiasingList | None = None,
 ) -> Path:
     """A random adapter that does something."""
     import torch
@@ -41,7 +47,7 @@ def make(
     for name, parameter in model.named_parameters():
         if "lora_B" in name or (projector and "perception.proj" in name):
             parameter.data.normal_(0, 1.0)
-    lora.save(model, folder, base, projector, fusion)
+    lora.save(model, folder, base, projector, fusion, biasing)
     return folder
 
 
@@ -276,3 +282,54 @@ def test_an_adapter_that_changes_the_base_itself(tiny: Path, tmp_path: Path) -> 
         model.llm.save_pretrained(tmp_path / "foreign")
     with pytest.raises(CheckpointError, match=r"norm\.weight too; expected LoRA's own matrices"):
         Adapters(checkpoints.load(tiny), tiny, [tmp_path / "foreign"])
+
+
+# Lists that adapters bring ---------------------------------------------------------------
+
+
+def test_a_list_comes_with_the_adapters_in_use(
+    tiny: Path, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    drugs, courts = BiasingList(("sotalol", "uvula"), 2.0), BiasingList(("res judicata",), 3.0)
+    folders = [
+        make(tiny, tmp_path / "drugs", 1, biasing=drugs),
+        make(tiny, tmp_path / "courts", 2, fusion=0.5, biasing=courts),
+        saved["legal"],
+    ]
+    assert (folders[0] / "biasing_list.txt").read_text("utf-8") == "sotalol\nuvula\n"
+    assert "The 2 terms in `biasing_list.txt`" in (folders[0] / "README.md").read_text("utf-8")
+    assert [lora.biasing_list(folder) for folder in folders] == [drugs, courts, None]
+    adapters = Adapters(checkpoints.load(tiny), tiny, folders)
+    assert adapters.biasing == [drugs, courts]
+    adapters.use("courts")
+    assert adapters.biasing == [courts]
+    adapters.use()
+    assert adapters.biasing == []
+
+
+def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> None:
+    folder = make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
+    before = lora.identity(folder)
+    (folder / "biasing_list.txt").write_text("sotalol\n", "utf-8")
+    assert lora.identity(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "biasing_list.txt",
+            b"",
+            r"own list: .*biasing_list\.txt: no phrases.*copy it again",
+        ),
+        ("biasing_list.txt", b"\xff\xfe", r"own list: .*biasing_list\.txt:1: not UTF-8"),
+        ("base.json", b'{"name": "m", "sha256": "0", "biasing": "much"}', "the numbers 'fusion'"),
+    ],
+)
+def test_lists_that_cannot_be_read(
+    tiny: Path, tmp_path: Path, file: str, content: bytes, message: str
+) -> None:
+    folder = make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
+    (folder / file).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        lora.biasing_list(folder)

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import asr_llm.training.train as train_module
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
 from asr_llm.model import checkpoints, lora
@@ -168,6 +169,10 @@ def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
     (folder / "domain.yaml").write_text("name: court\n", "utf-8")
     (folder / "text.txt").write_text("\n".join(SENTENCES), "utf-8")
     (folder / "dev" / "text.txt").write_text("\n".join(SENTENCES[:4]), "utf-8")
+    (folder / "terms").mkdir()
+    (folder / "terms" / "plea.tsv").write_text("nolo contendere\tno low\n+/-\n", "utf-8")
+    labels = "labels:\n  PLEA: answers to a charge\n"
+    (folder / "domain.yaml").write_text(f"name: court\n{labels}", "utf-8")
     asked: list[str] = []
     real = train_module.make_stream
 
@@ -177,12 +182,22 @@ def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
 
     monkeypatch.setattr(train_module, "make_stream", make_stream)
     run = RunFolder(tmp_path / "run")
-    chosen = recipe(fusion=0.5, sources=[{"task": "text", "data": "domain"}])
+    chosen = recipe(fusion=0.5, biasing=3.0, sources=[{"task": "text", "data": "domain"}])
     done = train(chosen, run, Domain.load(folder), progress=False)
     assert asked == ["text", "text"]  # to train on, and to validate on
     assert done.adapter is not None
     assert lora.fusion_weight(done.adapter) == 0.5
+    assert lora.biasing_list(done.adapter) == BiasingList(("nolo contendere",), 3.0)
     assert done.best is not None
+
+
+def test_a_domain_without_terms_has_nothing_to_prefer(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    (tmp_path / "domain.yaml").write_text("name: court\n", "utf-8")
+    domain = Domain.load(tmp_path)
+    assert train_module._biasing(recipe(biasing=3.0), domain) is None
+    assert train_module._biasing(recipe(biasing=3.0), None) is None
 
 
 @pytest.mark.parametrize(("language", "found"), [("en", "general"), ("de", None)])

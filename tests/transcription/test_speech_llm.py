@@ -390,3 +390,31 @@ def test_lists_that_take_turns_are_made_ready_once(
     assert made[8:] == ["word8", "word0"]
     model.prefer(None)
     assert model._phrases is None
+
+
+def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
+    from asr_llm.model import checkpoints, lora
+    from asr_llm.recipe import LoraRecipe
+
+    model = checkpoints.load(lively)
+    lora.install(model, LoraRecipe())
+    for key, weight in model.llm.named_parameters():
+        if "lora_B" in key:
+            weight.data.fill_(0.1)
+    brought = BiasingList(("sotalol", "uvula"), 2.0)
+    lora.save(model, tmp_path / "drugs", base=lively, biasing=brought)
+
+    def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
+        found = model._phrases
+        return None if found is None else (found.named, float(found.gain.max()))
+
+    plain = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy")
+    named, gain = preferred(plain) or ((), 0.0)
+    assert (named, gain) == (("sotalol", "uvula"), 2.0)
+    plain.use()
+    assert preferred(plain) is None
+    plain.prefer(BiasingList(("uvula", "Ann Lee")))
+    plain.use("drugs")
+    assert (preferred(plain) or ((), 0.0))[0] == ("uvula", "Ann Lee", "sotalol")
+    off = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy", biasing=BiasingList((), 0.0))
+    assert preferred(off) == ((), 0.0)
