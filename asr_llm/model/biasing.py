@@ -17,12 +17,16 @@ where a token of several such phrases counts once, by the most that it gains. A 
 a word does. To give something only to tokens that are nearly heard anyway kept no distractor out
 that this does not, and lost terms (eval/RESULTS.md#biasing).
 
+Phrases are preferred in any case in which they may be written, and those of several words are then
+written as listed (``as_listed``): to prefer the listed case alone finds fewer of them.
+
 Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +108,7 @@ class Phrases:
         named: tuple[str, ...] = (),
     ) -> None:
         self.tokens, self.named = tokens, named
+        self._listed = _by_first_word(named)
         self.vocabulary = len(tokens.spaced)
         left = [ids for _, ids in sequences]
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)
@@ -156,6 +161,26 @@ class Phrases:
         """Whether any token gains anything."""
         return bool(self.gain.any())
 
+    def as_listed(self, text: str) -> str:
+        """A text with listed phrases of several words in the case in which they are listed.
+
+        Words may be names in one place and common words in another; a phrase hardly is. A capital
+        that begins it is left, as a sentence may begin there, and so is what is all in capitals.
+        """
+        parts, done = [], 0
+        for word in re.finditer(r"\w+", text):
+            if word.start() < done:
+                continue
+            for phrase in self._listed.get(word[0].lower(), ()):
+                found = text[word.start() : word.start() + len(phrase)]
+                ends = not text[word.start() + len(phrase) :][:1].isalnum()
+                if ends and found.lower() == phrase.lower() and not found.isupper():
+                    first = found[0] if found[0].isupper() else phrase[0]
+                    parts += [text[done : word.start()], first, phrase[1:]]
+                    done = word.start() + len(phrase)
+                    break
+        return "".join([*parts, text[done:]])
+
     def children(self, node: int) -> tuple[np.ndarray, np.ndarray]:
         """The tokens that go on from a node, and what each gains."""
         first, last = self.first_edge[node], self.first_edge[node + 1]
@@ -168,6 +193,16 @@ class Phrases:
         place = int(self.edges.searchsorted(edge))
         found = place < len(self.edges) and self.edges[place] == edge
         return place + _ROOTS if found else None
+
+
+def _by_first_word(phrases: Iterable[str]) -> dict[str, list[str]]:
+    """Phrases of several words of which some have capitals, by their first, the longest first."""
+    found: dict[str, list[str]] = {}
+    for phrase in sorted(phrases, key=len, reverse=True):
+        first = re.match(r"\w+", phrase)
+        if first and " " in phrase and phrase not in (phrase.lower(), phrase.upper()):
+            found.setdefault(first[0].lower(), []).append(phrase)
+    return found
 
 
 def _forms(phrase: str) -> list[tuple[int, str]]:

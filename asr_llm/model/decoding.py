@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,10 +134,14 @@ def decode(
     for i, (ids, complete) in enumerate(written):
         text = _text(tokenizer, ids)
         short = cut_loop(text)
+        looped = short != text
         words = () if scores is None else decoded_words(tokenizer, ids, scores[i], calibrate)
         words = words[: len(short.split())]
+        if phrases is not None:
+            short = phrases.as_listed(short)
+            words = tuple(replace(word, text=own) for word, own in zip(words, short.split()))
         encoded = spliced["encoded"][i, : spliced["encoded_lens"][i]] if keep_encoded else None
-        out.append(Decoded(short, complete, short != text, words, encoded))
+        out.append(Decoded(short, complete, looped, words, encoded))
     return out
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.model import checkpoints, lora
+from asr_llm.model import checkpoints, decoding, lora
 from asr_llm.model.biasing import (
     ANYWHERE,
     CAPITALS,
@@ -26,6 +26,7 @@ from asr_llm.model.biasing import (
     _forms,
     biasing_of,
 )
+from asr_llm.model.confidence import DecodedWord
 from asr_llm.model.decoding import Decoded, decode, generate, prompt
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import LoraRecipe
@@ -270,6 +271,52 @@ def test_phrases_are_found_in_each_case_where_it_belongs(model: SpanSALM) -> Non
     assert gain("THE COURT") == worth(" COURT")
     assert gain("The COURT") == 0
     assert gain("courts") == gain("The courtyard") == gain("escourt") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("He cited roe versus wade.", "He cited Roe versus Wade."),
+        ("roe Versus wade, roe", "Roe versus Wade, roe"),
+        ("the Sixth amendment's text", "the Sixth Amendment's text"),
+        ("the sixth amendments", "the sixth amendments"),  # another word
+        ("Ad hoc Board met the ad hoc board", "Ad hoc Board met the ad hoc Board"),
+        ("ROE VERSUS WADE", "ROE VERSUS WADE"),
+        ("the sixth amendment act", "the Sixth Amendment Act"),  # the longest
+        ("may he? Quid pro quo", "may he? Quid pro quo"),  # single words and small letters stay
+        ("", ""),
+    ],
+)
+def test_phrases_of_several_words_are_written_as_listed(
+    model: SpanSALM, text: str, expected: str
+) -> None:
+    listed = "Roe versus Wade", "Sixth Amendment", "Sixth Amendment Act", "ad hoc Board", "May"
+    assert phrases_of(model, *listed, "quid pro quo").as_listed(text) == expected
+    assert phrases_of(model, *listed, strength=0.0).as_listed(text) == text
+
+
+@given(st.text("abAB .", max_size=30), st.lists(st.text("abAB ", min_size=1, max_size=8)))
+def test_writing_as_listed_changes_nothing_but_the_case(text: str, phrases: list[str]) -> None:
+    kinds = np.zeros(1, dtype=bool)
+    listed = Phrases([], Tokens(kinds, kinds, kinds, kinds, kinds), 2.0, tuple(phrases))
+    written = listed.as_listed(text)
+    assert written.lower() == text.lower()
+    assert listed.as_listed(written) == written
+
+
+def test_text_and_words_are_both_written_as_listed(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "he cited roe versus wade."
+    words = tuple(DecodedWord(word, 0.5, (-0.7,)) for word in said.split())
+    monkeypatch.setattr(decoding, "_text", lambda *_: said)
+    monkeypatch.setattr(decoding, "decoded_words", lambda *_: words)
+    (found,) = decode(
+        model, AUDIOS[:1], confidence=True, phrases=phrases_of(model, "Roe versus Wade")
+    )
+    assert found.text == "he cited Roe versus Wade."
+    assert [word.text for word in found.words] == found.text.split()
+    assert not found.loop_cut
 
 
 def heard(
