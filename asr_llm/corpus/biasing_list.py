@@ -84,12 +84,12 @@ def joined(asked: BiasingList | None, brought: Iterable[BiasingList]) -> Biasing
 
 
 def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) -> None:
-    """Refuse a strength without a list that could have it.
+    """Refuse a strength, other than none, without a list that could have it.
 
     Raises:
         BiasingError: there are no phrases, neither asked for nor brought.
     """
-    if asked is not None and joined(asked, brought) is None:
+    if asked is not None and asked.strength != 0 and joined(asked, brought) is None:
         raise BiasingError(
             "a biasing strength is of no use without words: give --biasing-list or --bias too, or "
             "an adapter that brings a list"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,12 +232,15 @@ def biasing_list(folder: Path) -> BiasingList | None:
         CheckpointError: see ``read_base``; or the list cannot be read.
     """
     record = read_base(folder)
-    if record is None or not (folder / BIASING).is_file():
+    if record is None or record.get("biasing") is None:
         return None
     try:
-        return BiasingList(tuple(read_phrases(folder / BIASING)), record.get("biasing"))
+        return BiasingList(tuple(read_phrases(folder / BIASING)), record["biasing"])
     except BiasingError as error:
-        raise CheckpointError(f"the adapter's own list: {error}; copy it again") from error
+        raise CheckpointError(
+            f"the adapter's own list: {error}; copy it again, or do without: set 'biasing' to null "
+            f"in {folder / BASE}"
+        ) from error
 
 
 def identity(folder: Path) -> str:
@@ -282,11 +286,13 @@ def read_base(folder: Path) -> dict[str, Any] | None:
         for key in ("fusion", "biasing"):
             if record.get(key) is not None:
                 record[key] = float(record[key])
+                if not 0 <= record[key] < math.inf:
+                    raise ValueError(f"{key}: {record[key]:g}")
         return record | {"name": str(record["name"]), "sha256": str(record["sha256"])}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} cannot be read ({error}); expected name and sha256 of the base model, and "
-            "for an adapter of text the numbers 'fusion' and 'biasing'"
+            "where there are any the numbers 'fusion' and 'biasing', from 0 up"
         ) from error
 
 

@@ -109,3 +109,4 @@ def test_a_strength_needs_words() -> None:
     check_strength(make_list(None, [], 1.0), [SOTALOL])
     check_strength(make_list(None, ["uvula"], 1.0), [])
     check_strength(None, [])
+    check_strength(BiasingList((), 0.0), [])  # nothing is preferred, as asked

@@ -324,12 +324,25 @@ def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> N
         ),
         ("biasing_list.txt", b"\xff\xfe", r"own list: .*biasing_list\.txt:1: not UTF-8"),
         ("base.json", b'{"name": "m", "sha256": "0", "biasing": "much"}', "the numbers 'fusion'"),
+        ("base.json", b'{"name": "m", "sha256": "0", "biasing": -1}', r"base\.json .*biasing: -1"),
+        (
+            "base.json",
+            b'{"name": "m", "sha256": "0", "biasing": NaN}',
+            r"base\.json .*biasing: nan",
+        ),
+        (
+            "biasing_list.txt",
+            None,
+            r"No such file.*copy it again.*'biasing' to null in .*base\.json",
+        ),
     ],
 )
 def test_lists_that_cannot_be_read(
-    tiny: Path, tmp_path: Path, file: str, content: bytes, message: str
+    tiny: Path, tmp_path: Path, file: str, content: bytes | None, message: str
 ) -> None:
     folder = make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
-    (folder / file).write_bytes(content)
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         lora.biasing_list(folder)
