@@ -315,16 +315,21 @@ def test_the_real_model(tmp_path: Path, tiny: Path) -> None:
     assert (a.model, a.adapter, a.duration, b.duration) == (str(tiny), None, 0.3, 0.1)
 
 
-def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
+def make_adapter(base: Path, folder: Path, weight: float = 0.1, **more: Any) -> None:
+    """An adapter that does something; ``more`` is for ``lora.save``."""
     from asr_llm.model import checkpoints, lora
     from asr_llm.recipe import LoraRecipe
 
-    model = checkpoints.load(tiny)
+    model = checkpoints.load(base)
     lora.install(model, LoraRecipe())
-    for name, weight in model.llm.named_parameters():
+    for name, parameter in model.llm.named_parameters():
         if "lora_B" in name:
-            weight.data.fill_(0.1)
-    lora.save(model, tmp_path / "adapter", base=tiny)
+            parameter.data.fill_(weight)
+    lora.save(model, folder, base=base, **more)
+
+
+def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
+    make_adapter(tiny, tmp_path / "adapter")
     adapted = SpeechLLM.load(tiny, tmp_path / "adapter", vad="energy")
     assert adapted.adapter == str(tmp_path / "adapter")
     assert not any("lora" in name for name, _ in adapted.model.named_parameters())
@@ -332,17 +337,9 @@ def test_an_adapter_is_merged(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_adapters_are_swapped_by_name(tmp_path: Path, tiny: Path) -> None:
-    from asr_llm.model import checkpoints, lora
-    from asr_llm.recipe import LoraRecipe
-
     folders = {"a": tmp_path / "a" / "adapter", "b": tmp_path / "b" / "adapter"}
     for sign, (name, folder) in enumerate(folders.items()):
-        model = checkpoints.load(tiny)
-        lora.install(model, LoraRecipe())
-        for key, weight in model.llm.named_parameters():
-            if "lora_B" in key:
-                weight.data.fill_(0.1 - 0.3 * sign)
-        lora.save(model, folder, base=tiny, fusion=0.5 if name == "b" else None)
+        make_adapter(tiny, folder, 0.1 - 0.3 * sign, fusion=0.5 if name == "b" else None)
     audio = save(tmp_path / "a.wav", tone(0.5))
     several = SpeechLLM.load(tiny, list(folders.values()), vad="energy")
     assert several.adapters == ("a", "b")
@@ -393,16 +390,8 @@ def test_lists_that_take_turns_are_made_ready_once(
 
 
 def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
-    from asr_llm.model import checkpoints, lora
-    from asr_llm.recipe import LoraRecipe
-
-    model = checkpoints.load(lively)
-    lora.install(model, LoraRecipe())
-    for key, weight in model.llm.named_parameters():
-        if "lora_B" in key:
-            weight.data.fill_(0.1)
     brought = BiasingList(("sotalol", "uvula"), 2.0)
-    lora.save(model, tmp_path / "drugs", base=lively, biasing=brought)
+    make_adapter(lively, tmp_path / "drugs", biasing=brought)
 
     def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
         found = model._phrases
