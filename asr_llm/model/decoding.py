@@ -86,6 +86,7 @@ def decode(
     confidence: bool = False,
     keep_encoded: bool = False,
     phrases: Phrases | None = None,
+    fused: bool = True,
     drafts: bool = True,
 ) -> list[Decoded]:
     """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
@@ -98,6 +99,7 @@ def decode(
         bf16: bfloat16 autocast; by default on CUDA only.
         phrases: what to prefer where it is likely to have been said; named in the prompt too,
             where the checkpoint was trained for that.
+        fused: whether adapters of text have their say.
         confidence: give the words with their confidence; 3% of the time, and the same text.
         keep_encoded: give ``encoded``: rows of one tensor, which lives as long as any of them.
         drafts: let the CTC head draft what is decoded greedily, where there is one, nothing is
@@ -117,7 +119,8 @@ def decode(
     scores: list[list[float]] | None = None
     with _inference(model, bf16):
         spliced = _spliced(model, prompts)
-        if num_beams == 1 and _is_plain(model, phrases):
+        prefers = phrases is not None and phrases.prefers
+        if num_beams == 1 and not prefers and not model.fusion:
             end = _end(model)
             drafted = drafts and can_draft(model, len(prompts))
             heard = ctc_drafts(model, spliced, end) if drafted else None
@@ -127,7 +130,7 @@ def decode(
         else:
             recorder = TokenProbabilities(num_beams) if confidence else None
             written = generate(
-                model, prompts, limits, num_beams, bf16, True, spliced, recorder, phrases
+                model, prompts, limits, num_beams, bf16, fused, spliced, recorder, phrases
             )
             scores = recorder.log_probs([ids for ids, _ in written]) if recorder else None
     out = []
@@ -170,7 +173,9 @@ def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -
         CheckpointError: see ``generate``.
     """
     limits = [max_new_tokens] * len(prompts)
-    return [cut_loop(text) for text, _ in _written(model, prompts, limits)]
+    tokenizer = model.tokenizer.tokenizer
+    written = generate(model, prompts, limits)
+    return [cut_loop(_text(tokenizer, ids)) for ids, _ in written]
 
 
 def option_log_probs(
@@ -200,22 +205,6 @@ def option_log_probs(
         logits = model.causal_lm.lm_head(hidden[:, -1]).float()
         found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
     return found
-
-
-def _written(
-    model: SpanSALM,
-    prompts: list[Sequence],
-    limits: list[int],
-    num_beams: int = 1,
-    bf16: bool | None = None,
-    listening: bool = False,
-    phrases: Phrases | None = None,
-) -> list[tuple[str, bool]]:
-    tokenizer = model.tokenizer.tokenizer
-    texts = []
-    for ids, complete in generate(model, prompts, limits, num_beams, bf16, listening):
-        texts.append((_text(tokenizer, ids), complete))
-    return texts
 
 
 def _text(tokenizer: Any, ids: list[int]) -> str:
@@ -295,11 +284,6 @@ def _end(model: SpanSALM) -> int:
             f"{len(end)} tokens; expected one special token: check its prompt_format"
         )
     return end[0]
-
-
-def _is_plain(model: SpanSALM, phrases: Phrases | None) -> bool:
-    """Whether nothing but what is heard has a say: no adapter of text, no list."""
-    return not model.fusion and (phrases is None or not phrases.prefers)
 
 
 def _collator(model: SpanSALM) -> Collator:

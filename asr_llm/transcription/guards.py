@@ -34,6 +34,7 @@ _FOUND = {
 }
 _DONE = {
     "decoded again": "decoded again in parts",
+    "heard alone": "decoded again without list and adapters of text",
     "cut": "the repeats were cut",
     "dropped": "that was dropped",
     "kept": "words may be missing",
@@ -45,12 +46,23 @@ Listens = Callable[[Samples, str], float]
 """``model.decoding.listens``: how much likelier an audio makes a text, in nats a token."""
 
 
-def decode_checked(decode: Decode, listens: Listens, audios: list[Samples]) -> list[Guarded]:
-    """Decode B audios in one batch; again, in parts, those where it went wrong.
+def decode_checked(
+    decode: Decode,
+    listens: Listens,
+    audios: list[Samples],
+    hear: Decode | None = None,
+) -> list[Guarded]:
+    """Decode B audios in one batch; again those where it went wrong.
 
-    A part, half as long, begins anew: what made the model lose its way lies elsewhere then.
+    First in parts, half as long, each of which begins anew: what made the model lose its way lies
+    elsewhere then. A part that goes wrong too is decoded by what is heard alone: an adapter that
+    knows few texts, and a list, may prefer a phrase over and over.
+
+    Args:
+        hear: decodes without what is preferred; None where nothing is.
     """
-    return [_checked(decode, listens, *both) for both in zip(audios, decode(audios))]
+    checked = zip(audios, decode(audios))
+    return [_checked(decode, listens, hear, *both) for both in checked]
 
 
 def is_chat(listens: Listens, samples: Samples, text: str) -> bool:
@@ -67,7 +79,9 @@ def told(guard: Guard) -> str:
     return _FOUND[guard.found] + done
 
 
-def _checked(decode: Decode, listens: Listens, samples: Samples, decoded: Decoded) -> Guarded:
+def _checked(
+    decode: Decode, listens: Listens, hear: Decode | None, samples: Samples, decoded: Decoded
+) -> Guarded:
     def wrong(samples: Samples, decoded: Decoded) -> Guard | None:
         if decoded.loop_cut:
             return Guard("repetition", "cut")
@@ -78,14 +92,24 @@ def _checked(decode: Decode, listens: Listens, samples: Samples, decoded: Decode
     guard = wrong(samples, decoded)
     if guard is None:
         return decoded, () if decoded.text else (Guard("empty", "kept"),)
+    parts, again = [samples], [decoded]
     if len(samples) >= _SHORTEST_SECONDS * SAMPLE_RATE:
         edges = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
         parts = [samples[start:end] for start, end in edges]
         again = decode(parts)
-        if not any(map(wrong, parts, again)):
-            whole = type(decoded)(
-                " ".join(part.text for part in again if part.text),
-                words=tuple(word for part in again for word in part.words),
-            )
-            return whole, (Guard(guard.found, "decoded again"),)
+    amiss = [i for i, both in enumerate(zip(parts, again)) if wrong(*both)]
+    if not amiss:
+        return _joined(again), (Guard(guard.found, "decoded again"),)
+    if hear is not None:
+        for i, heard in zip(amiss, hear([parts[i] for i in amiss])):
+            again[i] = heard
+        if not any(wrong(parts[i], again[i]) for i in amiss):
+            return _joined(again), (Guard(guard.found, "heard alone"),)
     return type(decoded)("") if guard.found == "chat" else decoded, (guard,)
+
+
+def _joined(parts: list[Decoded]) -> Decoded:
+    if len(parts) == 1:
+        return parts[0]
+    text = " ".join(part.text for part in parts if part.text)
+    return type(parts[0])(text, words=tuple(word for part in parts for word in part.words))

@@ -298,7 +298,10 @@ class SpeechLLM:
 
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
         try:
-            guarded = decode_checked(self._decode, self._listens, samples)
+            prefers = self._phrases is not None or bool(self.model.fusion)
+            guarded = decode_checked(
+                self._decode, self._listens, samples, self._hear if prefers else None
+            )
         except torch.OutOfMemoryError:
             if len(pieces) == 1:
                 raise
@@ -328,14 +331,18 @@ class SpeechLLM:
                     meter.add(piece.draft.seconds - piece.draft.decoded)
                 yield piece
 
-    def _decode(self, samples: list[Samples]) -> list[Decoded]:
+    def _hear(self, samples: list[Samples]) -> list[Decoded]:
+        return self._decode(samples, preferring=False)
+
+    def _decode(self, samples: list[Samples], preferring: bool = True) -> list[Decoded]:
         from asr_llm.model.decoding import decode
 
         return decode(
             self.model,
             samples,
             num_beams=self.num_beams,
-            phrases=self._phrases,
+            phrases=self._phrases if preferring else None,
+            fused=preferring,
             confidence=self.confidence,
             # The model's own encoder need not run again.
             keep_encoded=getattr(self.aligner, "model", None) is self.model,

@@ -26,12 +26,12 @@ class Guard:
 
     ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its limit of
     tokens), ``chat`` (it talked instead of transcribing), ``empty`` (it wrote nothing where
-    somebody speaks). ``done``: ``decoded again``, ``cut``, ``dropped``, or ``kept`` where the
-    reader has to know.
+    somebody speaks). ``done``: ``decoded again`` in parts, ``heard alone`` (decoded without list
+    and adapters of text), ``cut``, ``dropped``, or ``kept`` where the reader has to know.
     """
 
     found: Literal["repetition", "limit", "chat", "empty"]
-    done: Literal["decoded again", "cut", "dropped", "kept"]
+    done: Literal["decoded again", "heard alone", "cut", "dropped", "kept"]
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,13 @@ def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
     assert heard(fused) == heard(checkpoints.load(tiny).eval())
 
 
+def test_it_has_no_say_where_only_what_is_heard_counts(fused: SpanSALM, tiny: Path) -> None:
+    base = checkpoints.load(tiny).eval()
+    for beams in (1, 3):
+        heard_alone = decode(fused, AUDIOS, max_new_tokens=12, num_beams=beams, fused=False)
+        assert heard_alone == decode(base, AUDIOS, max_new_tokens=12, num_beams=beams)
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_text_does_not_depend_on_its_company(fused: SpanSALM, beams: int) -> None:
     alone = [heard(fused, beams, [audio])[0] for audio in AUDIOS]

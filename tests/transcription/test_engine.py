@@ -28,7 +28,7 @@ SOON = 120.0  # seconds that nothing here takes
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds = 4.0, 1.0
+    chunk_seconds, pause_seconds, fusion = 4.0, 1.0, ()
 
     def eval(self) -> FakeModel:
         return self

@@ -65,6 +65,41 @@ def test_a_short_one_is_not_decoded_again() -> None:
     assert len(asked) == 1
 
 
+LOOP = Decoded("in Marchetti Point Marchetti Point-", complete=False)
+
+
+def test_what_is_preferred_over_and_over_is_decoded_by_what_is_heard() -> None:
+    asked, hear = decoding(Decoded("in March"))
+    _, decode = decoding(LOOP)
+    done = decode_checked(decode, unheard, [SHORT], hear)
+    assert done == [(Decoded("in March"), (Guard("limit", "heard alone"),))]
+    assert asked == [[len(SHORT)]]
+
+
+def test_parts_that_are_right_keep_what_is_preferred() -> None:
+    asked, hear = decoding(Decoded("in March"))
+    _, decode = decoding(LOOP, Decoded("Marchetti Point"), LOOP, Decoded("it was"))
+    ((decoded, guards),) = decode_checked(decode, unheard, [LONG], hear)
+    assert decoded.text == "Marchetti Point in March it was"
+    assert guards == (Guard("limit", "heard alone"),)
+    assert len(asked[0]) == 1 and asked[0][0] < len(LONG)
+
+
+def test_nothing_is_heard_alone_where_parts_are_right_or_the_text_is() -> None:
+    asked, hear = decoding(Decoded("never"))
+    _, decode = decoding(LOOP, Decoded("in"), Decoded("March"))
+    assert decode_checked(decode, unheard, [LONG], hear)[0][1] == (Guard("limit", "decoded again"),)
+    _, decode = decoding(Decoded("yes"))
+    assert decode_checked(decode, unheard, [LONG], hear) == [(Decoded("yes"), ())]
+    assert not asked
+
+
+def test_a_model_that_loses_its_way_without_preferences_too_keeps_its_first_text() -> None:
+    _, hear = decoding(Decoded("worse", loop_cut=True))
+    _, decode = decoding(LOOP)
+    assert decode_checked(decode, unheard, [SHORT], hear) == [(LOOP, (Guard("limit", "kept"),))]
+
+
 CHAT = Decoded("I'm sorry, but I can't transcribe this.")
 
 
@@ -105,4 +140,7 @@ def test_what_a_reader_is_told() -> None:
     )
     assert told(Guard("repetition", "decoded again")) == (
         "the model repeated itself, decoded again in parts"
+    )
+    assert told(Guard("limit", "heard alone")) == (
+        "the model reached its limit of tokens, decoded again without list and adapters of text"
     )

@@ -57,7 +57,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds = 20.0, 1.0
+    chunk_seconds, pause_seconds, fusion = 20.0, 1.0, ()
 
     def eval(self) -> FakeModel:
         return self

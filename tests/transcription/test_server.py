@@ -34,7 +34,7 @@ URL = "/v1/audio/transcriptions"
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds = 4.0, 1.0
+    chunk_seconds, pause_seconds, fusion = 4.0, 1.0, ()
 
     def eval(self) -> FakeModel:
         return self

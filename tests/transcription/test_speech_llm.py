@@ -23,7 +23,7 @@ from asr_llm.transcription.vad import FRAME
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds = 20.0, 1.0
+    chunk_seconds, pause_seconds, fusion = 20.0, 1.0, ()
 
     def eval(self) -> FakeModel:
         return self
@@ -407,3 +407,29 @@ def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Pat
     assert (preferred(plain) or ((), 0.0))[0] == ("uvula", "Ann Lee", "sotalol")
     off = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy", biasing=BiasingList((), 0.0))
     assert preferred(off) == ((), 0.0)
+
+
+@pytest.mark.parametrize("preferred", [{"fusion": 0.5}, {"biasing": BiasingList(("uvula",))}, {}])
+def test_a_preference_that_runs_wild_is_left_out(
+    tmp_path: Path, lively: Path, monkeypatch: pytest.MonkeyPatch, preferred: dict[str, Any]
+) -> None:
+    make_adapter(lively, tmp_path / "drugs", **preferred)
+    model = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy")
+    asked = []
+
+    def decode(model: Any, audios: Any, **options: Any) -> list[Decoded]:
+        alone = options["phrases"] is None and not options["fused"]
+        asked.append(alone)
+        return [Decoded("the uvula" if alone else "uvula uvula-uvula", complete=alone)]
+
+    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    transcript = model.transcript(save(tmp_path / "a.wav", tone(2)))
+    (segment,) = transcript.segments
+    if preferred:
+        assert (segment.text, asked) == ("the uvula", [False, True])
+        assert transcript.note == (
+            "0.0 to 2.0 s: the model reached its limit of tokens, decoded again without list and "
+            "adapters of text"
+        )
+    else:
+        assert (segment.text, asked) == ("uvula uvula-uvula", [False])
