@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from asr_llm.transcribing import Outcome
 
 
+_LOG_SECONDS = 60.0  # between lines of progress, where stderr is a log
+
+
 class Bar:
-    """Progress on stderr, while there is any; None in its place where no one looks.
+    """Progress on stderr: bars while there is any, or in a log a line a minute.
 
     Args:
         of_audio: what is counted are seconds of audio: they are shown, with the RTFx so far.
@@ -29,12 +32,13 @@ class Bar:
 
     def __init__(self, *, of_audio: bool = False) -> None:
         self._of_audio, self._began = of_audio, time.monotonic()
+        self._logged = self._began
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
         self._awaited: Any = None
 
-    def __enter__(self) -> Progress | None:
-        return self._show if sys.stderr.isatty() else None
+    def __enter__(self) -> Progress:
+        return self._show if sys.stderr.isatty() else self._log
 
     def __exit__(
         self,
@@ -94,10 +98,17 @@ class Bar:
     def _show(self, what: str, done: float, total: float) -> None:
         if what not in self._tasks:
             self._tasks[what] = self._bars().add_task(what, note="")
-        note = ""
-        if self._of_audio:
-            note = f"{clock(done)} of {clock(total)}, RTFx {done / self.seconds:.1f}"
+        note = self._heard(done, total) if self._of_audio else ""
         self._progress.update(self._tasks[what], completed=done, total=total, note=note)
+
+    def _log(self, what: str, done: float, total: float) -> None:
+        if time.monotonic() - self._logged >= _LOG_SECONDS:
+            self._logged = time.monotonic()
+            note = self._heard(done, total) if self._of_audio else f"{done:.0f} of {total:.0f}"
+            typer.echo(f"{what}: {note}", err=True)
+
+    def _heard(self, done: float, total: float) -> str:
+        return f"{clock(done)} of {clock(total)}, RTFx {done / self.seconds:.1f}"
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> list[str]:

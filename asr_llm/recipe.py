@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,7 +201,6 @@ class Recipe(_Trains):
     )
     biasing: float | None = Field(
         None,
-        gt=0,
         description="the adapter brings the domain's terms, if there are any, which are preferred "
         "as strongly as this wherever it is in use (model/biasing.py); null: it does not",
     )
@@ -240,6 +240,13 @@ class Recipe(_Trains):
         if isinstance(weight, bool):
             raise ValueError(f"a number such as 0.5, or null, not {str(weight).lower()}")
         return weight
+
+    @field_validator("biasing")
+    @classmethod
+    def _prefers(cls, biasing: float | None) -> float | None:
+        if biasing is not None and not 0 < biasing < math.inf:
+            raise ValueError("a number above 0, such as 2.5, or null for no list")
+        return biasing
 
     @field_validator("biasing")
     @classmethod

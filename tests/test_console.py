@@ -25,7 +25,6 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def use(bar: Bar) -> None:
     with bar as progress:
-        assert progress is not None
         bar.wait("loading mini")
         bar.restart()
         progress("transcribing", 1.0, 2.0)
@@ -54,10 +53,25 @@ def test_only_what_is_asked_for_goes_to_stdout(monkeypatch: pytest.MonkeyPatch) 
     assert "Good morning" not in terminal.getvalue()
 
 
-def test_no_bar_where_no_one_looks(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = Bar()
-    with bar as progress:
-        bar.wait("loading mini")
-        bar.echo("Good morning.\n")
-    assert progress is None
-    assert capsys.readouterr() == ("Good morning.\n", "")
+def test_a_log_gets_a_line_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    for of_audio, expected in (
+        (False, "transcribing: 61 of 300\ntranscribing: 121 of 300\n"),
+        (
+            True,
+            "transcribing: 0:01:01 of 0:05:00, RTFx 1.0\n"
+            "transcribing: 0:02:01 of 0:05:00, RTFx 1.0\n",
+        ),
+    ):
+        bar = Bar(of_audio=of_audio)
+        with bar as progress:
+            bar.wait("loading mini")
+            bar.echo("Good morning.\n")
+            began = now[0]
+            for seconds in (0, 59, 61, 100, 120, 121):
+                now[0] = began + seconds
+                progress("transcribing", seconds, 300)
+        assert capsys.readouterr() == ("Good morning.\n", expected)

@@ -103,6 +103,8 @@ def test_recipes_are_frozen() -> None:
         ),
         ("fusion: yes\nsources:\n- {task: text, data: domain}\n", 1, ["fusion", "such as 0.5"]),
         ("biasing: yes\nsources:\n- {task: text, data: domain}\n", 1, ["biasing", "such as 0.5"]),
+        ("biasing: 0\nsources:\n- {task: text, data: domain}\n", 1, ["biasing", "or null for no"]),
+        ("biasing: .inf\nsources:\n- {task: text, data: domain}\n", 1, ["a number above 0"]),
         (
             "train: [llm]\nbiasing: 2.5\nsources:\n- {task: text, data: domain}\n",
             2,

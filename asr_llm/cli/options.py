@@ -44,7 +44,8 @@ BiasingStrength = Annotated[
     float | None,
     typer.Option(
         "--biasing-strength",
-        help="How much they are preferred, and what an adapter brings; 0: not at all.",
+        help="Nats by which they are preferred, and what an adapter brings; 0: not at all. "
+        "Default: what the adapter says, or 2.5.",
     ),
 ]
 General = Annotated[

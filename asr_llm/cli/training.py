@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +80,7 @@ def pretrain(
     from asr_llm import jobs
     from asr_llm.recipe import Recipe
 
-    done = jobs.pretrain(Recipe.load(recipe), run=run, resume=resume, progress=sys.stderr.isatty())
+    done = jobs.pretrain(Recipe.load(recipe), run=run, resume=resume, progress=True)
     if done.stopped is not None:
         typer.echo(jobs.stopped_note(done.stopped), err=True)
     typer.echo(f"The model is in {done.model or done.adapter}")

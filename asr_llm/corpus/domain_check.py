@@ -158,7 +158,7 @@ class _Checker:
             self.error(path, problem.line, problem.message)
 
     def check_terms(self, terms: list[Term]) -> None:
-        """Each term given twice, under one label or two."""
+        """Each term given twice, under one label or two, and files without any."""
         first: dict[str, Term] = {}
         for term in terms:
             known = first.setdefault(term.text.casefold(), term)
@@ -166,6 +166,11 @@ class _Checker:
                 where = f"{_terms_file(self.folder, known.label).name}:{known.line}"
                 path = _terms_file(self.folder, term.label)
                 self.warn(path, term.line, f"term given before, at {where}", "keep one of them")
+        told = {problem.file for problem in self.problems}
+        labels = {term.label for term in terms}
+        for path in sorted(self.folder.glob("terms/*.tsv")):
+            if path.stem.upper() not in labels and str(path) not in told:
+                self.warn(path, None, "no terms in it", "write one on each line, or remove it")
 
     def read_all_text(self, terms: list[Term], labels: Mapping[str, str]) -> dict[str, list[Line]]:
         """Sentences by split; each made by a template stands at the template's line."""

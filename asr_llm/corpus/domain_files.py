@@ -227,6 +227,10 @@ def read_terms(folder: Path, labels: dict[str, str], problems: list[Problem]) ->
                     message = "found no term; expected term [TAB spoken form]"
                 problems.append(Problem(str(path), line.number, "error", message, "mend this line"))
                 continue
+            if not any(c.isalnum() for c in columns[0]):
+                message = "found a term without a letter or digit, which nobody can say"
+                problems.append(Problem(str(path), line.number, "error", message, "spell it out"))
+                continue
             spoken = columns[1] if len(columns) == 2 and columns[1] else None
             terms.append(Term(columns[0], spoken, label, line.number))
     return terms

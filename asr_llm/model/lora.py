@@ -285,6 +285,8 @@ def read_base(folder: Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
         for key in ("fusion", "biasing"):
             if record.get(key) is not None:
+                if isinstance(record[key], bool):
+                    raise ValueError(f"{key}: {json.dumps(record[key])}")
                 record[key] = float(record[key])
                 if not 0 <= record[key] < math.inf:
                     raise ValueError(f"{key}: {record[key]:g}")

@@ -15,6 +15,8 @@ from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder
 
+_LOG_SECONDS = 60.0
+
 
 class AsrMonitor(lightning.Callback):
     """Stops a run that unlearns to listen: alignment monitoring (arXiv 2506.05671).
@@ -172,7 +174,7 @@ class Metrics(lightning.Callback):
 
 
 class Progress(lightning.Callback):
-    """A progress bar on stderr with the time left; silent when stderr is no terminal."""
+    """Progress on stderr: a bar with the time left, or in a log a line a minute."""
 
     def __init__(self, steps: int, enabled: bool = True) -> None:
         from rich.console import Console
@@ -180,6 +182,8 @@ class Progress(lightning.Callback):
         from rich.progress import Progress as Bar
 
         console = Console(stderr=True)
+        self.steps, self.logs = steps, enabled and not console.is_terminal
+        self.logged = time.monotonic()
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -197,10 +201,14 @@ class Progress(lightning.Callback):
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Move the bar."""
+        """Move the bar, or write a line."""
         loss = trainer.callback_metrics.get("loss")
         described = "training" if loss is None else f"training, loss {float(loss):.2f}"
         self.bar.update(self.task, completed=trainer.global_step, description=described)
+        if self.logs and time.monotonic() - self.logged >= _LOG_SECONDS:
+            self.logged = time.monotonic()
+            line = f"{described}: {trainer.global_step} of {self.steps}"
+            self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
         """Put the bar away."""

@@ -163,6 +163,7 @@ def test_recordings(folder: Path) -> None:
             "a\n\tb\n",
             "drug.tsv:2: found no term; expected term [TAB spoken form]",
         ),
+        ("terms/drug.tsv", "a\n+/-\n", "drug.tsv:2: found a term without a letter or digit, whi"),
         (
             "terms/organ.tsv",
             "a\n",
@@ -199,6 +200,12 @@ def test_malformed_files_are_named_on_use_and_by_check(
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert check(folder).errors
+
+
+def test_a_file_without_terms_is_told(folder: Path) -> None:
+    write(folder, "terms/drug.tsv", "# to be written\n")
+    (told,) = [p for p in check(folder).warnings if p.file.endswith("drug.tsv")]
+    assert (told.line, told.message) == (None, "no terms in it")
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:

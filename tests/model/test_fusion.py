@@ -218,7 +218,9 @@ def test_other_adapters_are_merged_and_have_no_weight(tiny: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda r: r | {"fusion": "much"}, lambda r: [r]], ids=["no number", "no object"]
+    "spoil",
+    [lambda r: r | {"fusion": "much"}, lambda r: r | {"biasing": True}, lambda r: [r]],
+    ids=["no number", "yes", "no object"],
 )
 def test_a_spoilt_record_is_refused(
     fused: SpanSALM, tiny: Path, tmp_path: Path, spoil: Callable[[dict[str, str]], object]

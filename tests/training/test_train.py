@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,19 @@ def test_a_base_that_brings_no_general_text_takes_that_of_mini(
     replay = train_module._replay(recipe(), tiny, Domain.load(tmp_path))
     assert (replay.name if replay else None) == found
     assert train_module._replay(recipe(), tiny, None) is None
+
+
+def test_a_log_gets_a_line_now_and_then_if_anyone_asks(
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("asr_llm.training.callbacks._LOG_SECONDS", 0.0)
+    train(recipe(steps=2), RunFolder(tmp_path / "run"), progress=True)
+    assert re.fullmatch(r"(training, loss \d+\.\d\d: [12] of 2\n){2}", capsys.readouterr().err)
+    train(recipe(steps=1), RunFolder(tmp_path / "silent"), progress=False)
+    assert not capsys.readouterr().err
 
 
 def test_metrics_hold_numbers_and_no_text(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
