@@ -45,7 +45,7 @@ BiasingStrength = Annotated[
     typer.Option(
         "--biasing-strength",
         help="Nats by which they are preferred, and what an adapter brings; 0: not at all. "
-        "Default: what the adapter says, or 2.5.",
+        "Default: 2.5, and of an adapter's what that says.",
     ),
 ]
 General = Annotated[

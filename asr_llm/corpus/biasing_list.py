@@ -23,7 +23,7 @@ class BiasingList:
         phrases: as they should be written; other cases of them are preferred too. None at all is
             only a wish for a ``strength``.
         strength: nats that a token gains where the phrase can go on with no other; 0 changes
-            nothing. None: what the lists say that it is joined with, or else ``STRENGTH``.
+            nothing. None: ``STRENGTH``, or for lists that an adapter brings what it says.
 
     Raises:
         BiasingError: a phrase has neither letter nor digit, or the strength is no such number.
@@ -67,20 +67,19 @@ def make_list(
     return BiasingList(tuple(dict.fromkeys(phrases)), strength)
 
 
-def joined(asked: BiasingList | None, brought: Iterable[BiasingList]) -> BiasingList | None:
-    """One list of what was asked for and what adapters bring; None if there are no phrases.
+def joined(asked: BiasingList | None, brought: Iterable[BiasingList]) -> tuple[BiasingList, ...]:
+    """The lists with phrases among what was asked for and what adapters bring.
 
-    The strength is the one asked for, else the greatest of those brought.
+    Each has its own strength: what a short list bears, a long one beside it may not. A strength
+    that was asked for is that of all.
     """
     lists = list(brought) if asked is None else [asked, *brought]
-    phrases = dict.fromkeys(phrase for each in lists for phrase in each.phrases)
-    if not phrases:
-        return None
     strength = None if asked is None else asked.strength
-    if strength is None:
-        known = (each.strength for each in lists if each.strength is not None)
-        strength = max(known, default=None)
-    return BiasingList(tuple(phrases), strength)
+    return tuple(
+        BiasingList(each.phrases, each.nats if strength is None else strength)
+        for each in lists
+        if each.phrases
+    )
 
 
 def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) -> None:
@@ -89,7 +88,7 @@ def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) ->
     Raises:
         BiasingError: there are no phrases, neither asked for nor brought.
     """
-    if asked is not None and asked.strength != 0 and joined(asked, brought) is None:
+    if asked is not None and asked.strength != 0 and not joined(asked, brought):
         raise BiasingError(
             "a biasing strength is of no use without words: give --biasing-list or --bias too, or "
             "an adapter that brings a list"

@@ -148,7 +148,7 @@ def _resolve(manifest: Path, name: str) -> Path:
 def _string(item: dict[str, Any], key: str) -> str:
     value = item.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise _MalformedError(f"found no {key!r}; expected text")
+        raise _MalformedError(f"found no {key!r}; expected one that is not empty")
     return value
 
 

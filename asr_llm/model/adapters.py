@@ -5,7 +5,7 @@ What several in use do together:
 - adapters of speech, which change the recogniser: their changes to the weights add up;
 - adapters of text, which are fused: their preferences add up, each by its weight (``fusion``);
 - both kinds: those of speech are on throughout, and those of text have their say beside them;
-- the lists of phrases that some bring become one (``corpus.biasing_list.joined``).
+- the lists of phrases that some bring are preferred together (``corpus.biasing_list.joined``).
 
 Adapters of speech are merged, which is the same and as fast as the base alone. The base's own
 tensors are put aside meanwhile and never written, so that it comes back bit by bit; the weights

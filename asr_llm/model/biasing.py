@@ -102,7 +102,8 @@ class Phrases:
     Args:
         sequences: the root of each phrase, and its tokens.
         tokens: of the vocabulary.
-        strength: nats that a token gains where the phrase can go on with no other.
+        strength: nats that a token gains where the phrase can go on with no other; one for each
+            phrase, or the same for all. Of those that share a token the greatest counts.
         named: what a prompt may name.
     """
 
@@ -110,7 +111,7 @@ class Phrases:
         self,
         sequences: Sequence[tuple[int, Sequence[int]]],
         tokens: Tokens,
-        strength: float,
+        strength: float | Sequence[float],
         named: tuple[str, ...] = (),
     ) -> None:
         self.tokens, self.named = tokens, named
@@ -118,8 +119,10 @@ class Phrases:
         self.vocabulary = len(tokens.spaced)
         left = [ids for _, ids in sequences]
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)
+        strengths = np.broadcast_to(np.array(strength, dtype=float), len(sequences))
         edges, final = [np.zeros(0, np.int64)], [np.zeros(_ROOTS, dtype=bool)]
-        through = [np.zeros(_ROOTS)]  # how many phrases go through each node
+        # How many phrases go through each node, and the strength of the strongest of them.
+        through, strongest = [np.zeros(_ROOTS)], [np.zeros(_ROOTS)]
         made, depth = _ROOTS, 0
         while left:
             keys = nodes * self.vocabulary + np.array([ids[depth] for ids in left])
@@ -129,14 +132,16 @@ class Phrases:
             edges.append(level)
             final.append(np.bincount(place, ended) > 0)
             through.append(np.bincount(place).astype(float))
-            nodes = made + place[~ended]
+            strongest.append(np.zeros(len(level)))
+            np.maximum.at(strongest[-1], place, strengths)
+            nodes, strengths = made + place[~ended], strengths[~ended]
             left = [ids for ids in left if len(ids) > depth]
             made += len(level)
         self.edges, self.final = np.concatenate(edges), np.concatenate(final)
         self.first_edge = np.searchsorted(self.edges, np.arange(made + 1) * self.vocabulary)
-        self.gain = self._gains(strength, np.concatenate(through))
+        self.gain = self._gains(np.concatenate(strongest), np.concatenate(through))
 
-    def _gains(self, strength: float, through: np.ndarray) -> np.ndarray:
+    def _gains(self, strength: np.ndarray, through: np.ndarray) -> np.ndarray:
         """What the token gains that leads to each node: ``strength + log p_list``, or nothing."""
         parents, tokens = np.divmod(self.edges, self.vocabulary)
         among, own = through[parents], through[_ROOTS:]
@@ -144,23 +149,33 @@ class Phrases:
             for spaced in (False, True):  # where the one may begin, the other hardly ever does
                 same = (parents == root) & (self.tokens.spaced[tokens] == spaced)
                 among[same] = own[same].sum()
-        return np.concatenate([np.zeros(_ROOTS), np.maximum(0, strength + np.log(own / among))])
+        gains = np.maximum(0, strength[_ROOTS:] + np.log(own / among))
+        return np.concatenate([np.zeros(_ROOTS), gains])
 
     @classmethod
-    def of(cls, biasing: BiasingList, model: SpanSALM) -> Phrases:
-        """The trie of a biasing list, in the tokens of a model; special tokens are no words."""
+    def of(cls, lists: Iterable[BiasingList], model: SpanSALM) -> Phrases:
+        """The trie of biasing lists, in the tokens of a model; special tokens are no words.
+
+        A phrase of several lists has the strength of the strongest.
+        """
         tokenizer = model.tokenizer.tokenizer
         special = [token.lower() for token in tokenizer.all_special_tokens]
-        words = [p for p in biasing.phrases if not any(token in p.lower() for token in special)]
-        forms = [form for word in words for form in _forms(word)]
+        words: dict[str, float] = {}
+        for biasing in lists:
+            for phrase in biasing.phrases:
+                if not any(token in phrase.lower() for token in special):
+                    words[phrase] = max(biasing.nats, words.get(phrase, 0.0))
+        forms = [(*form, nats) for word, nats in words.items() for form in _forms(word)]
         sequences: list[tuple[int, Sequence[int]]] = []
+        strengths: list[float] = []
         for space in ("", " ") if forms else ():
-            texts = [space + text for _, text in forms]
+            texts = [space + text for _, text, _ in forms]
             found = tokenizer(texts, add_special_tokens=False)["input_ids"]
-            sequences += [(root, ids) for (root, _), ids in zip(forms, found) if ids]
+            sequences += [(root, ids) for (root, *_), ids in zip(forms, found) if ids]
+            strengths += [nats for (*_, nats), ids in zip(forms, found) if ids]
         tokens = Tokens.of(tokenizer, model.text_vocab_size)
-        named = tuple(words) if biasing.nats > 0 else ()
-        return cls(sequences, tokens, biasing.nats, named)
+        named = tuple(word for word, nats in words.items() if nats > 0)
+        return cls(sequences, tokens, strengths, named)
 
     @property
     def prefers(self) -> bool:

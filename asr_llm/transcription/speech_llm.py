@@ -85,7 +85,7 @@ class SpeechLLM:
         self.aligner, self.confidence = aligner, confidence or aligner is not None
         self._loaded = loaded
         self.adapter = None if loaded is None else loaded.label
-        self._known: dict[BiasingList, Phrases] = {}
+        self._known: dict[tuple[BiasingList, ...], Phrases] = {}
         self.prefer(biasing)
 
     def prefer(self, biasing: BiasingList | None) -> None:
@@ -95,14 +95,14 @@ class SpeechLLM:
         """
         self._asked = biasing
         brought = self._loaded.biasing if self._loaded is not None else []
-        biasing = joined(biasing, brought)
-        if biasing is not None and biasing not in self._known:
+        lists = joined(biasing, brought)
+        if lists and lists not in self._known:
             from asr_llm.model.biasing import Phrases
 
             for oldest in list(self._known)[: 1 - _LISTS]:
                 del self._known[oldest]
-            self._known[biasing] = Phrases.of(biasing, self.model)
-        self._phrases = self._known[biasing] if biasing is not None else None
+            self._known[lists] = Phrases.of(lists, self.model)
+        self._phrases = self._known[lists] if lists else None
 
     @classmethod
     def load(

@@ -51,18 +51,22 @@ SOTALOL, UVULA = BiasingList(("sotalol",), 2.0), BiasingList(("uvula", "sotalol"
 @pytest.mark.parametrize(
     ("asked", "brought", "expected"),
     [
-        (None, [], None),
-        (None, [SOTALOL], SOTALOL),
-        (None, [SOTALOL, UVULA], BiasingList(("sotalol", "uvula"), 3.0)),
-        (BiasingList(("Ann Lee",)), [], BiasingList(("Ann Lee",))),
-        (BiasingList(("Ann Lee",)), [SOTALOL], BiasingList(("Ann Lee", "sotalol"), 2.0)),
-        (BiasingList(("Ann Lee",), 1.0), [UVULA], BiasingList(("Ann Lee", "uvula", "sotalol"), 1)),
-        (BiasingList((), 0.0), [UVULA], BiasingList(("uvula", "sotalol"), 0.0)),
-        (BiasingList((), 1.0), [], None),
+        (None, [], ()),
+        (None, [SOTALOL, UVULA], (SOTALOL, UVULA)),
+        (BiasingList(("Ann Lee",)), [], (BiasingList(("Ann Lee",), STRENGTH),)),
+        # Each by its own strength, or all by the one that was asked for.
+        (BiasingList(("Ann Lee",)), [UVULA], (BiasingList(("Ann Lee",), STRENGTH), UVULA)),
+        (
+            BiasingList(("Ann Lee",), 1.0),
+            [UVULA],
+            (BiasingList(("Ann Lee",), 1.0), BiasingList(("uvula", "sotalol"), 1.0)),
+        ),
+        (BiasingList((), 0.0), [UVULA], (BiasingList(("uvula", "sotalol"), 0.0),)),
+        (BiasingList((), 1.0), [], ()),
     ],
 )
 def test_what_is_asked_for_joins_what_adapters_bring(
-    asked: BiasingList | None, brought: list[BiasingList], expected: BiasingList | None
+    asked: BiasingList | None, brought: list[BiasingList], expected: tuple[BiasingList, ...]
 ) -> None:
     assert joined(asked, brought) == expected
 

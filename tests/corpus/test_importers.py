@@ -166,7 +166,7 @@ def test_missing_files_are_named_together(tmp_path: Path) -> None:
     [
         ('{"audio_filepath": "a.wav"', "not JSON (Expecting ',' delimiter at column 27); expected"),
         ("[1, 2]", "found no JSON object; expected one a line"),
-        ('{"text": "x"}', "found no 'audio_filepath'; expected text"),
+        ('{"text": "x"}', "found no 'audio_filepath'; expected one that is not empty"),
         ('{"audio_filepath": "a.wav", "text": 3}', "'text' is int; expected text"),
         ('{"audio_filepath": "a.wav", "duration": "1"}', "'duration' is '1'; expected seconds"),
         ('{"audio_filepath": "a.wav", "duration": 0}', "'duration' is 0; expected seconds"),

@@ -213,6 +213,31 @@ def test_a_text_gains_what_its_complete_phrases_are_worth(
     assert sum(walk(trie(*phrases), text)) == pytest.approx(expected, abs=1e-4)
 
 
+def test_each_phrase_has_its_own_strength() -> None:
+    """Where two share a token the greater counts."""
+    phrases = Phrases(
+        [(ANYWHERE, ids) for ids in (ATRIAL, FIBRILLATION, FIB_OF)], vocabulary(), [1.0, 3.0, 0.5]
+    )
+    assert walk(phrases, [AT, RI, AL, OF]) == pytest.approx([3 + log(2 / 3), 3, 3, 0])
+    assert walk(phrases, [F, IB, OF, END]) == pytest.approx([0, 0.5, 0.5, 0])
+    assert walk(phrases, [AT, RI, AL, F, IB])[3:] == pytest.approx([3 + log(1 / 2), 3])
+
+
+def test_lists_are_preferred_together_each_by_its_strength(model: SpanSALM) -> None:
+    lists = [BiasingList(("court", "uvula"), 1.0), BiasingList(("court",), 4.0)]
+    both = Phrases.of(lists, model)
+    assert both.named == ("court", "uvula")
+
+    def last(word: str) -> float:
+        node = ANYWHERE
+        for token in model.tokenizer.tokenizer(word, add_special_tokens=False)["input_ids"]:
+            node = both.child(node, token)  # type: ignore[assignment]
+        return float(both.gain[node])
+
+    assert (last(" court"), last(" uvula")) == (4.0, 1.0)
+    assert Phrases.of([BiasingList(("court",), 0.0)], model).named == ()
+
+
 @given(st.lists(st.lists(ids, min_size=1, max_size=5), max_size=8), st.lists(ids, max_size=6))
 def test_the_trie_holds_its_phrases_and_no_other(
     sequences: list[list[int]], other: list[int]
@@ -261,7 +286,7 @@ def model(tiny: Path, enliven: Callable[[SpanSALM, float], SpanSALM]) -> SpanSAL
 
 
 def phrases_of(model: SpanSALM, *words: str, strength: float = 2.0) -> Phrases:
-    return Phrases.of(BiasingList(words, strength), model)
+    return Phrases.of([BiasingList(words, strength)], model)
 
 
 def test_tokens_of_a_tokenizer(model: SpanSALM) -> None:

@@ -375,7 +375,7 @@ def test_lists_that_take_turns_are_made_ready_once(
     model = SpeechLLM.load(lively)
     made = []
     of = Phrases.of
-    monkeypatch.setattr(Phrases, "of", lambda *a: made.append(a[0].phrases[0]) or of(*a))
+    monkeypatch.setattr(Phrases, "of", lambda *a: made.append(a[0][0].phrases[0]) or of(*a))
     lists = [BiasingList((f"word{i}",)) for i in range(9)]
     for _ in range(2):
         for one in lists[:8]:
