@@ -2,9 +2,11 @@
 
     python eval/biasing.py domains/medical --strengths 2.5 3 3.5 --sentences 60
     python eval/biasing.py domains/medical --split test
+    python eval/biasing.py domains/medical --adapter runs/demo/adapter --lists none brought 1000
 
 A list is the domain's own terms (``own``), a number of distractors (rare English words that nobody
-says in the sets and that are no words of its terms), or a sum, such as ``own+1000``. Recall is the
+says in the sets and that are no words of its terms), or a sum, such as ``own+1000``; an adapter's
+own list (``brought``) is preferred beside it. Recall is the
 share of the domain's term mentions of which every word is right, raw; B-WER is that of the words
 of its own terms; "changed" is how many words differ from those written without a list, in percent.
 General speech is decoded with the same list, of which it says nothing. Processor seconds are those
@@ -22,7 +24,7 @@ from pathlib import Path
 import wordfreq
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.biasing_list import STRENGTH, BiasingList
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.corpus.text import normalize
@@ -50,7 +52,9 @@ def main() -> None:
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
     parser.add_argument("--sentences", type=int, help="first of each set; default: all")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[STRENGTH])
+    parser.add_argument(
+        "--strengths", type=float, nargs="+", default=[None], help="default: each list's own"
+    )
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
     parser.add_argument("--lists", nargs="+", default=LISTS)
     arguments = parser.parse_args()
@@ -67,16 +71,18 @@ def main() -> None:
     plain: tuple[dict[str, str], ...] | None = None
     for name in arguments.lists:
         phrases = phrases_of(name, listed, spared)
-        for strength in arguments.strengths if phrases else [0.0]:
-            print(f"{name}, {strength:g}", file=sys.stderr)
-            recogniser.prefer(BiasingList(phrases, strength))
+        for strength in [0.0] if name == "none" else arguments.strengths:
+            biasing = BiasingList(phrases, strength)
+            shown = "own" if strength is None and not phrases else f"{biasing.nats:g}"
+            print(f"{name}, {shown}", file=sys.stderr)
+            recogniser.prefer(biasing)
             began = time.process_time()
             written = tuple(recogniser.transcribe_cuts(s.cuts) for s in (spoken, general))
             seconds = time.process_time() - began
             plain = plain or written
             cells = (*rates(spoken, general, written, plain, listed), seconds)
             row = " | ".join(f"{cell:.1f}" for cell in cells)
-            print(f"| {domain.name} | {name} | {strength:g} | {row} |", flush=True)
+            print(f"| {domain.name} | {name} | {shown} | {row} |", flush=True)
 
 
 def held_out(domain: Domain, split: str, sentences: int | None) -> HeldOut:
@@ -91,9 +97,9 @@ def terms(domain: Domain) -> list[str]:
 
 
 def phrases_of(name: str, own: list[str], spared: list[str]) -> tuple[str, ...]:
-    """The phrases of a list such as ``own+1000``; () for ``none``."""
+    """The phrases of a list such as ``own+1000``; () for ``none`` and ``brought``."""
     phrases: list[str] = []
-    for part in name.split("+") if name != "none" else ():
+    for part in name.split("+") if name not in ("none", "brought") else ():
         phrases += own if part == "own" else distractors(int(part), spared)
     return tuple(phrases)
 
