@@ -324,7 +324,7 @@ def text_recipe() -> Recipe:
     """The default adaptation: a language model of the domain, fused with the recogniser."""
     return Recipe(
         fusion=0.5,
-        biasing=4.5,
+        biasing=2.5,
         sources=[
             SourceRecipe(task="text", data="domain", weight=0.5),
             SourceRecipe(task="text", data="replay", weight=0.5),

@@ -47,7 +47,7 @@ def test_text_recipe_hears_nothing_and_is_fused() -> None:
         ("text", "domain", 0.5),
         ("text", "replay", 0.5),
     }
-    assert (recipe.train, recipe.fusion, recipe.biasing) == (["lora"], 0.5, 4.5)
+    assert (recipe.train, recipe.fusion, recipe.biasing) == (["lora"], 0.5, 2.5)
 
 
 def test_dump_loads_again(tmp_path: Path) -> None:

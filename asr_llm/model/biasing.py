@@ -17,11 +17,6 @@ where a token of several such phrases counts once, by the most that it gains. A 
 a word does. To give something only to tokens that are nearly heard anyway kept no distractor out
 that this does not, and lost terms (eval/RESULTS.md#biasing).
 
-An adapter of text (``model.fusion``) prefers the same terms, of which its texts are full. By how
-much both prefer a token counts once, as the list's: it is the adapter's that is left out, and is
-not given back with a phrase that breaks off. Where both counted in full, more was written that
-nobody had said, for the same terms (adapt/README.md#the-list-of-terms).
-
 Phrases are preferred in any case in which they may be written, and those of several words are then
 written as listed (``as_listed``): to prefer the listed case alone finds fewer of them.
 
@@ -43,7 +38,6 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from asr_llm.corpus.biasing_list import BiasingList
 
 if TYPE_CHECKING:
-    from asr_llm.model.fusion import Fusion
     from asr_llm.model.salm import SpanSALM
 
 ANYWHERE, SENTENCE, CAPITALS = range(3)
@@ -318,14 +312,10 @@ class Biasing(LogitsProcessor):
 
     The state of a hypothesis depends on nothing but what it has written, by which it is found: so
     it follows the hypotheses wherever the search puts them.
-
-    Args:
-        phrases: what to prefer.
-        fusion: what prefers tokens too, and has just added that to the scores.
     """
 
-    def __init__(self, phrases: Phrases, fusion: Fusion | None = None) -> None:
-        self.phrases, self.fusion = phrases, fusion
+    def __init__(self, phrases: Phrases) -> None:
+        self.phrases = phrases
         self.states: dict[tuple[int, ...], State] = {}
         self.boundary = torch.from_numpy(phrases.tokens.boundary)
         self.begin = torch.zeros(2, 2, 2, phrases.vocabulary)
@@ -341,8 +331,6 @@ class Biasing(LogitsProcessor):
         texts = [tuple(text) for text in input_ids.tolist()]
         self.states = {text: self._state(text) for text in texts}
         gain, loss = self._changes([self.states[text] for text in texts], scores.device)
-        if self.fusion is not None and self.fusion.added is not None:
-            gain = (gain - self.fusion.added).clamp(min=0)
         return scores + gain - loss
 
     def _state(self, text: tuple[int, ...]) -> State:
@@ -389,8 +377,8 @@ class Biasing(LogitsProcessor):
         return tokens, gains[first], losses[first]
 
 
-def biasing_of(phrases: Phrases | None, fusion: Fusion | None = None) -> LogitsProcessorList:
+def biasing_of(phrases: Phrases | None) -> LogitsProcessorList:
     """What ``generate`` transcribes with: ``Biasing``, or nothing where there is nothing to do."""
     if phrases is None or not phrases.prefers:
         return LogitsProcessorList()
-    return LogitsProcessorList([Biasing(phrases, fusion)])
+    return LogitsProcessorList([Biasing(phrases)])

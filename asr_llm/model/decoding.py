@@ -256,16 +256,16 @@ def generate(
     with _inference(model, bf16):
         spliced = _spliced(model, prompts) if spliced is None else spliced
         with move_embedding(model), adapter_aside(model):
-            fusion = fusion_of(model, end) if listening else None
-            # The recorder is told when an adapter of text has had its say; that a word is listed
-            # makes it no surer.
-            processors = [one for one in (fusion, recorder) if one is not None]
+            processors = fusion_of(model, end) if listening else LogitsProcessorList()
+            if recorder is not None:
+                # An adapter of text has had its say; that a word is listed makes it no surer.
+                processors.append(recorder)
             rows = model.llm.generate(
                 inputs_embeds=spliced["input_embeds"],
                 attention_mask=spliced["attention_mask"],
                 generation_config=config,
                 logits_processor=LogitsProcessorList(
-                    [*processors, *biasing_of(phrases, fusion), Limits(limits, num_beams, end)]
+                    [*processors, *biasing_of(phrases), Limits(limits, num_beams, end)]
                 ),
             )
     return [_until_end(row, end, limit) for row, limit in zip(rows.tolist(), limits)]

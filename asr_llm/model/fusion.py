@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessor
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -38,7 +38,6 @@ class Fusion(LogitsProcessor):
 
     def __init__(self, model: SpanSALM, end: int) -> None:
         self.model, self.end = model, end
-        self.added: Tensor | None = None  # (B, V), to the scores of the last step
         self.written = torch.zeros(0, 0, dtype=torch.long)
         self.general = DynamicCache()
         self.domains = {adapter: DynamicCache() for adapter in model.fusion}
@@ -55,7 +54,6 @@ class Fusion(LogitsProcessor):
                 domain = self._read(input_ids[:, -1:], self.domains[adapter])
             added += weight * (domain - general).clamp(min=0)
         added[:, self.end] = 0
-        self.added = added
         return scores + added
 
     def _read(self, token: Tensor, cache: DynamicCache) -> Tensor:
@@ -77,9 +75,9 @@ class Fusion(LogitsProcessor):
         self.written = input_ids
 
 
-def fusion_of(model: SpanSALM, end: int) -> Fusion | None:
+def fusion_of(model: SpanSALM, end: int) -> LogitsProcessorList:
     """What ``generate`` transcribes with: ``Fusion``, or nothing if no adapter is of text."""
-    return Fusion(model, end) if model.fusion else None
+    return LogitsProcessorList([Fusion(model, end)] if model.fusion else [])
 
 
 @contextmanager
