@@ -32,7 +32,7 @@ class Bar:
 
     def __init__(self, *, of_audio: bool = False) -> None:
         self._of_audio, self._began = of_audio, time.monotonic()
-        self._logged = self._began
+        self._logged, self._named = self._began, ""
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
         self._awaited: Any = None
@@ -102,9 +102,13 @@ class Bar:
         self._progress.update(self._tasks[what], completed=done, total=total, note=note)
 
     def _log(self, what: str, done: float, total: float) -> None:
-        if time.monotonic() - self._logged >= _LOG_SECONDS:
-            self._logged = time.monotonic()
-            note = self._heard(done, total) if self._of_audio else f"{done:.0f} of {total:.0f}"
+        """A line a minute, and after the first minute one for whatever begins."""
+        now = time.monotonic()
+        begins = what != self._named and now - self._began >= _LOG_SECONDS
+        self._named = what
+        if begins or now - self._logged >= _LOG_SECONDS:
+            self._logged = now
+            note = self._heard(done, total) if self._of_audio else f"{done / max(total, 1):.0%}"
             typer.echo(f"{what}: {note}", err=True)
 
     def _heard(self, done: float, total: float) -> str:

@@ -59,11 +59,12 @@ def test_a_log_gets_a_line_a_minute(
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     for of_audio, expected in (
-        (False, "transcribing: 61 of 300\ntranscribing: 121 of 300\n"),
+        (False, "transcribing: 20%\ntranscribing: 40%\ndecoding: 0%\n"),
         (
             True,
             "transcribing: 0:01:01 of 0:05:00, RTFx 1.0\n"
-            "transcribing: 0:02:01 of 0:05:00, RTFx 1.0\n",
+            "transcribing: 0:02:01 of 0:05:00, RTFx 1.0\n"
+            "decoding: 0:00:01 of 0:05:00, RTFx 0.0\n",
         ),
     ):
         bar = Bar(of_audio=of_audio)
@@ -74,4 +75,6 @@ def test_a_log_gets_a_line_a_minute(
             for seconds in (0, 59, 61, 100, 120, 121):
                 now[0] = began + seconds
                 progress("transcribing", seconds, 300)
+            progress("decoding", 1, 300)
+            progress("decoding", 2, 300)
         assert capsys.readouterr() == ("Good morning.\n", expected)

@@ -171,10 +171,11 @@ def _terms(scored: Scored, names: Sequence[str]) -> list[tuple[str, str, list[di
         return []
     first, last = found[0]["by_term"], found[-1]["by_term"]
     heard = [_heard_instead(scored, name) for name in (names[0], names[-1])]
+    written = _written(scored)
     gained, lost, missed = [], [], []
     for term, counts in last.items():
         before, after, mentions = first[term]["found"], counts["found"], counts["mentions"]
-        row = {"term": term, "label": counts["label"], "mentions": mentions}
+        row = {"term": written.get(term, term), "label": counts["label"], "mentions": mentions}
         row |= {"before": before, "after": after}
         by_first, by_last = ("; ".join(texts.get(term, [])[:3]) for texts in heard)
         if after > before:
@@ -207,6 +208,14 @@ def _systems(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name in names
     ]
+
+
+def _written(scored: Scored) -> dict[str, str]:
+    """How each term is written in the references, most often: its capitals count too."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in scored.mentions:
+        counts[" ".join(term_of(row["text"]))][row["text"]] += 1
+    return {term: texts.most_common(1)[0][0] for term, texts in counts.items()}
 
 
 def _heard_instead(scored: Scored, system: str) -> dict[str, list[str]]:

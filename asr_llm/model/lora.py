@@ -280,18 +280,29 @@ def read_base(folder: Path) -> dict[str, Any] | None:
             )
     path = folder / BASE
     if not path.is_file():
+        if (folder / BIASING).is_file():
+            raise CheckpointError(
+                f"{folder} has a {BIASING} and no {BASE}, which says how the adapter is used; "
+                "expected both: copy the whole folder again"
+            )
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("found no JSON object")
         for key in ("fusion", "biasing"):
-            if record.get(key) is not None:
-                if isinstance(record[key], bool):
-                    raise ValueError(f"{key}: {json.dumps(record[key])}")
-                record[key] = float(record[key])
-                if not 0 <= record[key] < math.inf:
-                    raise ValueError(f"{key}: {record[key]:g}")
+            number = record.get(key)
+            if number is not None:
+                plain = isinstance(number, int | float) and not isinstance(number, bool)
+                if not plain or not 0 <= number < math.inf:
+                    raise ValueError(f"{key!r} is {json.dumps(number)}")
+                record[key] = float(number)
         return record | {"name": str(record["name"]), "sha256": str(record["sha256"])}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} has no {error}; expected name and sha256 of the base model"
+        ) from None
+    except ValueError as error:
         raise CheckpointError(
             f"{path} cannot be read ({error}); expected name and sha256 of the base model, and "
             "where there are any the numbers 'fusion' and 'biasing', from 0 up"

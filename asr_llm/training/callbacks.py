@@ -207,7 +207,7 @@ class Progress(lightning.Callback):
         self.bar.update(self.task, completed=trainer.global_step, description=described)
         if self.logs and time.monotonic() - self.logged >= _LOG_SECONDS:
             self.logged = time.monotonic()
-            line = f"{described}: {trainer.global_step} of {self.steps}"
+            line = f"{described}: {trainer.global_step} of {self.steps} steps"
             self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:

@@ -74,7 +74,7 @@ class SpeechLLM:
         confidence: bool = False,
         aligner: CtcModel | None = None,
         loaded: Adapters | None = None,
-        biasing: BiasingList | None = None,
+        biasing: BiasingList | Iterable[str] | None = None,
     ) -> None:
         self.model = model.eval()
         self.name = name
@@ -88,11 +88,17 @@ class SpeechLLM:
         self._known: dict[tuple[BiasingList, ...], Phrases] = {}
         self.prefer(biasing)
 
-    def prefer(self, biasing: BiasingList | None) -> None:
+    def prefer(self, biasing: BiasingList | Iterable[str] | None) -> None:
         """Prefer these phrases from now on, in place of those before; None: no phrases.
 
-        Those that adapters in use bring are preferred too: see ``corpus.biasing_list.joined``.
+        Those that adapters in use bring are preferred too (``corpus.biasing_list.joined``), but
+        not with ``BiasingList((), 0.0)``.
+
+        Raises:
+            BiasingError: a phrase has neither letter nor digit.
         """
+        if biasing is not None and not isinstance(biasing, BiasingList):
+            biasing = BiasingList((biasing,) if isinstance(biasing, str) else tuple(biasing))
         self._asked = biasing
         brought = self._loaded.biasing if self._loaded is not None else []
         lists = joined(biasing, brought)
@@ -116,7 +122,7 @@ class SpeechLLM:
         confidence: bool = False,
         word_timestamps: bool = False,
         aligner: str | Path | None = None,
-        biasing: BiasingList | None = None,
+        biasing: BiasingList | Iterable[str] | None = None,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
 

@@ -123,9 +123,9 @@ def test_what_was_lost_is_not_called_still_missed() -> None:
     gained, rest = page.split("Most improved")[1].split("<h2>Lost")
     lost, missed = rest.split("Still missed")
     missed = missed.split("Every utterance")[0]
-    assert "lipitor" in gained and "0 → 2 of 2" in gained and "lip</td>" in gained
+    assert "Lipitor" in gained and "0 → 2 of 2" in gained and "lip</td>" in gained
     assert "aspirin" in lost and "1 → 0 of 1" in lost and "asp</td>" in lost
-    assert "tramadol" in missed and "trolley" in missed and "lipitor" not in missed
+    assert "tramadol" in missed and "trolley" in missed and "Lipitor" not in missed
     assert "Only base found 1, only adapted 2" in page
 
 

@@ -324,12 +324,17 @@ def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> N
         ),
         ("biasing_list.txt", b"\xff\xfe", r"own list: .*biasing_list\.txt:1: not UTF-8"),
         ("base.json", b'{"name": "m", "sha256": "0", "biasing": "much"}', "the numbers 'fusion'"),
-        ("base.json", b'{"name": "m", "sha256": "0", "biasing": -1}', r"base\.json .*biasing: -1"),
+        (
+            "base.json",
+            b'{"name": "m", "sha256": "0", "biasing": -1}',
+            r"base\.json .*'biasing' is -1",
+        ),
         (
             "base.json",
             b'{"name": "m", "sha256": "0", "biasing": NaN}',
-            r"base\.json .*biasing: nan",
+            r"base\.json .*'biasing' is NaN",
         ),
+        ("base.json", None, r"has a biasing_list\.txt and no base\.json.*copy the whole folder"),
         (
             "biasing_list.txt",
             None,

@@ -228,5 +228,5 @@ def test_a_spoilt_record_is_refused(
     lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
     path = tmp_path / "a" / "base.json"
     path.write_text(json.dumps(spoil(json.loads(path.read_text("utf-8")))), "utf-8")
-    with pytest.raises(CheckpointError, match=r"base\.json cannot be read"):
+    with pytest.raises(CheckpointError, match=r"base\.json cannot be read \((found no|'\w+' is)"):
         lora.read_base(tmp_path / "a")

@@ -218,7 +218,9 @@ def test_a_log_gets_a_line_now_and_then_if_anyone_asks(
 ) -> None:
     monkeypatch.setattr("asr_llm.training.callbacks._LOG_SECONDS", 0.0)
     train(recipe(steps=2), RunFolder(tmp_path / "run"), progress=True)
-    assert re.fullmatch(r"(training, loss \d+\.\d\d: [12] of 2\n){2}", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"(training, loss \d+\.\d\d: [12] of 2 steps\n){2}", capsys.readouterr().err
+    )
     train(recipe(steps=1), RunFolder(tmp_path / "silent"), progress=False)
     assert not capsys.readouterr().err
 

@@ -389,6 +389,13 @@ def test_lists_that_take_turns_are_made_ready_once(
     assert model._phrases is None
 
 
+def test_phrases_may_be_plain_strings(lively: Path) -> None:
+    model = SpeechLLM.load(lively, vad="energy", biasing=["uvula", "Ann Lee"])
+    assert model._phrases and model._phrases.named == ("uvula", "Ann Lee")
+    model.prefer("uvula")
+    assert model._phrases.named == ("uvula",)
+
+
 def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
     brought = BiasingList(("sotalol", "uvula"), 2.0)
     make_adapter(lively, tmp_path / "drugs", biasing=brought)
