@@ -301,6 +301,5 @@ def _biasing(recipe: Recipe, domain: Domain | None) -> BiasingList | None:
     """The domain's terms, if they are to be preferred and there are any."""
     if recipe.biasing is None or domain is None:
         return None
-    terms = (term.text for listed in domain.terms().values() for term in listed)
-    phrases = dict.fromkeys(term for term in terms if any(map(str.isalnum, term)))
+    phrases = dict.fromkeys(term.text for listed in domain.terms().values() for term in listed)
     return BiasingList(tuple(phrases), recipe.biasing) if phrases else None

@@ -172,7 +172,7 @@ def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
     (folder / "text.txt").write_text("\n".join(SENTENCES), "utf-8")
     (folder / "dev" / "text.txt").write_text("\n".join(SENTENCES[:4]), "utf-8")
     (folder / "terms").mkdir()
-    (folder / "terms" / "plea.tsv").write_text("nolo contendere\tno low\n+/-\n", "utf-8")
+    (folder / "terms" / "plea.tsv").write_text("nolo contendere\tno low\n", "utf-8")
     asked: list[str] = []
     real = train_module.make_stream
 
