@@ -92,12 +92,12 @@ def _checked(
     guard = wrong(samples, decoded)
     if guard is None:
         return decoded, () if decoded.text else (Guard("empty", "kept"),)
-    parts, again = [samples], [decoded]
+    parts, again, amiss = [samples], [decoded], [0]
     if len(samples) >= _SHORTEST_SECONDS * SAMPLE_RATE:
         edges = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
         parts = [samples[start:end] for start, end in edges]
         again = decode(parts)
-    amiss = [i for i, both in enumerate(zip(parts, again)) if wrong(*both)]
+        amiss = [i for i, both in enumerate(zip(parts, again)) if wrong(*both)]
     if not amiss:
         return _joined(again), (Guard(guard.found, "decoded again"),)
     if hear is not None:

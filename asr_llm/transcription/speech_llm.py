@@ -304,7 +304,8 @@ class SpeechLLM:
 
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
         try:
-            prefers = self._phrases is not None or bool(self.model.fusion)
+            listed = self._phrases is not None and self._phrases.prefers
+            prefers = listed or bool(self.model.fusion)
             guarded = decode_checked(
                 self._decode, self._listens, samples, self._hear if prefers else None
             )
