@@ -171,7 +171,7 @@ def _with_words(cut: Cut, found: Alignment) -> Cut:
     from lhotse.utils import fastcopy
 
     supervision = cut.supervisions[0]
-    items = alignment_items(found.words, found.confidence)
+    items = alignment_items(found.words, found.scores)
     alignment = {**(supervision.alignment or {}), "word": items}
     cut.supervisions = [fastcopy(supervision, alignment=alignment), *cut.supervisions[1:]]
     return cut

@@ -13,7 +13,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, zip_longest
 from typing import TYPE_CHECKING, Literal
 
 from asr_llm.corpus.synthesis import Word
@@ -46,10 +46,12 @@ class Alignment:
 
     ``confidence`` is the geometric mean of the posteriors of the aligned tokens, from 0 to 1:
     near 1 where the transcript is what was said; None where others made the alignment.
+    ``scores`` are the same for each word; None for one of no tokens.
     """
 
     words: tuple[Word, ...]
     confidence: float | None
+    scores: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,16 @@ class Unaligned:
     reason: str
 
 
-def alignment_items(words: Iterable[Word], score: float | None = None) -> list[AlignmentItem]:
+def alignment_items(
+    words: Iterable[Word], scores: Iterable[float | None] = ()
+) -> list[AlignmentItem]:
     """Words as Lhotse keeps them: symbol, start and duration in seconds, confidence."""
     from lhotse.supervision import AlignmentItem
 
-    return [AlignmentItem(w.text, w.start, round(w.end - w.start, 6), score) for w in words]
+    return [
+        AlignmentItem(word.text, word.start, round(word.end - word.start, 6), score)
+        for word, score in zip_longest(words, scores)
+    ]
 
 
 def spell(
@@ -129,28 +136,32 @@ def _words(
 ) -> Alignment:
     """Word times from the token (its place in ``flat``, or None) at every frame."""
     flat = spelling.flat
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    score = 0.0
-    for t, place in enumerate(path):
-        if place is not None:
-            first.setdefault(place, t)
-            last[place] = t
-            score += float(log_probs[t, flat[place]])
-    confidence = math.exp(score / sum(place is not None for place in path))
+    frames: list[list[int]] = [[] for _ in flat]
+    for t, token in enumerate(path):
+        if token is not None:
+            frames[token].append(t)
+
+    def sure(first: int, after: int) -> float:
+        """Geometric mean of the posteriors at the frames of some tokens."""
+        scores = [float(log_probs[t, flat[i]]) for i in range(first, after) for t in frames[i]]
+        return math.exp(math.fsum(scores) / len(scores))
+
     total = len(path) * frame
     words: list[Word] = []
+    scores: list[float | None] = []
     place = 0
     for text, tokens in zip(spelling.words, spelling.tokens):
+        after = place + len(tokens)
         if tokens:
-            start = first[place] * frame - shift
-            end = (last[place + len(tokens) - 1] + 1) * frame - shift
-            place += len(tokens)
+            start = frames[place][0] * frame - shift
+            end = (frames[after - 1][-1] + 1) * frame - shift
         else:  # nothing is said: at the end of the word before
             start = end = words[-1].end if words else 0.0
         start = max(start, words[-1].end if words else 0.0)
         words.append(Word(text, round(start, 4), round(min(max(end, start), total), 4)))
-    return Alignment(tuple(words), confidence)
+        scores.append(sure(place, after) if tokens else None)
+        place = after
+    return Alignment(tuple(words), sure(0, len(flat)), tuple(scores))
 
 
 Search = Callable[["list[Tensor]", list[list[int]], int], list[list[int | None]]]

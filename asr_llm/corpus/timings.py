@@ -60,7 +60,7 @@ def match(text: str, words: Iterable[Word]) -> Alignment | Unaligned:
         return Unaligned(f"{left} timed words more than the transcript has")
     if not matched:
         return Unaligned("no words")
-    return Alignment(tuple(matched), None)
+    return Alignment(tuple(matched), None, (None,) * len(matched))
 
 
 def _read_ctm(path: Path) -> Timings:

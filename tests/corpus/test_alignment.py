@@ -50,6 +50,7 @@ def test_words_by_hand(backend: Backend) -> None:
     assert isinstance(found, Alignment)
     assert found.words == (Word("ab", 0.1, 0.4), Word("—", 0.4, 0.4), Word("c", 0.5, 0.6))
     assert found.confidence == pytest.approx(0.7)
+    assert found.scores == (pytest.approx(0.7), None, pytest.approx(0.7))
 
 
 def test_late_peaks_are_moved_forward_but_not_before_the_beginning() -> None:
@@ -63,6 +64,7 @@ def test_confidence_is_the_geometric_mean_of_the_tokens() -> None:
     (found,) = align([wrong], [spell("a c", encode)], BLANK, 0.1)
     assert isinstance(found, Alignment)
     assert found.confidence == pytest.approx((0.7 * 0.1) ** 0.5)
+    assert found.scores == pytest.approx((0.7, 0.1))  # and it is 'c' that does not fit
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -96,7 +96,9 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_the_transcripts_spelling_is_kept() -> None:
     timed = [Word("take", 0.1, 0.5), Word("O'NEILL'S", 0.5, 1.0)]
     assert match("Take — O'Neill's.", timed) == Alignment(
-        (Word("Take", 0.1, 0.5), Word("—", 0.5, 0.5), Word("O'Neill's.", 0.5, 1.0)), None
+        (Word("Take", 0.1, 0.5), Word("—", 0.5, 0.5), Word("O'Neill's.", 0.5, 1.0)),
+        None,
+        (None, None, None),
     )
     assert match("Take it.", timed) == Unaligned(
         "word 2 of the transcript is not the one that is timed there"
