@@ -162,7 +162,7 @@ def _align(
                 loaded.append((cut, samples))
     if not loaded:
         return
-    emissions = aligner.log_probs([samples for _, samples in loaded])
+    emissions = aligner.hear([samples for _, samples in loaded])
     texts = [cut.supervisions[0].text or "" for cut, _ in loaded]
     yield from zip((cut for cut, _ in loaded), aligner.align(emissions, texts, backend))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm import __version__
 from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.pieces import LONGEST_SECONDS
 from asr_llm.errors import (
     AsrLlmError,
     AudioError,
@@ -34,7 +35,7 @@ from asr_llm.measuring import (
     measure,
     told,
 )
-from asr_llm.recipe import TIMED_TASKS, Recipe, text_recipe
+from asr_llm.recipe import SPEECH_TASKS, TIMED_TASKS, Recipe, text_recipe
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.options import Options
 
@@ -131,11 +132,11 @@ def adapt(
         if _product(opened) is None:
             from asr_llm.training.train import train
 
-            if _wants_word_times(chosen, folder):
-                folder = _with_word_times(folder, chosen.model, opened, notes, progress)
+            for split in ("train", "dev"):
+                if _wants_word_times(chosen, folder, split):
+                    folder = _with_word_times(folder, split, chosen.model, opened, notes, progress)
             done = train(chosen, opened, folder, resume=True, progress=progress is not None)
-            if done.stopped is not None:
-                notes.append(stopped_note(done.stopped))
+            notes += notes_of(done)
         adapter = opened.adapter if opened.adapter.is_dir() else None
         trained = opened.model if adapter is None else None
     scores = None
@@ -408,42 +409,55 @@ def pretrain(
 # Training ------------------------------------------------------------------------------
 
 
-def stopped_note(step: int) -> str:
-    """What to tell of a run that alignment monitoring stopped."""
-    return (
-        f"stopped at step {step}: the loss on general speech had risen by more than "
-        "validation.max_rise allows; the best weights from before are kept, if there were any"
-    )
+def notes_of(trained: Trained) -> list[str]:
+    """What to tell of a training that left something out, or was stopped by its monitor."""
+    from asr_llm.sequences.sources import too_long
+
+    notes = [too_long(trained.left_out)] if trained.left_out else []
+    if trained.stopped is not None:
+        notes.append(
+            f"stopped at step {trained.stopped}: the loss on general speech had risen by more than "
+            "validation.max_rise allows; the best weights from before are kept, if there were any"
+        )
+    return notes
 
 
-def _wants_word_times(recipe: Recipe, domain: Domain) -> bool:
-    """Whether a source interleaves recordings whose words have no times yet."""
-    interleaved = any(
-        s.task in TIMED_TASKS and s.data == "domain" and s.speech != "synthetic"
-        for s in recipe.sources
-    )
-    cuts = domain.recordings("train") if interleaved else None
-    return cuts is not None and not any((cut.supervisions[0].alignment or {}) for cut in cuts)
+def _wants_word_times(recipe: Recipe, domain: Domain, split: str) -> bool:
+    """Whether recordings without word times are to be interleaved, or too long to stay whole."""
+    sources = recipe.sources if split == "train" else recipe.held_out_sources
+    heard = [s for s in sources if s.data == "domain" and s.task in SPEECH_TASKS]
+    heard = [s for s in heard if s.speech != "synthetic"]
+    cuts = domain.recordings(split) if heard else None
+    if cuts is None or any((cut.supervisions[0].alignment or {}) for cut in cuts):
+        return False
+    interleaved = any(s.task in TIMED_TASKS for s in heard)
+    return interleaved or any(cut.duration > LONGEST_SECONDS for cut in cuts)
 
 
 def _with_word_times(
-    domain: Domain, model: str, run: RunFolder, notes: list[str], progress: Progress | None
+    domain: Domain,
+    split: str,
+    model: str,
+    run: RunFolder,
+    notes: list[str],
+    progress: Progress | None,
 ) -> Domain:
-    """The domain with its training recordings aligned, by the base model's own CTC head."""
+    """The domain with the recordings of a split aligned, by the base model's own CTC head."""
     from asr_llm.aligning import align_manifest
 
-    manifest, aligned = domain.manifest("train"), run.path / "alignment" / "train.jsonl.gz"
+    manifest, aligned = domain.manifest(split), run.path / "alignment" / f"{split}.jsonl.gz"
     assert manifest is not None
     if not aligned.is_file():
         try:
             done = align_manifest(manifest, aligned, model=model, progress=progress)
         except CheckpointError as error:
             raise RecipeError(
-                f"interleaving needs to know when each word of {manifest} is said, and {error}. "
+                f"to interleave recordings, or cut those longer than {LONGEST_SECONDS:g} s, one "
+                f"has to know when each word of {manifest} is said, and {error}. "
                 f"Align it first: asr-llm align {manifest} --model CTC.nemo"
             ) from error
         notes += [f"left out {dropped.id}: {dropped.reason}" for dropped in done.dropped]
-    return replace(domain, manifests={**domain.manifests, "train": aligned})
+    return replace(domain, manifests={**domain.manifests, split: aligned})
 
 
 def _refuse_used(place: Path, resume: bool) -> None:

@@ -298,6 +298,14 @@ class Recipe(_Trains):
         None, exclude=True, description="version that wrote this file; not read"
     )
 
+    @property
+    def held_out_sources(self) -> list[SourceRecipe]:
+        """What is validated on; where the recipe names nothing, the domain's dev set."""
+        # An adapter of text is to know the domain's sentences, not to listen.
+        task: TASKS = "asr" if self.fusion is None else "text"
+        domain = SourceRecipe(task=task, data="domain", augment=0.0)
+        return self.validation.sources or [domain]
+
     def in_stages(self) -> list[Recipe]:
         """A recipe for each stage, the first of which starts from ``model``; or this one alone."""
         return [

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from asr_llm.aligning import align_manifest
+from asr_llm.corpus.alignment import Spelling
 from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.pieces import cut_pieces
 from asr_llm.corpus.synthesis import Utterance, synthesize
 from asr_llm.errors import CheckpointError, DomainError
+from asr_llm.model.ctc import CtcModel
 
 TEXTS = {
     "kitchen": "Please put the kettle on, and wash the cups.",
@@ -148,3 +153,44 @@ def test_json(spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path) -> None
     done = align_manifest(spoken[0], tmp_path / "a.jsonl")
     rows = [json.loads(line) for line in done.path.read_text("utf-8").splitlines()]
     assert {row["id"] for row in rows} == set(TEXTS)
+
+
+class Counting(CtcModel):
+    """Hears in each frame of four samples what the first of them is; and one frame too many."""
+
+    blank, frame = 0, 4 / 16000
+
+    def spell(self, text: str) -> Spelling:
+        raise NotImplementedError
+
+    def log_probs(self, audios: list[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.from_numpy(np.append(audio[::4], -1.0))[:, None] for audio in audios]
+
+
+def test_long_audio_is_heard_in_pieces_frame_by_frame() -> None:
+    rng = np.random.default_rng(1)
+    short, long = (rng.standard_normal(n).astype(np.float32) for n in (16000, 61 * 16000 + 3))
+    heard = Counting().hear([long, short, long])
+    for audio, rows in zip((long, short, long), heard):
+        assert (rows[:-1, 0].numpy() == audio[::4]).all()
+    assert Counting().hear([]) == []
+
+
+def test_recordings_of_minutes(tmp_path: Path) -> None:
+    """Seventy seconds in one file: aligned, and cut for learning."""
+    text = "We bought some bread, butter and jam for breakfast."
+    spoken = synthesize(text, "en-us")
+    gap = np.zeros(16000, np.float32)
+    count = math.ceil(70 / (spoken.duration + 1))
+    soundfile.write(tmp_path / "a.wav", np.concatenate([spoken.samples, gap] * count), 16000)
+    (tmp_path / "trans.txt").write_text("a.wav\t" + " ".join([text] * count), "utf-8")
+    done = align_manifest(tmp_path / "trans.txt")
+    (cut,) = read_manifest(done.path)
+    found = cut.supervisions[0].alignment["word"]
+    truth = [word.start + i * (spoken.duration + 1) for i in range(count) for word in spoken.words]
+    assert statistics.median(abs(w.start - t) for w, t in zip(found, truth, strict=True)) <= 0.08
+    pieces = cut_pieces(cut)
+    assert len(pieces) >= 3
+    # Cut in the pauses: each piece is whole sentences.
+    assert all(piece.supervisions[0].text.startswith("We bought") for piece in pieces)
+    assert all(piece.supervisions[0].text.endswith("breakfast.") for piece in pieces)

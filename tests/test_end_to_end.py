@@ -16,6 +16,9 @@ import soundfile
 
 from asr_llm.corpus.domain import create
 from asr_llm.corpus.synthesis import synthesize
+from asr_llm.recipe import SourceRecipe
+from asr_llm.sequences.sources import make_source
+from asr_llm.sequences.tasks import Chat
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
 
@@ -283,7 +286,7 @@ def test_real_recordings(tmp_path: Path) -> None:
 
 
 def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
-    """Without word times and without text: aligned by `mini`'s own head, text left out."""
+    """Without word times and text: aligned by `mini`'s own head, a long one cut between words."""
     train = tmp_path / "shop" / "train"
     train.mkdir(parents=True)
     (tmp_path / "shop" / "domain.yaml").write_text("name: shop\n", "utf-8")
@@ -293,6 +296,11 @@ def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
         rows.append(f"{i}.wav\t{text}")
     soundfile.write(train / "wrong.wav", synthesize("Good morning.", "en-us").samples, 16000)
     rows.append("wrong.wav\tNobody ever climbed that enormous mountain in a day.")
+    sentence = "We bought some bread, butter and jam for breakfast."
+    once = np.append(synthesize(sentence, "en-us").samples, np.zeros(8000, np.float32))
+    times = 30 * 16000 // len(once)
+    soundfile.write(train / "long.wav", np.tile(once, times), 16000)
+    rows.append("long.wav\t" + " ".join([sentence] * times))
     (train / "trans.txt").write_text("\n".join(rows) + "\n", "utf-8")
     recipe = Path(__file__).parents[1] / "adapt" / "paired.yaml"
     done = run("adapt", "shop", "--recipe", recipe, "--steps", 2, cwd=tmp_path)
@@ -300,7 +308,28 @@ def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
     assert done.stderr.startswith("left out wrong: ")
     assert "has no test set" in done.stdout
     assert (tmp_path / "runs" / "shop" / "adapter" / "adapter_model.safetensors").is_file()
-    assert (tmp_path / "runs" / "shop" / "alignment" / "train.jsonl.gz").is_file()
+    aligned = tmp_path / "runs" / "shop" / "alignment" / "train.jsonl.gz"
+    source = make_source(
+        SourceRecipe(task="asr", data=str(aligned)), Chat("<u>", "</u><a>", "</a>")
+    )
+    assert source is not None
+    assert (source.count > 4, source.left_out) == (True, frozenset())
+
+
+def test_what_recordings_say_is_text_to_learn_from(
+    base: Path, tmp_path: Path, speech: np.ndarray
+) -> None:
+    """The default recipe, where nothing is written but transcripts."""
+    for split in ("train", "dev"):
+        folder = tmp_path / "shop" / split
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "a.wav", speech, 16000)
+        (folder / "trans.txt").write_text(f"a.wav\tGood morning, {split}.\n", "utf-8")
+    (tmp_path / "shop" / "domain.yaml").write_text("name: shop\n", "utf-8")
+    done = run("adapt", "shop", "--model", base, "--steps", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = (tmp_path / "runs" / "shop" / "metrics.jsonl").read_text("utf-8")
+    assert "val_loss" in metrics
 
 
 def test_recordings_that_cannot_be_aligned_say_what_to_do(

@@ -66,6 +66,8 @@ def test_readme_commands_run(tiny: Path, tmp_path: Path) -> None:
         words = shlex.split(line.replace("nvidia/canary-qwen-2.5b", str(tmp_path / "canary")))[1:]
         if words[0] == "adapt":
             words += ["--steps", "2"]
+        if "adapt/paired.yaml" in words:
+            shutil.copytree(tmp_path / "recordings", tmp_path / "my_clinic" / "train")
         if words[0] == "serve":
             serve_and_stop(words, tmp_path)
             continue

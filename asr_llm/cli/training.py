@@ -81,6 +81,6 @@ def pretrain(
     from asr_llm.recipe import Recipe
 
     done = jobs.pretrain(Recipe.load(recipe), run=run, resume=resume, progress=True)
-    if done.stopped is not None:
-        typer.echo(jobs.stopped_note(done.stopped), err=True)
+    for note in jobs.notes_of(done):
+        typer.echo(note, err=True)
     typer.echo(f"The model is in {done.model or done.adapter}")

@@ -24,7 +24,7 @@ from asr_llm.corpus.domain_files import (
     read_text,
     text_path,
 )
-from asr_llm.corpus.manifests import find_manifest
+from asr_llm.corpus.manifests import find_manifest, read_entries
 from asr_llm.corpus.synthesis import training_voices
 from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
@@ -67,10 +67,9 @@ class Domain:
         return self.config.name
 
     def text(self, split: str = "train") -> list[str]:
-        """Distinct sentences of a split: its ``text.txt``, then its expanded templates.
+        """Distinct sentences of a split: text, expanded templates, transcripts of recordings.
 
-        The transcripts of recordings are not among them. [] where dev or test
-        have no such text.
+        [] where dev or test have none.
 
         Raises:
             DomainError: a file is malformed, or there is no train text at all.
@@ -79,13 +78,14 @@ class Domain:
         if split == "train" and not sentences:
             raise DomainError(
                 f"{text_path(self.path, split)}: no domain text; expected one utterance a line "
-                "here, or train templates in templates.yaml. "
+                "here, train templates in templates.yaml, or recordings with transcripts in "
+                "train/. "
                 f"See: asr-llm domain check {self.path}"
             )
         return sentences
 
     def has_text(self, split: str = "train") -> bool:
-        """Whether a split has sentences, beside the transcripts of its recordings."""
+        """Whether a split has sentences, if only as transcripts of its recordings."""
         return bool(self._sentences(split))
 
     def _sentences(self, split: str) -> list[str]:
@@ -95,7 +95,15 @@ class Domain:
         templates = self._templates
         if templates is not None and templates.templates(split):
             sentences += self._expand(templates, split)
-        return list(dict.fromkeys(sentences))
+        return list(dict.fromkeys([*sentences, *self._transcripts(split)]))
+
+    def _transcripts(self, split: str) -> list[str]:
+        manifest = find_manifest(self.path / split)
+        if manifest is None:
+            return []
+        entries = _strictly(lambda problems: read_entries(manifest, problems))
+        said = (" ".join(entry.text.split()) for entry in entries)
+        return [text for text in said if text]
 
     def _expand(self, config: TemplatesConfig, split: str) -> list[str]:
         path = self.path / "templates.yaml"

@@ -89,10 +89,11 @@ def check(path: str | Path) -> CheckReport:
     checker.check_terms(terms)
     read_patterns(folder / "entities.jsonl", labels, checker.problems)
     text = checker.read_all_text(terms, labels)
-    checker.check_unused_terms(terms, text["train"])
-    checker.check_style(text["train"])
     transcripts = {split: checker.read_split(folder / split) for split in SPLITS}
     train = [*text["train"], *transcripts["train"]]
+    checker.check_text(train)
+    checker.check_unused_terms(terms, train)
+    checker.check_style(train)
     for split in ("dev", "test"):
         held_out = [*text[split], *transcripts[split]]
         checker.check_overlap(split, train, held_out)
@@ -193,10 +194,16 @@ class _Checker:
                 self.problems += slots
                 for split in SPLITS:
                     text[split] += self._expand(config, file, split, by_label)
-        if not text["train"] and not self._templates_refused():
-            fix = "add one utterance a line, or train templates in templates.yaml"
-            self.error(self.folder / "text.txt", None, "no domain text", fix)
         return text
+
+    def check_text(self, train: list[Line]) -> None:
+        """There must be something to learn from, written or recorded."""
+        if not train and not self._templates_refused():
+            fix = (
+                "add one utterance a line, train templates in templates.yaml, or recordings with "
+                "transcripts in train/"
+            )
+            self.error(self.folder / "text.txt", None, "no domain text", fix)
 
     def _templates_refused(self) -> bool:
         """Whether some are reported already: what else is missing may be for want of them."""

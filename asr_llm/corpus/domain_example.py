@@ -60,7 +60,8 @@ voices:
   test: [en-gb-x-rp+Andy]
 
 # Recordings are optional. Put them into train/, dev/ or test/ with a trans.txt
-# (name.wav TAB text), a NeMo manifest.json, or a Lhotse cuts.jsonl.gz.
+# (name.wav TAB text), a NeMo manifest.json, or a Lhotse cuts.jsonl.gz. Those in
+# train/ are for adapt/paired.yaml; their transcripts are text for every recipe.
 """,
     "text.txt": """\
 # What is said in this domain, one utterance a line: all that adaptation needs.

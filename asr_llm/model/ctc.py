@@ -6,6 +6,7 @@ Legend: B audios, T samples at 16 kHz, F frames, V tokens with the blank.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor
 
 from asr_llm.corpus.alignment import Alignment, Backend, Spelling, Unaligned, align, spell
+from asr_llm.corpus.audio import SAMPLE_RATE, split_at_pauses
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
+
+_LONGEST, _PIECE = 60.0, 30.0  # seconds
 
 
 class CtcModel(ABC):
@@ -37,6 +41,27 @@ class CtcModel(ABC):
     @abstractmethod
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
         """B audios, float32 (T,), to emissions (F, V)."""
+
+    def hear(self, audios: list[np.ndarray]) -> list[Tensor]:
+        """``log_probs`` of audios of any length: those of over a minute are heard in pieces.
+
+        Attention over many minutes would not fit into memory. Pieces end where it is quietest.
+        """
+        short = [i for i, audio in enumerate(audios) if len(audio) <= _LONGEST * SAMPLE_RATE]
+        heard = iter(self.log_probs([audios[i] for i in short]) if short else [])
+        return [
+            next(heard) if i in short else self._in_pieces(audio) for i, audio in enumerate(audios)
+        ]
+
+    def _in_pieces(self, audio: np.ndarray) -> Tensor:
+        """Emissions (F, V) of an audio (T,) that is cut at whole frames."""
+        frame = round(self.frame * SAMPLE_RATE)
+        ends = [end // frame * frame for _, end in split_at_pauses(audio, _PIECE)]
+        bounds = list(pairwise([0, *ends[:-1], len(audio)]))
+        heard = [self.log_probs([audio[start:end]])[0] for start, end in bounds]
+        counts = [(end - start) // frame for start, end in bounds[:-1]]
+        # A model may make a frame more of what a piece has at its end.
+        return torch.cat([*(rows[:count] for rows, count in zip(heard, counts)), heard[-1]])
 
     def align(
         self, emissions: list[Tensor], texts: list[str], backend: Backend = "auto"

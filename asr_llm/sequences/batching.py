@@ -30,11 +30,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and its share of the mix."""
+    """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and its share of the mix.
+
+    ``left_out`` names the recordings that are too long and could not be cut.
+    """
 
     count: int
     weight: float
     item: Callable[[int], Item]
+    left_out: frozenset[str] = frozenset()
 
 
 class Collator:

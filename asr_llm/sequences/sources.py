@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.augment import augment
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.pieces import LONGEST_SECONDS, cut_pieces, text_pieces
 from asr_llm.corpus.synthesis import Delivery, Utterance, Word, select_voices, synthesize
 from asr_llm.errors import DomainError, RecipeError, SynthesisError
 from asr_llm.recipe import SourceRecipe
@@ -30,7 +32,9 @@ from asr_llm.sequences.interleave import (
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat
 
-MAX_SECONDS = 24.0
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
 _CHARACTERS_PER_TOKEN = 3.0  # rough; only used to make batches of similar cost
 _CHARACTERS_PER_SECOND = 15.0
 _PROMPT = 16
@@ -76,8 +80,10 @@ def make_source(
     if recipe.optional and folder is not None and _is_absent(recipe, folder, split):
         return None
     if recipe.task in _SPOKEN:
-        speakers = _utterances(recipe, folder, path, split)
-        return _speech_source(recipe, speakers, chat)
+        cuts = _recordings(recipe, folder, path, split)
+        if cuts is None:
+            return _spoken_source(recipe, folder, path, split, chat)
+        return _recorded_source(recipe, cuts, chat)
     lines = _sentences(recipe, folder, path, split)
     if recipe.task == "insert":
         return _insert_source(recipe, lines, _voices(recipe, folder, split), chat)
@@ -168,7 +174,7 @@ def _speech_source(recipe: SourceRecipe, speakers: list[tuple[float, Speak]], ch
 
     def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
         utterance = speak(rng)
-        if utterance.duration > MAX_SECONDS:
+        if utterance.duration > LONGEST_SECONDS:
             return None
         utterance = _augmented(utterance, recipe, rng)
         return _SPOKEN[recipe.task](utterance, chat, recipe, _python_rng(rng))
@@ -181,45 +187,64 @@ def _speech_source(recipe: SourceRecipe, speakers: list[tuple[float, Speak]], ch
     return Source(len(speakers), recipe.weight, item)
 
 
-def _utterances(
+def _recordings(
     recipe: SourceRecipe, folder: Domain | None, path: Path, split: str
-) -> list[tuple[float, Speak]]:
-    """(seconds, about; how to get it) of each utterance: recordings if any, else spoken text."""
+) -> CutSet | None:
+    """The recordings that a source is of; None where text is to be spoken."""
     cuts = None
     if folder is not None and recipe.speech != "synthetic":
         cuts = folder.recordings(split)
     if folder is None and (path.suffix in (".json", ".jsonl", ".gz") or path.name == "trans.txt"):
         cuts = read_manifest(path)
-    if cuts is not None:
-        found: list[tuple[float, Speak]] = [
-            (cut.duration, functools.partial(load_utterance, cut)) for cut in cuts
-        ]
-        if not found:
-            raise DomainError(f"{recipe.data} has no recordings for {split}; add some")
-        return found
-    if recipe.speech == "recorded":
+    if cuts is None and recipe.speech == "recorded":
         raise DomainError(
             f"{folder.path if folder else path}: no recordings for the {recipe.task!r} source; "
             f"expected a manifest and audio in {split}/, or leave out 'speech: recorded'"
         )
+    return cuts
+
+
+def _recorded_source(recipe: SourceRecipe, cuts: CutSet, chat: Chat) -> Source:
+    """Recordings, long ones in pieces; those that cannot be cut are counted."""
+    pieces = [(cut, cut_pieces(cut)) for cut in cuts]
+    found = [piece for _, some in pieces for piece in some]
+    left_out = frozenset(cut.id for cut, some in pieces if not some)
+    if not found:
+        raise DomainError(too_long(left_out))
+    speakers: list[tuple[float, Speak]] = [
+        (cut.duration, functools.partial(load_utterance, cut)) for cut in found
+    ]
+    return replace(_speech_source(recipe, speakers, chat), left_out=left_out)
+
+
+def too_long(left_out: Collection[str]) -> str:
+    """What to tell of recordings that were not learned from."""
+    return (
+        f"left out {len(left_out)} recordings longer than {LONGEST_SECONDS:g} s (the first: "
+        f"{min(left_out)}); expected shorter ones, or word times by which they can be cut: "
+        "asr-llm align MANIFEST"
+    )
+
+
+def _spoken_source(
+    recipe: SourceRecipe, folder: Domain | None, path: Path, split: str, chat: Chat
+) -> Source:
+    """Text, to be spoken when its turn comes."""
     lines = _sentences(recipe, folder, path, split)
     voices = _voices(recipe, folder, split)
-    return [
-        (
-            len(line) / _CHARACTERS_PER_SECOND,
-            functools.partial(
-                speak_at_random, line, folder.spoken(line) if folder else None, voices
-            ),
-        )
-        for line in lines
-    ]
+    speakers: list[tuple[float, Speak]] = []
+    for line in lines:
+        form = folder.spoken(line) if folder else None
+        speak = functools.partial(speak_at_random, line, form, voices)
+        speakers.append((len(line) / _CHARACTERS_PER_SECOND, speak))
+    return _speech_source(recipe, speakers, chat)
 
 
 def _sentences(recipe: SourceRecipe, folder: Domain | None, path: Path, split: str) -> list[str]:
     lines = folder.text(split) if folder else _lines(path)
     if not lines:
         raise DomainError(f"no text for the {recipe.task!r} source {recipe.data}; add sentences")
-    return lines
+    return [piece for line in lines for piece in text_pieces(line)]
 
 
 def _voices(recipe: SourceRecipe, folder: Domain | None, split: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.salm import SpanSALM
-from asr_llm.recipe import TASKS, Recipe, SourceRecipe
+from asr_llm.recipe import Recipe, SourceRecipe
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import make_source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
@@ -32,7 +32,8 @@ from asr_llm.training.run_folder import RunFolder
 class Trained:
     """What a run produced: ``adapter`` or ``model`` is where it lies; ``best`` its dev loss.
 
-    ``stopped`` is the step at which the run was stopped because it unlearnt to listen.
+    ``stopped`` is the step at which the run was stopped because it unlearnt to listen;
+    ``left_out`` names the recordings that were too long and could not be cut.
     """
 
     run: Path
@@ -40,6 +41,7 @@ class Trained:
     model: Path | None
     best: float | None
     stopped: int | None = None
+    left_out: frozenset[str] = frozenset()
 
 
 def train(
@@ -112,7 +114,9 @@ def _train(
         trainer.fit(fit, batches, dev, ckpt_path=last)
     best = fit.load_best(run) if held_out else None
     done = _finish(recipe, run, fit.model, base, best, domain)
-    return replace(done, stopped=trainer.global_step) if monitor and monitor.risen else done
+    stopped = trainer.global_step if monitor and monitor.risen else None
+    left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
+    return replace(done, stopped=stopped, left_out=left_out)
 
 
 def _trainer(
@@ -208,15 +212,10 @@ def _validation_batches(
     recipe: Recipe, model: SpanSALM, domain: Domain | None, replay: Domain | None
 ) -> list[dict[str, Any]]:
     """The same held-out batches at every validation and for every seed; [] if none."""
-    sources = recipe.validation.sources
-    if not sources and domain is not None:
-        if not domain.text("dev") and domain.recordings("dev") is None:
-            return []
-        # An adapter of text is to know the domain's sentences, not to listen.
-        task: TASKS = "asr" if recipe.fusion is None else "text"
-        sources = [SourceRecipe(task=task, data="domain", augment=0.0)]
-    if not sources:
+    has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
+    if not (recipe.validation.sources or has_dev):
         return []
+    sources = recipe.held_out_sources
     return _fixed(recipe, make_stream(recipe, model, sources, domain, replay, "dev", seed=0))
 
 

@@ -227,10 +227,30 @@ def test_no_text_is_an_error_in_train_only(folder: Path) -> None:
     with pytest.raises(DomainError, match=r"text\.txt: no domain text; expected one utterance"):
         domain.text("train")
     assert found(check(folder)) == [
-        "error text.txt: no domain text; add one utterance a line, or train templates in "
-        "templates.yaml",
+        "error text.txt: no domain text; add one utterance a line, train templates in "
+        "templates.yaml, or recordings with transcripts in train/",
         NO_DEV,
     ]
+
+
+def test_what_is_said_in_recordings_is_text_too(folder: Path) -> None:
+    for name in ("text.txt", "templates.yaml"):
+        (folder / name).unlink()
+    for split in ("train", "dev"):
+        (folder / split).mkdir(exist_ok=True)
+        for name in "abc":
+            soundfile.write(folder / split / f"{name}.wav", np.zeros(8000), 16000)
+        said = "a.wav\tMore  metoprolol.\nb.wav\t\nc.wav\tMore metoprolol.\n"
+        write(folder, f"{split}/trans.txt", said)
+    domain = Domain.load(folder)
+    assert domain.text("train") == domain.text("dev") == ["More metoprolol."]
+    assert domain.has_text("dev")
+    report = check(folder)
+    assert not report.errors
+    assert any("1 of 2 terms never occur" in problem.message for problem in report.warnings)
+    write(folder, "train/trans.txt", "a.wav Without a tab\n")
+    with pytest.raises(DomainError, match=r"trans\.txt:1: found no TAB"):
+        domain.text("train")
 
 
 def test_check_counts(folder: Path) -> None:
@@ -378,13 +398,13 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
     soundfile.write(folder / "test" / "a.wav", np.zeros(100), 16000)
     write(folder, "test/trans.txt", f"a.wav\t{long}!\na.wav\t\n")
     assert found(check(folder)) == [
+        "warning test/trans.txt:2: recording without transcript; write what is said",
         "warning terms/test.tsv:3: 1 of 3 terms never occur in the text (lines 3); "
         "add sentences which use them",
         "warning text.txt:2: mixed casing: 1 lines all lower-case, 7 with capitals; "
         "write all lines alike",
         "warning text.txt:3: mixed number style: 1 lines with digits, 1 with number words; "
         "write all lines alike",
-        "warning test/trans.txt:2: recording without transcript; write what is said",
         "warning test/text.txt:2: 1 of 2 test sentences share 8 words in a row with train "
         "(lines 2); take them out of one of the two, or scores will flatter",
         "warning test/trans.txt:1: 1 of 2 test sentences share 8 words in a row with train "

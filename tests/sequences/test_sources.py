@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_llm.aligning import align_manifest
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
 from asr_llm.recipe import SourceRecipe
@@ -92,9 +93,9 @@ def test_recordings_come_before_spoken_text_unless_said_otherwise(
     for path in (*moved.glob("*.wav"), moved / "trans.txt"):
         path.rename(folder / "train" / path.name)
     counts = {kind: make("asr", folder, speech=kind).count for kind in ("any", "recorded")}
-    assert counts == {"any": 3, "recorded": 3}
-    assert make("asr", folder, speech="synthetic").count == 4
-    assert make("asr", folder, speech="recorded", optional=True).count == 3
+    assert counts == {"any": 2, "recorded": 2}
+    assert make("asr", folder, speech="synthetic").count == 7  # their transcripts too
+    assert make("asr", folder, speech="recorded", optional=True).count == 2
 
 
 def test_denoise_costs_about_twice_the_text(lines: Path) -> None:
@@ -121,15 +122,40 @@ def test_text_is_spoken_for_asr_and_the_same_for_the_same_seed(lines: Path) -> N
     assert len({again(seed).speaker for seed in range(6)}) > 1
 
 
-def test_recordings_are_read_and_long_ones_left_out(recordings: Path) -> None:
+def test_recordings_are_read_and_those_too_long_are_named(recordings: Path) -> None:
     source = make("asr", recordings, augment=0.0)
-    assert source.count == 3
+    assert (source.count, source.left_out) == (2, {"long"})
     _, heard, _, text = sequence(source, 1)
     assert isinstance(heard, Speech)
     assert text == Text("Beta two.</a>", True)
     assert heard.num_frames == 7  # 8000 / 1280 = 6.25
     assert heard.utterance.samples == pytest.approx(0.1, abs=1e-4)
-    assert source.item(2).make(np.random.default_rng(1)) is None
+
+
+def test_a_long_recording_is_learned_from_in_pieces(recordings: Path) -> None:
+    (recordings.parent / "t.ctm").write_text("long 1 1 11 Too\nlong 1 13 11.5 long.\n", "utf-8")
+    aligned = align_manifest(recordings, timings=recordings.parent / "t.ctm").path
+    source = make("asr", aligned, augment=0.0)
+    assert (source.count, source.left_out) == (2, frozenset())
+    for i, (text, seconds) in enumerate((("Too", 11.5), ("long.", 12.0))):
+        _, heard, _, written = sequence(source, i)
+        assert isinstance(heard, Speech)
+        assert written == Text(f"{text}</a>", True)
+        assert heard.utterance.duration == pytest.approx(seconds, abs=1e-3)
+
+
+def test_nothing_but_long_recordings_is_an_error(recordings: Path) -> None:
+    recordings.write_text("long.wav\tToo long.\n", "utf-8")
+    with pytest.raises(DomainError, match=r"1 recordings longer than 24 s .*asr-llm align"):
+        make("asr", recordings)
+
+
+def test_a_long_line_is_learned_in_pieces(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Nine days on. " * 40 + "\nShort.\n", "utf-8")
+    for task in ("text", "asr"):
+        source = make(task, tmp_path / "notes.txt")
+        texts = [sequence(source, i)[-1] for i in range(source.count)]
+        assert [len(t.text) for t in texts if isinstance(t, Text)] == [171, 171, 171, 59, 10]
 
 
 def test_recordings_without_word_times_cannot_be_word_synchronous(recordings: Path) -> None:
