@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items
+from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items, word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.synthesis import Word
+from asr_llm.corpus.importers import read_manifest, require_manifest
 from asr_llm.corpus.timings import Timings, match, read_timings
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
 
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
     from asr_llm.measuring import Progress
     from asr_llm.model.ctc import CtcModel
 
-MIN_CONFIDENCE = 0.2
+MIN_CONFIDENCE = 0.02
+"""Chosen on right and wrong transcripts, of synthetic speech and real (eval/align_threshold.py)."""
+
 _BATCH_SECONDS = 120.0
 
 
@@ -51,24 +52,28 @@ def align_manifest(
     timings: str | Path | None = None,
     backend: Backend = "auto",
     min_confidence: float = MIN_CONFIDENCE,
+    anew: bool = True,
     progress: Progress | None = None,
 ) -> AlignedManifest:
     """Find the words of a manifest's transcripts in their audio.
 
     Args:
-        manifest: NeMo's, Lhotse's, AudioFolder's or ``trans.txt``.
+        manifest: NeMo's, Lhotse's, AudioFolder's or ``trans.txt``, or the folder of one.
         output: Lhotse cuts with word alignments, ``.jsonl.gz``; default: beside the manifest,
             ``<its name>.aligned.jsonl.gz``.
         model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
         timings: word times made elsewhere take the place of the model: a CTM, a TextGrid or a
             folder of them, Lhotse cuts.
         min_confidence: alignments below it are dropped: wrong transcripts, mostly.
+        anew: whether cuts that have word times already are aligned again.
 
     Raises:
         DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
         CheckpointError: the model does no CTC.
     """
     manifest = Path(manifest)
+    if manifest.is_dir():
+        manifest = require_manifest(manifest)
     place = Path(output) if output else _beside(manifest)
     if place.exists():
         raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
@@ -77,16 +82,18 @@ def align_manifest(
     from lhotse import CutSet
 
     cuts = read_manifest(manifest)
+    order = {cut.id: i for i, cut in enumerate(cuts)}
+    total = sum(cut.duration for cut in cuts)
+    kept = [] if anew else [cut for cut in cuts if word_items(cut)]
+    cuts = CutSet.from_cuts(cut for cut in cuts if anew or not word_items(cut))
     if timings is not None:
         found_all = _imported(cuts, read_timings(timings))
     else:
         from asr_llm.model import ctc
 
         found_all = _aligned(cuts, ctc.load(model), backend)
-    kept: list[Cut] = []
     dropped: list[Dropped] = []
-    done = 0.0
-    total = sum(cut.duration for cut in cuts)
+    done = sum(cut.duration for cut in kept)
     for cut, found in found_all:
         sure = found.confidence if isinstance(found, Alignment) else None
         if sure is not None and sure < min_confidence:
@@ -103,8 +110,9 @@ def align_manifest(
             f"{manifest}: none of {len(dropped)} recordings could be aligned (the first: "
             f"{dropped[0].reason}); check that transcripts belong to their audio"
         )
+    kept.sort(key=lambda cut: order[cut.id])
     _write(CutSet.from_cuts(kept), place)
-    words = sum(len(cut.supervisions[0].alignment["word"]) for cut in kept)
+    words = sum(len(word_items(cut)) for cut in kept)
     return AlignedManifest(place, len(kept), words, tuple(dropped))
 
 
@@ -122,7 +130,13 @@ def _imported(cuts: CutSet, timings: Timings) -> Iterator[tuple[Cut, Alignment |
         if timed is None:
             yield cut, Unaligned("no times for this recording")
             continue
-        moved = [Word(word.text, word.start - cut.start, word.end - cut.start) for word in timed]
+        if (last := max(word.end for word in timed)) > cut.recording.duration + 0.5:
+            seconds = f"{last:.1f} s, but the recording has {cut.recording.duration:.1f} s"
+            yield cut, Unaligned(f"words are timed up to {seconds}")
+            continue
+        moved = [
+            replace(word, start=word.start - cut.start, end=word.end - cut.start) for word in timed
+        ]
         inside = [word for word in moved if 0 <= (word.start + word.end) / 2 < cut.duration]
         yield cut, match(cut.supervisions[0].text or "", inside)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm import __version__
+from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.pieces import LONGEST_SECONDS
 from asr_llm.errors import (
@@ -411,9 +412,9 @@ def pretrain(
 
 def notes_of(trained: Trained) -> list[str]:
     """What to tell of a training that left something out, or was stopped by its monitor."""
-    from asr_llm.sequences.sources import too_long
+    from asr_llm.sequences.sources import untimed
 
-    notes = [too_long(trained.left_out)] if trained.left_out else []
+    notes = [untimed(trained.left_out)] if trained.left_out else []
     if trained.stopped is not None:
         notes.append(
             f"stopped at step {trained.stopped}: the loss on general speech had risen by more than "
@@ -428,10 +429,9 @@ def _wants_word_times(recipe: Recipe, domain: Domain, split: str) -> bool:
     heard = [s for s in sources if s.data == "domain" and s.task in SPEECH_TASKS]
     heard = [s for s in heard if s.speech != "synthetic"]
     cuts = domain.recordings(split) if heard else None
-    if cuts is None or any((cut.supervisions[0].alignment or {}) for cut in cuts):
-        return False
+    untimed = [cut for cut in cuts or () if not word_items(cut)]
     interleaved = any(s.task in TIMED_TASKS for s in heard)
-    return interleaved or any(cut.duration > LONGEST_SECONDS for cut in cuts)
+    return any(interleaved or cut.duration > LONGEST_SECONDS for cut in untimed)
 
 
 def _with_word_times(
@@ -449,7 +449,7 @@ def _with_word_times(
     assert manifest is not None
     if not aligned.is_file():
         try:
-            done = align_manifest(manifest, aligned, model=model, progress=progress)
+            done = align_manifest(manifest, aligned, model=model, anew=False, progress=progress)
         except CheckpointError as error:
             raise RecipeError(
                 f"to interleave recordings, or cut those longer than {LONGEST_SECONDS:g} s, one "
@@ -479,7 +479,7 @@ def _run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder
     with run.locked():
         try:
             yield run
-        except AsrLlmError:
+        except Exception:
             made = (run.last_checkpoint(), run.best_checkpoint(), _product(run))
             if not any(made):
                 for path in (run.recipe, run.metrics, run.path / ORIGIN):

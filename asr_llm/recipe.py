@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,7 @@ PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class InterleaveRecipe(_Strict):
@@ -244,7 +243,7 @@ class Recipe(_Trains):
     @field_validator("biasing")
     @classmethod
     def _prefers(cls, biasing: float | None) -> float | None:
-        if biasing is not None and not 0 < biasing < math.inf:
+        if biasing is not None and biasing <= 0:
             raise ValueError("a number above 0, such as 2.5, or null for no list")
         return biasing
 
@@ -289,8 +288,8 @@ class Recipe(_Trains):
         path = Path(path)
         if not path.is_file():
             raise RecipeError(
-                f"no recipe at {path}; expected a YAML file such as adapt/text.yaml; leave "
-                "--recipe out to adapt from text alone"
+                f"no recipe at {path}; expected a YAML file such as adapt/text.yaml, which is "
+                "what 'asr-llm adapt' does without one"
             )
         return parse_yaml(path, cls, RecipeError)
 

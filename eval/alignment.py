@@ -4,8 +4,8 @@
     python eval/alignment.py --model talk.nemo --domain domains/medical
     python eval/alignment.py --joined 60          # as one recording of an hour
 
-Prints the error of word beginnings in milliseconds: median, 95th percentile, and the signed
-median, by which a model's peaks come late; and what it took.
+Prints the errors of words' beginnings and ends in milliseconds: median, 95th percentile, and the
+signed median, by which a model's peaks come late; and what it took.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from lhotse import CutSet
+from lhotse.cut import Cut
 
 from asr_llm.aligning import align_manifest
 from asr_llm.cli import silence_libraries
+from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.importers import read_manifest
@@ -44,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.joined:
             truth = joined(truth, 60 * arguments.joined, Path(folder))
-        starts = {cut.id: beginnings(cut) for cut in truth}
+        true = {cut.id: times(cut) for cut in truth}
         began = time.monotonic()
         manifest = Path(folder) / "cuts.jsonl"
         truth.to_file(manifest)
@@ -56,20 +58,22 @@ def main() -> None:
             min_confidence=0.0,
         )
         took = time.monotonic() - began
-        found = {cut.id: beginnings(cut) for cut in read_manifest(done.path)}
-    errors = [
-        1000 * (ours - true)
-        for cut, times in found.items()
-        for ours, true in zip(times, starts[cut], strict=True)
-    ]
-    sizes = sorted(map(abs, errors))
-    print(f"{len(errors)} words in {done.aligned} recordings, {len(done.dropped)} dropped")
+        found = {cut.id: times(cut) for cut in read_manifest(done.path)}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{done.words} words in {done.aligned} recordings, {len(done.dropped)} dropped")
     print(f"{took:.0f} s with the loading of the model, {memory:.1f} GB at most")
-    print(
-        f"median {statistics.median(sizes):.0f} ms, 95th percentile "
-        f"{sizes[int(0.95 * len(sizes))]:.0f} ms, signed median {statistics.median(errors):+.0f} ms"
-    )
+    for part, name in enumerate(("beginnings", "ends")):
+        errors = [
+            1000 * (ours[part] - theirs[part])
+            for cut, words in found.items()
+            for ours, theirs in zip(words, true[cut], strict=True)
+        ]
+        sizes = sorted(map(abs, errors))
+        print(
+            f"{name}: median {statistics.median(sizes):.0f} ms, 95th percentile "
+            f"{sizes[int(0.95 * len(sizes))]:.0f} ms, signed median "
+            f"{statistics.median(errors):+.0f} ms"
+        )
 
 
 def joined(cuts: CutSet, seconds: float, folder: Path) -> CutSet:
@@ -79,7 +83,7 @@ def joined(cuts: CutSet, seconds: float, folder: Path) -> CutSet:
         if at >= seconds:
             break
         samples = np.append(cut_audio(cut), np.zeros(SAMPLE_RATE // 2, np.float32))
-        items += [item.with_offset(at) for item in cut.supervisions[0].alignment["word"]]
+        items += [item.with_offset(at) for item in word_items(cut)]
         said.append(cut.supervisions[0].text)
         audio.append(samples)
         at += len(samples) / SAMPLE_RATE
@@ -90,9 +94,9 @@ def joined(cuts: CutSet, seconds: float, folder: Path) -> CutSet:
     return CutSet.from_cuts([whole])
 
 
-def beginnings(cut: object) -> list[float]:
-    """When each word of a cut begins, in seconds."""
-    return [item.start for item in cut.supervisions[0].alignment["word"]]  # type: ignore[attr-defined]
+def times(cut: Cut) -> list[tuple[float, float]]:
+    """When each word of a cut begins and ends, in seconds."""
+    return [(item.start, item.end) for item in word_items(cut)]
 
 
 if __name__ == "__main__":

@@ -104,12 +104,17 @@ def test_recipes_are_frozen() -> None:
         ("fusion: yes\nsources:\n- {task: text, data: domain}\n", 1, ["fusion", "such as 0.5"]),
         ("biasing: yes\nsources:\n- {task: text, data: domain}\n", 1, ["biasing", "such as 0.5"]),
         ("biasing: 0\nsources:\n- {task: text, data: domain}\n", 1, ["biasing", "or null for no"]),
-        ("biasing: .inf\nsources:\n- {task: text, data: domain}\n", 1, ["a number above 0"]),
+        (
+            "biasing: .inf\nsources:\n- {task: text, data: domain}\n",
+            1,
+            ["biasing", "a finite number"],
+        ),
         (
             "train: [llm]\nbiasing: 2.5\nsources:\n- {task: text, data: domain}\n",
             2,
             ["biasing", "lora in 'train'"],
         ),
+        ("sources:\n- {task: text, data: domain, weight: .inf}\n", 2, ["weight", "finite"]),
         ("steps: 5\n", 1, ["sources", "missing"]),
         ("sources: []\n", 1, ["sources", "at least 1"]),
         ("sources: [\n", 2, []),
@@ -129,5 +134,7 @@ def test_malformed_recipes_name_file_and_line(
 
 
 def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="leave --recipe out"):
+    with pytest.raises(
+        RecipeError, match="such as adapt/text.yaml, which is what 'asr-llm adapt' does"
+    ):
         Recipe.load(tmp_path / "none.yaml")

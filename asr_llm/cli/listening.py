@@ -162,7 +162,7 @@ def align(
     ] = "auto",
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with less.")
-    ] = 0.2,
+    ] = 0.02,
     as_json: AsJson = False,
 ) -> None:
     """Find out when each word of a manifest is said. Exit status 3: some were dropped."""

@@ -189,7 +189,12 @@ def qa(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put the same questions as text and as speech, and measure the gap."""
+    """Put the same questions as text and as speech, and measure the gap.
+
+    A question is a JSON object: question, answer or answers, and where there are any id, passage,
+    choices, and audio (a recording of the question). A suite in YAML says how all are asked: name,
+    questions (the file), scoring (contains, exact, choice), spoken (passage, question), voices.
+    """
     from asr_llm import asking
 
     with Bar() as progress:

@@ -21,10 +21,14 @@ from asr_llm.corpus.text import normalize
 from asr_llm.errors import AsrLlmError
 
 if TYPE_CHECKING:
+    from lhotse.cut import Cut
     from lhotse.supervision import AlignmentItem
     from torch import Tensor
 
 Backend = Literal["auto", "viterbi", "k2"]
+
+_LONGEST_REST = 0.1
+"""Seconds by which a word may outlast its last token; chosen on dev sets."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class Unaligned:
     """Why there is no alignment."""
 
     reason: str
+
+
+def word_items(cut: Cut) -> list[AlignmentItem]:
+    """The words of a cut and their times, as ``asr-llm align`` leaves them; [] without."""
+    return (cut.supervisions[0].alignment or {}).get("word", [])
 
 
 def alignment_items(
@@ -147,21 +156,37 @@ def _words(
         return math.exp(math.fsum(scores) / len(scores))
 
     total = len(path) * frame
-    words: list[Word] = []
+    spans: list[tuple[float, float]] = []
     scores: list[float | None] = []
     place = 0
-    for text, tokens in zip(spelling.words, spelling.tokens):
+    for tokens in spelling.tokens:
         after = place + len(tokens)
         if tokens:
-            start = frames[place][0] * frame - shift
+            earliest = spans[-1][1] if spans else 0.0
+            start = max(frames[place][0] * frame - shift, earliest)
             end = (frames[after - 1][-1] + 1) * frame - shift
-        else:  # nothing is said: at the end of the word before
-            start = end = words[-1].end if words else 0.0
-        start = max(start, words[-1].end if words else 0.0)
-        words.append(Word(text, round(start, 4), round(min(max(end, start), total), 4)))
+            spans.append((start, min(max(end, start), total)))
         scores.append(sure(place, after) if tokens else None)
         place = after
+    sounding = iter(_into_gaps(spans, total))
+    words: list[Word] = []
+    for text, tokens in zip(spelling.words, spelling.tokens):
+        unsaid = words[-1].end if words else 0.0  # at the end of the word before
+        start, end = next(sounding) if tokens else (unsaid, unsaid)
+        words.append(Word(text, round(start, 4), round(end, 4)))
     return Alignment(tuple(words), sure(0, len(flat)), tuple(scores))
+
+
+def _into_gaps(spans: list[tuple[float, float]], total: float) -> list[tuple[float, float]]:
+    """Words end half-way to the next one, or 0.1 s later where that is far.
+
+    CTC tells where a word's last token is; how long it sounds is lost in the blanks after it.
+    """
+    following = [*(start for start, _ in spans[1:]), total]
+    return [
+        (start, end + min((after - end) / 2, _LONGEST_REST))
+        for (start, end), after in zip(spans, following)
+    ]
 
 
 Search = Callable[["list[Tensor]", list[list[int]], int], list[list[int | None]]]

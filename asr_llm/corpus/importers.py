@@ -16,24 +16,23 @@ if TYPE_CHECKING:
     from lhotse import CutSet, Recording
     from lhotse.cut import Cut
 
-__all__ = ["find_manifest", "read_manifest", "read_recordings"]
+__all__ = ["find_manifest", "read_manifest", "require_manifest"]
 
 _NAMED = 3  # files named in a message; the rest are counted
 _ROUNDING = 0.05  # seconds by which manifests round durations
 
 
-def read_recordings(folder: str | Path) -> CutSet:
-    """The recordings of a folder, whichever layout it has; see ``read_manifest``.
+def require_manifest(folder: str | Path) -> Path:
+    """The manifest of a folder of recordings.
 
     Raises:
-        DomainError: there is no manifest, or several, or it is malformed.
-        AudioError: a recording cannot be decoded.
+        DomainError: there is none, or several.
     """
     manifest = find_manifest(folder)
     if manifest is None:
         names = ", ".join(LAYOUTS)
         raise DomainError(f"{folder}: found no list of recordings; expected one of: {names}")
-    return read_manifest(manifest)
+    return manifest
 
 
 def read_manifest(path: str | Path) -> CutSet:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from asr_llm.corpus.alignment import alignment_items
+from asr_llm.corpus.alignment import alignment_items, word_items
 from asr_llm.corpus.synthesis import Word
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def cut_pieces(cut: Cut, longest: float = LONGEST_SECONDS) -> list[Cut]:
     """
     if cut.duration <= longest:
         return [cut]
-    items = (cut.supervisions[0].alignment or {}).get("word", [])
+    items = word_items(cut)
     words = [Word(item.symbol, item.start, item.end) for item in items]
     scores = [item.score for item in items]
     return [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr_llm.corpus.alignment import Alignment, Unaligned
@@ -10,9 +12,19 @@ from asr_llm.corpus.synthesis import Word
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
 
+_SLACK = 0.05  # seconds by which rounded times may overlap
 _KINDS = "a .ctm, a .TextGrid or a folder of them, or Lhotse cuts (.jsonl, .jsonl.gz)"
 _NOT_WORDS = {"", "sil", "sp", "spn", "<eps>", "<sil>"}
-Timings = dict[str, list[Word]]
+
+
+@dataclass(frozen=True)
+class TimedWord(Word):
+    """A word that is timed elsewhere, with the confidence that was given there, if any."""
+
+    score: float | None = None
+
+
+Timings = dict[str, list[TimedWord]]
 
 
 def read_timings(path: str | Path) -> Timings:
@@ -38,7 +50,7 @@ def read_timings(path: str | Path) -> Timings:
     raise DomainError(f"{path}: unknown kind of file; expected {_KINDS}")
 
 
-def match(text: str, words: Iterable[Word]) -> Alignment | Unaligned:
+def match(text: str, words: Iterable[TimedWord]) -> Alignment | Unaligned:
     """Give a transcript's words the times of the same words elsewhere.
 
     They are compared without case and punctuation; the transcript's spelling is kept. A word
@@ -46,21 +58,28 @@ def match(text: str, words: Iterable[Word]) -> Alignment | Unaligned:
     """
     timed = [word for word in words if normalize(word.text, "basic")]
     matched: list[Word] = []
+    scores: list[float | None] = []
     upcoming = iter(timed)
     for number, written in enumerate(text.split(), start=1):
         if not normalize(written, "basic"):
             end = matched[-1].end if matched else 0.0
             matched.append(Word(written, end, end))
+            scores.append(None)
             continue
         found = next(upcoming, None)
         if found is None or normalize(found.text, "basic") != normalize(written, "basic"):
             return Unaligned(f"word {number} of the transcript is not the one that is timed there")
-        matched.append(Word(written, found.start, found.end))
+        earliest = matched[-1].end if matched else 0.0
+        if found.start < earliest - _SLACK:
+            return Unaligned(f"word {number} begins before the one before it has ended")
+        start = max(found.start, earliest)
+        matched.append(Word(written, start, max(start, found.end)))
+        scores.append(found.score)
     if left := sum(1 for _ in upcoming):
         return Unaligned(f"{left} timed words more than the transcript has")
     if not matched:
         return Unaligned("no words")
-    return Alignment(tuple(matched), None, (None,) * len(matched))
+    return Alignment(tuple(matched), None, tuple(scores))
 
 
 def _read_ctm(path: Path) -> Timings:
@@ -71,19 +90,31 @@ def _read_ctm(path: Path) -> Timings:
         if not fields or line.startswith(";;"):
             continue
         try:
-            recording, _, start, duration, word = fields[:5]
-            times = float(start), float(start) + float(duration)
+            recording, _, *times, word = fields[:5]
+            start, duration = map(float, times)
+            if not (0 <= start < math.inf and 0 <= duration < math.inf):
+                raise ValueError
         except ValueError as error:
             raise DomainError(
-                f"{path}:{number}: expected 'recording channel start duration word'; found "
-                f"{len(fields)} columns, or a time that is no number"
+                f"{path}:{number}: expected 'recording channel start duration word [confidence]', "
+                f"times in seconds from 0; found {len(fields)} columns, or a time that is none"
             ) from error
         if word.lower() not in _NOT_WORDS:
-            found.setdefault(recording, []).append(Word(word, *times))
+            timed = TimedWord(word, start, start + duration, _score(fields[5:6]))
+            found.setdefault(recording, []).append(timed)
     return {name: sorted(words, key=lambda word: word.start) for name, words in found.items()}
 
 
-def _read_textgrid(path: Path) -> list[Word]:
+def _score(field: list[str]) -> float | None:
+    """A confidence, which a CTM may leave out or write as NA."""
+    try:
+        score = float(*field)
+    except ValueError:
+        return None
+    return score if field and math.isfinite(score) else None
+
+
+def _read_textgrid(path: Path) -> list[TimedWord]:
     from praatio import textgrid
     from praatio.utilities.errors import PraatioException
 
@@ -97,7 +128,7 @@ def _read_textgrid(path: Path) -> list[Word]:
             f"{path}: expected one tier with 'word' in its name; found {', '.join(grid.tierNames)}"
         )
     return [
-        Word(interval.label, interval.start, interval.end)
+        TimedWord(interval.label, interval.start, interval.end)
         for interval in grid.getTier(names[0]).entries
         if interval.label.lower() not in _NOT_WORDS
     ]
@@ -111,7 +142,8 @@ def _read_lhotse(path: Path) -> Timings:
         for supervision in cut.supervisions:
             items = (supervision.alignment or {}).get("word", [])
             words = [
-                Word(item.symbol, cut.start + item.start, cut.start + item.end) for item in items
+                TimedWord(item.symbol, cut.start + item.start, cut.start + item.end, item.score)
+                for item in items
             ]
             found.setdefault(cut.recording_id, []).extend(words)
     return found

@@ -37,7 +37,8 @@ class Question:
     choices: tuple[str, ...] = ()
     passage: str = ""
     audio: Path | None = None
-    """A recording of what is spoken, in place of the synthesiser's."""
+    """A recording of the last part that is spoken (the question, as a rule), in place of the
+    synthesiser's."""
 
 
 class SuiteConfig(BaseModel):
@@ -66,8 +67,9 @@ def read_suite(path: str | Path) -> Suite:
 
     Questions come as JSON lines or as one JSON list, with ``question`` and ``answer`` or
     ``answers`` (a text, a list, or TriviaQA's ``{"value", "aliases"}``), and where there are
-    any ``id``, ``passage`` (or ``context``), ``choices`` and ``audio``. With choices an answer may
-    be the text of a choice, its letter or its number from 0, as in MMLU.
+    any ``id``, ``passage`` (or ``context``), ``choices``, and ``audio``: a recording of the
+    question (of the last part in ``spoken``). With choices an answer may be the text of a choice,
+    its letter or its number from 0, as in MMLU; a bare file has them with all questions or none.
 
     Raises:
         SuiteError: it is missing or malformed; the message names file and line.
@@ -90,7 +92,14 @@ def read_suite(path: str | Path) -> Suite:
     ids = [question.id for question in questions]
     if twice := next((i for i in ids if ids.count(i) > 1), None):
         raise SuiteError(f"{source}: id {twice!r} is given twice; expected one question for an id")
-    if path.suffix not in (".yaml", ".yml") and all(question.choices for question in questions):
+    listed = [question.id for question in questions if question.choices]
+    if path.suffix not in (".yaml", ".yml") and listed:
+        if len(listed) < len(questions):
+            raise SuiteError(
+                f"{path}: {len(listed)} of {len(questions)} questions have choices (the first: "
+                f"{listed[0]}); expected all or none: part them in two files, or write a suite "
+                "(.yaml) whose 'scoring' says how all are asked"
+            )
         config = config.model_copy(update={"scoring": "choice"})
     return Suite(config, questions)
 
@@ -118,21 +127,28 @@ def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
     answers = tuple(dict.fromkeys(_chosen(x, choices) for x in given))
     if not answers:
         raise SuiteError(f"{path}:{number}: no 'answer' and no 'answers'; expected one of them")
-    if (scoring == "choice" and len(choices) < 2) or (choices and not set(answers) & set(choices)):
+    if len(choices) == 1 or (scoring == "choice" and not choices):
+        raise SuiteError(f"{path}:{number}: found {len(choices)} choices; expected two or more")
+    if choices and not set(answers) & set(choices):
         raise SuiteError(
-            f"{path}:{number}: expected two choices or more, the answer among them; found "
-            f"{len(choices)} choices"
+            f"{path}:{number}: the answer is none of the {len(choices)} choices; expected the text "
+            "of one, its letter, or its number from 0"
         )
     if len(choices) > len(LETTERS):
         raise SuiteError(f"{path}:{number}: {len(choices)} choices; at most {len(LETTERS)} work")
     audio = row.get("audio") or row.get("audio_filepath")
+    if audio and not (path.parent / str(audio)).is_file():
+        raise SuiteError(
+            f"{path}:{number}: audio: {path.parent / str(audio)} is not there; expected a "
+            "recording of the question, its path relative to this file"
+        )
     return Question(
         id=str(row.get("id", row.get("question_id", number))),
         question=str(row["question"]).strip(),
         answers=answers,
         choices=choices,
         passage=str(row.get("passage") or row.get("context") or "").strip(),
-        audio=path.parent / audio if audio else None,
+        audio=path.parent / str(audio) if audio else None,
     )
 
 

@@ -64,9 +64,11 @@ def locate(name: str | Path) -> Path:
     if folder.is_dir():
         for needed in (CONFIG, WEIGHTS):
             if not (folder / needed).is_file():
+                inside = [*folder.glob(f"model/{WEIGHTS}"), *folder.glob(f"*/model/{WEIGHTS}")]
+                meant = f": did you mean {max(inside).parent}?" if inside else ""
                 raise CheckpointError(
                     f"{folder} has no {needed}; expected a SALM checkpoint folder "
-                    "(config.json, model.safetensors)"
+                    f"(config.json, model.safetensors){meant}"
                 )
         return folder
     # One slash and a folder before it: a path with a slip of the pen, not a name on the hub.

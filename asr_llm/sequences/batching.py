@@ -32,7 +32,7 @@ class Item:
 class Source:
     """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and its share of the mix.
 
-    ``left_out`` names the recordings that are too long and could not be cut.
+    ``left_out`` names the recordings that could not be used for want of word times.
     """
 
     count: int
@@ -189,7 +189,7 @@ class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
                 return self.collate(sequences)
         raise DomainError(
             f"none of {sum(map(len, batches))} examples can be used; expected utterances that are "
-            "not too long and, for word_synchronous, have word timings: mend the data, or leave "
+            "not too long and, to be interleaved, have two units or more: mend the data, or leave "
             "the source out of the recipe"
         )
 

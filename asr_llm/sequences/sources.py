@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.augment import augment
 from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain_files import Problem, read_text
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.pieces import LONGEST_SECONDS, cut_pieces, text_pieces
 from asr_llm.corpus.synthesis import Delivery, Utterance, Word, select_voices, synthesize
 from asr_llm.errors import DomainError, RecipeError, SynthesisError
-from asr_llm.recipe import SourceRecipe
+from asr_llm.recipe import TIMED_TASKS, SourceRecipe
 from asr_llm.sequences import tasks
 from asr_llm.sequences.batching import Item, Source
 from asr_llm.sequences.interleave import (
@@ -34,6 +36,7 @@ from asr_llm.sequences.tasks import Chat
 
 if TYPE_CHECKING:
     from lhotse import CutSet
+    from lhotse.cut import Cut
 
 _CHARACTERS_PER_TOKEN = 3.0  # rough; only used to make batches of similar cost
 _CHARACTERS_PER_SECOND = 15.0
@@ -75,7 +78,10 @@ def make_source(
     if folder is None and path.is_dir() and (path / "domain.yaml").is_file():
         folder = Domain.load(path)
     if folder is None and not path.exists():
-        raise RecipeError(f"a source has data: {recipe.data}, but nothing is there")
+        raise RecipeError(
+            f"a source has data: {recipe.data}, but nothing is there; paths count from the current "
+            f"folder, {Path.cwd()}"
+        )
 
     if recipe.optional and folder is not None and _is_absent(recipe, folder, split):
         return None
@@ -205,24 +211,29 @@ def _recordings(
 
 
 def _recorded_source(recipe: SourceRecipe, cuts: CutSet, chat: Chat) -> Source:
-    """Recordings, long ones in pieces; those that cannot be cut are counted."""
-    pieces = [(cut, cut_pieces(cut)) for cut in cuts]
-    found = [piece for _, some in pieces for piece in some]
-    left_out = frozenset(cut.id for cut, some in pieces if not some)
+    """Recordings, long ones in pieces; those that lack the times of their words are named."""
+    needs_times = recipe.task in TIMED_TASKS
+    found: list[Cut] = []
+    left_out: set[str] = set()
+    for cut in cuts:
+        pieces = cut_pieces(cut) if word_items(cut) or not needs_times else []
+        found += pieces
+        if not pieces:
+            left_out.add(cut.id)
     if not found:
-        raise DomainError(too_long(left_out))
+        raise DomainError(untimed(left_out))
     speakers: list[tuple[float, Speak]] = [
         (cut.duration, functools.partial(load_utterance, cut)) for cut in found
     ]
-    return replace(_speech_source(recipe, speakers, chat), left_out=left_out)
+    return replace(_speech_source(recipe, speakers, chat), left_out=frozenset(left_out))
 
 
-def too_long(left_out: Collection[str]) -> str:
+def untimed(left_out: Collection[str]) -> str:
     """What to tell of recordings that were not learned from."""
     return (
-        f"left out {len(left_out)} recordings longer than {LONGEST_SECONDS:g} s (the first: "
-        f"{min(left_out)}); expected shorter ones, or word times by which they can be cut: "
-        "asr-llm align MANIFEST"
+        f"left out {len(left_out)} recordings (the first: {min(left_out)}): it is not known when "
+        "their words are said, as it must be to interleave them, or to cut those longer than "
+        f"{LONGEST_SECONDS:g} s. Find out with: asr-llm align MANIFEST"
     )
 
 
@@ -279,8 +290,7 @@ def speak_at_random(
 def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:
     """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
     supervision = cut.supervisions[0]
-    aligned = (supervision.alignment or {}).get("word", [])
-    words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in aligned)
+    words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
     return Utterance(supervision.text or "", supervision.speaker or cut.id, cut_audio(cut), words)
 
 
@@ -312,11 +322,12 @@ def _questions(recipe: SourceRecipe, chat: Chat) -> Source:
 
 
 def _lines(path: Path) -> list[str]:
-    """Non-empty lines of a UTF-8 text file."""
-    try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DomainError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    """The lines of a text file, without comments."""
+    problems: list[Problem] = []
+    lines = read_text(path, problems)
+    if problems:
+        raise DomainError(str(problems[0]))
+    return [line.text for line in lines]
 
 
 def _python_rng(rng: np.random.Generator) -> random.Random:

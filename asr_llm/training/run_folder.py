@@ -53,8 +53,8 @@ class RunFolder:
             if differing := self._differing(recipe):
                 raise RunError(
                     f"{self.recipe} differs from what is asked for in {', '.join(differing)}; a "
-                    "run resumes with its own recipe only: give --resume without --recipe, --seed "
-                    "or --steps, or choose another folder with -o"
+                    "run resumes with its own recipe only: ask for the same (an adaptation resumes "
+                    "without --recipe, --seed and --steps), or choose another folder with -o"
                 )
             return
         taken = self.path.exists() and not self.path.is_dir()

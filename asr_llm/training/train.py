@@ -33,7 +33,7 @@ class Trained:
     """What a run produced: ``adapter`` or ``model`` is where it lies; ``best`` its dev loss.
 
     ``stopped`` is the step at which the run was stopped because it unlearnt to listen;
-    ``left_out`` names the recordings that were too long and could not be cut.
+    ``left_out`` names the recordings that could not be used for want of word times.
     """
 
     run: Path

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from asr_llm.model.ctc import CtcModel
     from asr_llm.model.decoding import Decoded
 
-_LONGEST_REST = 0.1
-"""Seconds by which a word may outlast its last token; chosen on dev sets."""
-
 
 def word_times(
     aligner: CtcModel, audios: list[np.ndarray], decoded: list[Decoded]
@@ -58,7 +55,7 @@ def _words(decoded: Decoded, found: Alignment | Unaligned, duration: float) -> t
     """Alignment and confidence put together; the last frame may reach beyond the audio."""
     texts = decoded.text.split()
     if isinstance(found, Alignment):
-        spans = _into_gaps([(word.start, word.end) for word in found.words], duration)
+        spans = [(word.start, word.end) for word in found.words]
     else:
         starts = share_time(texts, 0.0, duration)
         spans = list(zip(starts, [*starts[1:], duration]))
@@ -68,15 +65,3 @@ def _words(decoded: Decoded, found: Alignment | Unaligned, duration: float) -> t
         Word(text, min(start, duration), min(end, duration), confidence)
         for text, (start, end), confidence in zip(texts, spans, sure, strict=True)
     )
-
-
-def _into_gaps(spans: list[tuple[float, float]], duration: float) -> list[tuple[float, float]]:
-    """Words end half-way to the next one, or 0.1 s later where that is far.
-
-    CTC tells where a word's last token is; how long it sounds is lost in the blanks after it.
-    """
-    following = [*(start for start, _ in spans[1:]), duration]
-    return [
-        (start, end + min(max(after - end, 0.0) / 2, _LONGEST_REST))
-        for (start, end), after in zip(spans, following)
-    ]

@@ -43,12 +43,12 @@ def test_spelling_is_word_by_word_and_normalised() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_words_by_hand(backend: Backend) -> None:
-    # Frames of 0.1 s: a at 1, b at 2 and 3, c at 5; the dash is nowhere.
+    # Frames of 0.1 s: a at 1, b at 2 and 3, c at 5; the dash is nowhere. Words end half-way.
     (found,) = align(
         [emission([3, 0, 1, 1, 3, 2, 3])], [spell("ab — c", encode)], BLANK, 0.1, backend
     )
     assert isinstance(found, Alignment)
-    assert found.words == (Word("ab", 0.1, 0.4), Word("—", 0.4, 0.4), Word("c", 0.5, 0.6))
+    assert found.words == (Word("ab", 0.1, 0.45), Word("—", 0.45, 0.45), Word("c", 0.5, 0.65))
     assert found.confidence == pytest.approx(0.7)
     assert found.scores == (pytest.approx(0.7), None, pytest.approx(0.7))
 
@@ -56,7 +56,7 @@ def test_words_by_hand(backend: Backend) -> None:
 def test_late_peaks_are_moved_forward_but_not_before_the_beginning() -> None:
     (found,) = align([emission([0, 3, 2])], [spell("a c", encode)], BLANK, 0.1, shift=0.03)
     assert isinstance(found, Alignment)
-    assert found.words == (Word("a", 0.0, 0.07), Word("c", 0.17, 0.27))
+    assert found.words == (Word("a", 0.0, 0.12), Word("c", 0.17, 0.285))
 
 
 def test_confidence_is_the_geometric_mean_of_the_tokens() -> None:
@@ -110,4 +110,5 @@ def test_no_path_is_better(num_frames: int, tokens: list[int], seed: int) -> Non
     best = max(paths, key=lambda path: sum(float(scores[t, x]) for t, x in enumerate(path)))
     spoken = [t for t, token in enumerate(best) if token != BLANK]
     assert isinstance(found, Alignment)
-    assert found.words == (Word("w", spoken[0], spoken[-1] + 1),)
+    rest = 0.1 if spoken[-1] + 1 < num_frames else 0.0
+    assert found.words == (Word("w", spoken[0], spoken[-1] + 1 + rest),)

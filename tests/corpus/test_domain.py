@@ -405,10 +405,10 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
         "write all lines alike",
         "warning text.txt:3: mixed number style: 1 lines with digits, 1 with number words; "
         "write all lines alike",
-        "warning test/text.txt:2: 1 of 2 test sentences share 8 words in a row with train "
-        "(lines 2); take them out of one of the two, or scores will flatter",
-        "warning test/trans.txt:1: 1 of 2 test sentences share 8 words in a row with train "
-        "(lines 1); take them out of one of the two, or scores will flatter",
+        "warning test/text.txt:2: 1 of 2 test sentences are in train too, or share 8 words in a "
+        "row with it (lines 2); take them out of one of the two, or scores will flatter",
+        "warning test/trans.txt:1: 1 of 2 test sentences are in train too, or share 8 words in a "
+        "row with it (lines 1); take them out of one of the two, or scores will flatter",
     ]  # the dev sentence shares seven words
 
 
@@ -418,9 +418,19 @@ def test_overlap_by_templates_names_the_template(folder: Path) -> None:
     write(folder, "text.txt", "An ECG, an ECG strip, an echo.\n")
     assert found(check(folder)) == [
         NO_DEV,
-        "warning templates.yaml:5: 2 of 2 test sentences share 8 words in a row with train "
-        "(lines 5); take them out of one of the two, or scores will flatter",
+        "warning templates.yaml:5: 2 of 2 test sentences are in train too, or share 8 words in a "
+        "row with it (lines 5); take them out of one of the two, or scores will flatter",
     ]
+
+
+def test_a_short_sentence_that_is_learnt_whole_is_told(folder: Path) -> None:
+    write(folder, "text.txt", "She took the aspirin at noon.\nYes, she did.\n")
+    write(
+        folder, "test/text.txt", "She took the aspirin, at noon!\nYes, she did.\nTook it at noon.\n"
+    )
+    (told,) = [p for p in check(folder).warnings if p.file.endswith("test/text.txt")]
+    assert "1 of 3 test sentences are in train too" in told.message
+    assert told.line == 1
 
 
 def test_check_does_not_need_torch(folder: Path) -> None:

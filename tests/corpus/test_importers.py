@@ -12,7 +12,7 @@ import soundfile
 from lhotse import CutSet
 
 from asr_llm.corpus.audio import cut_audio
-from asr_llm.corpus.importers import find_manifest, read_manifest, read_recordings
+from asr_llm.corpus.importers import find_manifest, read_manifest, require_manifest
 from asr_llm.errors import AudioError, DomainError
 
 
@@ -37,7 +37,7 @@ def test_trans_txt(tmp_path: Path) -> None:
     record(tmp_path / "wav" / "b.flac", 0.5)
     text = "# comment\nvisit one.wav\tThe  patient, he said…\n\nwav/b.flac\tNo.\n"
     (tmp_path / "trans.txt").write_text(text, encoding="utf-8")
-    cuts = read_recordings(tmp_path)
+    cuts = read_manifest(require_manifest(tmp_path))
     assert summary(cuts) == [
         ("visit_one", "The  patient, he said…", 0.0, 1.0),
         ("b", "No.", 0.0, 0.5),
@@ -83,17 +83,20 @@ def test_audio_folder(tmp_path: Path) -> None:
         {"file_name": "a.wav", "transcription": "one"},
         {"file_name": "b.wav", "text": "two"},
     )
-    assert [cut.supervisions[0].text for cut in read_recordings(tmp_path)] == ["one", "two"]
+    assert [cut.supervisions[0].text for cut in read_manifest(require_manifest(tmp_path))] == [
+        "one",
+        "two",
+    ]
 
 
 def test_lhotse_cuts_keep_all_but_relative_paths(tmp_path: Path) -> None:
     record(tmp_path / "a.wav", num_channels=2)
     write_lines(tmp_path / "manifest.json", {"audio_filepath": "a.wav", "text": "one"})
-    (cut,) = read_recordings(tmp_path)
+    (cut,) = read_manifest(require_manifest(tmp_path))
     (tmp_path / "manifest.json").unlink()
     cut.recording.sources[0].source = "a.wav"
     CutSet.from_cuts([cut.with_id("mine")]).to_file(tmp_path / "cuts.jsonl.gz")
-    (again,) = read_recordings(tmp_path)
+    (again,) = read_manifest(require_manifest(tmp_path))
     assert again.id == "mine"
     assert again.supervisions[0].text == "one"
     assert again.recording.sources[0].source == str(tmp_path / "a.wav")
@@ -105,7 +108,7 @@ def test_multi_channel_recordings(tmp_path: Path) -> None:
     write_lines(
         tmp_path / "manifest.jsonl", {"audio_filepath": "a.wav", "text": "x", "offset": 0.5}
     )
-    (cut,) = read_recordings(tmp_path)
+    (cut,) = read_manifest(require_manifest(tmp_path))
     assert cut.duration == 0.5
     assert cut_audio(cut).shape == (8000,)
 
@@ -153,7 +156,7 @@ def test_missing_files_are_named_together(tmp_path: Path) -> None:
     names = ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
     (tmp_path / "trans.txt").write_text("".join(f"{name}\tx\n" for name in names))
     with pytest.raises(DomainError) as error:
-        read_recordings(tmp_path)
+        read_manifest(require_manifest(tmp_path))
     assert str(error.value) == (
         f"{tmp_path}/trans.txt: 4 of 5 recordings are missing: {tmp_path}/b.wav (line 2), "
         f"{tmp_path}/c.wav (line 3), {tmp_path}/d.wav (line 4) and 1 more; "
@@ -183,23 +186,23 @@ def test_malformed_lines_are_named(tmp_path: Path, line: str, message: str) -> N
     good = '{"audio_filepath": "a.wav", "text": "x"}'
     (tmp_path / "manifest.json").write_text(f"{good}\n{line}\n")
     with pytest.raises(DomainError) as error:
-        read_recordings(tmp_path)
+        read_manifest(require_manifest(tmp_path))
     assert str(error.value).startswith(f"{tmp_path}/manifest.json:2: {message}")
 
 
 def test_other_faults(tmp_path: Path) -> None:
     with pytest.raises(DomainError, match="found no list of recordings; expected one of: cuts"):
-        read_recordings(tmp_path)
+        read_manifest(require_manifest(tmp_path))
     (tmp_path / "trans.txt").write_text("a.wav the text\n")
     with pytest.raises(DomainError, match=r"trans\.txt:1: found no TAB"):
-        read_recordings(tmp_path)
+        read_manifest(require_manifest(tmp_path))
     (tmp_path / "trans.txt").write_text("# nothing\n")
     with pytest.raises(DomainError, match="lists no recordings"):
-        read_recordings(tmp_path)
+        read_manifest(require_manifest(tmp_path))
     (tmp_path / "bad.wav").write_text("text")
     (tmp_path / "trans.txt").write_text("bad.wav\tx\n")
     with pytest.raises(AudioError, match=r"trans\.txt:1: .*bad\.wav: not audio"):
-        read_recordings(tmp_path)
+        read_manifest(require_manifest(tmp_path))
     (tmp_path / "manifest.json").write_text("")
     with pytest.raises(DomainError, match=r"found manifest\.json and trans\.txt; expected one"):
         find_manifest(tmp_path)

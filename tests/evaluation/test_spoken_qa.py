@@ -33,7 +33,10 @@ def test_the_common_layouts(tmp_path: Path) -> None:
         {"id": "m", "question": "2+2?", "choices": ["3", "4", "5", "6"], "answer": 1},
         {"id": "l", "question": "1+1?", "options": ["one", "two"], "answer": "B", "audio": "l.wav"},
     ]
-    suite = read_suite(write(tmp_path / "q.jsonl", rows))
+    (tmp_path / "l.wav").touch()
+    write(tmp_path / "q.jsonl", rows)
+    (tmp_path / "s.yaml").write_text("name: q\nquestions: q.jsonl\n", "utf-8")
+    suite = read_suite(tmp_path / "s.yaml")
     assert (suite.config.name, suite.config.scoring) == ("q", "contains")
     assert suite.questions == (
         Question("1", "Who?", ("Ann",)),
@@ -43,8 +46,10 @@ def test_the_common_layouts(tmp_path: Path) -> None:
         Question("l", "1+1?", ("two",), ("one", "two"), audio=tmp_path / "l.wav"),
     )
     assert read_suite(write(tmp_path / "mmlu.jsonl", rows[3:])).config.scoring == "choice"
-    (tmp_path / "list.json").write_text(json.dumps(rows), "utf-8")
-    assert read_suite(tmp_path / "list.json").questions == suite.questions
+    (tmp_path / "list.json").write_text(json.dumps(rows[:3]), "utf-8")
+    assert read_suite(tmp_path / "list.json").questions == suite.questions[:3]
+    with pytest.raises(SuiteError, match=r"2 of 5 questions have choices \(the first: m\)"):
+        read_suite(tmp_path / "q.jsonl")
 
 
 def test_a_suite_says_how_it_is_asked(tmp_path: Path) -> None:
@@ -69,7 +74,12 @@ def test_the_suite_of_the_project_is_whole() -> None:
         ('{"question": "x"\n', r"q\.jsonl:1: not JSON"),
         ('{"answer": "x"}', r"q\.jsonl:1: no 'question'"),
         ('\n{"question": "x"}', r"q\.jsonl:2: no 'answer' and no 'answers'"),
-        ('{"question": "x", "answer": "y", "choices": ["a", "b"]}', "the answer among them"),
+        ('{"question": "x", "answer": "y", "choices": ["a", "b"]}', "none of the 2 choices"),
+        ('{"question": "x", "answer": "y", "choices": ["y"]}', r"q\.jsonl:1: found 1 choices"),
+        (
+            '{"question": "x", "answer": "y", "audio": "n.wav"}',
+            r":1: audio: .*n\.wav is not there",
+        ),
         ('{"question": "x", "answer": "y", "id": 1}\n' * 2, "id '1' is given twice"),
         (
             '{"question": "x", "answer": "z", "choices": ' + json.dumps(["z"] * 11) + "}",
@@ -91,7 +101,7 @@ def test_suites_that_do_not_fit_their_questions(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"q\.jsonl is not there"):
         read_suite(suite)
     write(tmp_path / "q.jsonl", [{"question": "x", "answer": "y", "choices": ["a", "b"]}])
-    with pytest.raises(SuiteError, match="two choices or more, the answer among them"):
+    with pytest.raises(SuiteError, match="the answer is none of the 2 choices"):
         read_suite(suite)
     suite.write_text("name: a\nquestion: q.jsonl\n", "utf-8")
     with pytest.raises(SuiteError, match="did you mean 'questions'"):

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from lhotse import CutSet
 
 from asr_llm.aligning import align_manifest
+from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
 from asr_llm.recipe import SourceRecipe
@@ -146,7 +148,10 @@ def test_a_long_recording_is_learned_from_in_pieces(recordings: Path) -> None:
 
 def test_nothing_but_long_recordings_is_an_error(recordings: Path) -> None:
     recordings.write_text("long.wav\tToo long.\n", "utf-8")
-    with pytest.raises(DomainError, match=r"1 recordings longer than 24 s .*asr-llm align"):
+    with pytest.raises(
+        DomainError,
+        match=r"left out 1 recordings \(the first: long\): .* longer than 24 s.*asr-llm align",
+    ):
         make("asr", recordings)
 
 
@@ -158,8 +163,23 @@ def test_a_long_line_is_learned_in_pieces(tmp_path: Path) -> None:
         assert [len(t.text) for t in texts if isinstance(t, Text)] == [171, 171, 171, 59, 10]
 
 
-def test_recordings_without_word_times_cannot_be_word_synchronous(recordings: Path) -> None:
-    source = make("word_synchronous", recordings)
+@pytest.mark.parametrize("task", ["word_synchronous", "interleave"])
+def test_recordings_without_word_times_are_not_interleaved(recordings: Path, task: str) -> None:
+    with pytest.raises(DomainError, match=r"left out 3 recordings \(the first: a\).*to interleave"):
+        make(task, recordings)
+    (recordings.parent / "t.ctm").write_text("b 1 0.1 0.1 Beta\nb 1 0.2 0.2 two.\n", "utf-8")
+    aligned = align_manifest(recordings, timings=recordings.parent / "t.ctm").path
+    whole = recordings.parent / "some.jsonl"
+    CutSet.from_cuts([*read_manifest(aligned), *list(read_manifest(recordings))[::2]]).to_file(
+        whole
+    )
+    source = make(task, whole)
+    assert (source.count, source.left_out) == (1, {"a", "long"})
+
+
+def test_examples_that_cannot_be_used_at_all(lines: Path) -> None:
+    """Each line is one segment, and there is nothing for it to alternate with."""
+    segments = make("interleave", lines, interleave={"units": "segment"})
 
     class Words:
         def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
@@ -168,8 +188,8 @@ def test_recordings_without_word_times_cannot_be_word_synchronous(recordings: Pa
         def convert_tokens_to_ids(self, token: str) -> int:
             return 1
 
-    stream = BatchStream([source], Collator(Words(), "<audio>", 0, 1280), 1, 100, 10)
-    with pytest.raises(DomainError, match=r"none of .* word_synchronous, have word timings"):
+    stream = BatchStream([segments], Collator(Words(), "<audio>", 0, 1280), 1, 100, 10)
+    with pytest.raises(DomainError, match=r"none of .* to be interleaved, have two units or more"):
         stream[0]
 
 
@@ -199,11 +219,16 @@ def test_data_unfit_for_its_task(tmp_path: Path, task: str, content: str, messag
 
 
 def test_not_text(tmp_path: Path) -> None:
-    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
-    with pytest.raises(DomainError, match="cannot be read as UTF-8 text"):
+    (tmp_path / "latin").write_bytes(b"fine\ncaf\xe9\n")
+    with pytest.raises(DomainError, match="latin:2: not UTF-8 text"):
         make("text", tmp_path / "latin")
-    with pytest.raises(DomainError, match="cannot be read as UTF-8 text"):
+    with pytest.raises(DomainError, match="Is a directory"):
         make("text", tmp_path)
+
+
+def test_comments_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("# What is said here\nYes.\n", "utf-8")
+    assert make("text", tmp_path / "t.txt").count == 1
 
 
 @pytest.mark.parametrize(

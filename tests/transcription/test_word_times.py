@@ -69,8 +69,8 @@ def test_words_by_hand() -> None:
     # for 0.1 s and no longer; what is not said stands at the end of what was.
     assert times("Ab, c!", "_ab_c_____", 1.0) == [("Ab,", 0.1, 0.35), ("c!", 0.4, 0.6)]
     assert times("Ab - c", "_ab_c_____", 1.0) == [
-        ("Ab", 0.1, 0.3),
-        ("-", 0.3, 0.35),
+        ("Ab", 0.1, 0.35),
+        ("-", 0.35, 0.35),
         ("c", 0.4, 0.6),
     ]
 

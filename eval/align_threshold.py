@@ -1,0 +1,63 @@
+"""Below which confidence is a transcript not what was said? What `asr-llm align` should drop.
+
+    python eval/align_threshold.py domains/general domains/medical domains/legal
+    python eval/align_threshold.py runs/books-recorded/train/manifest.jsonl
+
+Aligns every recording (of a domain: its dev set) with its own transcript, and with that of the
+recording of the next length. Prints for each threshold how many of the right ones would be dropped,
+and how many of the wrong ones kept, in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.alignment import Alignment
+from asr_llm.corpus.audio import cut_audio
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.spoken import spoken_set
+from asr_llm.model import ctc
+
+THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2)
+BATCH = 10
+
+
+def main() -> None:
+    """Align both ways, count, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="+", help="domain folders or manifests")
+    parser.add_argument("--model", default="mini")
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    aligner = ctc.load(arguments.model)
+    print("| recordings of | transcripts |" + "".join(f" {x:g} |" for x in THRESHOLDS))
+    print("|---" * (2 + len(THRESHOLDS)) + "|")
+    for path in arguments.data:
+        cuts = spoken_set(Domain.load(path), "dev") if path.is_dir() else read_manifest(path)
+        in_order = sorted(cuts, key=lambda cut: cut.duration)
+        right: list[float] = []
+        wrong: list[float] = []
+        for first in range(0, len(in_order), BATCH):
+            some = in_order[first : first + BATCH]
+            heard = aligner.hear([cut_audio(cut) for cut in some])
+            texts = [cut.supervisions[0].text for cut in some]
+            right += confidences(aligner, heard, texts)
+            wrong += confidences(aligner, heard, [*texts[1:], texts[0]])
+        dropped = [sum(x < least for x in right) / len(right) for least in THRESHOLDS]
+        kept = [sum(x >= least for x in wrong) / len(wrong) for least in THRESHOLDS]
+        print(f"| {path} | right, dropped |" + "".join(f" {100 * x:.1f} |" for x in dropped))
+        print("| | wrong, kept |" + "".join(f" {100 * x:.1f} |" for x in kept), flush=True)
+
+
+def confidences(aligner: ctc.CtcModel, heard: list, texts: list[str]) -> list[float]:
+    """Of each alignment; 0 where there can be none."""
+    found = aligner.align(heard, texts)
+    return [a.confidence or 0.0 if isinstance(a, Alignment) else 0.0 for a in found]
+
+
+if __name__ == "__main__":
+    main()
