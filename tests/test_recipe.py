@@ -134,7 +134,5 @@ def test_malformed_recipes_name_file_and_line(
 
 
 def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        RecipeError, match="such as adapt/text.yaml, which is what 'asr-llm adapt' does"
-    ):
+    with pytest.raises(RecipeError, match=r"such as adapt/text\.yaml, which is what"):
         Recipe.load(tmp_path / "none.yaml")
