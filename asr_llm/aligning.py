@@ -97,7 +97,7 @@ def align_manifest(
     for cut, found in found_all:
         sure = found.confidence if isinstance(found, Alignment) else None
         if sure is not None and sure < min_confidence:
-            found = Unaligned(f"confidence {sure:.2f} below {min_confidence:g}")
+            found = Unaligned(f"confidence {sure:.2g} below {min_confidence:g}")
         if isinstance(found, Unaligned):
             dropped.append(Dropped(cut.id, found.reason))
         else:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lhotse import CutSet
 
 from asr_llm.aligning import align_manifest
-from asr_llm.corpus.alignment import Spelling
+from asr_llm.corpus.alignment import Spelling, word_items
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.pieces import cut_pieces
 from asr_llm.corpus.synthesis import Utterance, synthesize
@@ -106,9 +107,51 @@ def test_what_is_dropped_is_named_with_its_reason(
     done = align_manifest(spoken[0], tmp_path / "aligned.jsonl.gz")
     reasons = {dropped.id: dropped.reason for dropped in done.dropped}
     assert set(reasons) == {"wrong", "click", "short"}
-    assert reasons["wrong"].startswith("confidence 0.")
+    assert reasons["wrong"].endswith(" below 0.02")
+    assert 0 < float(reasons["wrong"].split()[1]) < 0.02
     assert reasons["click"] == "shorter than 0.1 s"
     assert "frames needed for the transcript, 7 there" in reasons["short"]
+
+
+def test_word_times_that_are_there_may_be_kept(
+    spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
+) -> None:
+    """Of a folder's recordings one is timed by hand; the others are aligned beside it, in order."""
+    manifest, _ = spoken
+    words = TEXTS["train"].split()
+    lines = [f"train 1 {i / 10} 0.1 {word}" for i, word in enumerate(words)]
+    (tmp_path / "hand.ctm").write_text("\n".join(lines), "utf-8")
+    (by_hand,) = read_manifest(
+        align_manifest(manifest.parent, tmp_path / "t.jsonl", timings=tmp_path / "hand.ctm").path
+    )
+    others = [cut for cut in read_manifest(manifest) if cut.id in ("kitchen", "garden")]
+    CutSet.from_cuts([others[0], by_hand, others[1]]).to_file(tmp_path / "some.jsonl")
+    done = align_manifest(tmp_path / "some.jsonl", tmp_path / "all.jsonl", anew=False)
+    cuts = list(read_manifest(done.path))
+    assert [cut.id for cut in cuts] == ["kitchen", "train", "garden"]
+    starts = [item.start for item in word_items(cuts[1])]
+    assert starts == pytest.approx([i / 10 for i in range(len(words))])
+    assert [item.score for item in word_items(cuts[1])] == [None] * len(words)
+    anew = align_manifest(tmp_path / "some.jsonl", tmp_path / "anew.jsonl")
+    assert all(item.score for cut in read_manifest(anew.path) for item in word_items(cut))
+
+
+def test_times_beyond_the_recording(
+    spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
+) -> None:
+    (tmp_path / "late.ctm").write_text("click 1 7.5 0.5 Yes.\n", "utf-8")
+    with pytest.raises(DomainError, match=r"timed up to 8\.0 s, but the recording has 0\.1 s"):
+        align_manifest(click_alone(spoken[0], tmp_path), timings=tmp_path / "late.ctm")
+    with pytest.raises(DomainError, match="found no list of recordings"):
+        align_manifest(tmp_path / "empty")
+
+
+def click_alone(manifest: Path, place: Path) -> Path:
+    (place / "empty").mkdir()
+    alone = place / "alone.jsonl"
+    audio = str(manifest.parent / "click.wav")
+    alone.write_text(json.dumps({"audio_filepath": audio, "text": "Yes."}) + "\n", "utf-8")
+    return alone
 
 
 def test_nothing_is_overwritten_and_nothing_aligned_is_an_error(

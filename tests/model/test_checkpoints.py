@@ -426,3 +426,11 @@ def test_a_failed_save_leaves_the_old_checkpoint(
     assert identity(copy) == before
     assert same_weights(load(copy), model)
     assert [p.name for p in copy.parent.iterdir()] == ["copy"]
+
+
+def test_a_run_folder_is_taken_for_what_it_is(tmp_path: Path) -> None:
+    model = tmp_path / "runs" / "2-all" / "model"
+    model.mkdir(parents=True)
+    (model / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"did you mean .*2-all/model\?"):
+        locate(tmp_path / "runs")
