@@ -221,7 +221,7 @@ def _recorded_source(recipe: SourceRecipe, cuts: CutSet, chat: Chat) -> Source:
         if not pieces:
             left_out.add(cut.id)
     if not found:
-        raise DomainError(untimed(left_out))
+        raise DomainError(f"{recipe.data}: nothing to learn from: {untimed(left_out)}")
     speakers: list[tuple[float, Speak]] = [
         (cut.duration, functools.partial(load_utterance, cut)) for cut in found
     ]
