@@ -20,6 +20,7 @@ BASE = "base"
 
 RESAMPLES = 1000
 FEW_BLOCKS = 6
+FEW_UNSAID = 10  # by chance, or names that others have too
 
 
 class Row(NamedTuple):
@@ -125,6 +126,7 @@ def score(
         if first in elsewhere and name in elsewhere and drawn[first] == drawn[name]:
             both = [_counted(elsewhere[n].words["normalized"]) for n in (first, name)]
             compared[name]["general_wer"] = _difference(both, drawn[name], seed)
+    figures = {name: _system(m, grouped, seed) for name, m in measured.items()}
     scores = {
         "reference": {
             "utterances": len(references),
@@ -140,8 +142,8 @@ def score(
             "resamples": RESAMPLES,
             "seed": seed,
         },
-        "warnings": _warnings(grouped, blocks, mentions),
-        "systems": {name: _system(m, grouped, seed) for name, m in measured.items()},
+        "warnings": [*_warnings(grouped, blocks, mentions), *_unsaid(figures)],
+        "systems": figures,
         "general": {
             name: {"wer": _with_intervals(m.words, drawn[name], seed)}
             for name, m in elsewhere.items()
@@ -371,6 +373,20 @@ def _warnings(
     if mentions and not any(mentions.values()):
         found.append("no term occurs in the references")
     return found
+
+
+def _unsaid(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What to tell of systems that write terms more often where nobody says them."""
+    told = []
+    for name, figures in systems.items():
+        raw = figures.get("entities", {}).get("raw", {})
+        unsaid, said = raw.get("false_insertions", 0), raw.get("bag_found", 0)
+        if unsaid >= FEW_UNSAID and unsaid > said:
+            told.append(
+                f"{name}: terms were written {unsaid} times where nobody said them, and {said} "
+                "times where somebody did; if a list prefers them, try a lower --biasing-strength"
+            )
+    return told
 
 
 def _compare(

@@ -374,6 +374,18 @@ def test_few_blocks_and_no_blocks_are_warned_of() -> None:
     assert figures(references=many, systems={"base": many}, blocks=blocks)["warnings"] == []
 
 
+def test_terms_that_nobody_said_are_warned_of() -> None:
+    """Ten of them beside the one or two that were said: more than nine, and than what was."""
+    blocks = Blocks({"u1": "a", "u2": "b"})
+    for count, warned in ((9, False), (10, True)):
+        wild = ADAPTED | {"u1": "He takes Lipitor" + " aspirin" * count}
+        _, *more = scored(systems={"base": BASE, "adapted": wild}, blocks=blocks)["warnings"]
+        assert bool(more) == warned
+    (told,) = more
+    assert told.startswith("adapted: terms were written 10 times where nobody said them, and 3 ")
+    assert "--biasing-strength" in told
+
+
 def test_several_systems_are_each_compared_with_the_first() -> None:
     scores = scored(systems={"base": BASE, "adapted": ADAPTED, "third": BASE})
     assert set(scores["comparisons"]) == {"adapted", "third"}
