@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asr_llm.corpus import MIN_CONFIDENCE
 from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items, word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.importers import read_manifest, require_manifest
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from asr_llm.measuring import Progress
     from asr_llm.model.ctc import CtcModel
-
-MIN_CONFIDENCE = 0.02
-"""Chosen on right and wrong transcripts, of synthetic speech and real (eval/align_threshold.py)."""
 
 _BATCH_SECONDS = 120.0
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import soundfile
 
 from asr_llm.cli import silence_libraries
+from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
@@ -59,7 +60,7 @@ def main() -> None:
                 raise result
             words = [word for segment in result.segments for word in segment.words]
             written += len(words)
-            spoken = cut.supervisions[0].alignment["word"]
+            spoken = word_items(cut)
             for i, j in right([item.symbol for item in spoken], [word.text for word in words]):
                 starts.append(1000 * (words[j].start - spoken[i].start))
                 ends.append(1000 * (words[j].end - spoken[i].end))

@@ -19,6 +19,7 @@ from asr_llm.cli.options import (
     Model,
 )
 from asr_llm.console import Bar, summary, to_json
+from asr_llm.corpus import MIN_CONFIDENCE
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.options import Options, VadKind
 from asr_llm.transcription.subtitles import Layout
@@ -162,7 +163,7 @@ def align(
     ] = "auto",
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with less.")
-    ] = 0.02,
+    ] = MIN_CONFIDENCE,
     as_json: AsJson = False,
 ) -> None:
     """Find out when each word of a manifest is said. Exit status 3: some were dropped."""

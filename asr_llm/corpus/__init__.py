@@ -1,1 +1,5 @@
 """The outside world (domain folders, recordings, text) into lhotse cuts."""
+
+MIN_CONFIDENCE = 0.02
+"""Alignments below it are dropped: chosen on right and wrong transcripts, of synthetic speech and
+real (eval/align_threshold.py)."""

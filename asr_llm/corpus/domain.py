@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain_check import CheckReport, check
 from asr_llm.corpus.domain_example import create
@@ -22,6 +22,7 @@ from asr_llm.corpus.domain_files import (
     read_patterns,
     read_terms,
     read_text,
+    strictly,
     text_path,
 )
 from asr_llm.corpus.manifests import find_manifest, read_entries
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
 __all__ = ["SPLITS", "CheckReport", "Domain", "Problem", "Term", "check", "create"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Domain:
     def _sentences(self, split: str) -> list[str]:
         check_split(split)
         path = text_path(self.path, split)
-        sentences = [line.text for line in _strictly(lambda problems: read_text(path, problems))]
+        sentences = [line.text for line in strictly(lambda problems: read_text(path, problems))]
         templates = self._templates
         if templates is not None and templates.templates(split):
             sentences += self._expand(templates, split)
@@ -101,7 +100,7 @@ class Domain:
         manifest = find_manifest(self.path / split)
         if manifest is None:
             return []
-        entries = _strictly(lambda problems: read_entries(manifest, problems))
+        entries = strictly(lambda problems: read_entries(manifest, problems))
         said = (" ".join(entry.text.split()) for entry in entries)
         return [text for text in said if text]
 
@@ -125,7 +124,7 @@ class Domain:
         """spaCy EntityRuler patterns: one for each term, then those of ``entities.jsonl``."""
         path = self.path / "entities.jsonl"
         terms = [{"label": term.label, "pattern": term.text} for term in self._terms]
-        return terms + _strictly(lambda found: read_patterns(path, self.config.labels, found))
+        return terms + strictly(lambda found: read_patterns(path, self.config.labels, found))
 
     def recordings(self, split: str) -> CutSet | None:
         """The recordings of a split as lhotse cuts; None if the split has none."""
@@ -161,7 +160,7 @@ class Domain:
 
     @cached_property
     def _terms(self) -> list[Term]:
-        return _strictly(lambda found: read_terms(self.path, self.config.labels, found))
+        return strictly(lambda found: read_terms(self.path, self.config.labels, found))
 
     @cached_property
     def _templates(self) -> TemplatesConfig | None:
@@ -182,13 +181,3 @@ class Domain:
         longest_first = sorted(self._spoken_forms, key=len, reverse=True)
         alternatives = "|".join(map(re.escape, longest_first)) or r"(?!)"  # (?!) never matches
         return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)")
-
-
-def _strictly(read: Callable[[list[Problem]], list[T]]) -> list[T]:
-    """The result of a reader; its first problem raised."""
-    problems: list[Problem] = []
-    result = read(problems)
-    for problem in problems:
-        if problem.severity == "error":
-            raise DomainError(str(problem))
-    return result

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from asr_llm.errors import DomainError
+
+T = TypeVar("T")
 
 SPLITS = ("train", "dev", "test")
 
@@ -155,6 +157,20 @@ def find_folder(path: str | Path) -> Path:
             "See one with: asr-llm domain init NEW_FOLDER"
         )
     return folder
+
+
+def strictly(read: Callable[[list[Problem]], list[T]]) -> list[T]:
+    """The result of a reader; its first problem raised.
+
+    Raises:
+        DomainError: with file and line.
+    """
+    problems: list[Problem] = []
+    result = read(problems)
+    for problem in problems:
+        if problem.severity == "error":
+            raise DomainError(str(problem))
+    return result
 
 
 def text_path(folder: Path, split: str) -> Path:

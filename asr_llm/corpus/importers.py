@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import audio_info
-from asr_llm.corpus.domain_files import Problem
+from asr_llm.corpus.domain_files import strictly
 from asr_llm.corpus.manifests import LAYOUTS, Entry, find_manifest, read_entries
 from asr_llm.errors import AudioError, DomainError
 
@@ -50,10 +50,7 @@ def read_manifest(path: str | Path) -> CutSet:
     from lhotse import CutSet
 
     path = Path(path)
-    problems: list[Problem] = []
-    entries = read_entries(path, problems)
-    if problems:
-        raise DomainError(str(problems[0]))
+    entries = strictly(lambda problems: read_entries(path, problems))
     if not entries:
         raise DomainError(f"{path}: lists no recordings; expected one a line")
     missing = [entry for entry in entries if not entry.audio.is_file()]

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.domain_files import Problem, read_text
+from asr_llm.corpus.domain_files import read_text, strictly
 from asr_llm.corpus.term_phrases import RARE, VERSUS, Judge
 from asr_llm.corpus.term_words import Token, tokens_of
 from asr_llm.errors import DomainError
@@ -92,10 +92,7 @@ def read_sentences(path: Path) -> list[str]:
         raise DomainError(
             f"{path}: found a recording; expected text. Get it with: asr-llm transcribe {path}"
         )
-    problems: list[Problem] = []
-    sentences = [line.text for line in read_text(path, problems)]
-    if problems:
-        raise DomainError(str(problems[0]))
+    sentences = [line.text for line in strictly(lambda problems: read_text(path, problems))]
     if not sentences:
         raise DomainError(f"{path}: no text in it; expected one utterance a line")
     return sentences

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_llm.corpus.alignment import Alignment, Unaligned
+from asr_llm.corpus.alignment import Alignment, Unaligned, word_items
 from asr_llm.corpus.synthesis import Word
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
@@ -139,11 +139,9 @@ def _read_lhotse(path: Path) -> Timings:
 
     found: Timings = {}
     for cut in read_manifest(path):
-        for supervision in cut.supervisions:
-            items = (supervision.alignment or {}).get("word", [])
-            words = [
-                TimedWord(item.symbol, cut.start + item.start, cut.start + item.end, item.score)
-                for item in items
-            ]
-            found.setdefault(cut.recording_id, []).extend(words)
+        words = [
+            TimedWord(item.symbol, cut.start + item.start, cut.start + item.end, item.score)
+            for item in word_items(cut)
+        ]
+        found.setdefault(cut.recording_id, []).extend(words)
     return found

@@ -47,10 +47,11 @@ class CtcModel(ABC):
 
         Attention over many minutes would not fit into memory. Pieces end where it is quietest.
         """
-        short = [i for i, audio in enumerate(audios) if len(audio) <= _LONGEST * SAMPLE_RATE]
-        heard = iter(self.log_probs([audios[i] for i in short]) if short else [])
+        longest = _LONGEST * SAMPLE_RATE
+        short = [audio for audio in audios if len(audio) <= longest]
+        heard = iter(self.log_probs(short) if short else [])
         return [
-            next(heard) if i in short else self._in_pieces(audio) for i, audio in enumerate(audios)
+            next(heard) if len(audio) <= longest else self._in_pieces(audio) for audio in audios
         ]
 
     def _in_pieces(self, audio: np.ndarray) -> Tensor:

@@ -16,7 +16,7 @@ from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.augment import augment
 from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.domain_files import Problem, read_text
+from asr_llm.corpus.domain_files import read_text, strictly
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.pieces import LONGEST_SECONDS, cut_pieces, text_pieces
 from asr_llm.corpus.synthesis import Delivery, Utterance, Word, select_voices, synthesize
@@ -323,11 +323,7 @@ def _questions(recipe: SourceRecipe, chat: Chat) -> Source:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a text file, without comments."""
-    problems: list[Problem] = []
-    lines = read_text(path, problems)
-    if problems:
-        raise DomainError(str(problems[0]))
-    return [line.text for line in lines]
+    return [line.text for line in strictly(lambda problems: read_text(path, problems))]
 
 
 def _python_rng(rng: np.random.Generator) -> random.Random:
