@@ -31,6 +31,9 @@ class WhisperPreprocessor(nn.Module):
     all features of a piece by up to a constant; what the encoder makes of that is tested.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, features: int = 80) -> None:
         super().__init__()
         extractor = WhisperFeatureExtractor(feature_size=features)
