@@ -5,6 +5,7 @@
     tokenizer.json, …          the tokenizer, audio locator tag included
     llm_backbone/config.json   the LLM's architecture
     ctc_head.safetensors       optional: a CTC output layer on the encoder
+    ctc_tokenizer.json         optional: the vocabulary of that layer, if it is not the LLM's
     replay/                    optional: a domain folder of general text to replay
     README.md                  the card
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
+from asr_llm.model.ctc_vocabulary import CTC_TOKENIZER
 
 if TYPE_CHECKING:
     import torch
@@ -181,6 +183,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if (folder / "tokenizer_config.json").is_file():
         config["tokenizer_path"] = str(folder)
+    if (folder / CTC_TOKENIZER).is_file():
+        config["ctc_tokenizer_path"] = str(folder / CTC_TOKENIZER)
     if (folder / LLM_CONFIG / CONFIG).is_file():
         config["pretrained_llm"] = str(folder / LLM_CONFIG)
     elif not Path(config["pretrained_llm"]).is_dir() and not _is_hub_name(config["pretrained_llm"]):
@@ -265,6 +269,8 @@ def save(
         with quiet():
             model.tokenizer.tokenizer.save_pretrained(part)
             model.causal_lm.config.save_pretrained(part / LLM_CONFIG)
+        if model.ctc_vocabulary.path is not None:
+            shutil.copyfile(model.ctc_vocabulary.path, part / CTC_TOKENIZER)
         (part / "README.md").write_text(card, "utf-8")
         if replay is not None:
             shutil.copytree(replay, part / "replay")
@@ -276,6 +282,7 @@ def _portable(model: SpanSALM) -> dict[str, Any]:
 
     config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)  # type: ignore
     config.pop("tokenizer_path", None)
+    config.pop("ctc_tokenizer_path", None)
     return config | {
         "pretrained_llm": LLM_CONFIG,
         "pretrained_weights": False,

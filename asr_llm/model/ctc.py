@@ -108,12 +108,8 @@ class CheckpointCtc(CtcModel):
 
     def spell(self, text: str) -> Spelling:
         """Normalised words behind a space, as in training."""
-        tokenizer = self.model.tokenizer.tokenizer
-
-        def encode(words: list[str]) -> list[list[int]]:
-            return [tokenizer(f" {w}", add_special_tokens=False)["input_ids"] for w in words]
-
-        return spell(text, encode)
+        vocabulary = self.model.ctc_vocabulary
+        return spell(text, lambda words: [vocabulary.encode(word) for word in words])
 
     @torch.inference_mode()
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:

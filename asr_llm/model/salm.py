@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr_llm.errors import CheckpointError
+from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.sequences.tasks import Chat
 
 IGNORE = -100
@@ -37,6 +38,9 @@ class SpanSALM(SALM):
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__(cfg)
         self.ctc_head: nn.Linear | None = None
+        self.ctc_vocabulary = CtcVocabulary(
+            self.tokenizer.tokenizer, self.text_vocab_size, self.cfg.get("ctc_tokenizer_path")
+        )
         self.fusion: dict[str, float] = {}
 
     @property
@@ -56,8 +60,8 @@ class SpanSALM(SALM):
 
     @property
     def ctc_blank_id(self) -> int:
-        """Index of the CTC blank: one past the vocabulary."""
-        return self.text_vocab_size
+        """Index of the CTC blank: one past the head's vocabulary."""
+        return self.ctc_vocabulary.blank
 
     @property
     def chat(self) -> Chat:
@@ -78,7 +82,7 @@ class SpanSALM(SALM):
     def add_ctc_head(self) -> nn.Linear:
         """Put a fresh CTC output layer on the encoder."""
         width = self.perception.encoder.d_model
-        self.ctc_head = nn.Linear(width, self.text_vocab_size + 1).to(self.embed_tokens.weight)
+        self.ctc_head = nn.Linear(width, self.ctc_blank_id + 1).to(self.embed_tokens.weight)
         return self.ctc_head
 
     def encode(self, audios: Tensor, audio_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

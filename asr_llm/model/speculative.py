@@ -119,13 +119,12 @@ def can_draft(model: SpanSALM, texts: int) -> bool:
 
 def ctc_drafts(model: SpanSALM, spliced: dict[str, Any], end: int) -> list[Draft]:
     """What the CTC head makes of each audio of a batch: the best token of each frame, collapsed."""
-    tokenizer = model.tokenizer.tokenizer
-    letters = Letters(tokenizer)
+    letters = Letters(model.tokenizer.tokenizer)
     best = model.ctc_log_probs(spliced["encoded"]).argmax(-1).cpu()
     drafts = []
     for row, count in zip(best, spliced["encoded_lens"].tolist()):
         tokens = row[:count].unique_consecutive()
-        text = tokenizer.decode(tokens[tokens != model.ctc_blank_id], skip_special_tokens=True)
+        text = model.ctc_vocabulary.decode(tokens[tokens != model.ctc_blank_id].tolist())
         drafts.append(Draft(text, letters, end))
     return drafts
 

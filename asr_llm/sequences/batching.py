@@ -49,11 +49,16 @@ class Collator:
         locator: the audio locator tag.
         pad_id: padding token id.
         frame_samples: audio samples per encoder frame.
-        ctc: add ``ctc_targets``, the normalised words of each audio.
+        ctc: adds ``ctc_targets``, the normalised words of each audio, as these ids.
     """
 
     def __init__(
-        self, tokenizer: Any, locator: str, pad_id: int, frame_samples: int, ctc: bool = False
+        self,
+        tokenizer: Any,
+        locator: str,
+        pad_id: int,
+        frame_samples: int,
+        ctc: Callable[[str], list[int]] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.locator_id = tokenizer.convert_tokens_to_ids(locator)
@@ -90,8 +95,8 @@ class Collator:
                 audios.append(audio)
                 spans.append(places)
                 rows.append(row)
-                if self.ctc:
-                    targets.append(torch.tensor(self.encode(" " + _said(speech))))
+                if self.ctc is not None:
+                    targets.append(torch.tensor(self.ctc(_said(speech)), dtype=torch.long))
         batch: dict[str, Any] = {
             "input_ids": _pad(ids, self.pad_id),
             "loss_mask": _pad(masks, False),
@@ -102,7 +107,7 @@ class Collator:
             batch["audio_frames"] = [len(a) // self.frame_samples for a in audios]
             batch["audio_rows"] = rows
             batch["span_frames"] = spans
-            if self.ctc:
+            if self.ctc is not None:
                 batch["ctc_targets"] = targets
         return batch
 

@@ -192,12 +192,13 @@ def make_stream(
     Args:
         seed: takes the place of the recipe's.
     """
+    heads = recipe.objective != "lm" and model.ctc_head is not None
     collate = Collator(
         model.tokenizer.tokenizer,
         model.audio_locator_tag,
         model.text_pad_id,
         model.frame_samples,
-        ctc=recipe.objective != "lm" and model.ctc_head is not None,
+        ctc=model.ctc_vocabulary.encode if heads else None,
     )
     found = [make_source(source, model.chat, domain, replay, split) for source in sources]
     made = [source for source in found if source is not None]

@@ -34,7 +34,7 @@ def collator(model: SpanSALM, ctc: bool = False) -> Collator:
         model.audio_locator_tag,
         model.text_pad_id,
         model.frame_samples,
-        ctc=ctc,
+        ctc=model.ctc_vocabulary.encode if ctc else None,
     )
 
 

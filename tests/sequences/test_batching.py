@@ -33,8 +33,13 @@ class Letters:
         return LOCATOR
 
 
+def ctc_ids(text: str) -> list[int]:
+    """As a head that shares the LLM's vocabulary has it: each word behind a space."""
+    return Letters()(f" {text}", add_special_tokens=False)["input_ids"]
+
+
 def collator(ctc: bool = False) -> Collator:
-    return Collator(Letters(), "<audio>", PAD, frame_samples=4, ctc=ctc)
+    return Collator(Letters(), "<audio>", PAD, frame_samples=4, ctc=ctc_ids if ctc else None)
 
 
 def speech(text: str, num_samples: int) -> Utterance:

@@ -1,0 +1,61 @@
+"""What a CTC head writes: the LLM's tokens, or a small vocabulary of its own.
+
+An output layer over an LLM's 49,152 tokens would be larger than Whisper's encoder. A checkpoint
+folder that holds ``ctc_tokenizer.json`` (Hugging Face's ``tokenizers`` format: characters or some
+hundred pieces of lower-case words) has a head with that vocabulary.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asr_llm.errors import CheckpointError
+
+CTC_TOKENIZER = "ctc_tokenizer.json"
+
+
+class CtcVocabulary:
+    """Normalised text to token ids and back; the blank is one past the last id.
+
+    Args:
+        tokenizer: the LLM's Hugging Face tokenizer, where the head shares its vocabulary.
+        size: the LLM's vocabulary size.
+        path: a ``ctc_tokenizer.json``, in place of the two.
+
+    Raises:
+        CheckpointError: the file is no tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any, size: int, path: str | Path | None = None) -> None:
+        self._llm, self._own, self.size = tokenizer, None, size
+        self.path = Path(path) if path is not None else None
+        if self.path is None:
+            return
+        from tokenizers import Tokenizer
+
+        try:
+            self._own = Tokenizer.from_file(str(self.path))
+        except Exception as error:  # the Rust side raises plain Exception
+            raise CheckpointError(
+                f"{self.path} is not a tokenizer ({error}); expected the JSON that the "
+                "'tokenizers' library saves"
+            ) from error
+        self.size = self._own.get_vocab_size()
+
+    @property
+    def blank(self) -> int:
+        """Id of the CTC blank."""
+        return self.size
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of normalised words; each begins as behind a space."""
+        if self._own is not None:
+            return list(self._own.encode(text, add_special_tokens=False).ids)
+        return list(self._llm(f" {text}", add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids without blanks and repeats."""
+        if self._own is not None:
+            return str(self._own.decode(ids)).strip()
+        return str(self._llm.decode(ids, skip_special_tokens=True)).strip()
