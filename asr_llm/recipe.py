@@ -191,6 +191,12 @@ class Recipe(_Trains):
         description="what is trained: lora, projector, encoder, llm, ctc_head; beside lora only "
         "projector",
     )
+    encoder_layers: int | None = Field(
+        None,
+        gt=0,
+        description="how many of the encoder's last layers 'encoder' in 'train' means; null: the "
+        "whole encoder",
+    )
     lora: LoraRecipe = LoraRecipe()
     fusion: float | None = Field(
         None,
@@ -206,7 +212,14 @@ class Recipe(_Trains):
     objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
     ctc_weight: float = Field(0.3, ge=0, description="weight of CTC in 'lm+ctc'")
     fit_projector: bool = Field(
-        False, description="before training, fit the projector to the CTC head by least squares"
+        False,
+        description="before training, fit the projector to the CTC head: by least squares, or "
+        "where it takes posteriors (model/posteriors.py) with the embeddings of their text",
+    )
+    cache_frames: bool = Field(
+        True,
+        description="whether what a frozen encoder, or its frozen layers, make of a recording is "
+        "kept on disk for the next epoch ('asr-llm cache' lists and clears it)",
     )
     sources: list[SourceRecipe] = Field(min_length=1)
     replay: str | None = Field(

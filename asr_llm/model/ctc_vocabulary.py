@@ -59,3 +59,9 @@ class CtcVocabulary:
         if self._own is not None:
             return str(self._own.decode(ids)).strip()
         return str(self._llm.decode(ids, skip_special_tokens=True)).strip()
+
+    def piece(self, symbol: int) -> str:
+        """How a symbol reads inside a text: with the space before it, if it begins a word."""
+        if self._own is not None:
+            return str(self._own.id_to_token(symbol)).replace("▁", " ")
+        return str(self._llm.decode([symbol]))

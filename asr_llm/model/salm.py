@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
+from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.sequences.tasks import Chat
 
 IGNORE = -100
@@ -41,6 +42,7 @@ class SpanSALM(SALM):
         self.ctc_vocabulary = CtcVocabulary(
             self.tokenizer.tokenizer, self.text_vocab_size, self.cfg.get("ctc_tokenizer_path")
         )
+        self.cached_encoder: CachedEncoder | None = None
         self.fusion: dict[str, float] = {}
 
     @property
@@ -85,17 +87,23 @@ class SpanSALM(SALM):
         self.ctc_head = nn.Linear(width, self.ctc_blank_id + 1).to(self.embed_tokens.weight)
         return self.ctc_head
 
-    def encode(self, audios: Tensor, audio_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(
+        self, audios: Tensor, audio_lens: Tensor, keys: list[str | None] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Speech to embeddings.
 
         Args:
             audios: (B_audio, T_samples) float32 at 16 kHz.
             audio_lens: (B_audio,) samples.
+            keys: hashes of audios that ``cached_encoder``, if set, keeps.
 
         Returns:
             Projected embeddings (B_audio, T_frames, H), frame counts (B_audio,), and the
             encoder's output before the projector (B_audio, T_frames, D).
         """
+        if self.cached_encoder is not None and keys is not None:
+            encoded, lens = self.cached_encoder(audios, audio_lens, keys)
+            return self._project(encoded, lens), lens, encoded
         rows = len(audios)
         if audios.device.type == "cpu" and not torch.is_grad_enabled():
             rows = max(1, _ENCODED_AT_ONCE * self.sampling_rate // audios.shape[1])
@@ -107,8 +115,15 @@ class SpanSALM(SALM):
             )
             for some, lens in zip(audios.split(rows), audio_lens.split(rows))
         ]
-        projected, lens, encoded = zip(*parts)
-        return _joined(projected), torch.cat(lens), _joined(encoded)
+        projected, counts, outputs = zip(*parts)
+        return _joined(projected), torch.cat(counts), _joined(outputs)
+
+    def _project(self, encoded: Tensor, lens: Tensor) -> Tensor:
+        """The encoder's output (B_audio, T_frames, D) through the projector."""
+        adapted, _ = self.perception.modality_adapter(
+            audio_signal=encoded.transpose(1, 2), length=lens
+        )
+        return self.perception.proj(adapted.transpose(1, 2))
 
     def splice(self, batch: dict[str, Any], pack: int | None = None) -> dict[str, Any]:
         """Embed a batch: speech frames take the places of the audio locator tags.
@@ -140,7 +155,9 @@ class SpanSALM(SALM):
         out: dict[str, Any] = {}
         frames_at: dict[int, tuple[int, Spans]] = {}
         if batch.get("audios") is not None:
-            projected, lens, encoded = self.encode(batch["audios"], batch["audio_lens"])
+            projected, lens, encoded = self.encode(
+                batch["audios"], batch["audio_lens"], batch.get("audio_keys")
+            )
             out.update(encoded=encoded, encoded_lens=lens)
             for i, (row, spans) in enumerate(zip(batch["audio_rows"], batch["span_frames"])):
                 if batch["audio_frames"][i] != int(lens[i]):
@@ -202,7 +219,9 @@ class SpanSALM(SALM):
             ``tokens``: number of target tokens.
         """
         if not lm:
-            _, lens, encoded = self.encode(batch["audios"], batch["audio_lens"])
+            _, lens, encoded = self.encode(
+                batch["audios"], batch["audio_lens"], batch.get("audio_keys")
+            )
             return {"ctc": self._ctc_loss(encoded, lens, batch["ctc_targets"])}
         spliced = self.splice(batch, pack)
         embeds, mask = spliced["input_embeds"], spliced["attention_mask"]

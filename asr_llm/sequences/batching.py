@@ -7,6 +7,7 @@ has to be saved.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -77,9 +78,10 @@ class Collator:
             ``input_ids`` and ``loss_mask`` (B, T_tokens), padded on the right; where any row
             has speech also ``audios`` (B_audio, T_samples), ``audio_lens``,
             ``audio_frames`` and ``audio_rows`` (B_audio,), ``span_frames`` (for each audio the
-            first and last frame, exclusive, of each span in it), and ``ctc_targets`` if asked for.
+            first and last frame, exclusive, of each span in it), ``audio_keys`` (hashes of those
+            that are whole recordings, None for others), and ``ctc_targets`` if asked for.
         """
-        ids, masks, audios, rows, spans, targets = [], [], [], [], [], []
+        ids, masks, audios, rows, spans, keys, targets = [], [], [], [], [], [], []
         for row, sequence in enumerate(sequences):
             tokens: list[int] = []
             mask: list[bool] = []
@@ -95,6 +97,7 @@ class Collator:
                 audios.append(audio)
                 spans.append(places)
                 rows.append(row)
+                keys.append(content_key(audio) if _is_recording(speech, audio) else None)
                 if self.ctc is not None:
                     targets.append(torch.tensor(self.ctc(_said(speech)), dtype=torch.long))
         batch: dict[str, Any] = {
@@ -107,6 +110,7 @@ class Collator:
             batch["audio_frames"] = [len(a) // self.frame_samples for a in audios]
             batch["audio_rows"] = rows
             batch["span_frames"] = spans
+            batch["audio_keys"] = keys
             if self.ctc is not None:
                 batch["ctc_targets"] = targets
         return batch
@@ -128,6 +132,22 @@ def _one_audio(
     ends = list(accumulate(span.num_frames for span in speech))
     audio = np.concatenate([span.samples(frame_samples) for span in speech])
     return audio, list(pairwise([0, *ends]))
+
+
+def _is_recording(speech: list[Speech], audio: np.ndarray) -> bool:
+    """Whether a row's audio is a whole recording, from its first sample to its last."""
+    utterance = speech[0].utterance
+    if not utterance.recorded or len(audio) < len(utterance.samples):
+        return False
+    return speech[0].sliced or all(
+        span.utterance is utterance and span.start == before
+        for span, before in zip(speech, [0, *(span.end for span in speech)])
+    )
+
+
+def content_key(samples: np.ndarray) -> str:
+    """Hash of float32 samples (T,)."""
+    return hashlib.sha1(np.ascontiguousarray(samples, np.float32).tobytes()).hexdigest()
 
 
 def _said(speech: list[Speech]) -> str:

@@ -291,7 +291,8 @@ def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utteranc
     """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
     supervision = cut.supervisions[0]
     words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
-    return Utterance(supervision.text or "", supervision.speaker or cut.id, cut_audio(cut), words)
+    speaker = supervision.speaker or cut.id
+    return Utterance(supervision.text or "", speaker, cut_audio(cut), words, recorded=True)
 
 
 def _questions(recipe: SourceRecipe, chat: Chat) -> Source:

@@ -18,6 +18,7 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import Recipe, SourceRecipe
 from asr_llm.sequences.batching import BatchStream, Collator
@@ -87,9 +88,8 @@ def _train(
     held_out = _validation_batches(recipe, model, domain, replay)
     monitored = _monitored_batches(recipe, model, replay)
     if recipe.fit_projector and last is None:
-        from asr_llm.model.projector import fit_projector
-
-        fit_projector(model, (stream[i] for i in range(24)))
+        _fit_projector(model, stream)
+    model.cached_encoder = _cached_encoder(model, recipe)
 
     fit = Fit(model, recipe)
     batches = loader(stream, run.step_of(last) * recipe.accumulate)
@@ -147,7 +147,8 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
     """Install what the recipe trains and freeze everything else.
 
     Raises:
-        RecipeError: ``train`` names a part without parameters, or CTC has no head.
+        RecipeError: ``train`` names a part without parameters, CTC has no head, or the encoder
+            has not so many layers to train.
     """
     if "lora" in recipe.train:
         torch.manual_seed(recipe.seed)
@@ -162,7 +163,7 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
         )
     parts: dict[str, tuple[str, ...]] = {
         "projector": ("perception.proj.", "perception.modality_adapter."),
-        "encoder": ("perception.encoder.",),
+        "encoder": _encoder_prefixes(model, recipe),
         "llm": ("llm.", "embed_tokens."),
         "ctc_head": ("ctc_head.",),
     }
@@ -176,6 +177,40 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
                 count += 1
         if not count:
             raise RecipeError(f"train: {part!r} matches no parameter of this model")
+
+
+def _encoder_prefixes(model: SpanSALM, recipe: Recipe) -> tuple[str, ...]:
+    """Where the parameters lie that 'encoder' means."""
+    if recipe.encoder_layers is None:
+        return ("perception.encoder.",)
+    layers = getattr(model.perception.encoder, "whisper", None)
+    count = len(layers.layers) if layers is not None else 0
+    if recipe.encoder_layers > count:
+        raise RecipeError(
+            f"encoder_layers: found {recipe.encoder_layers}; expected at most {count}, which "
+            f"{recipe.model} has that can be trained apart (only Whisper's can)"
+        )
+    late = range(count - recipe.encoder_layers, count)
+    inside = "perception.encoder.whisper."
+    return (*(f"{inside}layers.{i}." for i in late), f"{inside}layer_norm.")
+
+
+def _fit_projector(model: SpanSALM, stream: BatchStream) -> None:
+    from asr_llm.model.posteriors import PosteriorProjector, begin_as_text
+    from asr_llm.model.projector import fit_projector
+
+    if isinstance(model.perception.modality_adapter, PosteriorProjector):
+        begin_as_text(model)
+    else:
+        fit_projector(model, (stream[i] for i in range(24)))
+
+
+def _cached_encoder(model: SpanSALM, recipe: Recipe) -> CachedEncoder | None:
+    """What keeps the frames of recordings, where some of the encoder is frozen."""
+    trained = "encoder" in recipe.train
+    if not recipe.cache_frames or (trained and recipe.encoder_layers is None):
+        return None
+    return CachedEncoder(model.perception, (recipe.encoder_layers or 0) if trained else 0)
 
 
 def make_stream(
