@@ -162,9 +162,9 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
             f"{folder}: the weights cannot be read ({in_a_line(error)}); the file may be cut "
             "short: copy or download it again"
         ) from error
-    _load_strictly(model, weights, folder / WEIGHTS)
+    load_strictly(model, weights, folder / WEIGHTS)
     if head is not None:
-        _load_strictly(model.add_ctc_head(), head, folder / CTC_HEAD)
+        load_strictly(model.add_ctc_head(), head, folder / CTC_HEAD)
     return model.eval()
 
 
@@ -191,7 +191,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config | {"pretrained_weights": False}
 
 
-def _load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path) -> None:
+def load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path | str) -> None:
     own = module.state_dict()
     shared = {t.data_ptr() for name, t in own.items() if name in weights}
     missing = [n for n, t in own.items() if n not in weights and t.data_ptr() not in shared]
