@@ -83,7 +83,7 @@ def encoder_from_folder(folder: Path) -> Encoder:
             f"{folder} holds a model of type {kind!r}; expected a Whisper model of Hugging Face"
         )
     with _reading(folder, "Whisper model"):
-        model = WhisperModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        model = _whole(WhisperModel, folder, use_safetensors=True)
     keys = ("d_model", "num_mel_bins", "encoder_layers", "encoder_attention_heads",
             "encoder_ffn_dim", "max_source_positions")  # fmt: skip
     config = {key: getattr(model.config, key) for key in keys}
@@ -101,9 +101,7 @@ def llm_from_gguf(path: Path) -> Llm:
     place, file = str(path.parent), path.name
     with _reading(path, "LLM in GGUF format"):
         tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=file, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            place, gguf_file=file, dtype="float32", local_files_only=True
-        )
+        model = _whole(AutoModelForCausalLM, path.parent, gguf_file=file)
         _split_digits(path, tokenizer)
     return _llm(model, tokenizer)
 
@@ -123,9 +121,7 @@ def llm_from_folder(folder: Path) -> Llm:
     reader = PreTrainedTokenizerFast if own else AutoTokenizer
     with _reading(folder, "causal LM"):
         tokenizer = reader.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, dtype="float32", local_files_only=True
-        )
+        model = _whole(AutoModelForCausalLM, folder, use_safetensors=True)
     return _llm(model, tokenizer)
 
 
@@ -178,8 +174,25 @@ def _folder(source: str | Path) -> Path:
         raise CheckpointError(f"no folder {source}, and {checkpoints.hub_reason(error)}") from error
 
 
+def _whole(kind: Any, folder: Path, **how: Any) -> Any:
+    """A model in float32 all of whose tensors are there; transformers makes up what is not."""
+    model, told = kind.from_pretrained(
+        folder, dtype="float32", local_files_only=True, output_loading_info=True, **how
+    )
+    if absent := sorted(told["missing_keys"]):
+        raise CheckpointError(
+            f"{folder} lacks {len(absent)} tensors of its model, such as {absent[0]}; copy it again"
+        )
+    return model
+
+
 def _llm(model: Any, tokenizer: Any) -> Llm:
     weights = dict(model.state_dict())
+    if not {"model.embed_tokens.weight", "lm_head.weight"} <= weights.keys():
+        raise CheckpointError(
+            f"an LLM of type {model.config.model_type!r} cannot be built in; expected one with "
+            "model.embed_tokens and lm_head, such as Llama, Qwen or SmolLM"
+        )
     head, table = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     if head.data_ptr() == table.data_ptr():
         del weights["lm_head.weight"]

@@ -22,7 +22,12 @@ NORM = "llm.model.norm.weight"
 @pytest.fixture
 def base() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    names = {LINEAR: (1152, 1056), ENCODER: (128, 64), NORM: (64,), "embed_tokens.weight": (200, 64)}
+    names = {
+        LINEAR: (1152, 1056),
+        ENCODER: (128, 64),
+        NORM: (64,),
+        "embed_tokens.weight": (200, 64),
+    }
     return {name: torch.randn(shape).bfloat16().float() for name, shape in names.items()}
 
 
