@@ -219,7 +219,7 @@ def reserve(tokenizer: Any, rows: int) -> tuple[str, str]:
         )
     tokenizer.add_special_tokens({"additional_special_tokens": new[:2]})
     if shared:
-        tokenizer.pad_token = new[2]
+        tokenizer.add_special_tokens({"pad_token": new[2]})
     return new[0], new[1]
 
 
