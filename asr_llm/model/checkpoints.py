@@ -176,7 +176,7 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
     model.to(dtype or torch.float32)
     try:
         weights = decode(load_file(folder / WEIGHTS))
-        head = load_file(folder / CTC_HEAD) if (folder / CTC_HEAD).is_file() else None
+        head = decode(load_file(folder / CTC_HEAD)) if (folder / CTC_HEAD).is_file() else None
     except Exception as error:
         raise CheckpointError(
             f"{folder}: the weights cannot be read ({in_a_line(error)}); the file may be cut "

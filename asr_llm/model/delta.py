@@ -6,9 +6,9 @@ A file holds tensors under a checkpoint's own keys, each in one of three forms:
     KEY.lora_A, KEY.lora_B  (R, in) and (out, R): their product is added to the base's matrix
     KEY.delta               added to the base's tensor
 
-and each of these as it is, or in 8 bits: ``NAME.int8``, and ``NAME.scale`` with a float32 for each
-row (for each index of the first dimension). A value is then at most half a scale, that is 1/254 of
-the largest value in its row, from what it was.
+and each of these as it is, or in 8 bits: ``NAME.int8``, and ``NAME.scale`` with a bfloat16 for
+each row (for each index of the first dimension). A value is then at most half a scale, that is
+about 1/254 of the largest value in its row, from what it was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from asr_llm.errors import CheckpointError
 _A, _B, _DELTA = ".lora_A", ".lora_B", ".delta"
 _INT8, _SCALE = ".int8", ".scale"
 _SMALL = 4096
-"""Tensors of fewer values are kept as they are: their scales would outweigh what is saved."""
+"""Tensors of fewer values are kept as they are."""
+
+_LEAST = 1e-30
+"""A scale, of rows that are zero."""
 
 State = Mapping[str, Tensor]
 
@@ -100,15 +103,16 @@ def unpack(path: Path, base: State) -> dict[str, Tensor]:
 
 
 def encode(state: State) -> dict[str, Tensor]:
-    """Matrices in 8 bits, row by row; vectors and small tensors stay."""
+    """Matrices in 8 bits, row by row; vectors, small tensors and audio features stay."""
     coded: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        if tensor.dim() < 2 or tensor.numel() < _SMALL or not tensor.is_floating_point():
+        # Filters of the features are no weights, and must be exact.
+        if tensor.dim() < 2 or tensor.numel() < _SMALL or ".featurizer." in name:
             coded[name] = tensor.contiguous()
             continue
         rows = tensor.float().flatten(1)
-        scale = (rows.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
-        coded[name + _INT8] = (rows / scale[:, None]).round().to(torch.int8).reshape(tensor.shape)
+        scale = (rows.abs().amax(1) / 127).clamp(min=_LEAST).to(torch.bfloat16)
+        coded[name + _INT8] = (rows / scale[:, None].float()).round().to(torch.int8).view_as(tensor)
         coded[name + _SCALE] = scale
     return coded
 
@@ -124,7 +128,7 @@ def decode(coded: State) -> dict[str, Tensor]:
         if name.endswith(_INT8):
             key = name.removesuffix(_INT8)
             scale = coded[key + _SCALE]
-            state[key] = (tensor.flatten(1).float() * scale[:, None]).reshape(tensor.shape)
+            state[key] = (tensor.flatten(1).float() * scale[:, None].float()).reshape(tensor.shape)
         elif not (name.endswith(_SCALE) and name.removesuffix(_SCALE) + _INT8 in coded):
             state[name] = tensor
     return state

