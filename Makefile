@@ -11,7 +11,9 @@ DEMO := runs/demo
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-install: $(INSTALLED)  ## make .venv with pinned dependencies
+install: $(INSTALLED)  ## make .venv with pinned dependencies, fetch what `small` is built on
+	@! [ -f asr_llm/assets/small/delta.safetensors ] || $(BIN)/asr-llm model get small >/dev/null || \
+	  echo "small is not composed yet: its first use tries again" >&2
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asr_llm.corpus.terms import Candidate
     from asr_llm.doctor import Diagnosis
     from asr_llm.measuring import Progress
+    from asr_llm.model.store import Stored
     from asr_llm.transcribing import Outcome
 
 
@@ -243,11 +244,28 @@ def diagnosis_text(found: Diagnosis) -> str:
         f"asr-llm {found.asr_llm}, Python {found.python}, {found.system}",
         f"device: {found.device}; {found.cores} cores, {memory} memory",
         f"mini: {found.mini or 'its weights are missing; reinstall the package or give --model'}",
+        *(f"{model.name}: {_whereabouts(model)}" for model in found.models),
         f"cache: {found.cache}, {size(found.cache_size)}",
         "installed: " + ", ".join(str(part) for part in found.parts if part.version),
         *(str(part) for part in found.missing),
     ]
     return "\n".join(lines)
+
+
+def models_text(found: list[Stored]) -> str:
+    """A line for each model: its name, where it is, what it was made of, its licences."""
+    return "\n".join(
+        f"{model.name}\t{_whereabouts(model)}\t{model.source}\t{model.licence}" for model in found
+    )
+
+
+def _whereabouts(model: Stored) -> str:
+    if model.folder is not None:
+        return f"{model.folder}, {size(model.bytes)}"
+    return (
+        f"not fetched yet: its first use, or 'asr-llm model get {model.name}', fetches "
+        f"{size(model.to_fetch)}"
+    )
 
 
 def terms_text(candidates: list[Candidate]) -> str:

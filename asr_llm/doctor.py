@@ -8,6 +8,10 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asr_llm.model.store import Stored
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ``asr-llm doctor`` prints. Sizes are in bytes; ``mini`` is None without its weights."""
+    """What ``asr-llm doctor`` prints. Sizes are in bytes; ``mini`` is None without its weights;
+    ``models`` are those that are composed on this machine."""
 
     asr_llm: str
     python: str
@@ -38,6 +43,7 @@ class Diagnosis:
     memory: int | None
     parts: tuple[Part, ...]
     mini: Path | None
+    models: tuple[Stored, ...]
     cache: Path
     cache_size: int
 
@@ -79,6 +85,7 @@ def diagnose() -> Diagnosis:
     from asr_llm import __version__
     from asr_llm.corpus import cache
     from asr_llm.errors import CheckpointError
+    from asr_llm.model import store
     from asr_llm.model.checkpoints import locate
 
     required = [
@@ -101,6 +108,7 @@ def diagnose() -> Diagnosis:
         memory=_memory(),
         parts=(*required, *optional),
         mini=mini,
+        models=tuple(model for model in store.entries() if model.name != "mini"),
         cache=cache.location(),
         cache_size=sum(entry.bytes for entry in cache.entries()),
     )

@@ -1,4 +1,4 @@
-"""Put a trained model into the package as `mini`: bf16 weights, replay text, the card.
+"""Put a trained model into the package as `mini`: weights in 8 bits, replay text, the card.
 
     python adapt/mini/release.py runs/mini-6-longer/model
 
@@ -12,12 +12,13 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
-from asr_llm.model import checkpoints
+from asr_llm.model import checkpoints, delta
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "asr_llm" / "assets" / "mini"
-LIMIT_PARAMETERS, LIMIT_BYTES = 16_000_000, 32_000_000
+LIMIT_PARAMETERS, LIMIT_BYTES = 16_000_000, 12_000_000
 
 
 def main() -> None:
@@ -31,6 +32,9 @@ def main() -> None:
     card = (ROOT / "adapt" / "mini" / "CARD.md").read_text("utf-8")
     general = ROOT / "domains" / "general"
     checkpoints.save(model, TARGET, card, dtype=torch.bfloat16, replay=general)
+    for path in TARGET.glob("*.safetensors"):
+        save_file(delta.encode(load_file(path)), path, metadata={"format": "pt"})
+        path.chmod(0o644)
     size = sum(path.stat().st_size for path in TARGET.rglob("*.safetensors"))
     if count > LIMIT_PARAMETERS or size > LIMIT_BYTES:
         raise SystemExit(f"too large: {count} parameters, {size} bytes of weights")

@@ -23,6 +23,7 @@ from asr_llm.cli.corpus import domain_app, terms
 from asr_llm.cli.exporting import export
 from asr_llm.cli.listening import align, ask, transcribe
 from asr_llm.cli.measuring import evaluate, qa, score
+from asr_llm.cli.models import model_app
 from asr_llm.cli.serving import serve
 from asr_llm.cli.training import adapt, pretrain
 from asr_llm.cli.upkeep import cache_app, doctor
@@ -61,6 +62,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(domain_app, name="domain")
+app.add_typer(model_app, name="model")
 app.add_typer(cache_app, name="cache")
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 Model = Annotated[
-    str, typer.Option("--model", help="'mini', a checkpoint folder, or a name on the hub.")
+    str,
+    typer.Option("--model", help="'small', 'mini', a checkpoint folder, or a name on the hub."),
 ]
 Adapter = Annotated[
     Path | None, typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter.")

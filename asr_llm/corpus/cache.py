@@ -1,6 +1,6 @@
 """The user's own cache: what can be made again from the files it came from.
 
-Each kind of content (``spoken``, ``voices``) has a folder of its own, which carries
+Each kind of content (``spoken``, ``voices``, ``models``) has a folder of its own, which carries
 the tag of https://bford.info/cachedir: backup tools then skip it, and ``clear``
 deletes nothing else. What lies here was derived from the user's text, so only the
 user may read it.
@@ -17,6 +17,9 @@ from asr_llm.errors import AsrLlmError
 
 VOICES = "voices"
 """The kind that the user fills, with Piper voices: ``clear`` spares it unless it is named."""
+
+MODELS = "models"
+"""The kind that holds composed models, which were downloaded in part: spared as well."""
 
 _TAG = "CACHEDIR.TAG"
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of asr-llm.\n"
@@ -75,13 +78,14 @@ def entries() -> list[Entry]:
 
 
 def clear(kind: str | None = None) -> list[Entry]:
-    """Delete one kind, or every kind but ``VOICES``; returns what was deleted.
+    """Delete one kind, or every kind but ``VOICES`` and ``MODELS``; returns what was deleted.
 
     Raises:
         AsrLlmError: there is no such kind, or a file cannot be deleted.
     """
     present = entries()
-    chosen = [e for e in present if (e.kind != VOICES if kind is None else e.kind == kind)]
+    spared = (VOICES, MODELS)
+    chosen = [e for e in present if (e.kind not in spared if kind is None else e.kind == kind)]
     if kind is not None and not chosen:
         known = ", ".join(entry.kind for entry in present) or "nothing"
         raise AsrLlmError(f"{location()}: nothing of kind {kind!r} is cached; there is: {known}")

@@ -7,6 +7,7 @@
     ctc_head.safetensors       optional: a CTC output layer on the encoder
     ctc_tokenizer.json         optional: the vocabulary of that layer, if it is not the LLM's
     replay/                    optional: a domain folder of general text to replay
+    former.txt                 optional: SHA-256 of former weights whose adapters fit these, too
     README.md                  the card
 
 NeMo's ``SALM.from_pretrained`` reads these folders, and folders it wrote are read here.
@@ -40,20 +41,25 @@ WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
     "ctc_head.safetensors",
     "llm_backbone",
 )
+FORMER = "former.txt"
 
 
 _NEEDED = {"pretrained_llm", "perception", "audio_locator_tag", "prompt_format"}
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a checkpoint: ``mini`` (embedded), a folder, or a name on the hub.
+    """The folder of a checkpoint: ``small``, ``mini``, a folder, or a name on the hub.
 
-    The network is used only for a name such as ``nvidia/canary-qwen-2.5b`` that is no folder
-    and not in the local hub cache yet.
+    The network is used only for ``small``, once, when it is composed (``store.get``), and for a
+    name such as ``nvidia/canary-qwen-2.5b`` that is no folder and not in the hub's cache yet.
 
     Raises:
         CheckpointError: there is no such checkpoint.
     """
+    if str(name) == "small":
+        from asr_llm.model import store
+
+        return store.get("small")
     if str(name) == "mini":
         folder = Path(__file__).parent.parent / "assets" / "mini"
         if not (folder / WEIGHTS).is_file():
@@ -74,21 +80,22 @@ def locate(name: str | Path) -> Path:
                 )
         return folder
     # One slash and a folder before it: a path with a slip of the pen, not a name on the hub.
-    if not _is_hub_name(name) or folder.parent.is_dir():
+    if not is_hub_name(name) or folder.parent.is_dir():
         raise CheckpointError(
-            f"no model at {name}; expected 'mini', a checkpoint folder, or a hub name such as "
-            "nvidia/canary-qwen-2.5b"
+            f"no model at {name}; expected 'small', 'mini', a checkpoint folder, or a hub name "
+            "such as nvidia/canary-qwen-2.5b"
         )
     from huggingface_hub import snapshot_download
 
     try:
         snapshot = Path(snapshot_download(str(name)))
     except Exception as error:
-        raise CheckpointError(f"no folder {name}, and {_hub_reason(error)}") from error
+        raise CheckpointError(f"no folder {name}, and {hub_reason(error)}") from error
     return locate(snapshot)
 
 
-def _hub_reason(error: Exception) -> str:
+def hub_reason(error: Exception) -> str:
+    """Why the hub did not give a model, and what to do, in the rest of a line."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -108,11 +115,12 @@ def _hub_reason(error: Exception) -> str:
     return f"the hub did not give it ({type(error).__name__}: {error})"
 
 
-def _is_hub_name(name: str | Path) -> bool:
+def is_hub_name(name: str | Path) -> bool:
+    """Whether it has the form OWNER/NAME."""
     return str(name).count("/") == 1 and not str(name).startswith((".", "/", "~"))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _sha256(path: Path, modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -121,6 +129,16 @@ def _sha256(path: Path, modified: int) -> str:
 def identity(folder: Path) -> str:
     """SHA-256 of the weights file: what an adapter remembers of its base."""
     return sha256(folder / WEIGHTS)
+
+
+def accepts(folder: Path, sha: str) -> bool:
+    """Whether an adapter that remembers ``sha`` as its base fits the checkpoint in ``folder``.
+
+    It does where these are the weights, or those of ``former.txt``, which differ by rounding.
+    """
+    former = folder / FORMER
+    known = former.read_text("utf-8").split() if former.is_file() else []
+    return sha in known or sha == identity(folder)
 
 
 def sha256(path: Path) -> str:
@@ -142,6 +160,8 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
     import torch
     from safetensors.torch import load_file
 
+    from asr_llm.model.delta import decode
+
     with quiet():
         from asr_llm.model.salm import SpanSALM
 
@@ -157,16 +177,16 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
         ) from error
     model.to(dtype or torch.float32)
     try:
-        weights = load_file(folder / WEIGHTS)
-        head = load_file(folder / CTC_HEAD) if (folder / CTC_HEAD).is_file() else None
+        weights = decode(load_file(folder / WEIGHTS))
+        head = decode(load_file(folder / CTC_HEAD)) if (folder / CTC_HEAD).is_file() else None
     except Exception as error:
         raise CheckpointError(
             f"{folder}: the weights cannot be read ({in_a_line(error)}); the file may be cut "
             "short: copy or download it again"
         ) from error
-    _load_strictly(model, weights, folder / WEIGHTS)
+    load_strictly(model, weights, folder / WEIGHTS)
     if head is not None:
-        _load_strictly(model.add_ctc_head(), head, folder / CTC_HEAD)
+        load_strictly(model.add_ctc_head(), head, folder / CTC_HEAD)
     return model.eval()
 
 
@@ -187,7 +207,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config["ctc_tokenizer_path"] = str(folder / CTC_TOKENIZER)
     if (folder / LLM_CONFIG / CONFIG).is_file():
         config["pretrained_llm"] = str(folder / LLM_CONFIG)
-    elif not Path(config["pretrained_llm"]).is_dir() and not _is_hub_name(config["pretrained_llm"]):
+    elif not Path(config["pretrained_llm"]).is_dir() and not is_hub_name(config["pretrained_llm"]):
         raise CheckpointError(
             f"{folder} has no {LLM_CONFIG}/{CONFIG}, and the LLM that its config names, "
             f"{config['pretrained_llm']}, is not there; expected one of the two"
@@ -195,7 +215,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config | {"pretrained_weights": False}
 
 
-def _load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path) -> None:
+def load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path | str) -> None:
     own = module.state_dict()
     shared = {t.data_ptr() for name, t in own.items() if name in weights}
     missing = [n for n, t in own.items() if n not in weights and t.data_ptr() not in shared]

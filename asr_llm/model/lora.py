@@ -156,7 +156,7 @@ def load(
 
     folder = Path(folder)
     record = read_base(folder)
-    if record is not None and record["sha256"] != checkpoints.identity(locate(base)):
+    if record is not None and not checkpoints.accepts(locate(base), record["sha256"]):
         raise CheckpointError(
             f"{folder} was trained on {record['name']} (weights {record['sha256'][:12]}…), "
             f"not on {base} (weights {checkpoints.identity(locate(base))[:12]}…); "

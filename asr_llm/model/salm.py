@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.speechlm2.models import SALM
+from nemo.core.classes import common as nemo_classes
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +19,10 @@ from asr_llm.errors import CheckpointError
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.sequences.tasks import Chat
+
+# NeMo builds classes of packages that it knows and of no others. Its own ``SALM.from_pretrained``
+# builds ours, too, once this module has been imported.
+nemo_classes.ALLOWED_TARGET_PREFIXES.append("asr_llm.model.whisper.")
 
 IGNORE = -100
 _ENCODED_AT_ONCE = 90

@@ -288,8 +288,8 @@ def test_a_path_with_nothing_there_is_no_hub_name(
         assert "has no config.json" in message
     else:
         assert message == (
-            f"no model at {name}; expected 'mini', a checkpoint folder, or a hub name such as "
-            "nvidia/canary-qwen-2.5b"
+            f"no model at {name}; expected 'small', 'mini', a checkpoint folder, or a hub name "
+            "such as nvidia/canary-qwen-2.5b"
         )
 
 

@@ -1,0 +1,231 @@
+"""A SALM checkpoint out of a Whisper encoder and an LLM, untrained between the two.
+
+The weights of both are rounded to bfloat16, in which checkpoints are kept, before anything is
+trained on them: what was trained then fits what a user composes again from the same foundations.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints
+from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
+from asr_llm.model.sources import Say, tell
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asr_llm.model.salm import SpanSALM
+
+STACK, WIDTH = 4, 1024
+"""Encoder states in a frame, 80 ms together, and the width of the projector's hidden layer."""
+
+ASR_PROMPT = "Transcribe the following: {audio}"
+
+_AUDIO, _SEGMENT, _PAD = "<|audio|>", "<|segment|>", "<|pad|>"
+_SPARE = ("<file_sep>", "<jupyter_start>", "<empty_output>")
+"""SmolLM2's tokens for code, in whose place text never stands: locator, leading token, padding."""
+
+_FORMATS = {"qwen": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>"}
+"""NeMo's prompt formats that a tokenizer gives away, with the token that ends a turn."""
+
+
+def compose(encoder: Encoder, llm: Llm, folder: Path, seed: int, width: int = WIDTH) -> None:
+    """Write an untrained checkpoint: both foundations, and a fresh projector between them.
+
+    Args:
+        seed: of the projector's random weights.
+        width: of the projector's hidden layer.
+
+    Raises:
+        CheckpointError: the LLM's vocabulary or chat template has no place for audio, or its
+            tensors don't fit its config.
+    """
+    import torch
+
+    config, tokens = _config(encoder, llm, width)
+    torch.manual_seed(seed)
+    model = build(config, llm, base_state(encoder, llm))
+    card = (
+        "# An untrained speech-LLM\n\nIts encoder and its LLM are pretrained, its projector is "
+        "not: train it with `asr-llm pretrain`.\n\n"
+        f"Token in whose place audio goes: `{tokens[0]}`. Leading token of segments in recipes "
+        f"of JSTIP: `{tokens[1]}`.\n"
+    )
+    checkpoints.save(model, folder, card, dtype=torch.bfloat16)
+
+
+def compose_from(
+    encoder: str | Path,
+    llm: str | Path,
+    folder: Path,
+    seed: int,
+    width: int = WIDTH,
+    say: Say = tell,
+) -> None:
+    """``compose`` of what these names stand for; see ``foundations.find_encoder``.
+
+    Raises:
+        CheckpointError: see there; or there is no such encoder or LLM.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        ears = find_encoder(encoder, Path(place), say)
+        mind = find_llm(llm, Path(place), say)
+    compose(ears, mind, folder, seed, width)
+
+
+def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:
+    """A model of ``config`` that holds ``state``, and random weights where that has none.
+
+    Raises:
+        CheckpointError: a tensor is unexpected or has another shape; or one of the encoder or of
+            the LLM is missing.
+    """
+    with checkpoints.quiet():
+        from asr_llm.model.salm import SpanSALM
+
+    with tempfile.TemporaryDirectory() as place, checkpoints.quiet():
+        llm.config.save_pretrained(place)
+        llm.tokenizer.save_pretrained(place)
+        model = SpanSALM(config | {"pretrained_llm": place, "pretrained_weights": False})
+    own = model.state_dict()
+    fresh = {k: t for k, t in own.items() if k.startswith(_FRESH) and k not in state}
+    checkpoints.load_strictly(model, state | fresh, "the foundations")
+    return model.eval()
+
+
+_FRESH = ("perception.modality_adapter.", "perception.proj.")
+
+
+def base_state(encoder: Encoder, llm: Llm) -> dict[str, Tensor]:
+    """Both foundations' tensors under SALM's keys, float32, rounded to bfloat16."""
+    import torch
+
+    moved = {f"perception.encoder.whisper.{name}": t for name, t in encoder.weights.items()}
+    for name, tensor in llm.weights.items():
+        # SALM keeps the embedding outside of the LLM.
+        moved["embed_tokens.weight" if name == _EMBEDDING else f"llm.{name}"] = tensor
+    return {name: tensor.to(torch.bfloat16).float() for name, tensor in moved.items()}
+
+
+_EMBEDDING = "model.embed_tokens.weight"
+
+
+def state_of(model: SpanSALM) -> dict[str, Tensor]:
+    """A model's tensors under the keys of ``base_state``: tied ones once, no CTC head."""
+    state = {k: t for k, t in model.state_dict().items() if not k.startswith("ctc_head.")}
+    head = state.get("llm.lm_head.weight")
+    if head is not None and head.data_ptr() == state["embed_tokens.weight"].data_ptr():
+        del state["llm.lm_head.weight"]
+    return state
+
+
+def prepared(config: dict[str, Any], llm: Llm) -> dict[str, Any]:
+    """A SALM config made by ``compose``, after the LLM's tokenizer was prepared as it was then.
+
+    Raises:
+        CheckpointError: the tokenizer gives other tokens to speech than the config says.
+    """
+    found = (_prompt_format(llm), _make_room(llm)[0])
+    wanted = (config["prompt_format"], config["audio_locator_tag"])
+    if found != wanted:
+        raise CheckpointError(f"the LLM's tokenizer gives {found} to speech, expected {wanted}")
+    return config
+
+
+def _make_room(llm: Llm) -> tuple[str, str]:
+    tokens = reserve(llm.tokenizer, len(llm.weights[_EMBEDDING]))
+    llm.config.eos_token_id = llm.tokenizer.eos_token_id
+    llm.config.pad_token_id = llm.tokenizer.pad_token_id
+    return tokens
+
+
+def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tuple[str, str]]:
+    """SALM's config; and the tokens that stand for audio and before segments."""
+    prompt_format, tokens = _prompt_format(llm), _make_room(llm)
+    ours, own = "asr_llm.model.whisper", encoder.config
+    stacked = own["d_model"] * STACK
+    perception = {
+        "target": "nemo.collections.speechlm2.modules.perception.AudioPerceptionModule",
+        "output_dim": llm.config.hidden_size,
+        "preprocessor": {
+            "_target_": f"{ours}.WhisperPreprocessor",
+            "features": own["num_mel_bins"],
+        },
+        "encoder": {
+            "_target_": f"{ours}.WhisperEncoder",
+            "feat_in": own["num_mel_bins"],
+            "hidden": own["d_model"],
+            "layers": own["encoder_layers"],
+            "heads": own["encoder_attention_heads"],
+            "ffn": own["encoder_ffn_dim"],
+            "stack": STACK,
+            "max_seconds": own["max_source_positions"] / 50,
+        },
+        "modality_adapter": {
+            "_target_": f"{ours}.WhisperProjector",
+            "width": stacked,
+            "d_model": width,
+        },
+    }
+    config = {
+        "audio_locator_tag": tokens[0],
+        "prompt_format": prompt_format,
+        "asr_prompt": ASR_PROMPT,
+        "chunk_seconds": 28.0,
+        "perception": perception,
+    }
+    return config, tokens
+
+
+def _prompt_format(llm: Llm) -> str:
+    """NeMo's name of the LLM's chat template; the end of a turn becomes the tokenizer's eos."""
+    vocabulary = llm.tokenizer.get_vocab()
+    for name, end in _FORMATS.items():
+        if end in vocabulary:
+            llm.tokenizer.eos_token = end
+            return name
+    raise CheckpointError(
+        f"the LLM's vocabulary has no token that ends a turn; expected one of "
+        f"{', '.join(_FORMATS.values())}: take the instruction-tuned model of its family"
+    )
+
+
+def reserve(tokenizer: Any, rows: int) -> tuple[str, str]:
+    """Find room for the tokens that speech needs, in a vocabulary of ``rows`` that can't grow.
+
+    Rows that no token has are given to new ones; where there are none, special tokens that
+    neither text nor the chat template holds are used. Padding gets one of its own where it
+    shares one with the end of turns, or the model would never learn to stop.
+
+    Returns:
+        the audio locator tag, and the leading token of segments.
+
+    Raises:
+        CheckpointError: there is no room.
+    """
+    shared = tokenizer.pad_token_id in (None, tokenizer.eos_token_id)
+    new = [_AUDIO, _SEGMENT, *([_PAD] if shared else [])]
+    missing = [token for token in new if token not in tokenizer.get_vocab()]
+    if len(tokenizer) + len(missing) > rows:
+        new = _spare(tokenizer)[: len(new)]
+    if len(new) < 2 + shared:
+        raise CheckpointError(
+            f"the LLM's vocabulary has {len(tokenizer)} tokens in {rows} rows and no special "
+            f"tokens to spare; expected room for {2 + shared}: choose another LLM"
+        )
+    tokenizer.add_special_tokens({"additional_special_tokens": new[:2]})
+    if shared:
+        tokenizer.add_special_tokens({"pad_token": new[2]})
+    return new[0], new[1]
+
+
+def _spare(tokenizer: Any) -> list[str]:
+    template = str(tokenizer.chat_template or "")
+    used = set(tokenizer.special_tokens_map.values()) if tokenizer.special_tokens_map else set()
+    added = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    free = [t for t in added if t not in used and t not in template]
+    return [t for t in _SPARE if t in free] + [t for t in free if t not in _SPARE]

@@ -1,0 +1,240 @@
+"""Foundations: the pretrained speech encoder and LLM that a SALM is built from.
+
+Each is read from files alone, as float32 tensors under transformers' own names: Whisper's encoder
+from CTranslate2's format or a Hugging Face folder, an LLM from GGUF or a Hugging Face folder. No
+pickle is opened, and no code that lies beside the weights is run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, ct2
+from asr_llm.model.checkpoints import in_a_line, quiet
+from asr_llm.model.sources import Found, Say, fetch, read
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALL = "small"
+PINS = Path(__file__).parent.parent / "assets" / SMALL / "foundations.yaml"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A Whisper encoder: keys of transformers' ``WhisperConfig``, ``WhisperEncoder``'s state."""
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Llm:
+    """A causal LM: transformers' config and tokenizer, and the model's state dict.
+
+    ``weights`` holds ``lm_head.weight`` only where it is not tied to the embedding.
+    """
+
+    config: Any
+    tokenizer: Any
+    weights: dict[str, Tensor]
+
+
+def encoder_from_ct2(parts: Sequence[Path]) -> Encoder:
+    """Whisper's encoder out of a ``model.bin`` that may lie there in parts, in their order.
+
+    Raises:
+        CheckpointError: see ``ct2.read`` and ``ct2.whisper_encoder``.
+    """
+    import torch
+
+    tensors = ct2.read(b"".join(part.read_bytes() for part in parts))
+    weights = ct2.whisper_encoder(tensors)
+    width, features, _ = weights["conv1.weight"].shape
+    config = {
+        "d_model": width,
+        "num_mel_bins": features,
+        "encoder_layers": sum(name.endswith(".fc1.weight") for name in weights),
+        "encoder_attention_heads": int(tensors["encoder/num_heads"]),
+        "encoder_ffn_dim": len(weights["layers.0.fc1.weight"]),
+        "max_source_positions": len(weights["embed_positions.weight"]),
+    }
+    return Encoder(config, {name: torch.from_numpy(w) for name, w in weights.items()})
+
+
+def encoder_from_folder(folder: Path) -> Encoder:
+    """Whisper's encoder out of a Hugging Face folder with safetensors, of any size.
+
+    Raises:
+        CheckpointError: there is no Whisper model that transformers can read without pickle.
+    """
+    from transformers import WhisperModel
+
+    kind = _config(folder).get("model_type")
+    if kind != "whisper":
+        raise CheckpointError(
+            f"{folder} holds a model of type {kind!r}; expected a Whisper model of Hugging Face"
+        )
+    with _reading(folder, "Whisper model"):
+        model = _whole(WhisperModel, folder, use_safetensors=True)
+    keys = ("d_model", "num_mel_bins", "encoder_layers", "encoder_attention_heads",
+            "encoder_ffn_dim", "max_source_positions")  # fmt: skip
+    config = {key: getattr(model.config, key) for key in keys}
+    return Encoder(config, {k: v.float() for k, v in model.encoder.state_dict().items()})
+
+
+def llm_from_gguf(path: Path) -> Llm:
+    """An LLM out of a GGUF file, dequantised; its tokenizer is rebuilt from the same file.
+
+    Raises:
+        CheckpointError: transformers cannot read it.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place, file = str(path.parent), path.name
+    with _reading(path, "LLM in GGUF format"):
+        tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=file, local_files_only=True)
+        model = _whole(AutoModelForCausalLM, path.parent, gguf_file=file)
+        _split_digits(path, tokenizer)
+    return _llm(model, tokenizer)
+
+
+def llm_from_folder(folder: Path) -> Llm:
+    """An LLM out of a Hugging Face folder with safetensors.
+
+    Raises:
+        CheckpointError: transformers cannot read it without pickle and code of its own.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+    _config(folder)
+    # As published: the class that a folder names may rebuild it otherwise. GPT2Tokenizer, which
+    # SmolLM2 names, leaves out that digits are taken one by one.
+    own = (folder / "tokenizer.json").is_file()
+    reader = PreTrainedTokenizerFast if own else AutoTokenizer
+    with _reading(folder, "causal LM"):
+        tokenizer = reader.from_pretrained(folder, local_files_only=True)
+        model = _whole(AutoModelForCausalLM, folder, use_safetensors=True)
+    return _llm(model, tokenizer)
+
+
+def find_encoder(source: str | Path, place: Path, say: Say) -> Encoder:
+    """The encoder that ``small`` is built on (``small``), or another Whisper's.
+
+    Args:
+        source: ``small``, a folder, or a name on the hub, whose files stay in the hub's cache.
+        place: a folder for what is fetched for ``small``; it may go afterwards.
+
+    Raises:
+        CheckpointError: there is none, or it can't be read.
+    """
+    if source != SMALL:
+        return encoder_from_folder(_folder(source))
+    return encoder_of(fetch(read(PINS).encoder, place / "encoder", say))
+
+
+def find_llm(source: str | Path, place: Path, say: Say) -> Llm:
+    """The LLM that ``small`` is built on (``small``), or another; see ``find_encoder``."""
+    if source != SMALL:
+        return llm_from_folder(_folder(source))
+    return llm_of(fetch(read(PINS).llm, place / "llm", say))
+
+
+def encoder_of(found: Found) -> Encoder:
+    """Read what ``sources.fetch`` found: CTranslate2's format in packages, else transformers'."""
+    return encoder_from_folder(found.folder) if found.folder else encoder_from_ct2(found.files)
+
+
+def llm_of(found: Found) -> Llm:
+    """Read what ``sources.fetch`` found: GGUF in a package, else transformers' format."""
+    return llm_from_folder(found.folder) if found.folder else llm_from_gguf(found.files[0])
+
+
+def _folder(source: str | Path) -> Path:
+    if Path(source).is_dir():
+        return Path(source)
+    if not checkpoints.is_hub_name(source):
+        raise CheckpointError(
+            f"no model at {source}; expected 'small', a folder of Hugging Face, or a hub name such "
+            "as openai/whisper-small"
+        )
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=patterns))
+    except Exception as error:
+        raise CheckpointError(f"no folder {source}, and {checkpoints.hub_reason(error)}") from error
+
+
+def _whole(kind: Any, folder: Path, **how: Any) -> Any:
+    """A model in float32 all of whose tensors are there; transformers makes up what is not."""
+    model, told = kind.from_pretrained(
+        folder, dtype="float32", local_files_only=True, output_loading_info=True, **how
+    )
+    if absent := sorted(told["missing_keys"]):
+        raise CheckpointError(
+            f"{folder} lacks {len(absent)} tensors of its model, such as {absent[0]}; copy it again"
+        )
+    return model
+
+
+def _llm(model: Any, tokenizer: Any) -> Llm:
+    weights = dict(model.state_dict())
+    if not {"model.embed_tokens.weight", "lm_head.weight"} <= weights.keys():
+        raise CheckpointError(
+            f"an LLM of type {model.config.model_type!r} cannot be built in; expected one with "
+            "model.embed_tokens and lm_head, such as Llama, Qwen or SmolLM"
+        )
+    head, table = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    if head.data_ptr() == table.data_ptr():
+        del weights["lm_head.weight"]
+    model.config._name_or_path = ""
+    return Llm(model.config, tokenizer, weights)
+
+
+def _split_digits(path: Path, tokenizer: Any) -> None:
+    """SmolLM's tokenizer takes digits one by one, which transformers doesn't read from GGUF."""
+    from gguf import GGUFReader
+    from tokenizers import pre_tokenizers
+
+    field = GGUFReader(path).get_field("tokenizer.ggml.pre")
+    if field is None or field.contents() != "smollm":
+        return
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder} has no config.json that can be read; expected a model folder of Hugging Face"
+        ) from error
+    return config
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """Keep transformers' notices and bars off the terminal; say in a line what it can't read."""
+    try:
+        with quiet(), redirect_stderr(io.StringIO()):
+            yield
+    except (MemoryError, CheckpointError):
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is no {what} that can be read: {in_a_line(error)}"
+        ) from error

