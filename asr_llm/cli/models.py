@@ -58,13 +58,21 @@ def model_compose(
     width: Annotated[
         int, typer.Option("--projector-width", min=1, help="Of the projector's hidden layer.")
     ] = 1024,
+    ctc_vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            help="A tokenizer.json of at most 1,000 pieces for a CTC head, whose posteriors the "
+            "projector then takes."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the projector's random weights.")] = 0,
 ) -> None:
     """Make an untrained model of a Whisper encoder and an LLM, for 'asr-llm pretrain'."""
     from asr_llm.files import new_folder
     from asr_llm.model.composition import compose_from
 
-    compose_from(encoder, llm, new_folder(output), seed=seed, width=width)
+    folder = new_folder(output)
+    compose_from(encoder, llm, folder, seed, width, ctc_vocabulary)
     typer.echo(f"The untrained model is in {output}")
     typer.echo(
         f"Train it with a recipe that says 'model: {shlex.quote(str(output))}':  "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
+from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
 from asr_llm.model.sources import Say, tell
 
@@ -33,20 +34,31 @@ _FORMATS = {"qwen": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn
 """NeMo's prompt formats that a tokenizer gives away, with the token that ends a turn."""
 
 
-def compose(encoder: Encoder, llm: Llm, folder: Path, seed: int, width: int = WIDTH) -> None:
+def compose(
+    encoder: Encoder,
+    llm: Llm,
+    folder: Path,
+    seed: int,
+    width: int = WIDTH,
+    ctc_vocabulary: Path | None = None,
+) -> None:
     """Write an untrained checkpoint: both foundations, and a fresh projector between them.
 
     Args:
         seed: of the projector's random weights.
         width: of the projector's hidden layer.
+        ctc_vocabulary: a ``ctc_tokenizer.json`` for the CTC head that will be trained; the
+            projector then takes its posteriors (``model.posteriors``).
 
     Raises:
-        CheckpointError: the LLM's vocabulary or chat template has no place for audio, or its
-            tensors don't fit its config.
+        CheckpointError: the LLM's vocabulary or chat template has no place for audio, its
+            tensors don't fit its config, or ``ctc_vocabulary`` is no tokenizer or too large.
     """
     import torch
 
     config, tokens = _config(encoder, llm, width)
+    if ctc_vocabulary is not None:
+        _take_posteriors(config, ctc_vocabulary, width)
     torch.manual_seed(seed)
     model = build(config, llm, base_state(encoder, llm))
     card = (
@@ -64,6 +76,7 @@ def compose_from(
     folder: Path,
     seed: int,
     width: int = WIDTH,
+    ctc_vocabulary: Path | None = None,
     say: Say = tell,
 ) -> None:
     """``compose`` of what these names stand for; see ``foundations.find_encoder``.
@@ -74,7 +87,7 @@ def compose_from(
     with tempfile.TemporaryDirectory() as place:
         ears = find_encoder(encoder, Path(place), say)
         mind = find_llm(llm, Path(place), say)
-    compose(ears, mind, folder, seed, width)
+    compose(ears, mind, folder, seed, width, ctc_vocabulary)
 
 
 def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:
@@ -179,6 +192,21 @@ def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tup
         "perception": perception,
     }
     return config, tokens
+
+
+def _take_posteriors(config: dict[str, Any], vocabulary: Path, width: int) -> None:
+    """Have the projector take the posteriors of a CTC head with this vocabulary."""
+    symbols = CtcVocabulary(None, 0, vocabulary).blank + 1
+    if symbols >= width:
+        raise CheckpointError(
+            f"{vocabulary} has {symbols - 1} symbols; expected at most {width - 2}, less than the "
+            "projector's hidden layer (--projector-width) has"
+        )
+    config["ctc_tokenizer_path"] = str(vocabulary)
+    config["perception"]["modality_adapter"] |= {
+        "_target_": "asr_llm.model.posteriors.PosteriorProjector",
+        "symbols": symbols,
+    }
 
 
 def _prompt_format(llm: Llm) -> str:

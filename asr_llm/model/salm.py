@@ -22,7 +22,7 @@ from asr_llm.sequences.tasks import Chat
 
 # NeMo builds classes of packages that it knows and of no others. Its own ``SALM.from_pretrained``
 # builds ours, too, once this module has been imported.
-nemo_classes.ALLOWED_TARGET_PREFIXES.append("asr_llm.model.whisper.")
+nemo_classes.ALLOWED_TARGET_PREFIXES += ["asr_llm.model.whisper.", "asr_llm.model.posteriors."]
 
 IGNORE = -100
 _ENCODED_AT_ONCE = 90
