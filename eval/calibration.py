@@ -26,11 +26,11 @@ from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.corpus.text import normalize
+from asr_llm.decoding.confidence import Calibration, DecodedWord, calibration
+from asr_llm.decoding.decoder import decode
 from asr_llm.evaluation.words import align
 from asr_llm.model import checkpoints
 from asr_llm.model.adapters import Adapters
-from asr_llm.model.confidence import Calibration, DecodedWord, calibration
-from asr_llm.model.decoding import decode
 from asr_llm.model.salm import SpanSALM
 from asr_llm.transcription import NUM_BEAMS
 

@@ -83,7 +83,7 @@ def merged(base: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def texts(model: SpanSALM, beams: int) -> list[str]:
-    from asr_llm.model.decoding import transcribe
+    from asr_llm.decoding.decoder import transcribe
 
     return transcribe(model, AUDIOS, max_new_tokens=12, num_beams=beams)
 

@@ -31,7 +31,7 @@ class SpanSALM(SALM):
     State-dict keys, config and ``save_pretrained`` layout are SALM's own. ``ctc_head``, if
     set, is a linear CTC output layer on the encoder, stored beside the SALM weights. The adapters
     that ``fusion`` names, as PEFT does, are language models beside the recogniser, each with its
-    weight (``model.fusion``).
+    weight (``fusion``).
     """
 
     def __init__(self, cfg: dict[str, Any]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
+from asr_llm.decoding.guards import told
 from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.guards import told
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.stitching import stitch
 from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from asr_llm.decoding.results import Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.transcript import Guard, Heard, Word
+from asr_llm.transcription.transcript import Heard, Word
 
 
 class Journal:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
 from asr_llm.corpus.biasing_list import BiasingList, joined
+from asr_llm.decoding.guards import decode_checked
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.chunks import Chunk, chunks
 from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
-from asr_llm.transcription.guards import decode_checked
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import VadKind
 from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
@@ -23,10 +23,10 @@ from asr_llm.transcription.word_times import word_times
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+    from asr_llm.decoding.biasing import Phrases
+    from asr_llm.decoding.results import Decoded
     from asr_llm.model.adapters import Adapters
-    from asr_llm.model.biasing import Phrases
     from asr_llm.model.ctc import CtcModel
-    from asr_llm.model.decoding import Decoded
     from asr_llm.model.salm import SpanSALM
 
 _LISTS = 8  # biasing lists that are kept ready: those of a server's clients take turns
@@ -103,7 +103,7 @@ class SpeechLLM:
         brought = self._loaded.biasing if self._loaded is not None else []
         lists = joined(biasing, brought)
         if lists and lists not in self._known:
-            from asr_llm.model.biasing import Phrases
+            from asr_llm.decoding.biasing import Phrases
 
             for oldest in list(self._known)[: 1 - _LISTS]:
                 del self._known[oldest]
@@ -342,7 +342,7 @@ class SpeechLLM:
         return self._decode(samples, preferring=False)
 
     def _decode(self, samples: list[Samples], preferring: bool = True) -> list[Decoded]:
-        from asr_llm.model.decoding import decode
+        from asr_llm.decoding.decoder import decode
 
         return decode(
             self.model,
@@ -356,7 +356,7 @@ class SpeechLLM:
         )
 
     def _listens(self, samples: Samples, text: str) -> float:
-        from asr_llm.model.decoding import listens
+        from asr_llm.decoding.decoder import listens
 
         return listens(self.model, samples, text)
 

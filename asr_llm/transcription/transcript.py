@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from asr_llm.decoding.results import Guard
 
 
 @dataclass(frozen=True)
@@ -18,20 +19,6 @@ class Word:
     start: float
     end: float
     confidence: float | None = None
-
-
-@dataclass(frozen=True)
-class Guard:
-    """Something that was wrong with a text, and what was done about it.
-
-    ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its limit of
-    tokens), ``chat`` (it talked instead of transcribing), ``empty`` (it wrote nothing where
-    somebody speaks). ``done``: ``decoded again`` in parts, ``heard alone`` (decoded without list
-    and adapters of text), ``cut``, ``dropped``, or ``kept`` where the reader has to know.
-    """
-
-    found: Literal["repetition", "limit", "chat", "empty"]
-    done: Literal["decoded again", "heard alone", "cut", "dropped", "kept"]
 
 
 @dataclass(frozen=True)

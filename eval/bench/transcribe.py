@@ -35,9 +35,9 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
+from asr_llm.decoding.decoder import decode
 from asr_llm.model import checkpoints
 from asr_llm.model.creation import create
-from asr_llm.model.decoding import decode
 from asr_llm.transcription.speech_llm import SpeechLLM, batches, pools
 
 SYSTEMS = ("nemo", "undrafted", "drafted")
@@ -145,7 +145,7 @@ def _nemo(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
 
 
 def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list[str]:
-    from asr_llm.model import decoding
+    from asr_llm.decoding import decoder as decoding
 
     decoding.cut_loop = lambda text: text  # no guards here
 

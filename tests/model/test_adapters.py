@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.decoding.decoder import generate, prompt
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.adapters import Adapters, fusion_weights, names_of
-from asr_llm.model.decoding import generate, prompt
 from asr_llm.recipe import LoraRecipe
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def said(model: SpanSALM) -> Tensor:
     """What the recogniser alone, adapters of text aside, makes of some tokens and of speech."""
     import torch
 
-    from asr_llm.model.fusion import adapter_aside
+    from asr_llm.decoding.fusion import adapter_aside
     from asr_llm.sequences.batching import Collator
 
     collate = Collator(

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError
-from asr_llm.model.decoding import Decoded
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.drafts import Piece
 from asr_llm.transcription.engine import BusyError, Engine, StoppingError, TooLongError
@@ -55,7 +55,7 @@ class Decoder:
 @pytest.fixture
 def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
     fake = Decoder()
-    monkeypatch.setattr("asr_llm.model.decoding.decode", fake)
+    monkeypatch.setattr("asr_llm.decoding.decoder.decode", fake)
     return fake
 
 

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.decoding.results import Decoded, Guard
 from asr_llm.errors import RunError
-from asr_llm.model.decoding import Decoded
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal, Journals
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.transcript import Guard, Heard, Word
+from asr_llm.transcription.transcript import Heard, Word
 
 CHUNK = Chunk(320, np.zeros(1600, np.float32))
 HEARD = Heard("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
@@ -77,7 +77,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         decoded.extend(len(audio) for audio in audios)
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
-    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.decode", decode)
     model = SpeechLLM(FakeModel(), "mini", batch_seconds=2.5, vad="energy")  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})

@@ -18,7 +18,7 @@ import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.model.decoding import Decoded
+from asr_llm.decoding.results import Decoded
 from asr_llm.transcription.engine import Engine
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.turns import Setting
@@ -76,7 +76,7 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
     fake = Decoder()
-    monkeypatch.setattr("asr_llm.model.decoding.decode", fake)
+    monkeypatch.setattr("asr_llm.decoding.decoder.decode", fake)
     yield fake
     fake.go.set()
     assert list(uploads.iterdir()) == []  # whatever happened

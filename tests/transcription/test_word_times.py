@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.alignment import Spelling, spell
 from asr_llm.corpus.synthesis import synthesize
+from asr_llm.decoding.decoder import decode
+from asr_llm.decoding.results import Decoded, DecodedWord
 from asr_llm.model import checkpoints, ctc
-from asr_llm.model.confidence import DecodedWord
-from asr_llm.model.decoding import Decoded, decode
 from asr_llm.model.salm import SpanSALM
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Transcript

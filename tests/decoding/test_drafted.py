@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer
 
 from asr_llm.corpus.synthesis import synthesize
-from asr_llm.model import checkpoints
-from asr_llm.model.confidence import TokenProbabilities
-from asr_llm.model.decoding import _end, _inference, _spliced, decode, generate, prompt
-from asr_llm.model.salm import SpanSALM
-from asr_llm.model.speculative import (
+from asr_llm.decoding.confidence import TokenProbabilities
+from asr_llm.decoding.decoder import _end, _inference, _spliced, decode, generate, prompt
+from asr_llm.decoding.drafted import (
     Draft,
     Letters,
     Written,
@@ -28,6 +26,8 @@ from asr_llm.model.speculative import (
     ctc_drafts,
     write,
 )
+from asr_llm.model import checkpoints
+from asr_llm.model.salm import SpanSALM
 
 PIECES = ["she", "was", "seen", ",", ".", "The", "h", "er", "f", "am", "ily", "Her"]
 END = 99

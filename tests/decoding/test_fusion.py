@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from asr_llm.decoding.decoder import answer, decode, generate, option_log_probs, prompt
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.adapters import Adapters
-from asr_llm.model.decoding import answer, decode, generate, option_log_probs, prompt
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.tasks import message
 
@@ -149,7 +149,7 @@ def test_beams_carry_their_caches_along(fused: SpanSALM, monkeypatch: pytest.Mon
     import torch
     from transformers import DynamicCache
 
-    from asr_llm.model.fusion import Fusion
+    from asr_llm.decoding.fusion import Fusion
 
     cached = heard(fused, beams=4)
     reordered: list[Tensor] = []
@@ -166,7 +166,7 @@ def test_beams_carry_their_caches_along(fused: SpanSALM, monkeypatch: pytest.Mon
             hidden = self.model.hidden_states(self.model.embed_tokens(self.written), None)
             return torch.log_softmax(self.model.causal_lm.lm_head(hidden[:, -1]).float(), -1)
 
-    monkeypatch.setattr("asr_llm.model.fusion.Fusion", Anew)
+    monkeypatch.setattr("asr_llm.decoding.fusion.Fusion", Anew)
     assert heard(fused, beams=4) == cached
     assert len(reordered) > 3
 

@@ -15,10 +15,7 @@ from nemo.collections.speechlm2.models import SALM
 from safetensors.torch import load_file
 
 from asr_llm.corpus.synthesis import Utterance
-from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
-from asr_llm.model.decoding import (
-    Decoded,
+from asr_llm.decoding.decoder import (
     _until_end,
     cut_loop,
     decode,
@@ -27,7 +24,10 @@ from asr_llm.model.decoding import (
     prompt,
     transcribe,
 )
-from asr_llm.model.limits import Limits
+from asr_llm.decoding.limits import Limits
+from asr_llm.decoding.results import Decoded
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import Sequence
@@ -143,7 +143,7 @@ def test_special_tokens_and_loops_leave_the_text(
         ("", True),
     ]
     monkeypatch.setattr(
-        "asr_llm.model.decoding.generate",
+        "asr_llm.decoding.decoder.generate",
         lambda *_, **__: [
             (tokenizer(text, add_special_tokens=False)["input_ids"], c) for text, c in said
         ],
@@ -218,7 +218,7 @@ def test_cut_loop_cuts_every_loop_once(head: list[str], loop: list[str], repeats
 
 def test_what_is_said_gains_from_being_heard_and_what_a_chatbot_says_does_not() -> None:
     from asr_llm.corpus.synthesis import synthesize
-    from asr_llm.model.decoding import listens
+    from asr_llm.decoding.decoder import listens
 
     mini = checkpoints.load("mini").eval()
     said = "The nurse gave the patient a cup of tea."

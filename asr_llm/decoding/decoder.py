@@ -7,51 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asr_llm.corpus.synthesis import Utterance
+from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
+from asr_llm.decoding.drafted import can_draft, ctc_drafts, write
+from asr_llm.decoding.results import Decoded
 from asr_llm.errors import CheckpointError
-from asr_llm.model.confidence import (
-    DecodedWord,
-    TokenProbabilities,
-    calibration,
-    decoded_words,
-)
-from asr_llm.model.speculative import can_draft, ctc_drafts, write
 from asr_llm.sequences.batching import Collator, to_device
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from asr_llm.model.biasing import Phrases
+    from asr_llm.decoding.biasing import Phrases
     from asr_llm.model.salm import SpanSALM
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
 """Most tokens that are written for an audio: speech has 5 to 8 a second."""
 
 _LONGEST_LOOP, _REPEATS = 8, 5
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What was written for one audio.
-
-    ``complete`` is false where the limit of tokens stopped the model before it had finished,
-    ``loop_cut`` true where it repeated itself and the repeats were cut out of ``text``. Where
-    asked for: ``words`` are those of ``text`` with their confidence, ``encoded`` what the encoder
-    made of the audio (F frames, D), so that an aligner need not run it again.
-    """
-
-    text: str
-    complete: bool = True
-    loop_cut: bool = False
-    words: tuple[DecodedWord, ...] = ()
-    encoded: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 def prompt(samples: np.ndarray, chat: Chat) -> Sequence:
@@ -103,7 +80,7 @@ def decode(
         confidence: give the words with their confidence; 3% of the time, and the same text.
         keep_encoded: give ``encoded``: rows of one tensor, which lives as long as any of them.
         drafts: let the CTC head draft what is decoded greedily, where there is one, nothing is
-            preferred and it pays (``model.speculative``); the same text, faster.
+            preferred and it pays (``speculative``); the same text, faster.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.
@@ -144,7 +121,7 @@ def decode(
             short = phrases.as_listed(short)
             words = tuple(replace(word, text=own) for word, own in zip(words, short.split()))
         encoded = spliced["encoded"][i, : spliced["encoded_lens"][i]] if keep_encoded else None
-        out.append(Decoded(short, complete, looped, words, encoded))
+        out.append(Decoded(short, complete, looped, words, encoded=encoded))
     return out
 
 
@@ -155,7 +132,7 @@ def listens(model: SpanSALM, audio: np.ndarray, text: str) -> float:
     """
     import torch
 
-    from asr_llm.model.fusion import adapter_aside
+    from asr_llm.decoding.fusion import adapter_aside
 
     lost = []
     for samples in (np.zeros_like(audio), audio):
@@ -191,7 +168,7 @@ def option_log_probs(
     """
     import torch
 
-    from asr_llm.model.fusion import adapter_aside
+    from asr_llm.decoding.fusion import adapter_aside
 
     firsts = [_collator(model).encode(option)[0] for option in options]
     if len(set(firsts)) < len(options):
@@ -239,9 +216,9 @@ def generate(
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 
-    from asr_llm.model.biasing import biasing_of
-    from asr_llm.model.fusion import adapter_aside, fusion_of
-    from asr_llm.model.limits import Limits
+    from asr_llm.decoding.biasing import biasing_of
+    from asr_llm.decoding.fusion import adapter_aside, fusion_of
+    from asr_llm.decoding.limits import Limits
 
     if not prompts:
         return []

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from asr_llm.decoding.results import DecodedWord
 from asr_llm.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -56,19 +57,6 @@ def calibration(model: SpanSALM) -> Calibration:
             "above 0, and 'offset', a number: fit them anew, or take it out"
         )
     return made
-
-
-@dataclass(frozen=True)
-class DecodedWord:
-    """A word as it is written, how probable it is that it is right, and what that is made from.
-
-    ``confidence`` is the product of the probabilities of the word's tokens, calibrated;
-    ``log_probs`` are theirs.
-    """
-
-    text: str
-    confidence: float
-    log_probs: tuple[float, ...]
 
 
 class TokenProbabilities(LogitsProcessor):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
-from asr_llm.model.decoding import Decoded
-from asr_llm.transcription.guards import decode_checked, is_chat, told
-from asr_llm.transcription.transcript import Guard
+from asr_llm.decoding.guards import decode_checked, is_chat, told
+from asr_llm.decoding.results import Decoded, Guard
 
 LONG = np.ones(6 * SAMPLE_RATE, np.float32)
 SHORT = np.ones(2 * SAMPLE_RATE, np.float32)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
-from asr_llm.transcription.transcript import Guard
+from asr_llm.decoding.results import Guard
 
 if TYPE_CHECKING:
-    from asr_llm.model.decoding import Decoded
+    from asr_llm.decoding.results import Decoded
 
 Guarded = tuple["Decoded", tuple[Guard, ...]]
 """A text that was decoded, again where need be, and what was found and done."""
@@ -43,7 +43,7 @@ _DONE = {
 
 Decode = Callable[[list[Samples]], "list[Decoded]"]
 Listens = Callable[[Samples, str], float]
-"""``model.decoding.listens``: how much likelier an audio makes a text, in nats a token."""
+"""``decoder.listens``: how much likelier an audio makes a text, in nats a token."""
 
 
 def decode_checked(

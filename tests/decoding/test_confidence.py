@@ -13,18 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints, lora
-from asr_llm.model.confidence import (
+from asr_llm.decoding.confidence import (
     Calibration,
-    DecodedWord,
     TokenProbabilities,
     calibration,
     decoded_words,
     tokens_of_words,
 )
-from asr_llm.model.decoding import _inference, _spliced, decode, generate, prompt
-from asr_llm.model.fusion import adapter_aside
+from asr_llm.decoding.decoder import _inference, _spliced, decode, generate, prompt
+from asr_llm.decoding.fusion import adapter_aside
+from asr_llm.decoding.results import DecodedWord
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, lora
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import LoraRecipe
 
@@ -242,7 +242,7 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = model.tokenizer.tokenizer("on and" + " on and" * 5, add_special_tokens=False)["input_ids"]
-    monkeypatch.setattr("asr_llm.model.decoding.generate", lambda *_, **__: [(ids, True)])
+    monkeypatch.setattr("asr_llm.decoding.decoder.generate", lambda *_, **__: [(ids, True)])
     monkeypatch.setattr(
         TokenProbabilities, "log_probs", lambda self, texts: [[-1.0] * len(t) for t in texts]
     )

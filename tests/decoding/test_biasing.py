@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.model import checkpoints, decoding, lora
-from asr_llm.model.biasing import (
+from asr_llm.decoding import decoder as decoding
+from asr_llm.decoding.biasing import (
     ANYWHERE,
     CAPITALS,
     SENTENCE,
@@ -26,8 +26,9 @@ from asr_llm.model.biasing import (
     _forms,
     biasing_of,
 )
-from asr_llm.model.confidence import DecodedWord
-from asr_llm.model.decoding import Decoded, decode, generate, prompt
+from asr_llm.decoding.decoder import decode, generate, prompt
+from asr_llm.decoding.results import Decoded, DecodedWord
+from asr_llm.model import checkpoints, lora
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.spans import Text
@@ -387,7 +388,7 @@ def test_beams_have_the_state_of_what_they_have_written(
             moved.extend(bool(state.partials) for state in self.states.values())
             return found
 
-    monkeypatch.setattr("asr_llm.model.biasing.Biasing", Checked)
+    monkeypatch.setattr("asr_llm.decoding.biasing.Biasing", Checked)
     heard(model, phrases, beams=4)
     assert any(moved) and not all(moved)
 
@@ -423,7 +424,7 @@ def test_decode_hands_the_phrases_on(model: SpanSALM, monkeypatch: pytest.Monkey
         seen.append(phrases)
         return biasing_of(phrases)
 
-    monkeypatch.setattr("asr_llm.model.biasing.biasing_of", spy)
+    monkeypatch.setattr("asr_llm.decoding.biasing.biasing_of", spy)
     (one,) = decode(model, AUDIOS[:1], num_beams=2, phrases=wanted)
     assert isinstance(one, Decoded)
     assert seen == [wanted]
@@ -451,7 +452,7 @@ def test_a_checkpoint_trained_for_it_is_told_the_words(
         seen.append(prompts[0][0].text)
         return []
 
-    monkeypatch.setattr("asr_llm.model.decoding.generate", spy)
+    monkeypatch.setattr("asr_llm.decoding.decoder.generate", spy)
     for phrases in (
         phrases_of(told, "court", "{audio} appeal"),
         phrases_of(told, *(f"w{i}" for i in range(101))),

@@ -1,0 +1,1 @@
+"""Audio in, text out: one decoder, one set of options, and what composes in it."""
