@@ -56,7 +56,7 @@ def ask(
             f"{audio} is {len(samples) / SAMPLE_RATE:.0f} s long; expected at most "
             f"{MAX_SECONDS:.0f} s: cut out what the question is about"
         )
-    from asr_llm.decoding.decoder import answer
+    from asr_llm.decoding.answers import answer
     from asr_llm.sequences.tasks import message
 
     loaded = _load(System("asked", model, (Path(adapter),) if adapter else ()))
@@ -195,7 +195,7 @@ def _prompt(
 
 def _answers(model: SpanSALM, suite: Suite, prompts: list[Sequence], progress: Any) -> list[str]:
     """What is said to each prompt, or for choices the most probable one."""
-    from asr_llm.decoding.decoder import answer, option_log_probs
+    from asr_llm.decoding.answers import answer, option_log_probs
     from asr_llm.evaluation.spoken_qa import LETTERS
 
     said: list[str] = []

@@ -17,6 +17,7 @@ from asr_llm import __version__
 from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.pieces import LONGEST_SECONDS
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import (
     AsrLlmError,
     AudioError,
@@ -37,7 +38,6 @@ from asr_llm.measuring import (
     told,
 )
 from asr_llm.recipe import SPEECH_TASKS, TIMED_TASKS, Recipe, text_recipe
-from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.options import Options
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import DomainError
-from asr_llm.transcription import NUM_BEAMS
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -247,8 +247,15 @@ def _load(
             system.model, system.adapters, system.fusion, num_beams, biasing=biasing
         )
     model = loaded[1].model
-    adapters = Adapters(model, system.model, system.adapters, system.fusion)
-    return SpeechLLM(model, system.model, num_beams=num_beams, loaded=adapters, biasing=biasing)
+    adapters = Adapters(model, system.model, system.adapters)
+    return SpeechLLM(
+        model,
+        system.model,
+        num_beams=num_beams,
+        loaded=adapters,
+        fusion=system.fusion,
+        biasing=biasing,
+    )
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

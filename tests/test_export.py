@@ -83,9 +83,11 @@ def merged(base: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def texts(model: SpanSALM, beams: int) -> list[str]:
-    from asr_llm.decoding.decoder import transcribe
+    from asr_llm.decoding.decoder import Decoder
+    from asr_llm.decoding.options import DecodeOptions
 
-    return transcribe(model, AUDIOS, max_new_tokens=12, num_beams=beams)
+    options = DecodeOptions(max_new_tokens=12, num_beams=beams)
+    return [one.text for one in Decoder(model).decode_once(AUDIOS, options)]
 
 
 def logits(model: Any) -> Tensor:

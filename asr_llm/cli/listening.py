@@ -20,7 +20,7 @@ from asr_llm.cli.options import (
 )
 from asr_llm.console import Bar, summary, to_json
 from asr_llm.corpus import MIN_CONFIDENCE
-from asr_llm.transcription import NUM_BEAMS
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.transcription.options import Options, VadKind
 from asr_llm.transcription.subtitles import Layout
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -70,5 +70,7 @@ class Decoded:
     @classmethod
     def joined(cls, parts: Sequence[Decoded], *guards: Guard) -> Decoded:
         """The texts of an audio's parts as one."""
+        if len(parts) == 1:
+            return replace(parts[0], guards=guards)
         text = " ".join(part.text for part in parts if part.text)
         return cls(text, words=tuple(w for part in parts for w in part.words), guards=guards)

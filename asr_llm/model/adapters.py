@@ -3,7 +3,8 @@
 What several in use do together:
 
 - adapters of speech, which change the recogniser: their changes to the weights add up;
-- adapters of text, which are fused: their preferences add up, each by its weight (``fusion``);
+- adapters of text, which are fused: their preferences add up, each by its weight. They are switched
+  off but while ``decoding.fusion`` reads by them (``switched_on``);
 - both kinds: those of speech are on throughout, and those of text have their say beside them;
 - the lists of phrases that some bring are preferred together (``corpus.biasing_list.joined``).
 
@@ -15,7 +16,8 @@ that such an adapter changes are in memory twice while it is in use.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,20 +55,13 @@ class Adapters:
         model: on its device already; a LoRA that the checkpoint came with is merged for good.
         base: the name or folder it was loaded from.
         folders: of the adapters, one at least; each is named as ``names_of`` has it.
-        fusion: takes the place of the weights of those of text.
 
     Raises:
         CheckpointError: a folder is given twice, or ``lora.load`` refuses one.
     """
 
-    def __init__(
-        self,
-        model: SpanSALM,
-        base: str | Path,
-        folders: Sequence[str | Path],
-        fusion: float | None = None,
-    ) -> None:
-        weights = fusion_weights(folders, fusion)
+    def __init__(self, model: SpanSALM, base: str | Path, folders: Sequence[str | Path]) -> None:
+        weights = fusion_weights(folders)
         self.model = model
         self.loaded: dict[str, Adapter] = {}
         for name, folder, weight in zip(names_of(folders), folders, weights):
@@ -83,13 +78,18 @@ class Adapters:
         ]
         self._weights = [layer.get_base_layer().weight.data for *_, layer in self._layers]
         self._projector = {name: p.data for name, p in model.perception.proj.named_parameters()}
-        self.in_use: tuple[str, ...] = ()
+        self._in_use: tuple[str, ...] | None = None  # not known while it is changed
         self.use(*self.loaded)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the adapters, in the order in which they were given."""
         return tuple(self.loaded)
+
+    @property
+    def in_use(self) -> tuple[str, ...]:
+        """Names of those in use, in the order in which they were given."""
+        return self._in_use or ()
 
     @property
     def label(self) -> str | None:
@@ -102,10 +102,19 @@ class Adapters:
         found = (self.loaded[name].biasing for name in self.in_use)
         return [biasing for biasing in found if biasing is not None]
 
+    def fusion(self, weight: float | None = None) -> dict[str, float]:
+        """The weights of those of text that are in use, by ``key``; or ``weight`` for each."""
+        used = (self.loaded[name] for name in self.in_use)
+        return {
+            adapter.key: adapter.fusion if weight is None else weight
+            for adapter in used
+            if adapter.fusion is not None
+        }
+
     def use(self, *names: str) -> None:
         """Put these adapters in use, in place of those that were; none is the base alone.
 
-        The order of the names does not matter.
+        The order of the names does not matter. Nothing is done where they are in use already.
 
         Raises:
             CheckpointError: there is no adapter of that name, or one is named twice.
@@ -118,10 +127,14 @@ class Adapters:
             if names.count(name) > 1:
                 raise CheckpointError(f"the adapter {name!r} is named twice; expected it once")
         chosen = [adapter for name, adapter in self.loaded.items() if name in names]
+        in_use = tuple(adapter.name for adapter in chosen)
+        if in_use == self._in_use:
+            return
+        self._in_use = None
         self._merge([adapter.key for adapter in chosen if adapter.fusion is None])
         self._project([a.projector for a in chosen if a.projector is not None])
-        self._fuse({a.key: a.fusion for a in chosen if a.fusion is not None})
-        self.in_use = tuple(adapter.name for adapter in chosen)
+        self._put_aside([adapter.key for adapter in chosen if adapter.fusion is not None])
+        self._in_use = in_use
 
     def _merge(self, keys: list[str]) -> None:
         for (*_, layer), weight in zip(self._layers, self._weights):
@@ -141,14 +154,31 @@ class Adapters:
             elif trained:
                 parameter.data = own + sum(projector[name] - own for projector in trained)
 
-    def _fuse(self, weights: dict[str, float]) -> None:
+    def _put_aside(self, keys: list[str]) -> None:
         """PEFT's layers are in the LLM only while there is something to fuse: they take time."""
         for parent, child, layer in self._layers:
-            setattr(parent, child, layer if weights else layer.get_base_layer())
-        self.model.llm = self._peft if weights else self._peft.get_base_model()
-        if weights:
-            self._peft.base_model.set_adapter(list(weights), inference_mode=True)
-        self.model.fusion = weights
+            setattr(parent, child, layer if keys else layer.get_base_layer())
+        self.model.llm = self._peft if keys else self._peft.get_base_model()
+        if keys:
+            put_aside(self.model)
+
+
+def put_aside(model: SpanSALM) -> None:
+    """Switch off the adapters on a model, which are of text: what is left is the recogniser."""
+    model.llm.base_model.disable_adapter_layers()
+
+
+@contextmanager
+def switched_on(model: SpanSALM, *keys: str) -> Iterator[None]:
+    """Adapters that were put aside, on for once: the LLM as a language model of the domain."""
+    layers = model.llm.base_model
+    if layers.active_adapters != list(keys):
+        layers.set_adapter(list(keys), inference_mode=True)
+    layers.enable_adapter_layers()
+    try:
+        yield
+    finally:
+        put_aside(model)
 
 
 def names_of(folders: Iterable[str | Path]) -> list[str]:

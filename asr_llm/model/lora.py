@@ -318,7 +318,7 @@ def merge(model: SpanSALM) -> None:
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel
 
-    if model.fusion:
+    if _put_aside(model):
         raise CheckpointError(
             "this model's adapter is a language model beside the recogniser, which cannot be "
             "merged into it; expected an adapter of a recipe without 'fusion'"
@@ -331,6 +331,12 @@ def merge(model: SpanSALM) -> None:
             del model.llm.model.embed_tokens
         if "lora" in model.cfg:
             del model.cfg["lora"]
+
+
+def _put_aside(model: SpanSALM) -> bool:
+    """Whether there are adapters on the model that are switched off (``adapters.put_aside``)."""
+    # Hugging Face models have a method of that name.
+    return any(getattr(m, "disable_adapters", None) is True for m in model.llm.modules())
 
 
 def _refuse_zeros(model: SpanSALM, where: str, key: str = _KEY) -> None:

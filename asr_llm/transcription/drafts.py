@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
-from asr_llm.decoding.guards import told
+from asr_llm.decoding.guards import describe_guard
 from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal
@@ -74,7 +74,9 @@ class Draft:
         chunk, heard = piece.chunk, piece.heard
         self.decoded += piece.seconds
         start, end = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
-        self.notes += [f"{start:.1f} to {end:.1f} s: {told(guard)}" for guard in heard.guards]
+        self.notes += [
+            f"{start:.1f} to {end:.1f} s: {describe_guard(guard)}" for guard in heard.guards
+        ]
         text, words = heard.text, tuple(_later(word, start) for word in heard.words)
         if chunk.overlap and self.open:
             shared = chunk.overlap / SAMPLE_RATE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.transcription import NUM_BEAMS
+from asr_llm.decoding.options import NUM_BEAMS
 
 VadKind = Literal["silero", "energy"]
 

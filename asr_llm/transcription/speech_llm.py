@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
-from asr_llm.corpus.biasing_list import BiasingList, joined
-from asr_llm.decoding.guards import decode_checked
+from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.decoding.options import NUM_BEAMS, DecodeOptions
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
-from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.chunks import Chunk, chunks
 from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
 from asr_llm.transcription.journal import Journal
@@ -23,13 +22,11 @@ from asr_llm.transcription.word_times import word_times
 if TYPE_CHECKING:
     from lhotse import CutSet
 
-    from asr_llm.decoding.biasing import Phrases
     from asr_llm.decoding.results import Decoded
     from asr_llm.model.adapters import Adapters
     from asr_llm.model.ctc import CtcModel
     from asr_llm.model.salm import SpanSALM
 
-_LISTS = 8  # biasing lists that are kept ready: those of a server's clients take turns
 _POOLED = 2  # batches' worth of audio that is held and sorted by length before it is decoded
 
 # Of a second of audio and a beam, for a SALM of Canary-Qwen's size.
@@ -59,6 +56,7 @@ class SpeechLLM:
         confidence: tell how probable it is that a segment's words are right.
         aligner: tells when each word is said, ``model``'s own CTC head or another's; words then
             have their confidence too.
+        fusion: weight of the adapters of text, in place of their own.
         biasing: phrases to prefer, beside those that adapters in use bring.
     """
 
@@ -74,18 +72,21 @@ class SpeechLLM:
         confidence: bool = False,
         aligner: CtcModel | None = None,
         loaded: Adapters | None = None,
+        fusion: float | None = None,
         biasing: BiasingList | Iterable[str] | None = None,
     ) -> None:
+        from asr_llm.decoding.decoder import Decoder
+
         self.model = model.eval()
+        self.decoder = Decoder(self.model, loaded)
         self.name = name
         self.batch_seconds = batch_seconds or _fitting_seconds(num_beams)
         self.num_beams = num_beams
         self.chunk_seconds = chunk_seconds or model.chunk_seconds
         self.vad = vad
         self.aligner, self.confidence = aligner, confidence or aligner is not None
-        self._loaded = loaded
+        self._loaded, self._fusion = loaded, fusion
         self.adapter = None if loaded is None else loaded.label
-        self._known: dict[tuple[BiasingList, ...], Phrases] = {}
         self.prefer(biasing)
 
     def prefer(self, biasing: BiasingList | Iterable[str] | None) -> None:
@@ -99,16 +100,7 @@ class SpeechLLM:
         """
         if biasing is not None and not isinstance(biasing, BiasingList):
             biasing = BiasingList((biasing,) if isinstance(biasing, str) else tuple(biasing))
-        self._asked = biasing
-        brought = self._loaded.biasing if self._loaded is not None else []
-        lists = joined(biasing, brought)
-        if lists and lists not in self._known:
-            from asr_llm.decoding.biasing import Phrases
-
-            for oldest in list(self._known)[: 1 - _LISTS]:
-                del self._known[oldest]
-            self._known[lists] = Phrases.of(lists, self.model)
-        self._phrases = self._known[lists] if lists else None
+        self._biasing = biasing
 
     @classmethod
     def load(
@@ -146,7 +138,7 @@ class SpeechLLM:
         import torch
 
         from asr_llm.model import checkpoints, ctc
-        from asr_llm.model.adapters import Adapters
+        from asr_llm.model.adapters import Adapters, fusion_weights
 
         bare = checkpoints.load(model)
         if torch.cuda.is_available():
@@ -157,6 +149,7 @@ class SpeechLLM:
         elif word_timestamps and bare.ctc_head is not None:
             hears = ctc.CheckpointCtc(bare)
         folders = [adapter] if isinstance(adapter, str | Path) else list(adapter or ())
+        fusion_weights(folders, fusion)
         return cls(
             bare,
             str(model),
@@ -165,7 +158,8 @@ class SpeechLLM:
             vad=vad,
             confidence=confidence or word_timestamps,
             aligner=hears,
-            loaded=Adapters(bare, model, folders, fusion) if folders else None,
+            loaded=Adapters(bare, model, folders) if folders else None,
+            fusion=fusion,
             biasing=biasing,
         )
 
@@ -186,7 +180,6 @@ class SpeechLLM:
         if self._loaded is not None:
             self._loaded.use(*names)
             self.adapter = self._loaded.label
-            self.prefer(self._asked)
         elif names:
             raise CheckpointError(
                 f"no adapter {names[0]!r} was loaded; expected its folder when loading: "
@@ -304,11 +297,7 @@ class SpeechLLM:
 
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
         try:
-            listed = self._phrases is not None and self._phrases.prefers
-            prefers = listed or bool(self.model.fusion)
-            guarded = decode_checked(
-                self._decode, self._listens, samples, self._hear if prefers else None
-            )
+            decoded = self.decoder.decode(samples, self._options)
         except torch.OutOfMemoryError:
             if len(pieces) == 1:
                 raise
@@ -317,11 +306,11 @@ class SpeechLLM:
             self.decode(pieces[: len(pieces) // 2])
             self.decode(pieces[len(pieces) // 2 :])
             return
-        times = self._word_times(samples, [decoded for decoded, _ in guarded])
-        for piece, (decoded, guards), words in zip(pieces, guarded, times, strict=True):
-            sure = [word.confidence for word in decoded.words]
+        times = self._word_times(samples, decoded)
+        for piece, one, words in zip(pieces, decoded, times, strict=True):
+            sure = [word.confidence for word in one.words]
             confidence = round(sum(sure) / len(sure), 4) if sure else None
-            piece.heard = Heard(decoded.text, guards, words, confidence)
+            piece.heard = Heard(one.text, one.guards, words, confidence)
             if piece.draft.journal and piece.chunk:
                 piece.draft.journal.add(piece.chunk, piece.heard)
 
@@ -338,27 +327,17 @@ class SpeechLLM:
                     meter.add(piece.draft.seconds - piece.draft.decoded)
                 yield piece
 
-    def _hear(self, samples: list[Samples]) -> list[Decoded]:
-        return self._decode(samples, preferring=False)
-
-    def _decode(self, samples: list[Samples], preferring: bool = True) -> list[Decoded]:
-        from asr_llm.decoding.decoder import decode
-
-        return decode(
-            self.model,
-            samples,
+    @property
+    def _options(self) -> DecodeOptions:
+        return DecodeOptions(
+            adapters=None if self._loaded is None else self._loaded.in_use,
+            fusion=self._fusion,
             num_beams=self.num_beams,
-            phrases=self._phrases if preferring else None,
-            fused=preferring,
+            biasing=self._biasing,
             confidence=self.confidence,
             # The model's own encoder need not run again.
             keep_encoded=getattr(self.aligner, "model", None) is self.model,
         )
-
-    def _listens(self, samples: Samples, text: str) -> float:
-        from asr_llm.decoding.decoder import listens
-
-        return listens(self.model, samples, text)
 
     def _word_times(self, samples: list[Samples], decoded: list[Decoded]) -> list[tuple[Word, ...]]:
         if self.aligner is None:

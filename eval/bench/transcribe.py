@@ -35,7 +35,8 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
-from asr_llm.decoding.decoder import decode
+from asr_llm.decoding import decoder
+from asr_llm.decoding.options import DecodeOptions
 from asr_llm.model import checkpoints
 from asr_llm.model.creation import create
 from asr_llm.transcription.speech_llm import SpeechLLM, batches, pools
@@ -145,9 +146,12 @@ def _nemo(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
 
 
 def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list[str]:
-    from asr_llm.decoding import decoder as decoding
-
-    decoding.cut_loop = lambda text: text  # no guards here
+    decoder.cut_loop = lambda text: text  # no guards here
+    options = DecodeOptions(
+        num_beams=1,
+        max_new_tokens=arguments.max_new_tokens,
+        drafts=arguments.system == "drafted",
+    )
 
     def length(i: int) -> float:
         return len(clips[i]) / SAMPLE_RATE
@@ -156,12 +160,7 @@ def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
     texts = [""] * len(clips)
     held = pools(range(len(clips)), length, seconds)
     for batch in chain.from_iterable(batches(pool, length, seconds) for pool in held):
-        done = decode(
-            model,
-            [clips[i] for i in batch],
-            max_new_tokens=arguments.max_new_tokens,
-            drafts=arguments.system == "drafted",
-        )
+        done = decoder.Decoder(model).decode_once([clips[i] for i in batch], options)
         for i, one in zip(batch, done):
             texts[i] = one.text
     return texts

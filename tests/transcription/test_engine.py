@@ -28,13 +28,13 @@ SOON = 120.0  # seconds that nothing here takes
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 4.0, 1.0, ()
+    chunk_seconds, pause_seconds = 4.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
 
 
-class Decoder:
+class FakeDecoder:
     """Writes how loud each audio is, in thousandths; waits while it is held."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Decoder:
         self.begun, self.go = threading.Semaphore(0), threading.Event()
         self.go.set()
 
-    def __call__(self, model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def __call__(self, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         texts = [str(round(1000 * float(np.abs(audio).max()))) for audio in audios]
         self.batches.append(texts)
         self.begun.release()
@@ -53,9 +53,9 @@ class Decoder:
 
 
 @pytest.fixture
-def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
-    fake = Decoder()
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", fake)
+def decoder(monkeypatch: pytest.MonkeyPatch) -> FakeDecoder:
+    fake = FakeDecoder()
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", fake)
     return fake
 
 
@@ -65,7 +65,7 @@ def model() -> SpeechLLM:
 
 
 @pytest.fixture
-def engine(decoder: Decoder, model: SpeechLLM) -> Iterator[Engine]:
+def engine(decoder: FakeDecoder, model: SpeechLLM) -> Iterator[Engine]:
     made = Engine(model, places=3, max_seconds=100.0)
     yield made
     decoder.go.set()
@@ -160,7 +160,7 @@ def test_a_transcript_with_its_segments(engine: Engine, save: Save) -> None:
     assert list(transcript.segments) == seen
 
 
-def test_who_waits_longest_is_next(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_who_waits_longest_is_next(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     """A recording of thirty chunks lets a short one, which comes later, pass."""
     decoder.go.clear()
     long = engine.submit(save(beeps(*range(100, 130), seconds=0.5)))
@@ -175,7 +175,7 @@ def test_who_waits_longest_is_next(engine: Engine, decoder: Decoder, save: Save)
 
 def test_settings_take_turns(
     engine: Engine,
-    decoder: Decoder,
+    decoder: FakeDecoder,
     model: SpeechLLM,
     save: Save,
     monkeypatch: pytest.MonkeyPatch,
@@ -197,13 +197,13 @@ def test_settings_take_turns(
     assert all(len(of) == 1 for of in hundreds)
 
 
-def test_silence_needs_no_turn(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_silence_needs_no_turn(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     transcript = engine.submit(save(np.zeros(3 * SAMPLE_RATE))).result.result(SOON)
     assert (transcript.text, transcript.note) == ("", "nobody speaks; nothing was transcribed")
     assert decoder.batches == []
 
 
-def test_only_some_chunks_are_held(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_only_some_chunks_are_held(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     decoder.go.clear()
     job = engine.submit(save(beeps(*range(100, 130), seconds=0.2)))
     wait_until(lambda: len(job.pieces) == 8)
@@ -212,7 +212,7 @@ def test_only_some_chunks_are_held(engine: Engine, decoder: Decoder, save: Save)
 
 
 def test_one_that_fails_does_not_take_others_along(
-    engine: Engine, decoder: Decoder, save: Save
+    engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
     first = engine.submit(save(beeps(100)))
@@ -227,7 +227,7 @@ def test_one_that_fails_does_not_take_others_along(
 
 
 def test_a_cancelled_job_is_decoded_no_further(
-    engine: Engine, decoder: Decoder, save: Save
+    engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
     job = engine.submit(save(beeps(*range(100, 130), seconds=0.2)))
@@ -289,7 +289,7 @@ def test_places(engine: Engine) -> None:
 
 
 def test_what_has_begun_is_ended_after_a_stop_but_not_after_a_close(
-    engine: Engine, decoder: Decoder, save: Save
+    engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
     first, second = engine.submit(save(beeps(100))), engine.submit(save(beeps(200)))

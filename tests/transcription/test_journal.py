@@ -57,7 +57,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 20.0, 1.0, ()
+    chunk_seconds, pause_seconds = 20.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
@@ -71,13 +71,13 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     decoded: list[int] = []
     left = 3
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         if len(decoded) + len(audios) > left:
             raise KeyboardInterrupt
         decoded.extend(len(audio) for audio in audios)
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     model = SpeechLLM(FakeModel(), "mini", batch_seconds=2.5, vad="energy")  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})

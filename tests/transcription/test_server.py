@@ -34,13 +34,13 @@ URL = "/v1/audio/transcriptions"
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 4.0, 1.0, ()
+    chunk_seconds, pause_seconds = 4.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
 
 
-class Decoder:
+class FakeDecoder:
     """Writes how loud each audio is, in thousandths; waits while it is held."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Decoder:
         self.uploads: list[Path] = []
         self.folder = Path(tempfile.gettempdir())
 
-    def __call__(self, model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def __call__(self, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         self.uploads = list(self.folder.iterdir())
         assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in self.uploads)
         self.begun.release()
@@ -74,16 +74,16 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
-    fake = Decoder()
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", fake)
+def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDecoder]:
+    fake = FakeDecoder()
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", fake)
     yield fake
     fake.go.set()
     assert list(uploads.iterdir()) == []  # whatever happened
 
 
 @pytest.fixture
-def engine(decoder: Decoder) -> Iterator[Engine]:
+def engine(decoder: FakeDecoder) -> Iterator[Engine]:
     # One chunk at a time.
     model = SpeechLLM(FakeModel(), "mini", vad="energy", batch_seconds=1.0)  # type: ignore[arg-type]
     made = Engine(model, places=2, max_seconds=20.0)
@@ -133,7 +133,7 @@ def assert_error(response: Any, status: int, param: str | None, code: str, *word
 # Answers -----------------------------------------------------------------------------------
 
 
-def test_json(client: Any, decoder: Decoder, uploads: Path) -> None:
+def test_json(client: Any, decoder: FakeDecoder, uploads: Path) -> None:
     response = post(client, wav(100, 200))
     assert response.status_code == 200
     assert response.json() == {"text": "100 200", "usage": {"type": "duration", "seconds": 5.0}}
@@ -270,7 +270,7 @@ def test_stopping(client: Any, engine: Engine) -> None:
     engine.close()
 
 
-def test_what_takes_too_long(engine: Engine, decoder: Decoder) -> None:
+def test_what_takes_too_long(engine: Engine, decoder: FakeDecoder) -> None:
     app = create_app(engine, {"mini": Setting()}, Limits(timeout=0.5))
     with testclient.TestClient(app) as client:  # one loop for all
         decoder.go.clear()
@@ -347,7 +347,7 @@ def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream:
 
 @pytest.mark.parametrize("stream", ["false", "true"])
 def test_one_who_leaves_makes_room(
-    engine: Engine, decoder: Decoder, lines: list[str], stream: str
+    engine: Engine, decoder: FakeDecoder, lines: list[str], stream: str
 ) -> None:
     app = create_app(engine, {"mini": Setting()}, Limits(), lines.append)
     decoder.go.clear()
@@ -359,7 +359,7 @@ def test_one_who_leaves_makes_room(
 
 
 def test_one_who_leaves_in_the_middle_of_a_stream_makes_room(
-    engine: Engine, decoder: Decoder
+    engine: Engine, decoder: FakeDecoder
 ) -> None:
     app = create_app(engine, {"mini": Setting()}, Limits())
     decoder.hold_from = 3

@@ -13,7 +13,7 @@ from lhotse import CutSet, Recording
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.decoding.biasing import Phrases
+from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import speech_llm as module
@@ -23,7 +23,7 @@ from asr_llm.transcription.vad import FRAME
 
 
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 20.0, 1.0, ()
+    chunk_seconds, pause_seconds = 20.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
@@ -48,11 +48,11 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """The seconds of each piece of each batch; the text of a piece is its length."""
     seen: list[list[float]] = []
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         seen.append([len(audio) / SAMPLE_RATE for audio in audios])
         return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     return seen
 
 
@@ -88,14 +88,14 @@ def test_where_nobody_pauses_chunks_overlap_and_their_texts_are_joined(
 ) -> None:
     """Each second of the tone says its number; 20 s are 625 frames, 2 s are 62."""
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         starts = [round(float(a[0]) * 1000) for a in audios]
         return [
             Decoded(" ".join(f"w{s}" for s in range(start, start + round(len(a) / SAMPLE_RATE))))
             for start, a in zip(starts, audios)
         ]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     seconds = np.arange(50 * SAMPLE_RATE) // SAMPLE_RATE
     path = tmp_path / "a.wav"
     soundfile.write(path, (seconds / 1000).astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
@@ -211,13 +211,13 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     sizes: list[int] = []
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         sizes.append(len(audios))
         if len(audios) > 2:
             raise torch.OutOfMemoryError
         return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in (1, 2, 3, 4, 5)]
     texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
     assert texts == ["1", "2", "3", "4", "5"]
@@ -278,7 +278,7 @@ def test_note_says_where_text_may_be_missing(
     decoded: Decoded,
     note: str,
 ) -> None:
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", lambda *_, **__: [decoded])
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", lambda *_, **__: [decoded])
     transcript = fake.transcript(save(tmp_path / "a.wav", tone(2)))
     assert transcript.note and transcript.note.startswith(f"0.0 to 2.0 s: {note}")
 
@@ -369,6 +369,12 @@ def test_no_such_model() -> None:
         SpeechLLM.load("./nowhere")
 
 
+def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
+    """What the decoder prefers, and the most that a token gains."""
+    found = model.decoder._preferences(model._options).phrases
+    return None if found is None else (found.named, float(found.gain.max()))
+
+
 def test_lists_that_take_turns_are_made_ready_once(
     lively: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,29 +386,26 @@ def test_lists_that_take_turns_are_made_ready_once(
     for _ in range(2):
         for one in lists[:8]:
             model.prefer(one)
+            preferred(model)
     assert made == [f"word{i}" for i in range(8)]
-    model.prefer(lists[8])  # takes the place of the first
-    model.prefer(lists[1])
-    model.prefer(lists[0])
+    for one in (lists[8], lists[1], lists[0]):  # the ninth takes the place of the first
+        model.prefer(one)
+        preferred(model)
     assert made[8:] == ["word8", "word0"]
     model.prefer(None)
-    assert model._phrases is None
+    assert preferred(model) is None
 
 
 def test_phrases_may_be_plain_strings(lively: Path) -> None:
     model = SpeechLLM.load(lively, vad="energy", biasing=["uvula", "Ann Lee"])
-    assert model._phrases and model._phrases.named == ("uvula", "Ann Lee")
+    assert preferred(model) == (("uvula", "Ann Lee"), 2.5)
     model.prefer("uvula")
-    assert model._phrases.named == ("uvula",)
+    assert preferred(model) == (("uvula",), 2.5)
 
 
 def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
     brought = BiasingList(("sotalol", "uvula"), 2.0)
     make_adapter(lively, tmp_path / "drugs", biasing=brought)
-
-    def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
-        found = model._phrases
-        return None if found is None else (found.named, float(found.gain.max()))
 
     plain = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy")
     named, gain = preferred(plain) or ((), 0.0)
@@ -416,23 +419,23 @@ def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Pat
     assert preferred(off) == ((), 0.0)
 
 
-@pytest.mark.parametrize("preferred", [{"fusion": 0.5}, {"biasing": BiasingList(("uvula",))}, {}])
+@pytest.mark.parametrize("brought", [{"fusion": 0.5}, {"biasing": BiasingList(("uvula",))}, {}])
 def test_a_preference_that_runs_wild_is_left_out(
-    tmp_path: Path, lively: Path, monkeypatch: pytest.MonkeyPatch, preferred: dict[str, Any]
+    tmp_path: Path, lively: Path, monkeypatch: pytest.MonkeyPatch, brought: dict[str, Any]
 ) -> None:
-    make_adapter(lively, tmp_path / "drugs", **preferred)
+    make_adapter(lively, tmp_path / "drugs", **brought)
     model = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy")
     asked = []
 
-    def decode(model: Any, audios: Any, **options: Any) -> list[Decoded]:
-        alone = options["phrases"] is None and not options["fused"]
+    def decode(self: Any, audios: Any, options: Any) -> list[Decoded]:
+        alone = options == options.without_preferences
         asked.append(alone)
         return [Decoded("the uvula" if alone else "uvula uvula-uvula", complete=alone)]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     transcript = model.transcript(save(tmp_path / "a.wav", tone(2)))
     (segment,) = transcript.segments
-    if preferred:
+    if brought:
         assert (segment.text, asked) == ("the uvula", [False, True])
         assert transcript.note == (
             "0.0 to 2.0 s: the model reached its limit of tokens, decoded again without list and "

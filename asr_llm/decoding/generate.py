@@ -1,0 +1,65 @@
+"""Beam search, by transformers' ``generate``, with any logits processors.
+
+Legend: B texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.decoding.limits import Limits
+from asr_llm.decoding.prompts import end_token
+from asr_llm.decoding.results import Hypothesis
+
+if TYPE_CHECKING:
+    from transformers import LogitsProcessor
+
+    from asr_llm.model.salm import SpanSALM
+
+
+def generate(
+    model: SpanSALM,
+    spliced: dict[str, Any],
+    limits: list[int],
+    num_beams: int = 1,
+    processors: Iterable[LogitsProcessor] = (),
+) -> list[Hypothesis]:
+    """Write B texts after their prompts; call it within ``prompts.inference``.
+
+    Args:
+        spliced: of ``prompts.splice``.
+        limits: most tokens of each text, the end included.
+        processors: change the scores of the next token, or watch them, in this order.
+
+    Raises:
+        CheckpointError: see ``end_token``.
+    """
+    from nemo.collections.speechlm2.parts.pretrained import move_embedding
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    end = end_token(model)
+    config = GenerationConfig(
+        max_new_tokens=max(limits),
+        num_beams=num_beams,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=model.text_pad_id,
+    )
+    with move_embedding(model):
+        rows = model.llm.generate(
+            inputs_embeds=spliced["input_embeds"],
+            attention_mask=spliced["attention_mask"],
+            generation_config=config,
+            logits_processor=LogitsProcessorList([*processors, Limits(limits, num_beams, end)]),
+        )
+    return [until_end(row, end, limit) for row, limit in zip(rows.tolist(), limits)]
+
+
+def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:
+    """The tokens before the end token, which counts towards the limit.
+
+    The limit is each audio's own, so that a longer neighbour in the batch changes nothing.
+    """
+    ids = ids[:limit]
+    return Hypothesis(tuple(ids[: ids.index(end)])) if end in ids else Hypothesis(tuple(ids), False)
