@@ -41,7 +41,7 @@ class Decoder:
 def decoders(monkeypatch: pytest.MonkeyPatch) -> list[Decoder]:
     made: list[Decoder] = []
 
-    def load(system: System, loaded: Any, num_beams: int, biasing: Any) -> Decoder:
+    def load(system: System, loaded: Any) -> Decoder:
         made.append(Decoder(system))
         return made[-1]
 

@@ -21,7 +21,7 @@ from asr_llm.cli.options import (
 from asr_llm.console import Bar, summary, to_json
 from asr_llm.corpus import MIN_CONFIDENCE
 from asr_llm.decoding.options import NUM_BEAMS
-from asr_llm.transcription.options import Options, VadKind
+from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.subtitles import Layout
 
 
@@ -112,17 +112,16 @@ def transcribe(
         for outcome in transcribing.transcribe(
             audio,
             wanted,
-            Options(
-                model=model,
-                adapters=tuple(map(str, adapter or ())),
+            TranscribeOptions(
                 fusion=fusion,
                 num_beams=beam_size,
+                biasing=make_list(biasing_list, bias or [], biasing_strength),
+                confidence=True,
                 chunk_seconds=chunk_seconds,
                 vad=vad,
                 word_timestamps=word_timestamps or aligner is not None,
-                aligner=aligner,
-                biasing=make_list(biasing_list, bias or [], biasing_strength),
             ),
+            Recogniser(model, tuple(map(str, adapter or ())), aligner),
             progress=progress,
             on_ready=bar.restart,
             tell=lambda line: bar.echo(f"{line}\n", err=True),

@@ -6,6 +6,7 @@ Legend: B audios, T samples at 16 kHz.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,20 @@ class Decoder:
             decoded = [replace(one, encoded=row) for one, row in zip(decoded, kept)]
         return decoded
 
+    def check(self, names: Sequence[str]) -> None:
+        """See whether adapters of these names can be in use.
+
+        Raises:
+            CheckpointError: one was not loaded, or is named twice.
+        """
+        if self.adapters is not None:
+            self.adapters.check(names)
+        elif names:
+            raise CheckpointError(
+                f"no adapter {names[0]!r} was loaded; expected its folder when loading: "
+                "SpeechLLM.load(model, adapter=FOLDER)"
+            )
+
     def prefers(self, options: DecodeOptions) -> bool:
         """Whether a list or an adapter of text changes any score."""
         with self._turn:
@@ -167,15 +182,11 @@ class Decoder:
         """Put the adapters in place that are asked for; what they and the options prefer."""
         fusion: dict[str, float] = {}
         brought: list[BiasingList] = []
-        names = options.adapters
+        self.check(options.adapters or ())
         if self.adapters is not None:
-            self.adapters.use(*(self.adapters.names if names is None else names))
+            names = self.adapters.names if options.adapters is None else options.adapters
+            self.adapters.use(*names)
             fusion, brought = self.adapters.fusion(options.fusion), self.adapters.biasing
-        elif names:
-            raise CheckpointError(
-                f"no adapter {names[0]!r} was loaded; expected its folder when loading: "
-                "SpeechLLM.load(model, adapter=FOLDER)"
-            )
         fused = {key: weight for key, weight in fusion.items() if weight}
         return Preferences(fused, self._phrases(joined(options.biasing, brought)))
 

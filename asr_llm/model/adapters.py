@@ -91,10 +91,25 @@ class Adapters:
         """Names of those in use, in the order in which they were given."""
         return self._in_use or ()
 
-    @property
-    def label(self) -> str | None:
-        """The folders of those in use, as a transcript names them; None if none is."""
-        return " + ".join(self.loaded[name].folder for name in self.in_use) or None
+    def label(self, names: Sequence[str] | None) -> str | None:
+        """The folders of these, or of all, as a transcript names them; None if there are none."""
+        wanted = self.names if names is None else names
+        found = [adapter.folder for name, adapter in self.loaded.items() if name in wanted]
+        return " + ".join(found) or None
+
+    def check(self, names: Sequence[str]) -> None:
+        """See whether these can be in use.
+
+        Raises:
+            CheckpointError: there is no adapter of that name, or one is named twice.
+        """
+        for name in names:
+            if name not in self.loaded:
+                raise CheckpointError(
+                    f"no adapter {name!r} was loaded; expected some of {', '.join(self.loaded)}"
+                )
+            if names.count(name) > 1:
+                raise CheckpointError(f"the adapter {name!r} is named twice; expected it once")
 
     @property
     def biasing(self) -> list[BiasingList]:
@@ -117,15 +132,9 @@ class Adapters:
         The order of the names does not matter. Nothing is done where they are in use already.
 
         Raises:
-            CheckpointError: there is no adapter of that name, or one is named twice.
+            CheckpointError: see ``check``.
         """
-        for name in names:
-            if name not in self.loaded:
-                raise CheckpointError(
-                    f"no adapter {name!r} was loaded; expected some of {', '.join(self.loaded)}"
-                )
-            if names.count(name) > 1:
-                raise CheckpointError(f"the adapter {name!r} is named twice; expected it once")
+        self.check(names)
         chosen = [adapter for name, adapter in self.loaded.items() if name in names]
         in_use = tuple(adapter.name for adapter in chosen)
         if in_use == self._in_use:

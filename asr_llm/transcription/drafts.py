@@ -12,7 +12,7 @@ from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.stitching import stitch
-from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
+from asr_llm.transcription.transcript import DecodedChunk, Segment, Transcript, Word
 
 SHORTEST_SECONDS = 0.1
 
@@ -23,7 +23,7 @@ class Piece:
 
     draft: Draft
     chunk: Chunk | None
-    heard: Heard | None = None
+    heard: DecodedChunk | None = None
 
     @property
     def length(self) -> float:

@@ -22,7 +22,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Heard:
+class DecodedChunk:
     """What was written for a chunk of audio; the words' times count from its beginning."""
 
     text: str

@@ -39,7 +39,7 @@ from asr_llm.decoding import decoder
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.model import checkpoints
 from asr_llm.model.creation import create
-from asr_llm.transcription.speech_llm import SpeechLLM, batches, pools
+from asr_llm.transcription.batching import batches, fitting_seconds, pools
 
 SYSTEMS = ("nemo", "undrafted", "drafted")
 
@@ -156,7 +156,7 @@ def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
     def length(i: int) -> float:
         return len(clips[i]) / SAMPLE_RATE
 
-    seconds = 0.0 if arguments.one_by_one else SpeechLLM(model, "", num_beams=1).batch_seconds
+    seconds = 0.0 if arguments.one_by_one else fitting_seconds(num_beams=1)
     texts = [""] * len(clips)
     held = pools(range(len(clips)), length, seconds)
     for batch in chain.from_iterable(batches(pool, length, seconds) for pool in held):

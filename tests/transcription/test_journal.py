@@ -14,11 +14,12 @@ from asr_llm.decoding.results import Decoded, Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal, Journals
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.transcript import Heard, Word
+from asr_llm.transcription.transcript import DecodedChunk, Word
 
 CHUNK = Chunk(320, np.zeros(1600, np.float32))
-HEARD = Heard("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
+HEARD = DecodedChunk("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
@@ -56,6 +57,9 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         Journal(tmp_path / "file" / "j", {}).add(CHUNK, HEARD)
 
 
+ENERGY = TranscribeOptions(vad="energy")
+
+
 class FakeModel:
     chunk_seconds, pause_seconds = 20.0, 1.0
 
@@ -78,7 +82,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
     monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
-    model = SpeechLLM(FakeModel(), "mini", batch_seconds=2.5, vad="energy")  # type: ignore[arg-type]
+    model = SpeechLLM(FakeModel(), "mini", ENERGY, batch_seconds=2.5)  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})
     with pytest.raises(KeyboardInterrupt):

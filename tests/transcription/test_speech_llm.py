@@ -16,10 +16,13 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
-from asr_llm.transcription import speech_llm as module
+from asr_llm.transcription import batching, pipeline
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment, Transcript
 from asr_llm.transcription.vad import FRAME
+
+ENERGY = TranscribeOptions(vad="energy")
 
 
 class FakeModel:
@@ -27,6 +30,24 @@ class FakeModel:
 
     def eval(self) -> FakeModel:
         return self
+
+
+class FakeAdapters:
+    """One, of speech, in a folder called "med"."""
+
+    names, biasing = ("med",), ()
+
+    def label(self, names: object) -> str:
+        return "med"
+
+    def check(self, names: object) -> None:
+        pass
+
+    def use(self, *names: str) -> None:
+        pass
+
+    def fusion(self, weight: float | None = None) -> dict[str, float]:
+        return {}
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -58,9 +79,8 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 
 @pytest.fixture
 def fake() -> SpeechLLM:
-    made = SpeechLLM(FakeModel(), "mini", batch_seconds=30.0, vad="energy")  # type: ignore[arg-type]
-    made.adapter = "med"
-    return made
+    loaded: Any = FakeAdapters()
+    return SpeechLLM(FakeModel(), "mini", ENERGY, loaded=loaded, batch_seconds=30.0)  # type: ignore[arg-type]
 
 
 def test_one_file(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:
@@ -99,7 +119,7 @@ def test_where_nobody_pauses_chunks_overlap_and_their_texts_are_joined(
     seconds = np.arange(50 * SAMPLE_RATE) // SAMPLE_RATE
     path = tmp_path / "a.wav"
     soundfile.write(path, (seconds / 1000).astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
-    monkeypatch.setattr(module, "listener", lambda kind: Speaking())
+    monkeypatch.setattr(pipeline, "listener", lambda kind: Speaking())
     transcript = fake.transcript(path)
     assert transcript.text == " ".join(f"w{s}" for s in range(50))
     assert [s.end for s in transcript.segments[:-1]] == [s.start for s in transcript.segments[1:]]
@@ -131,7 +151,7 @@ def test_segments_come_while_the_rest_is_still_to_be_heard(
     batches: list[list[float]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_POOLED", 1)
+    monkeypatch.setattr(batching, "_POOLED", 1)
     samples = np.concatenate([tone(16), silence(1.5), tone(16), silence(1.5), tone(16)])
     segments = fake.transcribe(save(tmp_path / "a.wav", samples))
     first = next(segments)
@@ -221,23 +241,23 @@ def test_a_batch_that_does_not_fit_is_halved(
     paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in (1, 2, 3, 4, 5)]
     texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
     assert texts == ["1", "2", "3", "4", "5"]
-    assert (sizes, fake.batch_seconds) == ([5, 2, 3, 1, 2], 7.5)
+    assert (sizes, fake.pipeline.batch_seconds) == ([5, 2, 3, 1, 2], 7.5)
 
 
 def test_a_batch_is_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"SC_AVPHYS_PAGES": 10**6, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert SpeechLLM(FakeModel(), "mini").batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
+    assert SpeechLLM(FakeModel(), "mini").pipeline.batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
     pages["SC_AVPHYS_PAGES"] = 10
-    assert SpeechLLM(FakeModel(), "mini").batch_seconds == 20.0  # type: ignore[arg-type]
+    assert SpeechLLM(FakeModel(), "mini").pipeline.batch_seconds == 20.0  # type: ignore[arg-type]
 
 
 def test_files_are_decoded_before_all_are_loaded(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_POOLED", 1)
-    fake.batch_seconds = 6.0
+    monkeypatch.setattr(batching, "_POOLED", 1)
+    fake.pipeline.batch_seconds = 6.0
     paths = [save(tmp_path / f"{i}.wav", tone(2)) for i in range(7)]
     results = fake.transcribe_many(paths)
     next(results)
@@ -371,7 +391,7 @@ def test_no_such_model() -> None:
 
 def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
     """What the decoder prefers, and the most that a token gains."""
-    found = model.decoder._preferences(model._options).phrases
+    found = model.pipeline.decoder._preferences(model.options).phrases
     return None if found is None else (found.named, float(found.gain.max()))
 
 
