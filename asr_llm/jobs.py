@@ -37,6 +37,7 @@ from asr_llm.measuring import (
     measure,
     told,
 )
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import SPEECH_TASKS, TIMED_TASKS, Recipe, text_recipe
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
@@ -142,9 +143,7 @@ def adapt(
         trained = opened.model if adapter is None else None
     scores = None
     if "domain" in sets:
-        adapted = System(
-            "adapted", str(trained or chosen.model), (adapter,) if adapter is not None else ()
-        )
+        adapted = System("adapted", str(trained or chosen.model), AdapterFolder.read_all(adapter))
         report = Report(
             place / REPORT,
             f"{folder.name}: {chosen.model}, adapted",
@@ -196,10 +195,9 @@ def evaluate(
     """
     from asr_llm.model import checkpoints
 
-    folders = (adapter,) if isinstance(adapter, str | Path) else tuple(adapter or ())
-    if baseline is not None and not folders:
+    folders, baselines = AdapterFolder.read_all(adapter), AdapterFolder.read_all(baseline)
+    if baselines and not folders:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
-    baselines = () if baseline is None else (baseline,)
     _check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
@@ -216,10 +214,10 @@ def evaluate(
     options = TranscribeOptions(num_beams=num_beams, biasing=biasing)
     systems = [System("base", model, options=options)]
     if baselines:
-        systems = [System("baseline", model, tuple(map(Path, baselines)), options)]
+        systems = [System("baseline", model, baselines, options)]
     if folders:
         own = replace(options, fusion=fusion)
-        systems.append(System("adapted", model, tuple(map(Path, folders)), own))
+        systems.append(System("adapted", model, folders, own))
     wanted = None
     if place is not None or report is not None:
         wanted = Report(
@@ -289,7 +287,7 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
     Raises:
         CheckpointError: there is no such model or adapter.
     """
-    from asr_llm.model import checkpoints, lora
+    from asr_llm.model import checkpoints
     from asr_llm.model.adapters import fusion_weights
 
     _check_adapters(recogniser.adapters, options.fusion, options.biasing)
@@ -301,9 +299,9 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
         "model": {"name": recogniser.model, "sha256": checkpoints.identity(folder)},
         "adapters": [
             {
-                "name": adapter,
-                "sha256": lora.identity(Path(adapter)),
-                "biasing": brought.strength if (brought := lora.biasing_list(Path(adapter))) else 0,
+                "name": str(adapter.path),
+                "sha256": adapter.sha256,
+                "biasing": adapter.biasing.strength if adapter.biasing else 0,
             }
             for adapter in recogniser.adapters
         ],
@@ -312,22 +310,19 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
 
 
 def _check_adapters(
-    folders: Sequence[str | Path],
+    adapters: Sequence[AdapterFolder],
     fusion: float | None = None,
     biasing: BiasingList | None = None,
-    baselines: Sequence[str | Path] = (),
+    baselines: Sequence[AdapterFolder] = (),
 ) -> None:
     """Refuse what would be refused once the model is loaded, or would change nothing."""
     from asr_llm.corpus.biasing_list import check_strength
-    from asr_llm.model import lora
     from asr_llm.model.adapters import fusion_weights
 
-    if fusion is not None and not folders:
+    if fusion is not None and not adapters:
         raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
-    fusion_weights(folders, fusion)
-    fusion_weights(baselines)
-    brought = (lora.biasing_list(Path(folder)) for folder in (*folders, *baselines))
-    check_strength(biasing, filter(None, brought))
+    fusion_weights(adapters, fusion)
+    check_strength(biasing, [a.biasing for a in (*adapters, *baselines) if a.biasing is not None])
 
 
 def _unreadable(path: Path) -> AudioError | None:
@@ -371,9 +366,9 @@ def export(
             "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
         )
-    _check_adapters(adapters)
+    read = AdapterFolder.read_all(adapters)
     checkpoints.locate(model)
-    write(place, model, adapters, merge=merge, llm_only=llm_only)
+    write(place, model, read, merge=merge, llm_only=llm_only)
     return place
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.evaluation.report import Shown
+    from asr_llm.model.adapter_folder import AdapterFolder
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 Progress = Callable[[str, float, float], None]
@@ -28,7 +29,7 @@ class System:
 
     name: str
     model: str
-    adapters: tuple[Path, ...] = ()
+    adapters: tuple[AdapterFolder, ...] = ()
     options: TranscribeOptions = TranscribeOptions()
 
 
@@ -162,7 +163,7 @@ def _shown(
 ) -> Shown:
     from asr_llm.evaluation.report import Shown
 
-    adapters = ", ".join(str(adapter) for s in systems for adapter in s.adapters)
+    adapters = ", ".join(str(adapter.path) for s in systems for adapter in s.adapters)
     recipe = report.recipe
     return Shown(
         title=report.title,
@@ -229,8 +230,7 @@ def _load(system: System, loaded: tuple[System, SpeechLLM] | None) -> SpeechLLM:
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     if loaded is None or not system.adapters or loaded[0].adapters:
-        adapters = tuple(map(str, system.adapters))
-        return SpeechLLM.of(Recogniser(system.model, adapters), system.options)
+        return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
     model = loaded[1].model
     put_on = Adapters(model, system.model, system.adapters)
     return SpeechLLM(model, system.model, system.options, loaded=put_on)

@@ -99,6 +99,7 @@ def transcribe(
     from asr_llm.corpus.biasing_list import make_list
     from asr_llm.errors import RunError
     from asr_llm.files import printable
+    from asr_llm.model.adapter_folder import AdapterFolder
 
     if overwrite and output_dir is None:
         raise RunError("--overwrite is about files in a folder: give -o too")
@@ -121,7 +122,7 @@ def transcribe(
                 vad=vad,
                 word_timestamps=word_timestamps or aligner is not None,
             ),
-            Recogniser(model, tuple(map(str, adapter or ())), aligner),
+            Recogniser(model, AdapterFolder.read_all(adapter), aligner),
             progress=progress,
             on_ready=bar.restart,
             tell=lambda line: bar.echo(f"{line}\n", err=True),

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import lora
+from asr_llm.model.adapter_folder import AdapterFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,18 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter that was read: ``key`` is what PEFT calls it.
-
-    ``fusion`` is its weight if it is one of text, ``projector`` what it has in place of the
-    base's, ``biasing`` the phrases that it prefers.
+    """An adapter on a model: ``key`` is what PEFT calls it, ``projector`` what it has in place of
+    the base's.
     """
 
-    name: str
+    folder: AdapterFolder
     key: str
-    folder: str
-    fusion: float | None
     projector: dict[str, Tensor] | None
-    biasing: BiasingList | None
 
 
 class Adapters:
@@ -60,15 +56,15 @@ class Adapters:
         CheckpointError: a folder is given twice, or ``lora.load`` refuses one.
     """
 
-    def __init__(self, model: SpanSALM, base: str | Path, folders: Sequence[str | Path]) -> None:
-        weights = fusion_weights(folders)
+    def __init__(
+        self, model: SpanSALM, base: str | Path, folders: Sequence[AdapterFolder | str | Path]
+    ) -> None:
+        read = AdapterFolder.read_all(folders)
         self.model = model
         self.loaded: dict[str, Adapter] = {}
-        for name, folder, weight in zip(names_of(folders), folders, weights):
+        for name, folder in zip(names_of([one.path for one in read]), read):
             key = f"adapter{len(self.loaded)}"  # a name may hold a dot, which PEFT's may not
-            projector = lora.load(model, folder, base, key)
-            biasing = lora.biasing_list(Path(folder))
-            self.loaded[name] = Adapter(name, key, str(folder), weight, projector, biasing)
+            self.loaded[name] = Adapter(folder, key, lora.load(model, folder, base, key))
         self._peft: Any = model.llm
         self._layers = [
             (parent, child, layer)
@@ -94,7 +90,7 @@ class Adapters:
     def label(self, names: Sequence[str] | None) -> str | None:
         """The folders of these, or of all, as a transcript names them; None if there are none."""
         wanted = self.names if names is None else names
-        found = [adapter.folder for name, adapter in self.loaded.items() if name in wanted]
+        found = [str(a.folder.path) for name, a in self.loaded.items() if name in wanted]
         return " + ".join(found) or None
 
     def check(self, names: Sequence[str]) -> None:
@@ -114,17 +110,14 @@ class Adapters:
     @property
     def biasing(self) -> list[BiasingList]:
         """The lists that those in use bring."""
-        found = (self.loaded[name].biasing for name in self.in_use)
+        found = (self.loaded[name].folder.biasing for name in self.in_use)
         return [biasing for biasing in found if biasing is not None]
 
     def fusion(self, weight: float | None = None) -> dict[str, float]:
         """The weights of those of text that are in use, by ``key``; or ``weight`` for each."""
-        used = (self.loaded[name] for name in self.in_use)
-        return {
-            adapter.key: adapter.fusion if weight is None else weight
-            for adapter in used
-            if adapter.fusion is not None
-        }
+        used = {self.loaded[name].key: self.loaded[name].folder.fusion for name in self.in_use}
+        own = {key: fusion for key, fusion in used.items() if fusion is not None}
+        return own if weight is None else dict.fromkeys(own, weight)
 
     def use(self, *names: str) -> None:
         """Put these adapters in use, in place of those that were; none is the base alone.
@@ -135,14 +128,14 @@ class Adapters:
             CheckpointError: see ``check``.
         """
         self.check(names)
-        chosen = [adapter for name, adapter in self.loaded.items() if name in names]
-        in_use = tuple(adapter.name for adapter in chosen)
+        in_use = tuple(name for name in self.loaded if name in names)
         if in_use == self._in_use:
             return
         self._in_use = None
-        self._merge([adapter.key for adapter in chosen if adapter.fusion is None])
+        chosen = [self.loaded[name] for name in in_use]
+        self._merge([adapter.key for adapter in chosen if adapter.folder.kind == "speech"])
         self._project([a.projector for a in chosen if a.projector is not None])
-        self._put_aside([adapter.key for adapter in chosen if adapter.fusion is not None])
+        self._put_aside([adapter.key for adapter in chosen if adapter.folder.kind == "text"])
         self._in_use = in_use
 
     def _merge(self, keys: list[str]) -> None:
@@ -208,24 +201,18 @@ def names_of(folders: Iterable[str | Path]) -> list[str]:
 
 
 def fusion_weights(
-    folders: Sequence[str | Path], fusion: float | None = None
+    adapters: Sequence[AdapterFolder | str | Path], fusion: float | None = None
 ) -> list[float | None]:
     """The weight of each adapter that is fused, or ``fusion`` in its place; None for others.
 
-    Reads no weights: for what can be refused before a model is loaded.
-
     Raises:
-        CheckpointError: a folder holds no adapter or is given twice, or there is a weight for
-            adapters of which none has any.
+        CheckpointError: see ``AdapterFolder.read_all``; or there is a weight for adapters of which
+            none has any.
     """
-    seen: dict[Path, str] = {}
-    for folder in map(str, folders):
-        place = Path(folder).resolve()
-        if place in seen:
-            again = "given twice" if seen[place] == folder else f"{seen[place]} again"
-            raise CheckpointError(f"{folder} is {again}; expected each adapter once")
-        seen[place] = folder
-    weights = [lora.fusion_weight(Path(folder)) for folder in folders]
-    if folders and fusion is not None and not any(w is not None for w in weights):
-        lora.fusion_weight(Path(folders[0]), fusion)
-    return [weight if weight is None or fusion is None else fusion for weight in weights]
+    read = AdapterFolder.read_all(adapters)
+    if read and fusion is not None and all(adapter.kind == "speech" for adapter in read):
+        raise CheckpointError(
+            f"{read[0].path} changes the recogniser itself, so there is no weight to set; expected "
+            "an adapter of a recipe with 'fusion', or no --fusion"
+        )
+    return [a.fusion if a.fusion is None or fusion is None else fusion for a in read]

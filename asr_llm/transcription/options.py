@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from asr_llm.decoding.options import DecodeOptions
+
+if TYPE_CHECKING:
+    from asr_llm.model.adapter_folder import AdapterFolder
 
 VadKind = Literal["silero", "energy"]
 
@@ -16,13 +19,13 @@ class Recogniser:
 
     Args:
         model: ``mini``, a checkpoint folder, or a name on the hub.
-        adapters: folders; see ``model.adapters``.
+        adapters: those loaded, see ``model.adapters``.
         aligner: what tells when words are said in place of the model's own CTC head: another
             checkpoint with one, or a NeMo CTC model (``.nemo``).
     """
 
     model: str = "mini"
-    adapters: tuple[str, ...] = ()
+    adapters: tuple[AdapterFolder, ...] = ()
     aligner: str | None = None
 
 

@@ -11,6 +11,7 @@ from asr_llm.corpus.audio import audio_info, cut_audio, read_blocks
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError, ScoreError
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.transcription.drafts import Draft, Piece
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
@@ -91,9 +92,10 @@ class SpeechLLM:
         Raises:
             CheckpointError: the checkpoint, an adapter or the aligner does not load or fit.
         """
-        folders = [adapter] if isinstance(adapter, str | Path) else list(adapter or ())
         recogniser = Recogniser(
-            str(model), tuple(map(str, folders)), None if aligner is None else str(aligner)
+            str(model),
+            AdapterFolder.read_all(adapter),
+            None if aligner is None else str(aligner),
         )
         options = TranscribeOptions(
             fusion=fusion,

@@ -18,6 +18,7 @@ from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.prompts import end_token, inference, prompt, splice
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.adapters import Adapters, fusion_weights, put_aside, switched_on
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.tasks import message
@@ -247,4 +248,4 @@ def test_a_spoilt_record_is_refused(
     path = tmp_path / "a" / "base.json"
     path.write_text(json.dumps(spoil(json.loads(path.read_text("utf-8")))), "utf-8")
     with pytest.raises(CheckpointError, match=r"base\.json cannot be read \((found no|'\w+' is)"):
-        lora.read_base(tmp_path / "a")
+        AdapterFolder.read(tmp_path / "a")

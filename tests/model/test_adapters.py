@@ -17,6 +17,7 @@ from asr_llm.decoding.generate import generate
 from asr_llm.decoding.prompts import collator, end_token, inference, prompt, splice
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.adapters import Adapters, fusion_weights, names_of
 from asr_llm.recipe import LoraRecipe
 
@@ -305,7 +306,7 @@ def test_a_list_comes_with_the_adapters_in_use(
     ]
     assert (folders[0] / "biasing_list.txt").read_text("utf-8") == "sotalol\nuvula\n"
     assert "The 2 terms in `biasing_list.txt`" in (folders[0] / "README.md").read_text("utf-8")
-    assert [lora.biasing_list(folder) for folder in folders] == [drugs, courts, None]
+    assert [AdapterFolder.read(folder).biasing for folder in folders] == [drugs, courts, None]
     adapters = Adapters(checkpoints.load(tiny), tiny, folders)
     assert adapters.biasing == [drugs, courts]
     adapters.use("courts")
@@ -314,11 +315,39 @@ def test_a_list_comes_with_the_adapters_in_use(
     assert adapters.biasing == []
 
 
+def test_an_adapter_is_read_once(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many look at it on its way from the command line to the decoder."""
+    import soundfile
+
+    from asr_llm import jobs
+    from asr_llm.transcription.options import Recogniser, TranscribeOptions
+
+    make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
+    soundfile.write(tmp_path / "a.wav", AUDIOS[0], 16000)
+    read: list[str] = []
+    read_text = Path.read_text
+
+    def spy(self: Path, *options: object) -> str:
+        read.append(self.name)
+        return read_text(self, *options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "read_text", spy)
+    recogniser = Recogniser(str(tiny), AdapterFolder.read_all([tmp_path / "a"]))
+    (transcript,) = jobs.transcribe(
+        [tmp_path / "a.wav"], TranscribeOptions(vad="energy"), recogniser
+    )
+    assert not isinstance(transcript, Exception)
+    assert transcript.adapter_sha256 == recogniser.adapters[0].sha256
+    assert read.count("base.json") == 1
+
+
 def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> None:
     folder = make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
-    before = lora.identity(folder)
+    before = AdapterFolder.read(folder).sha256
     (folder / "biasing_list.txt").write_text("sotalol\n", "utf-8")
-    assert lora.identity(folder) != before
+    assert AdapterFolder.read(folder).sha256 != before
 
 
 @pytest.mark.parametrize(
@@ -357,4 +386,4 @@ def test_lists_that_cannot_be_read(
     if content is not None:
         (folder / file).write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
-        lora.biasing_list(folder)
+        AdapterFolder.read(folder)
