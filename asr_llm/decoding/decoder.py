@@ -16,7 +16,7 @@ from asr_llm.corpus.biasing_list import BiasingList, joined
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
 from asr_llm.decoding.drafted import can_draft, ctc_drafts, write
-from asr_llm.decoding.generate import generate
+from asr_llm.decoding.generate import generate, n_best
 from asr_llm.decoding.guards import cut_loop, decode_checked
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
@@ -30,6 +30,7 @@ from asr_llm.decoding.prompts import (
     splice,
     text_of,
 )
+from asr_llm.decoding.rescoring import SearchScores, ctc_weight, rescored
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.batching import to_device
@@ -152,12 +153,18 @@ class Decoder:
             drafts = ctc_drafts(model, spliced, end) if drafted else None
             return write(model, spliced, limits, end, drafts, options.confidence)
         recorder = TokenProbabilities(options.num_beams) if options.confidence else None
-        found = generate(
-            model, spliced, limits, options.num_beams, processors(model, preferences, recorder)
-        )
+        steered = processors(model, preferences, recorder)
+        weight = ctc_weight(model, options.ctc_weight) if options.num_beams > 1 else 0.0
+        if weight:
+            scores = SearchScores(options.num_beams, end_token(model))
+            beams = options.num_beams
+            several = n_best(model, spliced, limits, beams, beams, [*steered, scores])
+            found = rescored(model, spliced, several, scores.totals(several), weight)
+        else:
+            found = generate(model, spliced, limits, options.num_beams, steered)
         if recorder is None:
             return found
-        sure = recorder.log_probs([list(one.ids) for one in found])
+        sure = recorder.of([one.ids for one in found])
         return [replace(one, log_probs=tuple(own)) for one, own in zip(found, sure)]
 
     def _decoded(

@@ -35,6 +35,19 @@ def generate(
     Raises:
         CheckpointError: see ``end_token``.
     """
+    found = n_best(model, spliced, limits, 1, num_beams, processors)
+    return [best for (best,) in found]
+
+
+def n_best(
+    model: SpanSALM,
+    spliced: dict[str, Any],
+    limits: list[int],
+    count: int,
+    num_beams: int,
+    processors: Iterable[LogitsProcessor] = (),
+) -> list[list[Hypothesis]]:
+    """As ``generate``, but the best ``count`` hypotheses of each text, the best first."""
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 
@@ -42,6 +55,7 @@ def generate(
     config = GenerationConfig(
         max_new_tokens=max(limits),
         num_beams=num_beams,
+        num_return_sequences=count,
         do_sample=False,
         eos_token_id=end,
         pad_token_id=model.text_pad_id,
@@ -53,7 +67,8 @@ def generate(
             generation_config=config,
             logits_processor=LogitsProcessorList([*processors, Limits(limits, num_beams, end)]),
         )
-    return [until_end(row, end, limit) for row, limit in zip(rows.tolist(), limits)]
+    texts = rows.reshape(len(limits), count, -1).tolist()
+    return [[until_end(row, end, limit) for row in own] for own, limit in zip(texts, limits)]
 
 
 def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:

@@ -21,6 +21,8 @@ class DecodeOptions:
         num_beams: hypotheses kept while decoding; 1 is greedy.
         biasing: phrases to prefer, beside those that adapters in use bring; none of either with
             ``BiasingList((), 0.0)``.
+        ctc_weight: weight of the CTC head among the hypotheses that several beams end with
+            (``decoding.rescoring``); by default the checkpoint's ``ctc_weight``, or 0.
         confidence: give the words with their confidence; 3% of the time, and the same text.
         max_new_tokens: limit for each audio; by default ``prompts.max_tokens`` of its length.
         bf16: bfloat16 autocast; by default on CUDA only.
@@ -33,6 +35,7 @@ class DecodeOptions:
     fusion: float | None = None
     num_beams: int = NUM_BEAMS
     biasing: BiasingList | None = None
+    ctc_weight: float | None = None
     confidence: bool = False
     max_new_tokens: int | None = None
     bf16: bool | None = None

@@ -168,7 +168,7 @@ def test_probabilities_follow_the_hypotheses_by_hand() -> None:
     step([[1, 0], [1, 1]], [[0.1, 0.1, 0.8], [0.25, 0.5, 0.25]])
     expected = {(1, 0, 2): (0.3, 0.7, 0.8), (1, 1, 1): (0.3, 0.2, 0.5), (0,): (0.6,), (): ()}
     for ids, probabilities in expected.items():
-        (found,) = seen.log_probs([list(ids)])
+        (found,) = seen.of([list(ids)])
         assert np.exp(found) == pytest.approx(probabilities)
 
 
@@ -196,7 +196,7 @@ def test_probabilities_are_those_of_a_pass_over_the_finished_text(
         found = generate(model, spliced, limits, beams, [seen])
     written = [list(one.ids) for one in found]
     assert any(written)
-    for audio, ids, sure in zip(AUDIOS, written, seen.log_probs(written)):
+    for audio, ids, sure in zip(AUDIOS, written, seen.of(written)):
         assert sure == pytest.approx(of_finished(model, audio, ids), abs=1e-4)
 
 
@@ -230,7 +230,7 @@ def test_an_adapter_of_text_has_its_say(tiny: Path, beams: int) -> None:
         favoured = (domain - read(text)).clamp(min=0)
         favoured[:, model.text_eos_id] = 0
         expected = (heard + 2.0 * favoured).log_softmax(-1)
-    found = seen.log_probs([ids])[0][1:]
+    found = seen.of([ids])[0][1:]
     assert len(found) == 5
     assert found == pytest.approx(expected[range(5), ids[1:]].tolist(), abs=1e-4)
     assert found != pytest.approx(heard[range(5), ids[1:]].tolist(), abs=1e-2)
@@ -259,7 +259,7 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
     written = [Hypothesis(tuple(ids))]
     monkeypatch.setattr("asr_llm.decoding.decoder.generate", lambda *_, **__: written)
     monkeypatch.setattr(
-        TokenProbabilities, "log_probs", lambda self, texts: [[-1.0] * len(t) for t in texts]
+        TokenProbabilities, "of", lambda self, texts: [[-1.0] * len(t) for t in texts]
     )
     (found,) = decode(model, AUDIOS[:1], num_beams=2, confidence=True)
     assert found.text == "on and"

@@ -184,7 +184,7 @@ def test_probabilities_are_those_of_generate(model: SpanSALM, drafted: bool) -> 
         found = generate(model, spliced, LIMITS, processors=[seen])
         drafts = ctc_drafts(model, spliced, end) if drafted else None
         texts = write(model, spliced, LIMITS, end, drafts, confidence=True)
-    expected = seen.log_probs([list(one.ids) for one in found])
+    expected = seen.of([list(one.ids) for one in found])
     for text, log_probs in zip(texts, expected, strict=True):
         assert text.log_probs == pytest.approx(log_probs, abs=1e-4)
 
