@@ -145,23 +145,22 @@ class Decoder:
         options: DecodeOptions,
         preferences: Preferences,
     ) -> list[Hypothesis]:
-        """The best text after each of B prompts: greedily, with drafts, or by beams."""
-        model = self.model
-        if options.num_beams == 1 and not preferences:
+        """The best text after each of B prompts: by beams, or greedily where nothing steers."""
+        model, beams = self.model, options.num_beams
+        recorder = TokenProbabilities(beams) if options.confidence else None
+        steered = processors(model, options, preferences, recorder)
+        if beams == 1 and all(processor is recorder for processor in steered):
             end = end_token(model)
             drafted = options.drafts and can_draft(model, len(limits))
             drafts = ctc_drafts(model, spliced, end) if drafted else None
             return write(model, spliced, limits, end, drafts, options.confidence)
-        recorder = TokenProbabilities(options.num_beams) if options.confidence else None
-        steered = processors(model, preferences, recorder)
-        weight = ctc_weight(model, options.ctc_weight) if options.num_beams > 1 else 0.0
+        weight = ctc_weight(model, options.ctc_weight) if beams > 1 else 0.0
         if weight:
-            scores = SearchScores(options.num_beams, end_token(model))
-            beams = options.num_beams
+            scores = SearchScores(beams, end_token(model))
             several = n_best(model, spliced, limits, beams, beams, [*steered, scores])
             found = rescored(model, spliced, several, scores.totals(several), weight)
         else:
-            found = generate(model, spliced, limits, options.num_beams, steered)
+            found = generate(model, spliced, limits, beams, steered)
         if recorder is None:
             return found
         sure = recorder.of([one.ids for one in found])

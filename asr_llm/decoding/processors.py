@@ -13,6 +13,7 @@ from asr_llm.decoding.prompts import end_token
 if TYPE_CHECKING:
     from transformers import LogitsProcessor
 
+    from asr_llm.decoding.options import DecodeOptions
     from asr_llm.decoding.phrases import Phrases
     from asr_llm.model.salm import SpanSALM
 
@@ -38,11 +39,17 @@ class Preferences:
 
 
 def processors(
-    model: SpanSALM, preferences: Preferences, recorder: TokenProbabilities | None = None
+    model: SpanSALM,
+    options: DecodeOptions,
+    preferences: Preferences = Preferences(),
+    recorder: TokenProbabilities | None = None,
 ) -> list[LogitsProcessor]:
     """The logits processors of a batch, each of which sees what those before it made of the scores.
 
+    Those that ask for nothing stay out. The limits of tokens come last, see ``generate``.
+
     Args:
+        preferences: what ``options`` prefer, made ready for this model.
         recorder: is told the probabilities of tokens. An adapter of text has had its say by then;
             that a word is listed makes it no surer.
     """

@@ -371,8 +371,9 @@ def test_without_phrases_or_strength_nothing_changes(model: SpanSALM, beams: int
     plain = heard(model, None, beams)
     assert heard(model, phrases_of(model), beams) == plain
     assert heard(model, phrases_of(model, "the court", strength=0.0), beams) == plain
-    assert processors(model, Preferences()) == []
-    assert processors(model, Preferences(phrases=phrases_of(model, "a", strength=0.0))) == []
+    assert processors(model, DecodeOptions()) == []
+    idle_list = Preferences(phrases=phrases_of(model, "a", strength=0.0))
+    assert processors(model, DecodeOptions(), idle_list) == []
     # Not only because it is left out: with no strength, the processor adds nothing.
     idle = Biasing(phrases_of(model, "the court", strength=0.0))
     scores = torch.randn(beams, model.text_vocab_size)
@@ -419,10 +420,12 @@ def test_a_strong_list_is_written(model: SpanSALM) -> None:
 def test_decode_hands_the_phrases_on(model: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def spy(model: SpanSALM, preferences: Preferences, *other: object) -> object:
+    def spy(
+        model: SpanSALM, options: DecodeOptions, preferences: Preferences, *_: object
+    ) -> object:
         assert preferences.phrases is not None
         seen.append(preferences.phrases.named)
-        return processors(model, preferences)
+        return processors(model, options, preferences)
 
     monkeypatch.setattr(decoding, "processors", spy)
     options = DecodeOptions(num_beams=2, biasing=BiasingList(("court",)))
