@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.speechlm2.models import SALM
 from safetensors.torch import load_file
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.generate import generate, until_end
@@ -23,8 +25,10 @@ from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.prompts import inference, max_tokens, prompt, splice
 from asr_llm.decoding.results import Decoded, Hypothesis
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters
 from asr_llm.model.salm import SpanSALM
+from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.tasks import Chat, asr
 
@@ -102,6 +106,31 @@ def test_text_does_not_depend_on_the_batch(
     alone = [decoder.decode_once([audio], options)[0] for audio in audios]
     assert decoder.decode_once(audios, options) == alone
     assert len(set(alone)) > 1
+
+
+def test_threads_with_options_of_their_own_get_what_each_gets_alone(
+    lively: Path, tmp_path: Path
+) -> None:
+    speech = checkpoints.load(lively)
+    lora.install(speech, LoraRecipe(r=2))
+    for name, weight in speech.llm.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(0.5)
+    lora.save(speech, tmp_path / "speech", lively)
+    lora.save(speech, tmp_path / "text", lively, fusion=2.0)
+    model, audios = checkpoints.load(lively), [noise(9000), noise(23456, seed=1)]
+    decoder = Decoder(model, Adapters(model, lively, [tmp_path / "speech", tmp_path / "text"]))
+    asked = [
+        DecodeOptions(adapters=(), num_beams=1),
+        DecodeOptions(adapters=("speech",), num_beams=1),
+        DecodeOptions(adapters=("text",), num_beams=3),
+        DecodeOptions(num_beams=2, biasing=BiasingList(("the court",), 20.0)),
+    ]
+    alone = [decoder.decode(audios, options) for options in asked]
+    assert len({str(found) for found in alone}) == len(asked)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda options: decoder.decode(audios, options), asked * 3))
+    assert together == alone * 3
 
 
 def test_each_audio_has_its_own_limit(model: SpanSALM) -> None:
