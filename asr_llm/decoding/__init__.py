@@ -1,1 +1,1 @@
-"""Audio in, text out: one decoder, one set of options, and what composes in it."""
+"""Decoding: one decoder, one set of options. See docs/decoding.md."""

@@ -1,4 +1,4 @@
-"""What a model says to a message, written or spoken: answers, and how probable each choice is."""
+"""Answers to messages, written or spoken, and the probability of each choice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
-    """What the model says to B messages (``sequences.tasks.message``), in one batch.
+    """The model's answers to B messages (``sequences.tasks.message``), in one batch.
 
     Raises:
         ValueError: the model is in training mode.
@@ -32,7 +32,7 @@ def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -
 def option_log_probs(
     model: SpanSALM, prompts: list[Sequence], options: list[str]
 ) -> list[list[float]]:
-    """How probable it is that the answer to each of B messages begins with each option.
+    """The log-probability that the answer to each of B messages begins with each option.
 
     Args:
         options: such as "A", "B", "C", "D"; only the first token of each counts.

@@ -1,4 +1,4 @@
-"""The decoder: a model, the adapters loaded onto it, and whatever options a batch comes with.
+"""The decoder: audio in, text out, by the options of each batch.
 
 Legend: B audios, T samples at 16 kHz.
 """
@@ -44,14 +44,14 @@ _LISTS = 8  # sets of biasing lists that are kept ready: those of a server's cli
 
 
 class Decoder:
-    """Writes what is said, each batch by the options that it comes with.
+    """A model with its adapters, ready to transcribe.
 
-    Which adapters are in place is its own business: it puts those there that the options name, one
-    batch after the other, in whatever threads they come.
+    Each batch brings its own options; before decoding it, the decoder puts in place the adapters
+    that they name. It may be called from several threads: batches take turns.
 
     Args:
-        model: in evaluation mode; nobody else may change it from now on.
-        adapters: those loaded onto it.
+        model: in evaluation mode; from now on only the decoder may change it.
+        adapters: those loaded onto the model.
     """
 
     def __init__(self, model: SpanSALM, adapters: Adapters | None = None) -> None:
@@ -64,12 +64,12 @@ class Decoder:
     ) -> list[Decoded]:
         """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
-        A text does not depend on the others in the batch. One that went wrong is decoded again
+        A text does not depend on the rest of its batch. Texts that went wrong are decoded again
         (``decoding.guards``).
 
         Raises:
-            CheckpointError: no adapter of a name was loaded; see also ``prompts.end_token`` and
-                ``confidence.calibration``.
+            CheckpointError: no adapter of that name was loaded; see also ``prompts.end_token``,
+                ``confidence.calibration`` and ``rescoring.ctc_weight``.
         """
         alone = options.without_preferences
         with self._turn:
@@ -83,7 +83,7 @@ class Decoder:
     def decode_once(
         self, audios: list[np.ndarray], options: DecodeOptions = DecodeOptions()
     ) -> list[Decoded]:
-        """``decode`` as it comes, right or wrong: without its guards, but repeats are cut out.
+        """``decode`` without retries: loops are cut, but nothing is decoded again.
 
         Raises:
             ValueError: the model is in training mode.
@@ -108,7 +108,7 @@ class Decoder:
         return decoded
 
     def check(self, names: Sequence[str]) -> None:
-        """See whether adapters of these names can be in use.
+        """Check that adapters of these names can be used.
 
         Raises:
             CheckpointError: one was not loaded, or is named twice.
@@ -122,7 +122,7 @@ class Decoder:
             )
 
     def prefers(self, options: DecodeOptions) -> bool:
-        """Whether a list or an adapter of text changes any score."""
+        """Whether fusion or biasing changes any score."""
         with self._turn:
             return bool(self._preferences(options))
 
@@ -145,7 +145,7 @@ class Decoder:
         options: DecodeOptions,
         preferences: Preferences,
     ) -> list[Hypothesis]:
-        """The best text after each of B prompts: by beams, or greedily where nothing steers."""
+        """The best hypothesis for each of B prompts: by beam search, or greedily with drafts."""
         model, beams = self.model, options.num_beams
         recorder = TokenProbabilities(beams) if options.confidence else None
         steered = processors(model, options, preferences, recorder)
@@ -185,7 +185,7 @@ class Decoder:
         return Decoded(text, written.complete, looped, words)
 
     def _preferences(self, options: DecodeOptions) -> Preferences:
-        """Put the adapters in place that are asked for; what they and the options prefer."""
+        """Put the adapters in place that the options name, and resolve fusion and biasing."""
         fusion: dict[str, float] = {}
         brought: list[BiasingList] = []
         self.check(options.adapters or ())
@@ -197,7 +197,7 @@ class Decoder:
         return Preferences(fused, self._phrases(joined(options.biasing, brought)))
 
     def _phrases(self, lists: tuple[BiasingList, ...]) -> Phrases | None:
-        """The trie of lists, kept for the next batch of the same."""
+        """The trie of these lists; the last few are cached."""
         if not lists:
             return None
         if lists not in self._tries:

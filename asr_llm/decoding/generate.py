@@ -1,4 +1,4 @@
-"""Beam search, by transformers' ``generate``, with any logits processors.
+"""Beam search with any logits processors, by transformers' ``generate``.
 
 Legend: B texts.
 """
@@ -25,12 +25,12 @@ def generate(
     num_beams: int = 1,
     processors: Iterable[LogitsProcessor] = (),
 ) -> list[Hypothesis]:
-    """Write B texts after their prompts; call it within ``prompts.inference``.
+    """The best hypothesis for each of B prompts; call it within ``prompts.inference``.
 
     Args:
         spliced: of ``prompts.splice``.
-        limits: most tokens of each text, the end included.
-        processors: change the scores of the next token, or watch them, in this order.
+        limits: token limit of each text, counting the end token.
+        processors: applied in this order to the log-probabilities of the next token.
 
     Raises:
         CheckpointError: see ``end_token``.
@@ -47,7 +47,7 @@ def n_best(
     num_beams: int,
     processors: Iterable[LogitsProcessor] = (),
 ) -> list[list[Hypothesis]]:
-    """As ``generate``, but the best ``count`` hypotheses of each text, the best first."""
+    """As ``generate``, but the ``count`` best hypotheses for each prompt, best first."""
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 

@@ -1,4 +1,4 @@
-"""How audio is decoded: one object, made where a request comes in and handed on whole."""
+"""How audio is decoded: one object, made once for each request and passed down whole."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ NUM_BEAMS = 4
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """All that a text depends on but for the audio, the model, and the adapters loaded onto it.
+    """Everything a text depends on besides the audio, the model and the loaded adapters.
 
     Args:
-        adapters: names of the adapters in use, of those that were loaded; None: all of them.
-        fusion: weight of the adapters of text, in place of their own; 0: they have no say.
+        adapters: names of the loaded adapters to use; None: all of them.
+        fusion: weight of the adapters of text, in place of their own; 0 disables fusion.
         num_beams: hypotheses kept while decoding; 1 is greedy.
-        biasing: phrases to prefer, beside those that adapters in use bring; none of either with
-            ``BiasingList((), 0.0)``.
-        ctc_weight: weight of the CTC head among the hypotheses that several beams end with
+        biasing: phrases to prefer, in addition to those of the adapters in use.
+            ``BiasingList((), 0.0)`` disables both.
+        ctc_weight: weight of the CTC head when the final hypotheses of a beam search are rescored
             (``decoding.rescoring``); by default the checkpoint's ``ctc_weight``, or 0.
-        confidence: give the words with their confidence; 3% of the time, and the same text.
-        max_new_tokens: limit for each audio; by default ``prompts.max_tokens`` of its length.
+        confidence: return words with their confidence: 3% slower, the same text.
+        max_new_tokens: token limit for each audio; by default ``prompts.max_tokens`` of its length.
         bf16: bfloat16 autocast; by default on CUDA only.
-        drafts: let the CTC head draft what is decoded greedily, where there is one, nothing is
-            preferred and it pays (``decoding.drafted``); the same text, faster.
-        keep_encoded: give ``encoded``: rows of one tensor, which lives as long as any of them.
+        drafts: let the CTC head draft greedy decoding where that pays (``decoding.drafted``): the
+            same text, faster.
+        keep_encoded: return the encoder's output; its rows share one tensor, which lives as long
+            as any of them.
     """
 
     adapters: tuple[str, ...] | None = None
@@ -44,5 +45,5 @@ class DecodeOptions:
 
     @property
     def without_preferences(self) -> Self:
-        """The same without list and adapters of text: what is heard alone."""
+        """The same without fusion and biasing."""
         return replace(self, fusion=0.0, biasing=BiasingList((), 0.0))

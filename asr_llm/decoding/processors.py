@@ -1,4 +1,4 @@
-"""What has a say in the score of each next token, in order. A new one is a line in here."""
+"""The logits processors, in order. To add one, add a line to ``processors``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preferences:
-    """What is preferred beside what is heard: ``DecodeOptions`` as they come to on one model.
+    """What fusion and biasing add: ``DecodeOptions`` resolved for one model.
 
-    ``fusion``: the weights of adapters of text that are on the model, by their keys. ``phrases``:
-    those of all lists.
+    ``fusion``: the weights of the adapters of text in use, by their keys in PEFT. ``phrases``: one
+    trie of all lists.
     """
 
     fusion: dict[str, float] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Preferences:
 
     @property
     def listed(self) -> bool:
-        """Whether a list changes any score."""
+        """Whether a biasing list changes any score."""
         return self.phrases is not None and self.phrases.prefers
 
     def __bool__(self) -> bool:
@@ -44,14 +44,14 @@ def processors(
     preferences: Preferences = Preferences(),
     recorder: TokenProbabilities | None = None,
 ) -> list[LogitsProcessor]:
-    """The logits processors of a batch, each of which sees what those before it made of the scores.
+    """The logits processors of a batch. Each sees the scores as those before it left them.
 
-    Those that ask for nothing stay out. The limits of tokens come last, see ``generate``.
+    Those with nothing to do are left out. ``generate`` adds the token limits at the end.
 
     Args:
-        preferences: what ``options`` prefer, made ready for this model.
-        recorder: is told the probabilities of tokens. An adapter of text has had its say by then;
-            that a word is listed makes it no surer.
+        preferences: what ``options`` come to on this model.
+        recorder: records token probabilities. It comes after fusion, which makes them better
+            calibrated, and before biasing: a word is no more certain for being on a list.
     """
     fusion, phrases = preferences.fusion, preferences.phrases
     found: list[LogitsProcessor | None] = [

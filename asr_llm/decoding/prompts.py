@@ -1,4 +1,4 @@
-"""What the LLM reads before it writes, as in training, and how much it may write.
+"""Prompts as in training, spliced with speech; token limits; inference mode.
 
 Legend: T samples at 16 kHz.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
-"""Most tokens that are written for an audio: speech has 5 to 8 a second."""
+"""The default token limit of an audio: speech has 5 to 8 tokens a second."""
 
 
 def prompt(samples: np.ndarray, chat: Chat) -> Sequence:
@@ -30,12 +30,12 @@ def prompt(samples: np.ndarray, chat: Chat) -> Sequence:
 
 
 def max_tokens(num_samples: int, sample_rate: int) -> int:
-    """Most tokens to write for an audio of this length."""
+    """The default token limit of an audio of this length."""
     return TOKENS_ANYWAY + TOKENS_PER_SECOND * num_samples // sample_rate
 
 
 def collator(model: SpanSALM) -> Collator:
-    """Sequences into batches of this model."""
+    """A collator with this model's tokenizer and frame length."""
     return Collator(
         model.tokenizer.tokenizer, model.audio_locator_tag, model.text_pad_id, model.frame_samples
     )
@@ -62,14 +62,14 @@ def end_token(model: SpanSALM) -> int:
 
 
 def text_of(tokenizer: Any, ids: list[int]) -> str:
-    """What tokens write, without special ones, its words parted by single spaces."""
+    """The text of tokens, without special ones, with single spaces between words."""
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return " ".join(text.split())
 
 
 @contextmanager
 def inference(model: SpanSALM, bf16: bool | None = None) -> Iterator[None]:
-    """No gradients, no notices of libraries, and bfloat16 autocast on CUDA or where asked for.
+    """Inference mode with autocast and without library warnings.
 
     Raises:
         ValueError: the model is in training mode, where dropout would spoil the text.

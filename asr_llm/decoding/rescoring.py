@@ -1,11 +1,11 @@
-"""Rescoring: of the hypotheses that beam search ends with, the one that the CTC head agrees with.
+"""N-best rescoring: the CTC head chooses among the final hypotheses of a beam search.
 
     score = log p(text | speech) by the search + weight * log p_ctc(normalised text | speech)
 
-The search's sum has what fusion and biasing added. An LLM may skip words or write on where nothing
-is said; CTC accounts for every frame, so that such a text is hardly likely to it. See the rescoring
-of Hori, Watanabe and Hershey, "Joint CTC/attention decoding for end-to-end speech recognition"
-(ACL 2017).
+The search's score includes fusion and biasing. An LLM may skip words, or go on where nothing is
+said; CTC has to account for every frame and finds such texts unlikely. See the rescoring method of
+Hori, Watanabe and Hershey, "Joint CTC/attention decoding for end-to-end speech recognition" (ACL
+2017).
 
 Legend: B audios, K hypotheses of each, F frames, V the CTC head's vocabulary with the blank.
 """
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 
 
 def ctc_weight(model: SpanSALM, asked: float | None) -> float:
-    """The weight of the CTC head, as asked for or as the checkpoint's config has it; 0 without one.
+    """The weight to use: as asked for, else the checkpoint's; 0 without a CTC head.
 
     Raises:
-        CheckpointError: it is no number from 0 up, or is asked for where there is no head.
+        CheckpointError: it is not a number from 0 up, or it is asked for and there is no head.
     """
     found = model.cfg.get("ctc_weight", 0.0) if asked is None else asked
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < math.inf:
         raise CheckpointError(
-            f"the weight of CTC in decoding is {found}; expected a number from 0 (none) up: see "
-            "ctc_weight in the options, or in this checkpoint's config"
+            f"ctc_weight is {found}; expected a number from 0 up (0 disables rescoring): check the "
+            "options, or this checkpoint's config.json"
         )
     if asked and model.ctc_head is None:
         raise CheckpointError(
-            f"there is no CTC head in this checkpoint for a weight of {asked:g}; expected "
-            "ctc_head.safetensors in it, or a weight of 0"
+            f"ctc_weight is {asked:g}, but this checkpoint has no CTC head; expected "
+            "ctc_head.safetensors beside its weights, or ctc_weight 0"
         )
     return float(found) if model.ctc_head is not None else 0.0
 
 
 class SearchScores(TokenScores):
-    """What the search added up for a hypothesis: last among the processors that change scores.
+    """Records the search's total score of each hypothesis; comes after all other processors.
 
     Args:
         beams: K.
@@ -61,7 +61,7 @@ class SearchScores(TokenScores):
     def __init__(self, beams: int, end: int) -> None:
         super().__init__(beams)
         self.end = end
-        self.ends: list[Tensor] = []  # what it costs to end after each number of tokens (B * K,)
+        self.ends: list[Tensor] = []  # score (B * K,) of the end token after 0, 1, … tokens
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """As ``TokenScores``."""
@@ -125,7 +125,7 @@ def best(
     heard: Sequence[float],
     weight: float,
 ) -> Hypothesis:
-    """The best of K hypotheses by both scores; where CTC can account for none, the search's first.
+    """The best of K hypotheses by both scores; the search's best if CTC rules out all of them.
 
     Args:
         searched: the search's score of each.

@@ -1,4 +1,4 @@
-"""What a decoder gives back: texts, how sure it is of them, and what its guards found."""
+"""What a decoder returns: texts, their confidence, and what its guards found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scores of the tokens that a beam search wrote, found again at its end.
+"""The score of each token of a hypothesis, traced back through a beam search.
 
 Legend: B texts, K hypotheses of each while decoding, N tokens written so far, V vocabulary.
 """
@@ -15,11 +15,11 @@ from transformers import LogitsProcessor
 
 
 class TokenScores(LogitsProcessor):
-    """Remembers the score of every token that ``generate`` wrote; changes nothing.
+    """Records the scores of the tokens that ``generate`` chooses; changes nothing.
 
-    The scores it is given may be changed already: its place among the processors says whose say
-    counts. A pass over the finished text would find the same, but reads prompt and speech once
-    more: 30% of greedy decoding's time.
+    Its place in the list of processors decides which of them the recorded scores include. A second
+    pass over the finished text would give the same, but has to read prompt and speech again: 30% of
+    the time of greedy decoding.
 
     Args:
         beams: K; the hypotheses of a text, which may go on from one another's.
@@ -42,11 +42,11 @@ class TokenScores(LogitsProcessor):
         return scores
 
     def kept(self, scores: Tensor) -> Tensor:
-        """What to remember of the scores (B * K, V)."""
+        """What to record of the scores (B * K, V)."""
         return scores
 
     def of(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
-        """The score of each token of B texts that were written, without the end token."""
+        """The score of each token of B texts, without the end token."""
         steps = self._listed()
         return [[score for _, score in self._follow(ids, i, steps)] for i, ids in enumerate(texts)]
 
@@ -56,9 +56,9 @@ class TokenScores(LogitsProcessor):
     def _follow(
         self, ids: Sequence[int], text: int, steps: list[Any]
     ) -> Iterator[tuple[int, float]]:
-        """The row that a hypothesis of a text stands in after each of its tokens, and its score.
+        """For each token of a hypothesis: the row it was in, and the score.
 
-        What the search fills its list up with, where it has too few, was never written: -inf.
+        Rows that only fill up the n-best list were never searched: -inf.
         """
         at = text * self.beams
         rows = range(at, at + self.beams)

@@ -1,4 +1,4 @@
-"""An adapter on disk: its kind, the base it fits, what it brings. Read once, without weights."""
+"""An adapter on disk: its kind, its base, its biasing list. Read once, without the weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG, BIASING = "adapter_config.json", "biasing_list.txt"
 
 @dataclass(frozen=True)
 class Base:
-    """The base model that an adapter fits: its name, and the SHA-256 of its weights."""
+    """The base model of an adapter: its name, and the SHA-256 of its weights."""
 
     name: str
     sha256: str
@@ -28,13 +28,13 @@ class Base:
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """A folder that ``lora.save`` or PEFT alone wrote.
+    """An adapter folder, written by ``lora.save`` or by PEFT alone.
 
     Args:
-        path: as it was given.
-        base: None for an adapter that PEFT alone wrote.
+        path: as given.
+        base: None if PEFT alone wrote it.
         fusion: weight of an adapter of text; None for one of speech.
-        biasing: phrases that it brings to be preferred.
+        biasing: phrases to prefer wherever the adapter is in use.
     """
 
     path: Path
@@ -44,12 +44,12 @@ class AdapterFolder:
 
     @property
     def kind(self) -> Literal["speech", "text"]:
-        """Whether it changes the recogniser, or is a language model beside it."""
+        """Of speech: it changes the recogniser. Of text: a language model fused in decoding."""
         return "speech" if self.fusion is None else "text"
 
     @property
     def sha256(self) -> str:
-        """Of its weights, and of its projector and its list where there are any."""
+        """Of its weights, and of its projector and biasing list if it has them."""
         files = [self.path / name for name in (WEIGHTS, PROJECTOR, BIASING)]
         hashes = [checkpoints.sha256(file) for file in files if file.is_file()]
         if len(hashes) == 1:
@@ -58,10 +58,10 @@ class AdapterFolder:
 
     @classmethod
     def read(cls, path: AdapterFolder | str | Path) -> AdapterFolder:
-        """Read what the folder says of the adapter; one that was read stays as it is.
+        """Read a folder; an ``AdapterFolder`` is returned as it is.
 
         Raises:
-            CheckpointError: it holds no adapter, or what it says cannot be read.
+            CheckpointError: it holds no adapter, or ``base.json`` or its list cannot be read.
         """
         if isinstance(path, AdapterFolder):
             return path

@@ -1,4 +1,4 @@
-"""Audio of many lengths in batches that fit in memory: sorted, a pool at a time."""
+"""Batches of similar length that fit in memory, sorted one pool at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def fitting_seconds(num_beams: int) -> float:
-    """Seconds of audio to a batch that half of the free memory should bear.
+    """Seconds of audio in a batch that should fit in half of the free memory.
 
     A CPU gains nothing from more than two minutes at once by beams, or eight without.
     """

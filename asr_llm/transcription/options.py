@@ -1,4 +1,4 @@
-"""What is transcribed with: all that determines a transcript but for the audio."""
+"""Everything that determines a transcript besides the audio."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ VadKind = Literal["silero", "energy"]
 
 @dataclass(frozen=True)
 class Recogniser:
-    """What is loaded; the command line's flags have the same names.
+    """What to load. The command line's flags have the same names.
 
     Args:
         model: ``mini``, a checkpoint folder, or a name on the hub.
-        adapters: those loaded, see ``model.adapters``.
-        aligner: what tells when words are said in place of the model's own CTC head: another
-            checkpoint with one, or a NeMo CTC model (``.nemo``).
+        adapters: put on the model together, see ``model.adapters``.
+        aligner: gives word times in place of the model's own CTC head: another checkpoint with
+            one, or a NeMo CTC model (``.nemo``).
     """
 
     model: str = "mini"
@@ -31,12 +31,12 @@ class Recogniser:
 
 @dataclass(frozen=True)
 class TranscribeOptions(DecodeOptions):
-    """What a request may ask of a recogniser that is loaded: how to cut, decode and align.
+    """How to transcribe with a loaded recogniser: what a request may choose.
 
     Args:
-        chunk_seconds: longer audio is cut, at pauses; by default what the model can take.
-        vad: what tells speech from the rest, see ``vad.listener``.
-        word_timestamps: tell when each word is said, and its confidence, where there is an aligner.
+        chunk_seconds: longest chunk; longer audio is cut at pauses. Default: the model's own.
+        vad: voice activity detector, see ``vad.listener``.
+        word_timestamps: give each word's time and confidence, if there is an aligner.
     """
 
     chunk_seconds: float | None = None

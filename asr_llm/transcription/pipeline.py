@@ -1,4 +1,4 @@
-"""From blocks of audio to decoded chunks: cut where nobody speaks, decoded in batches, aligned."""
+"""From audio to decoded chunks: cut at pauses, decode in batches, align words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Meter:
         self.total, self.progress, self.done = total, progress, 0.0
 
     def add(self, seconds: float) -> None:
-        """So many seconds more are done."""
+        """Count seconds that are done, and report."""
         self.done += seconds
         if seconds and self.progress is not None:
             # A header that told less than there was must not lead beyond the end.
@@ -39,15 +39,14 @@ class Meter:
 
 
 class Pipeline:
-    """Cuts, decodes and aligns, each audio by the options that it comes with.
+    """Cuts, decodes and aligns audio. Options come with each call.
 
     Args:
-        decoder: writes the texts.
-        aligner: tells when each word is said, the decoder's own model's CTC head or another's;
-            None: nothing does.
-        num_beams: for which a batch is as large as fits in memory; with more it is smaller.
-        batch_seconds: audio decoded at once, padding included; by default what should fit in
-            memory. Halved where it does not.
+        decoder: of the model to transcribe with.
+        aligner: gives word times: the model's own CTC head or another's; None: no word times.
+        num_beams: the batch size fits this many beams; with more, batches are smaller.
+        batch_seconds: audio in a batch, padding included; by default what should fit in memory.
+            Halved when memory runs out.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Pipeline:
         self.batch_seconds = batch_seconds or fitting_seconds(num_beams)
 
     def seconds(self, options: TranscribeOptions) -> float:
-        """Audio decoded at once by these options."""
+        """Audio in a batch with these options."""
         return self.batch_seconds * min(1.0, self.num_beams / options.num_beams)
 
     def pieces(
@@ -91,12 +90,12 @@ class Pipeline:
         yield Piece(draft, None)
 
     def decode(self, pieces: list[Piece], options: TranscribeOptions) -> None:
-        """Write the texts of pieces with chunks, in one batch."""
+        """Decode pieces with chunks, in one batch; fills in ``heard``."""
         import torch
 
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
         try:
-            decoded = self.decoder.decode(samples, self._with_all_that_is_told(options))
+            decoded = self.decoder.decode(samples, self._complete(options))
         except torch.OutOfMemoryError:
             if len(pieces) == 1:
                 raise
@@ -128,8 +127,8 @@ class Pipeline:
                     meter.add(piece.draft.seconds - piece.draft.decoded)
                 yield piece
 
-    def _with_all_that_is_told(self, options: TranscribeOptions) -> TranscribeOptions:
-        """Words that have times have their confidence too, and are aligned to what was encoded."""
+    def _complete(self, options: TranscribeOptions) -> TranscribeOptions:
+        """Words with times have a confidence too; the model's own aligner need not encode again."""
         if not options.word_timestamps or self.aligner is None:
             return options
         own = getattr(self.aligner, "model", None) is self.decoder.model
