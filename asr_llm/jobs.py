@@ -195,9 +195,10 @@ def evaluate(
     """
     from asr_llm.model import checkpoints
 
-    folders, baselines = AdapterFolder.read_all(adapter), AdapterFolder.read_all(baseline)
-    if baselines and not folders:
+    folders = AdapterFolder.read_all(adapter)
+    if baseline is not None and not folders:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
+    baselines = AdapterFolder.read_all(baseline)
     _check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
