@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from asr_llm.errors import AudioError
 from asr_llm.files import new_folder, write_text
 from asr_llm.measuring import Progress, System, told
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.transcription.options import Recogniser
 
 if TYPE_CHECKING:
     from asr_llm.corpus.synthesis import Utterance
@@ -56,10 +58,10 @@ def ask(
             f"{audio} is {len(samples) / SAMPLE_RATE:.0f} s long; expected at most "
             f"{MAX_SECONDS:.0f} s: cut out what the question is about"
         )
-    from asr_llm.model.decoding import answer
+    from asr_llm.decoding.answers import answer
     from asr_llm.sequences.tasks import message
 
-    loaded = _load(System("asked", model, (Path(adapter),) if adapter else ()))
+    loaded = _load(System("asked", model, AdapterFolder.read_all(adapter)))
     parts: list[str | Utterance] = [Utterance("", "", samples)]
     if question is not None:
         parts.append(question)
@@ -86,15 +88,14 @@ def qa(
         AsrLlmError: the suite, a voice, the model, the adapter or ``output`` is at fault.
     """
     from asr_llm.evaluation.spoken_qa import read_suite
-    from asr_llm.model import checkpoints, lora
+    from asr_llm.model import checkpoints
 
     read = read_suite(suite)
     place = new_folder(output) if output is not None else None
     checkpoints.locate(model)
     systems = [System("base", model)]
     if adapter is not None:
-        lora.read_base(Path(adapter))
-        systems.append(System("adapted", model, (Path(adapter),)))
+        systems.append(System("adapted", model, AdapterFolder.read_all(adapter)))
     heard = speak(read, progress)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
@@ -173,7 +174,7 @@ def put(
 def _load(system: System) -> SpanSALM:
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    return SpeechLLM.load(system.model, adapter=system.adapters).model
+    return SpeechLLM.of(Recogniser(system.model, system.adapters)).model
 
 
 def _prompt(
@@ -195,8 +196,8 @@ def _prompt(
 
 def _answers(model: SpanSALM, suite: Suite, prompts: list[Sequence], progress: Any) -> list[str]:
     """What is said to each prompt, or for choices the most probable one."""
+    from asr_llm.decoding.answers import answer, option_log_probs
     from asr_llm.evaluation.spoken_qa import LETTERS
-    from asr_llm.model.decoding import answer, option_log_probs
 
     said: list[str] = []
     for first in range(0, len(prompts), _BATCH):

@@ -17,6 +17,7 @@ from asr_llm import __version__
 from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.pieces import LONGEST_SECONDS
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import (
     AsrLlmError,
     AudioError,
@@ -36,9 +37,9 @@ from asr_llm.measuring import (
     measure,
     told,
 )
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import SPEECH_TASKS, TIMED_TASKS, Recipe, text_recipe
-from asr_llm.transcription import NUM_BEAMS
-from asr_llm.transcription.options import Options
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
 if TYPE_CHECKING:
     from asr_llm.corpus.biasing_list import BiasingList
@@ -142,9 +143,7 @@ def adapt(
         trained = opened.model if adapter is None else None
     scores = None
     if "domain" in sets:
-        adapted = System(
-            "adapted", str(trained or chosen.model), (adapter,) if adapter is not None else ()
-        )
+        adapted = System("adapted", str(trained or chosen.model), AdapterFolder.read_all(adapter))
         report = Report(
             place / REPORT,
             f"{folder.name}: {chosen.model}, adapted",
@@ -196,10 +195,10 @@ def evaluate(
     """
     from asr_llm.model import checkpoints
 
-    folders = (adapter,) if isinstance(adapter, str | Path) else tuple(adapter or ())
+    folders = AdapterFolder.read_all(adapter)
     if baseline is not None and not folders:
         raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
-    baselines = () if baseline is None else (baseline,)
+    baselines = AdapterFolder.read_all(baseline)
     _check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
@@ -213,11 +212,13 @@ def evaluate(
             f"{data}: no test set; expected test/text.txt, test recordings or test templates. "
             f"See: asr-llm domain check {data}"
         )
-    systems = [System("base", model)]
+    options = TranscribeOptions(num_beams=num_beams, biasing=biasing)
+    systems = [System("base", model, options=options)]
     if baselines:
-        systems = [System("baseline", model, tuple(map(Path, baselines)))]
+        systems = [System("baseline", model, baselines, options)]
     if folders:
-        systems.append(System("adapted", model, tuple(map(Path, folders)), fusion))
+        own = replace(options, fusion=fusion)
+        systems.append(System("adapted", model, folders, own))
     wanted = None
     if place is not None or report is not None:
         wanted = Report(
@@ -226,12 +227,13 @@ def evaluate(
             audio=report_audio,
             text=report_text,
         )
-    return Evaluation(measure(systems, sets, place, progress, wanted, num_beams, biasing), place)
+    return Evaluation(measure(systems, sets, place, progress, wanted), place)
 
 
 def transcribe(
     paths: Iterable[str | Path],
-    options: Options | None = None,
+    options: TranscribeOptions = TranscribeOptions(),
+    recogniser: Recogniser = Recogniser(),
     *,
     journal: Callable[[Path], Journal] | None = None,
     on_segment: Callable[[Segment], None] | None = None,
@@ -250,37 +252,25 @@ def transcribe(
     Raises:
         CheckpointError: the model or an adapter does not load.
     """
-    options = options or Options()
     files = [Path(path) for path in paths]
     unreadable = [_unreadable(path) for path in files]
     if all(unreadable):  # known without waiting for the model
         yield from filter(None, unreadable)
         return
-    settings = text_settings(options)  # before the model is loaded
+    settings = text_settings(recogniser, options)  # before the model is loaded
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    recogniser = SpeechLLM.load(
-        options.model,
-        adapter=options.adapters,
-        fusion=options.fusion,
-        num_beams=options.num_beams,
-        chunk_seconds=options.chunk_seconds,
-        vad=options.vad,
-        confidence=True,
-        word_timestamps=options.word_timestamps,
-        aligner=options.aligner,
-        biasing=options.biasing,
-    )
-    if options.word_timestamps and recogniser.aligner is None and tell is not None:
+    loaded = SpeechLLM.of(recogniser, options)
+    if options.word_timestamps and loaded.aligner is None and tell is not None:
         tell(
-            f"{options.model} has no CTC head that could tell when words are said: segments only; "
-            "for words give --aligner, a NeMo CTC model (.nemo) or mini"
+            f"{recogniser.model} has no CTC head that could tell when words are said: segments "
+            "only; for words give --aligner, a NeMo CTC model (.nemo) or mini"
         )
     if on_ready is not None:
         on_ready()
     adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None
     meter = told(progress, "transcribing")
-    for result in recogniser.transcribe_many(files, meter, journal, on_segment):
+    for result in loaded.transcribe_many(files, meter, journal, on_segment):
         if not isinstance(result, AudioError):
             result = replace(
                 result, model_sha256=settings["model"]["sha256"], adapter_sha256=adapters
@@ -288,49 +278,52 @@ def transcribe(
         yield result
 
 
-def text_settings(options: Options) -> dict[str, Any]:
+_NO_SETTINGS = ("ctc_weight", "confidence", "max_new_tokens", "bf16", "drafts", "keep_encoded")
+"""Options that the command line has no flag for: they are what they always are."""
+
+
+def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[str, Any]:
     """All that determines a transcript but for the audio: what an ``OutputFolder`` remembers.
 
     Raises:
         CheckpointError: there is no such model or adapter.
     """
-    from asr_llm.model import checkpoints, lora
+    from asr_llm.model import checkpoints
     from asr_llm.model.adapters import fusion_weights
 
-    _check_adapters(options.adapters, options.fusion, options.biasing)
-    folder = checkpoints.locate(options.model)
-    return asdict(options) | {
+    _check_adapters(recogniser.adapters, options.fusion, options.biasing)
+    folder = checkpoints.locate(recogniser.model)
+    plain = {name: value for name, value in asdict(options).items() if name not in _NO_SETTINGS}
+    return plain | {
         "asr_llm": __version__,
-        "model": {"name": options.model, "sha256": checkpoints.identity(folder)},
+        "aligner": recogniser.aligner,
+        "model": {"name": recogniser.model, "sha256": checkpoints.identity(folder)},
         "adapters": [
             {
-                "name": adapter,
-                "sha256": lora.identity(Path(adapter)),
-                "biasing": brought.strength if (brought := lora.biasing_list(Path(adapter))) else 0,
+                "name": str(adapter.path),
+                "sha256": adapter.sha256,
+                "biasing": adapter.biasing.strength if adapter.biasing else 0,
             }
-            for adapter in options.adapters
+            for adapter in recogniser.adapters
         ],
-        "fusion": fusion_weights(options.adapters, options.fusion),
+        "fusion": fusion_weights(recogniser.adapters, options.fusion),
     }
 
 
 def _check_adapters(
-    folders: Sequence[str | Path],
+    adapters: Sequence[AdapterFolder],
     fusion: float | None = None,
     biasing: BiasingList | None = None,
-    baselines: Sequence[str | Path] = (),
+    baselines: Sequence[AdapterFolder] = (),
 ) -> None:
     """Refuse what would be refused once the model is loaded, or would change nothing."""
     from asr_llm.corpus.biasing_list import check_strength
-    from asr_llm.model import lora
     from asr_llm.model.adapters import fusion_weights
 
-    if fusion is not None and not folders:
+    if fusion is not None and not adapters:
         raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
-    fusion_weights(folders, fusion)
-    fusion_weights(baselines)
-    brought = (lora.biasing_list(Path(folder)) for folder in (*folders, *baselines))
-    check_strength(biasing, filter(None, brought))
+    fusion_weights(adapters, fusion)
+    check_strength(biasing, [a.biasing for a in (*adapters, *baselines) if a.biasing is not None])
 
 
 def _unreadable(path: Path) -> AudioError | None:
@@ -374,9 +367,9 @@ def export(
             "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
         )
-    _check_adapters(adapters)
+    read = AdapterFolder.read_all(adapters)
     checkpoints.locate(model)
-    write(place, model, adapters, merge=merge, llm_only=llm_only)
+    write(place, model, read, merge=merge, llm_only=llm_only)
     return place
 
 

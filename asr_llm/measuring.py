@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import DomainError
-from asr_llm.transcription import NUM_BEAMS
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
-    from asr_llm.corpus.biasing_list import BiasingList
     from asr_llm.evaluation.report import Shown
+    from asr_llm.model.adapter_folder import AdapterFolder
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 Progress = Callable[[str, float, float], None]
@@ -25,15 +25,12 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class System:
-    """A recogniser to measure: a model, and the adapters put on it.
-
-    ``fusion`` takes the place of the weights of adapters of text.
-    """
+    """A recogniser to measure: a model, the adapters put on it, and what it decodes by."""
 
     name: str
     model: str
-    adapters: tuple[Path, ...] = ()
-    fusion: float | None = None
+    adapters: tuple[AdapterFolder, ...] = ()
+    options: TranscribeOptions = TranscribeOptions()
 
 
 @dataclass(frozen=True)
@@ -120,19 +117,15 @@ def measure(
     place: Path | None = None,
     progress: Progress | None = None,
     report: Report | None = None,
-    num_beams: int = NUM_BEAMS,
-    biasing: BiasingList | None = None,
 ) -> dict[str, Any]:
     """Decode what is not decoded yet, score it all, and write both below ``place``.
 
     Args:
+        systems: WER is split by the phrases that the first one's options prefer, too.
         sets: "domain", and "general" where there is one.
         place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
             ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
         report: write one, of the domain's set.
-        num_beams: hypotheses kept while decoding.
-        biasing: phrases that all systems prefer, beside those that their adapters bring; WER is
-            split by them too.
 
     Returns:
         The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
@@ -141,7 +134,8 @@ def measure(
     from asr_llm.evaluation.scores import Blocks, score
     from asr_llm.scoring import write, write_report
 
-    texts = _decode(systems, sets, place, progress, num_beams, biasing)
+    texts = _decode(systems, sets, place, progress)
+    biasing = systems[0].options.biasing
     main, general = sets["domain"], sets.get("general")
     scored = score(
         references=main.references,
@@ -169,7 +163,7 @@ def _shown(
 ) -> Shown:
     from asr_llm.evaluation.report import Shown
 
-    adapters = ", ".join(str(adapter) for s in systems for adapter in s.adapters)
+    adapters = ", ".join(str(adapter.path) for s in systems for adapter in s.adapters)
     recipe = report.recipe
     return Shown(
         title=report.title,
@@ -211,8 +205,6 @@ def _decode(
     sets: Mapping[str, HeldOut],
     place: Path | None,
     progress: Progress | None,
-    num_beams: int,
-    biasing: BiasingList | None,
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
@@ -223,7 +215,7 @@ def _decode(
             found = _read_hypotheses(path, test) if path else None
             if found is None:
                 if loaded is None or loaded[0] != system:
-                    loaded = system, _load(system, loaded, num_beams, biasing)
+                    loaded = system, _load(system, loaded)
                 what = f"decoding: {system.name}, {name}"
                 found = loaded[1].transcribe_cuts(test.cuts, told(progress, what))
                 if path is not None:
@@ -232,23 +224,16 @@ def _decode(
     return texts
 
 
-def _load(
-    system: System,
-    loaded: tuple[System, SpeechLLM] | None,
-    num_beams: int,
-    biasing: BiasingList | None,
-) -> SpeechLLM:
+def _load(system: System, loaded: tuple[System, SpeechLLM] | None) -> SpeechLLM:
     """A system ready to decode; on a bare model that is loaded already, only its adapters are."""
     from asr_llm.model.adapters import Adapters
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     if loaded is None or not system.adapters or loaded[0].adapters:
-        return SpeechLLM.load(
-            system.model, system.adapters, system.fusion, num_beams, biasing=biasing
-        )
+        return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
     model = loaded[1].model
-    adapters = Adapters(model, system.model, system.adapters, system.fusion)
-    return SpeechLLM(model, system.model, num_beams=num_beams, loaded=adapters, biasing=biasing)
+    put_on = Adapters(model, system.model, system.adapters)
+    return SpeechLLM(model, system.model, system.options, loaded=put_on)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

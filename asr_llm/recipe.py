@@ -202,12 +202,12 @@ class Recipe(_Trains):
         None,
         gt=0,
         description="the adapter does not change the recogniser, but is a language model beside "
-        "it with this weight (model/fusion.py); null: it changes it",
+        "it with this weight (decoding/fusion.py); null: it changes it",
     )
     biasing: float | None = Field(
         None,
         description="the adapter brings the domain's terms, if there are any, which are preferred "
-        "as strongly as this wherever it is in use (model/biasing.py); null: it does not",
+        "as strongly as this wherever it is in use (decoding/biasing.py); null: it does not",
     )
     objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
     ctc_weight: float = Field(0.3, ge=0, description="weight of CTC in 'lm+ctc'")

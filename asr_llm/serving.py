@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from asr_llm.transcription.engine import Engine
+    from asr_llm.transcription.options import TranscribeOptions
     from asr_llm.transcription.speech_llm import SpeechLLM
-    from asr_llm.transcription.turns import Setting
 
 Say = Callable[[str], None]
 
@@ -76,14 +77,14 @@ def serve(
         _run(app, engine, listening, grace, say, begun)
 
 
-def settings(model: SpeechLLM) -> dict[str, Setting]:
-    """What clients may name as a model: the base by its name, and each adapter.
+def settings(model: SpeechLLM) -> dict[str, TranscribeOptions]:
+    """What clients may name as a model, with its options: the base by its name, and each adapter.
+
+    All tell how sure they are: ``verbose_json`` has it, and it costs a hundredth of the time.
 
     Raises:
         CheckpointError: an adapter is called as the base is.
     """
-    from asr_llm.transcription.turns import Setting
-
     path = Path(model.name)
     base = path.resolve().name if path.is_dir() else model.name
     if base in model.adapters:
@@ -91,7 +92,8 @@ def settings(model: SpeechLLM) -> dict[str, Setting]:
             f"the model and an adapter are both called {base!r}; expected a name for each: "
             "rename a folder"
         )
-    return {base: Setting()} | {name: Setting((name,)) for name in model.adapters}
+    plain = replace(model.options, adapters=(), confidence=True, word_timestamps=False)
+    return {base: plain} | {name: replace(plain, adapters=(name,)) for name in model.adapters}
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -12,7 +12,7 @@ from asr_llm.errors import AudioError, RunError
 from asr_llm.measuring import Progress
 from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
-from asr_llm.transcription.options import Options
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.transcription.outputs import OutputFolder, check_names
 from asr_llm.transcription.subtitles import Layout
 
@@ -65,7 +65,8 @@ class Outcome:
 def transcribe(
     audios: Sequence[Path],
     wanted: Wanted,
-    options: Options | None = None,
+    options: TranscribeOptions = TranscribeOptions(),
+    recogniser: Recogniser = Recogniser(),
     *,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -86,7 +87,6 @@ def transcribe(
         AudioError: a folder or a pattern holds no audio.
         CheckpointError: the model or an adapter does not load.
     """
-    options = options or Options()
     names = formats.parse(wanted.formats)
     if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
         raise RunError("ctm has a line for each word: add --word-timestamps")
@@ -99,7 +99,7 @@ def transcribe(
         folder, todo, journals = None, files, None
         begun: list[Path] = []
         if wanted.folder is not None:
-            settings = jobs.text_settings(options)
+            settings = jobs.text_settings(recogniser, options)
             journals = Journals(wanted.folder, settings)
             settings |= asdict(wanted.layout)
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
@@ -121,6 +121,7 @@ def transcribe(
         results = jobs.transcribe(
             todo,
             options,
+            recogniser,
             journal=journals,
             on_segment=on_segment,
             progress=progress,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,12 @@ from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.corpus.text import normalize
+from asr_llm.decoding.confidence import Calibration, DecodedWord, calibration
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.options import NUM_BEAMS, DecodeOptions
 from asr_llm.evaluation.words import align
 from asr_llm.model import checkpoints
 from asr_llm.model.adapters import Adapters
-from asr_llm.model.confidence import Calibration, DecodedWord, calibration
-from asr_llm.model.decoding import decode
-from asr_llm.model.salm import SpanSALM
-from asr_llm.transcription import NUM_BEAMS
 
 WAYS = {
     "least": min,
@@ -56,15 +56,15 @@ def main() -> None:
     silence_libraries()
 
     model = checkpoints.load(arguments.model)
-    if arguments.adapter:
-        Adapters(model, arguments.model, [arguments.adapter])
+    adapters = Adapters(model, arguments.model, [arguments.adapter]) if arguments.adapter else None
+    decoder = Decoder(model, adapters)
     domains = arguments.domains or [Path("domains/general"), Path("domains/medical")]
     if arguments.time:
         cuts = [cut for d in domains for cut in spoken_set(Domain.load(d), arguments.split)]
-        print(f"{cost(model, cuts, arguments.beam_size):.1%} more processor time")
+        print(f"{cost(decoder, cuts, arguments.beam_size):.1%} more processor time")
         return
     sets = {
-        folder.name: judged(model, Domain.load(folder), arguments.split, arguments.beam_size)
+        folder.name: judged(decoder, Domain.load(folder), arguments.split, arguments.beam_size)
         for folder in domains
     }
     if arguments.fit:
@@ -97,12 +97,13 @@ def main() -> None:
             )
 
 
-def cost(model: SpanSALM, cuts: list[Any], num_beams: int, rounds: int = 5) -> float:
+def cost(decoder: Decoder, cuts: list[Any], num_beams: int, rounds: int = 5) -> float:
     """Processor time that confidence adds to decoding, of what that takes without.
 
     By turns, and of each batch the quickest of some rounds: whatever else runs costs time too.
     """
     audios = sorted((cut_audio(cut) for cut in cuts), key=len)
+    options = DecodeOptions(num_beams=num_beams)
     spent = {False: 0.0, True: 0.0}
     for first in range(0, len(audios), 20):
         batch = audios[first : first + 20]
@@ -110,20 +111,21 @@ def cost(model: SpanSALM, cuts: list[Any], num_beams: int, rounds: int = 5) -> f
         for number in range(rounds):
             for confidence in (number % 2 == 0, number % 2 == 1):
                 before = time.process_time()
-                decode(model, batch, num_beams=num_beams, confidence=confidence)
+                decoder.decode_once(batch, replace(options, confidence=confidence))
                 taken[confidence].append(time.process_time() - before)
         spent = {kind: spent[kind] + min(taken[kind]) for kind in spent}
     return spent[True] / spent[False] - 1
 
 
-def judged(model: SpanSALM, domain: Domain, split: str, num_beams: int) -> Judged:
+def judged(decoder: Decoder, domain: Domain, split: str, num_beams: int) -> Judged:
     """Every word that is written for a split, and whether it is right; "-" is neither."""
     cuts = sorted(spoken_set(domain, split), key=lambda cut: cut.duration)
+    options = DecodeOptions(num_beams=num_beams, confidence=True)
     found: Judged = []
     for first in range(0, len(cuts), 20):
         some = cuts[first : first + 20]
         audios = [cut_audio(cut) for cut in some]
-        for cut, done in zip(some, decode(model, audios, num_beams=num_beams, confidence=True)):
+        for cut, done in zip(some, decoder.decode_once(audios, options)):
             found += judge(cut.supervisions[0].text, done.words)
     return found
 

@@ -16,11 +16,11 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import Blocks, score
 from asr_llm.measuring import HeldOut
 from asr_llm.model import checkpoints
-from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 

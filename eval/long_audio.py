@@ -17,6 +17,7 @@ import argparse
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from itertools import chain, cycle
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def main() -> None:
         folders = (Path("domains/medical"), Path("domains/general"))
         cuts = list(chain(*(spoken_set(Domain.load(folder), "test") for folder in folders)))
     model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
-    lengths = arguments.chunk_seconds or [model.chunk_seconds]
+    lengths = arguments.chunk_seconds or [model.model.chunk_seconds]
     if arguments.no_pauses:
         cuts.sort(key=lambda cut: cut.supervisions[0].speaker)
     alone: dict[str, str] = {}
@@ -64,15 +65,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "long.flac"
             used = _join(cuts, hours * 3600, path, pauses=not arguments.no_pauses)
-            model.chunk_seconds = lengths[0]
+            options = replace(model.options, chunk_seconds=lengths[0])
             new = {cut.id: cut for cut in used if cut.id not in alone}
-            alone |= model.transcribe_cuts(new.values())
+            alone |= model.transcribe_cuts(new.values(), options=options)
             said = " ".join(cut.supervisions[0].text or "" for cut in used)
             apart = " ".join(alone[cut.id] for cut in used)
             for seconds in lengths:
-                model.chunk_seconds = seconds
                 before, start = _peak(), time.perf_counter()
-                transcript = model.transcript(path)
+                transcript = model.transcript(path, replace(options, chunk_seconds=seconds))
                 taken = time.perf_counter() - start
                 rates = [_wer(said, text) for text in (apart, transcript.text)]
                 print(

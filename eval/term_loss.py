@@ -20,9 +20,9 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
+from asr_llm.decoding.prompts import prompt
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.model import checkpoints, lora
-from asr_llm.model.decoding import prompt
 from asr_llm.model.salm import SpanSALM
 from asr_llm.sequences.batching import Collator
 

@@ -24,9 +24,9 @@ from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.corpus.text import normalize
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError
 from asr_llm.evaluation.words import align
-from asr_llm.transcription import NUM_BEAMS
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 

@@ -11,10 +11,10 @@ import soundfile
 
 from asr_llm import asking
 from asr_llm.corpus.synthesis import Utterance
+from asr_llm.decoding.answers import answer, option_log_probs
 from asr_llm.errors import AudioError, CheckpointError, RunError, SynthesisError
 from asr_llm.evaluation.spoken_qa import Question, SuiteConfig, read_suite
 from asr_llm.model import checkpoints
-from asr_llm.model.decoding import answer, option_log_probs
 from asr_llm.sequences.spans import Speech, Text
 from asr_llm.sequences.tasks import Chat, message
 

@@ -17,6 +17,7 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import create
 from asr_llm.errors import AsrLlmError, CheckpointError, RunError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.adapters import Adapters
 from asr_llm.recipe import LoraRecipe
 
@@ -83,9 +84,11 @@ def merged(base: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def texts(model: SpanSALM, beams: int) -> list[str]:
-    from asr_llm.model.decoding import transcribe
+    from asr_llm.decoding.decoder import Decoder
+    from asr_llm.decoding.options import DecodeOptions
 
-    return transcribe(model, AUDIOS, max_new_tokens=12, num_beams=beams)
+    options = DecodeOptions(max_new_tokens=12, num_beams=beams)
+    return [one.text for one in Decoder(model).decode_once(AUDIOS, options)]
 
 
 def logits(model: Any) -> Tensor:
@@ -239,9 +242,9 @@ def test_it_can_be_adapted_again(merged: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", AUDIOS[0], 16000)
     done = run("adapt", "shop", "--model", merged, "--steps", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    record = lora.read_base(tmp_path / "runs" / "shop" / "adapter")
-    assert record is not None
-    assert (record["sha256"], record["fusion"]) == (checkpoints.identity(merged), 0.5)
+    adapter = AdapterFolder.read(tmp_path / "runs" / "shop" / "adapter")
+    assert adapter.base is not None
+    assert (adapter.base.sha256, adapter.fusion) == (checkpoints.identity(merged), 0.5)
     asked = ("--model", merged, "--adapter", "runs/shop/adapter")
     done = run("transcribe", "a.wav", *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

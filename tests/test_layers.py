@@ -15,7 +15,8 @@ BASICS = {"asr_llm", "errors", "files", "yaml_lines", "recipe"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"model"}
-JOBS = MODEL | {"training", "transcription", "evaluation"}
+DECODING = MODEL | {"decoding"}
+JOBS = DECODING | {"training", "transcription", "evaluation"}
 
 MAY_IMPORT = {
     "errors": set(),
@@ -25,8 +26,9 @@ MAY_IMPORT = {
     "corpus": CORPUS,
     "sequences": SEQUENCES,
     "model": MODEL,
+    "decoding": DECODING,
     "training": MODEL | {"training"},
-    "transcription": MODEL | {"transcription"},
+    "transcription": DECODING | {"transcription"},
     "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
     "finders": JOBS,
     "scoring": JOBS | {"finders"},

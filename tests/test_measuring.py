@@ -12,6 +12,7 @@ import pytest
 from asr_llm import jobs, measuring
 from asr_llm.errors import DomainError, RunError
 from asr_llm.measuring import HeldOut, System
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import text_recipe
 
 
@@ -41,7 +42,7 @@ class Decoder:
 def decoders(monkeypatch: pytest.MonkeyPatch) -> list[Decoder]:
     made: list[Decoder] = []
 
-    def load(system: System, loaded: Any, num_beams: int, biasing: Any) -> Decoder:
+    def load(system: System, loaded: Any) -> Decoder:
         made.append(Decoder(system))
         return made[-1]
 
@@ -49,7 +50,7 @@ def decoders(monkeypatch: pytest.MonkeyPatch) -> list[Decoder]:
     return made
 
 
-SYSTEMS = [System("base", "mini"), System("adapted", "mini", (Path("adapter"),))]
+SYSTEMS = [System("base", "mini"), System("adapted", "mini", (AdapterFolder(Path("adapter")),))]
 
 
 def test_measure_writes_hypotheses_and_scores(tmp_path: Path, decoders: list[Decoder]) -> None:

@@ -31,8 +31,8 @@ from asr_llm import serving
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.errors import CheckpointError, ServerError
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.turns import Setting
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason="needs the extra 'serve'")
@@ -276,11 +276,18 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
 
 
 def test_what_may_be_named_as_a_model() -> None:
-    model = SimpleNamespace(name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"))
+    options = TranscribeOptions(num_beams=2, word_timestamps=True)
+    model = SimpleNamespace(
+        name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"), options=options
+    )
+
+    def using(*names: str) -> TranscribeOptions:
+        return TranscribeOptions(adapters=names, num_beams=2, confidence=True)
+
     assert serving.settings(model) == {  # type: ignore[arg-type]
-        "nvidia/canary-qwen-2.5b": Setting(),
-        "medical": Setting(("medical",)),
-        "legal": Setting(("legal",)),
+        "nvidia/canary-qwen-2.5b": using(),
+        "medical": using("medical"),
+        "legal": using("legal"),
     }
     model.name = "medical"
     with pytest.raises(CheckpointError, match="both called 'medical'"):

@@ -24,9 +24,9 @@ from asr_llm.errors import AudioError, RunError
 from asr_llm.transcribing import Outcome, Wanted
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journals
-from asr_llm.transcription.options import Options
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.transcription.outputs import RECORD
-from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
+from asr_llm.transcription.transcript import DecodedChunk, Segment, Transcript, Word
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     def fake(
         paths: Sequence[Path],
-        options: Options,
+        options: TranscribeOptions,
+        recogniser: Recogniser,
         on_segment: Callable[[Segment], None] | None = None,
         **other: Any,
     ) -> Iterator[Transcript | AudioError]:
@@ -50,7 +51,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
             segment = Segment(0.0, 2.0, text, words)
             if on_segment is not None:
                 on_segment(segment)
-            yield Transcript(path, 2.0, (segment,), options.model)
+            yield Transcript(path, 2.0, (segment,), recogniser.model)
 
     monkeypatch.setattr("asr_llm.jobs.transcribe", fake)
     monkeypatch.chdir(tmp_path)
@@ -61,7 +62,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 def run(*audios: str, num_beams: int = 4, **wanted: Any) -> list[Outcome]:
     made = Wanted(**wanted)
-    options = Options(num_beams=num_beams, word_timestamps=True)
+    options = TranscribeOptions(num_beams=num_beams, word_timestamps=True)
     return list(transcribing.transcribe([*map(Path, audios)], made, options))
 
 
@@ -296,11 +297,12 @@ def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_told_where_it_goes_on(talks: Path, tiny: Path, tmp_path: Path) -> None:
-    options = Options(model=str(tiny), num_beams=1, vad="energy")
-    journal = Journals(tmp_path, jobs.text_settings(options))(talks / "talk0.flac")
-    journal.add(Chunk(0, np.zeros(16000, np.float32)), Heard("known before"))
+    options = TranscribeOptions(num_beams=1, vad="energy")
+    recogniser = Recogniser(str(tiny))
+    journal = Journals(tmp_path, jobs.text_settings(recogniser, options))(talks / "talk0.flac")
+    journal.add(Chunk(0, np.zeros(16000, np.float32)), DecodedChunk("known before"))
     told: list[str] = []
-    asked = [talks / "talk0.flac"], Wanted(folder=tmp_path), options
+    asked = [talks / "talk0.flac"], Wanted(folder=tmp_path), options, recogniser
     found = transcribing.transcribe(*asked, tell=told.append)
     assert [outcome.error for outcome in found] == [None]
     assert told == [f"going on where it stopped in {talks / 'talk0.flac'}"]

@@ -26,7 +26,7 @@ def export(
 ) -> None:
     """Write a checkpoint for NeMo or Hugging Face, adapters merged."""
     from asr_llm import jobs
-    from asr_llm.model.lora import BIASING
+    from asr_llm.model.adapter_folder import BIASING
 
     made = jobs.export(output, model=model, adapters=adapter or (), merge=merge, llm_only=llm_only)
     typer.echo(f"The {'LLM' if llm_only else 'model'} is in {made}")

@@ -20,8 +20,8 @@ from asr_llm.cli.options import (
 )
 from asr_llm.console import Bar, summary, to_json
 from asr_llm.corpus import MIN_CONFIDENCE
-from asr_llm.transcription import NUM_BEAMS
-from asr_llm.transcription.options import Options, VadKind
+from asr_llm.decoding.options import NUM_BEAMS
+from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.subtitles import Layout
 
 
@@ -99,6 +99,7 @@ def transcribe(
     from asr_llm.corpus.biasing_list import make_list
     from asr_llm.errors import RunError
     from asr_llm.files import printable
+    from asr_llm.model.adapter_folder import AdapterFolder
 
     if overwrite and output_dir is None:
         raise RunError("--overwrite is about files in a folder: give -o too")
@@ -112,17 +113,16 @@ def transcribe(
         for outcome in transcribing.transcribe(
             audio,
             wanted,
-            Options(
-                model=model,
-                adapters=tuple(map(str, adapter or ())),
+            TranscribeOptions(
                 fusion=fusion,
                 num_beams=beam_size,
+                biasing=make_list(biasing_list, bias or [], biasing_strength),
+                confidence=True,
                 chunk_seconds=chunk_seconds,
                 vad=vad,
                 word_timestamps=word_timestamps or aligner is not None,
-                aligner=aligner,
-                biasing=make_list(biasing_list, bias or [], biasing_strength),
             ),
+            Recogniser(model, AdapterFolder.read_all(adapter), aligner),
             progress=progress,
             on_ready=bar.restart,
             tell=lambda line: bar.echo(f"{line}\n", err=True),

@@ -22,8 +22,8 @@ from asr_llm.cli.options import (
     NoText,
 )
 from asr_llm.console import Bar, print_answers, print_scores, to_json
+from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AsrLlmError
-from asr_llm.transcription import NUM_BEAMS
 
 
 def evaluate(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from asr_llm.cli.options import Adapters, BeamSize, Model
-from asr_llm.transcription import NUM_BEAMS
+from asr_llm.decoding.options import NUM_BEAMS
 
 
 def serve(

@@ -3,7 +3,8 @@
 What several in use do together:
 
 - adapters of speech, which change the recogniser: their changes to the weights add up;
-- adapters of text, which are fused: their preferences add up, each by its weight (``fusion``);
+- adapters of text, which are fused: their preferences add up, each by its weight. They are switched
+  off but while ``decoding.fusion`` reads by them (``switched_on``);
 - both kinds: those of speech are on throughout, and those of text have their say beside them;
 - the lists of phrases that some bring are preferred together (``corpus.biasing_list.joined``).
 
@@ -15,7 +16,8 @@ that such an adapter changes are in memory twice while it is in use.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import lora
+from asr_llm.model.adapter_folder import AdapterFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,18 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter that was read: ``key`` is what PEFT calls it.
-
-    ``fusion`` is its weight if it is one of text, ``projector`` what it has in place of the
-    base's, ``biasing`` the phrases that it prefers.
+    """An adapter on a model: ``key`` is what PEFT calls it, ``projector`` what it has in place of
+    the base's.
     """
 
-    name: str
+    folder: AdapterFolder
     key: str
-    folder: str
-    fusion: float | None
     projector: dict[str, Tensor] | None
-    biasing: BiasingList | None
 
 
 class Adapters:
@@ -53,27 +51,20 @@ class Adapters:
         model: on its device already; a LoRA that the checkpoint came with is merged for good.
         base: the name or folder it was loaded from.
         folders: of the adapters, one at least; each is named as ``names_of`` has it.
-        fusion: takes the place of the weights of those of text.
 
     Raises:
         CheckpointError: a folder is given twice, or ``lora.load`` refuses one.
     """
 
     def __init__(
-        self,
-        model: SpanSALM,
-        base: str | Path,
-        folders: Sequence[str | Path],
-        fusion: float | None = None,
+        self, model: SpanSALM, base: str | Path, folders: Sequence[AdapterFolder | str | Path]
     ) -> None:
-        weights = fusion_weights(folders, fusion)
+        read = AdapterFolder.read_all(folders)
         self.model = model
         self.loaded: dict[str, Adapter] = {}
-        for name, folder, weight in zip(names_of(folders), folders, weights):
+        for name, folder in zip(names_of([one.path for one in read]), read):
             key = f"adapter{len(self.loaded)}"  # a name may hold a dot, which PEFT's may not
-            projector = lora.load(model, folder, base, key)
-            biasing = lora.biasing_list(Path(folder))
-            self.loaded[name] = Adapter(name, key, str(folder), weight, projector, biasing)
+            self.loaded[name] = Adapter(folder, key, lora.load(model, folder, base, key))
         self._peft: Any = model.llm
         self._layers = [
             (parent, child, layer)
@@ -83,7 +74,7 @@ class Adapters:
         ]
         self._weights = [layer.get_base_layer().weight.data for *_, layer in self._layers]
         self._projector = {name: p.data for name, p in model.perception.proj.named_parameters()}
-        self.in_use: tuple[str, ...] = ()
+        self._in_use: tuple[str, ...] | None = None  # not known while it is changed
         self.use(*self.loaded)
 
     @property
@@ -92,20 +83,18 @@ class Adapters:
         return tuple(self.loaded)
 
     @property
-    def label(self) -> str | None:
-        """The folders of those in use, as a transcript names them; None if none is."""
-        return " + ".join(self.loaded[name].folder for name in self.in_use) or None
+    def in_use(self) -> tuple[str, ...]:
+        """Names of those in use, in the order in which they were given."""
+        return self._in_use or ()
 
-    @property
-    def biasing(self) -> list[BiasingList]:
-        """The lists that those in use bring."""
-        found = (self.loaded[name].biasing for name in self.in_use)
-        return [biasing for biasing in found if biasing is not None]
+    def label(self, names: Sequence[str] | None) -> str | None:
+        """The folders of these, or of all, as a transcript names them; None if there are none."""
+        wanted = self.names if names is None else names
+        found = [str(a.folder.path) for name, a in self.loaded.items() if name in wanted]
+        return " + ".join(found) or None
 
-    def use(self, *names: str) -> None:
-        """Put these adapters in use, in place of those that were; none is the base alone.
-
-        The order of the names does not matter.
+    def check(self, names: Sequence[str]) -> None:
+        """See whether these can be in use.
 
         Raises:
             CheckpointError: there is no adapter of that name, or one is named twice.
@@ -117,11 +106,37 @@ class Adapters:
                 )
             if names.count(name) > 1:
                 raise CheckpointError(f"the adapter {name!r} is named twice; expected it once")
-        chosen = [adapter for name, adapter in self.loaded.items() if name in names]
-        self._merge([adapter.key for adapter in chosen if adapter.fusion is None])
+
+    @property
+    def biasing(self) -> list[BiasingList]:
+        """The lists that those in use bring."""
+        found = (self.loaded[name].folder.biasing for name in self.in_use)
+        return [biasing for biasing in found if biasing is not None]
+
+    def fusion(self, weight: float | None = None) -> dict[str, float]:
+        """The weights of those of text that are in use, by ``key``; or ``weight`` for each."""
+        used = {self.loaded[name].key: self.loaded[name].folder.fusion for name in self.in_use}
+        own = {key: fusion for key, fusion in used.items() if fusion is not None}
+        return own if weight is None else dict.fromkeys(own, weight)
+
+    def use(self, *names: str) -> None:
+        """Put these adapters in use, in place of those that were; none is the base alone.
+
+        The order of the names does not matter. Nothing is done where they are in use already.
+
+        Raises:
+            CheckpointError: see ``check``.
+        """
+        self.check(names)
+        in_use = tuple(name for name in self.loaded if name in names)
+        if in_use == self._in_use:
+            return
+        self._in_use = None
+        chosen = [self.loaded[name] for name in in_use]
+        self._merge([adapter.key for adapter in chosen if adapter.folder.kind == "speech"])
         self._project([a.projector for a in chosen if a.projector is not None])
-        self._fuse({a.key: a.fusion for a in chosen if a.fusion is not None})
-        self.in_use = tuple(adapter.name for adapter in chosen)
+        self._put_aside([adapter.key for adapter in chosen if adapter.folder.kind == "text"])
+        self._in_use = in_use
 
     def _merge(self, keys: list[str]) -> None:
         for (*_, layer), weight in zip(self._layers, self._weights):
@@ -141,14 +156,31 @@ class Adapters:
             elif trained:
                 parameter.data = own + sum(projector[name] - own for projector in trained)
 
-    def _fuse(self, weights: dict[str, float]) -> None:
+    def _put_aside(self, keys: list[str]) -> None:
         """PEFT's layers are in the LLM only while there is something to fuse: they take time."""
         for parent, child, layer in self._layers:
-            setattr(parent, child, layer if weights else layer.get_base_layer())
-        self.model.llm = self._peft if weights else self._peft.get_base_model()
-        if weights:
-            self._peft.base_model.set_adapter(list(weights), inference_mode=True)
-        self.model.fusion = weights
+            setattr(parent, child, layer if keys else layer.get_base_layer())
+        self.model.llm = self._peft if keys else self._peft.get_base_model()
+        if keys:
+            put_aside(self.model)
+
+
+def put_aside(model: SpanSALM) -> None:
+    """Switch off the adapters on a model, which are of text: what is left is the recogniser."""
+    model.llm.base_model.disable_adapter_layers()
+
+
+@contextmanager
+def switched_on(model: SpanSALM, *keys: str) -> Iterator[None]:
+    """Adapters that were put aside, on for once: the LLM as a language model of the domain."""
+    layers = model.llm.base_model
+    if layers.active_adapters != list(keys):
+        layers.set_adapter(list(keys), inference_mode=True)
+    layers.enable_adapter_layers()
+    try:
+        yield
+    finally:
+        put_aside(model)
 
 
 def names_of(folders: Iterable[str | Path]) -> list[str]:
@@ -169,24 +201,18 @@ def names_of(folders: Iterable[str | Path]) -> list[str]:
 
 
 def fusion_weights(
-    folders: Sequence[str | Path], fusion: float | None = None
+    adapters: Sequence[AdapterFolder | str | Path], fusion: float | None = None
 ) -> list[float | None]:
     """The weight of each adapter that is fused, or ``fusion`` in its place; None for others.
 
-    Reads no weights: for what can be refused before a model is loaded.
-
     Raises:
-        CheckpointError: a folder holds no adapter or is given twice, or there is a weight for
-            adapters of which none has any.
+        CheckpointError: see ``AdapterFolder.read_all``; or there is a weight for adapters of which
+            none has any.
     """
-    seen: dict[Path, str] = {}
-    for folder in map(str, folders):
-        place = Path(folder).resolve()
-        if place in seen:
-            again = "given twice" if seen[place] == folder else f"{seen[place]} again"
-            raise CheckpointError(f"{folder} is {again}; expected each adapter once")
-        seen[place] = folder
-    weights = [lora.fusion_weight(Path(folder)) for folder in folders]
-    if folders and fusion is not None and not any(w is not None for w in weights):
-        lora.fusion_weight(Path(folders[0]), fusion)
-    return [weight if weight is None or fusion is None else fusion for weight in weights]
+    read = AdapterFolder.read_all(adapters)
+    if read and fusion is not None and all(adapter.kind == "speech" for adapter in read):
+        raise CheckpointError(
+            f"{read[0].path} changes the recogniser itself, so there is no weight to set; expected "
+            "an adapter of a recipe with 'fusion', or no --fusion"
+        )
+    return [a.fusion if a.fusion is None or fusion is None else fusion for a in read]

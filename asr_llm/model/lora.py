@@ -1,4 +1,5 @@
-"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``.
+"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``. What a folder
+says of its adapter is read by ``adapter_folder``.
 
 An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
 
@@ -10,15 +11,14 @@ An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safete
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.biasing_list import BiasingList, read_phrases
-from asr_llm.errors import BiasingError, CheckpointError
+from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
+from asr_llm.model.adapter_folder import BASE, BIASING, CONFIG, PROJECTOR, WEIGHTS, AdapterFolder
 from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ _LISTED = (
     " The {} terms in `biasing_list.txt` are preferred with strength {:g}; `--biasing-strength` "
     "takes another."
 )
-
-WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
-BIASING = "biasing_list.txt"
 
 _KEY = "default"
 """What PEFT calls an adapter that has the model to itself."""
@@ -112,9 +109,9 @@ def save(
             weights = {k: v.detach().cpu() for k, v in model.perception.proj.state_dict().items()}
             save_file(weights, part / PROJECTOR, metadata={"format": "pt"})
             (part / PROJECTOR).chmod(0o644)
-        config = json.loads((part / "adapter_config.json").read_text("utf-8"))
+        config = json.loads((part / CONFIG).read_text("utf-8"))
         config["base_model_name_or_path"] = str(base)
-        (part / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         used = _MERGED if fusion is None else _FUSED.format(fusion)
         listed = _LISTED.format(len(biasing.phrases), biasing.nats) if biasing is not None else ""
         (part / "README.md").write_text(_CARD.format(base=base, used=used, listed=listed), "utf-8")
@@ -133,7 +130,7 @@ def save(
 
 
 def load(
-    model: SpanSALM, folder: str | Path, base: str | Path, key: str = _KEY
+    model: SpanSALM, adapter: AdapterFolder | str | Path, base: str | Path, key: str = _KEY
 ) -> dict[str, Tensor] | None:
     """Read a saved adapter onto the LLM of its base, beside those that are on it.
 
@@ -154,11 +151,11 @@ def load(
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
-    folder = Path(folder)
-    record = read_base(folder)
-    if record is not None and not checkpoints.accepts(locate(base), record["sha256"]):
+    adapter = AdapterFolder.read(adapter)
+    folder, fits = adapter.path, adapter.base
+    if fits is not None and not checkpoints.accepts(locate(base), fits.sha256):
         raise CheckpointError(
-            f"{folder} was trained on {record['name']} (weights {record['sha256'][:12]}…), "
+            f"{folder} was trained on {fits.name} (weights {fits.sha256[:12]}…), "
             f"not on {base} (weights {checkpoints.identity(locate(base))[:12]}…); "
             "load that base with --model, or adapt this one anew"
         )
@@ -209,106 +206,6 @@ def _read_projector(model: SpanSALM, folder: Path) -> dict[str, Tensor] | None:
     return {name: tensor.to(own[name]) for name, tensor in found.items()}
 
 
-def fusion_weight(folder: Path, fusion: float | None = None) -> float | None:
-    """The weight of an adapter that is fused, or ``fusion`` in its place; None for any other.
-
-    Raises:
-        CheckpointError: see ``read_base``; or another adapter is given a weight.
-    """
-    record = read_base(folder)
-    weight = None if record is None else record.get("fusion")
-    if weight is None and fusion is not None:
-        raise CheckpointError(
-            f"{folder} changes the recogniser itself, so there is no weight to set; expected an "
-            "adapter of a recipe with 'fusion', or no --fusion"
-        )
-    return weight if fusion is None else fusion
-
-
-def biasing_list(folder: Path) -> BiasingList | None:
-    """The phrases that an adapter brings to be preferred; None if it brings none.
-
-    Raises:
-        CheckpointError: see ``read_base``; or the list cannot be read.
-    """
-    record = read_base(folder)
-    if record is None or record.get("biasing") is None:
-        return None
-    try:
-        return BiasingList(tuple(read_phrases(folder / BIASING)), record["biasing"])
-    except BiasingError as error:
-        raise CheckpointError(
-            f"the adapter's own list: {error}; copy it again, or do without: set 'biasing' to null "
-            f"in {folder / BASE}"
-        ) from error
-
-
-def identity(folder: Path) -> str:
-    """SHA-256 of an adapter's weights, and of its projector and its list where there are any.
-
-    Raises:
-        CheckpointError: see ``read_base``.
-    """
-    read_base(folder)
-    own = (WEIGHTS, PROJECTOR, BIASING)
-    files = [folder / name for name in own if (folder / name).is_file()]
-    hashes = [checkpoints.sha256(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def read_base(folder: Path) -> dict[str, Any] | None:
-    """What the adapter says of its base; None for an adapter that PEFT alone wrote.
-
-    Raises:
-        CheckpointError: the folder holds no adapter, or what it says cannot be read.
-    """
-    if not folder.is_dir():
-        found = "a file is there" if folder.exists() else "nothing is there"
-        raise CheckpointError(
-            f"no adapter at {folder}: {found}; expected a folder such as runs/NAME/adapter "
-            "written by 'asr-llm adapt'"
-        )
-    if (folder / "adapter" / WEIGHTS).is_file():
-        raise CheckpointError(
-            f"{folder} is a run folder; expected its adapter: did you mean {folder / 'adapter'}?"
-        )
-    for needed in ("adapter_config.json", WEIGHTS):
-        if not (folder / needed).is_file():
-            raise CheckpointError(
-                f"{folder} is no adapter: it has no {needed}; expected a folder such as "
-                "runs/NAME/adapter written by 'asr-llm adapt'"
-            )
-    path = folder / BASE
-    if not path.is_file():
-        if (folder / BIASING).is_file():
-            raise CheckpointError(
-                f"{folder} has a {BIASING} and no {BASE}, which says how the adapter is used; "
-                "expected both: copy the whole folder again"
-            )
-        return None
-    try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("found no JSON object")
-        for key in ("fusion", "biasing"):
-            number = record.get(key)
-            if number is not None:
-                plain = isinstance(number, int | float) and not isinstance(number, bool)
-                if not plain or not 0 <= number < math.inf:
-                    raise ValueError(f"{key!r} is {json.dumps(number)}")
-                record[key] = float(number)
-        return record | {"name": str(record["name"]), "sha256": str(record["sha256"])}
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path} has no {error}; expected name and sha256 of the base model"
-        ) from None
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error}); expected name and sha256 of the base model, and "
-            "where there are any the numbers 'fusion' and 'biasing', from 0 up"
-        ) from error
-
-
 def merge(model: SpanSALM) -> None:
     """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter.
 
@@ -318,7 +215,7 @@ def merge(model: SpanSALM) -> None:
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel
 
-    if model.fusion:
+    if _put_aside(model):
         raise CheckpointError(
             "this model's adapter is a language model beside the recogniser, which cannot be "
             "merged into it; expected an adapter of a recipe without 'fusion'"
@@ -331,6 +228,12 @@ def merge(model: SpanSALM) -> None:
             del model.llm.model.embed_tokens
         if "lora" in model.cfg:
             del model.cfg["lora"]
+
+
+def _put_aside(model: SpanSALM) -> bool:
+    """Whether there are adapters on the model that are switched off (``adapters.put_aside``)."""
+    # Hugging Face models have a method of that name.
+    return any(getattr(m, "disable_adapters", None) is True for m in model.llm.modules())
 
 
 def _refuse_zeros(model: SpanSALM, where: str, key: str = _KEY) -> None:

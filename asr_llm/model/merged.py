@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapter_folder import WEIGHTS, AdapterFolder
 from asr_llm.model.adapters import Adapters, names_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _BASE = (
 def export(
     folder: Path,
     base: str,
-    adapters: Sequence[str | Path] = (),
+    adapters: Sequence[AdapterFolder | str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
 ) -> None:
@@ -37,20 +38,21 @@ def export(
         CheckpointError: the base or an adapter does not load or do not fit; an adapter is one of
             text; or there is a LoRA in the base that ``llm_only`` has no place for.
     """
-    for adapter in adapters:
-        _refuse_fused(Path(adapter))
+    read = AdapterFolder.read_all(adapters)
+    for adapter in read:
+        _refuse_fused(adapter)
     model = checkpoints.load(base)
     if merge and not adapters and "lora" not in model.cfg:
         raise CheckpointError(
             f"{base} has no LoRA of its own, so that there is nothing to merge; expected an "
             "adapter: give it with --adapter, or leave out --merge"
         )
-    if adapters:
-        Adapters(model, base, adapters)
+    if read:
+        Adapters(model, base, read)
     elif merge:
         lora.merge(model)
     origin = checkpoints.locate(base)
-    card = _card(base, origin, adapters, llm_only)
+    card = _card(base, origin, read, llm_only)
     if llm_only:
         if "lora" in model.cfg:
             raise CheckpointError(
@@ -63,12 +65,12 @@ def export(
         checkpoints.save(model, folder, card, replay=replay if replay.is_dir() else None)
 
 
-def _refuse_fused(adapter: Path) -> None:
-    if lora.fusion_weight(adapter) is not None:
+def _refuse_fused(adapter: AdapterFolder) -> None:
+    if adapter.kind == "text":
         raise CheckpointError(
-            f"{adapter} was made from text: it is a language model beside the recogniser and never "
-            "part of it, so that it cannot be merged. Keep giving it with --adapter; or adapt with "
-            "a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
+            f"{adapter.path} was made from text: it is a language model beside the recogniser and "
+            "never part of it, so that it cannot be merged. Keep giving it with --adapter; or "
+            "adapt with a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
         )
 
 
@@ -84,18 +86,19 @@ def _save_llm(model: SpanSALM, folder: Path, card: str) -> None:
         (part / "README.md").write_text(card, "utf-8")
 
 
-def _card(base: str, origin: Path, adapters: Sequence[str | Path], llm_only: bool) -> str:
+def _card(base: str, origin: Path, adapters: Sequence[AdapterFolder], llm_only: bool) -> str:
     """The base's card, after a heading of its own that says what was merged."""
     from asr_llm import __version__
 
     header, text = _split(origin / "README.md")
     name = Path(base).name if Path(base).is_dir() else base  # a path is nobody else's business
     parts = [f"- `{name}`, weights {checkpoints.identity(origin)}"]
+    names = names_of([adapter.path for adapter in adapters])
     parts += [
-        f"- adapter `{called}`, weights {checkpoints.sha256(Path(adapter) / lora.WEIGHTS)}"
-        for called, adapter in zip(names_of(adapters), adapters)
+        f"- adapter `{called}`, weights {checkpoints.sha256(adapter.path / WEIGHTS)}"
+        for called, adapter in zip(names, adapters)
     ]
-    title = " + ".join([name, *names_of(adapters)])
+    title = " + ".join([name, *names])
     whole = "The LLM of one checkpoint" if llm_only else "One checkpoint"
     written = f"{whole}, written by `asr-llm export` {__version__}; the hashes are SHA-256:"
     own = f"# {title}\n\n{written}\n\n" + "\n".join(parts) + "\n"

@@ -36,9 +36,7 @@ class SpanSALM(SALM):
     """SALM with speech spans spliced into the text, and batches that hold no speech.
 
     State-dict keys, config and ``save_pretrained`` layout are SALM's own. ``ctc_head``, if
-    set, is a linear CTC output layer on the encoder, stored beside the SALM weights. The adapters
-    that ``fusion`` names, as PEFT does, are language models beside the recogniser, each with its
-    weight (``model.fusion``).
+    set, is a linear CTC output layer on the encoder, stored beside the SALM weights.
     """
 
     def __init__(self, cfg: dict[str, Any]) -> None:
@@ -48,7 +46,6 @@ class SpanSALM(SALM):
             self.tokenizer.tokenizer, self.text_vocab_size, self.cfg.get("ctc_tokenizer_path")
         )
         self.cached_encoder: CachedEncoder | None = None
-        self.fusion: dict[str, float] = {}
 
     @property
     def frame_samples(self) -> int:

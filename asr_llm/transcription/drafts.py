@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
+from asr_llm.decoding.guards import describe_guard
 from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.guards import told
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.stitching import stitch
-from asr_llm.transcription.transcript import Heard, Segment, Transcript, Word
+from asr_llm.transcription.transcript import DecodedChunk, Segment, Transcript, Word
 
 SHORTEST_SECONDS = 0.1
 
@@ -23,7 +23,7 @@ class Piece:
 
     draft: Draft
     chunk: Chunk | None
-    heard: Heard | None = None
+    heard: DecodedChunk | None = None
 
     @property
     def length(self) -> float:
@@ -74,7 +74,9 @@ class Draft:
         chunk, heard = piece.chunk, piece.heard
         self.decoded += piece.seconds
         start, end = chunk.start / SAMPLE_RATE, chunk.end / SAMPLE_RATE
-        self.notes += [f"{start:.1f} to {end:.1f} s: {told(guard)}" for guard in heard.guards]
+        self.notes += [
+            f"{start:.1f} to {end:.1f} s: {describe_guard(guard)}" for guard in heard.guards
+        ]
         text, words = heard.text, tuple(_later(word, start) for word in heard.words)
         if chunk.overlap and self.open:
             shared = chunk.overlap / SAMPLE_RATE

@@ -2,7 +2,7 @@
 
 A thread for each request reads its audio and cuts it into chunks, a few ahead of what is decoded.
 One thread owns the model. It takes the next chunk of the request that has waited longest, adds
-chunks of about that length from all requests of the same setting, and decodes them in one batch;
+chunks of about that length from all requests of the same options, and decodes them in one batch;
 whoever had a chunk in it goes to the end of the line. So a recording of three hours and a short
 one come on side by side, and what a request gets does not depend on who else is there.
 """
@@ -12,16 +12,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
-from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AsrLlmError, AudioError
 from asr_llm.transcription import vad
-from asr_llm.transcription.turns import Job, OnSegment, Setting, Turn, next_batch
+from asr_llm.transcription.options import TranscribeOptions
+from asr_llm.transcription.turns import Job, OnSegment, Turn, next_batch
 
 if TYPE_CHECKING:
     from asr_llm.transcription.speech_llm import SpeechLLM
@@ -45,7 +46,7 @@ class Engine:
     """Transcribes for many at a time.
 
     Args:
-        model: nobody else may use it from now on; its ``aligner`` tells of words where asked.
+        model: its ``aligner`` tells when words are said, where a request asks for it.
         places: how many requests there may be at a time.
         max_seconds: longer audio is refused.
     """
@@ -54,15 +55,15 @@ class Engine:
         self, model: SpeechLLM, *, places: int = 100, max_seconds: float | None = None
     ) -> None:
         self.places, self.max_seconds = places, max_seconds
-        self._model, self._aligner = model, model.aligner
-        model.confidence = True  # it is told in verbose_json, and costs a hundredth of the time
-        self._current: Setting | None = None
+        self._name, self._pipeline = model.name, model.pipeline
+        self._options = replace(model.options, adapters=())
         self._jobs: list[Job] = []  # in the order of their turns
         self._readers: list[threading.Thread] = []
         self._taken = 0
         self._stopping = self._closed = False
         self._changed = threading.Condition()
-        vad.listener(model.vad).hear(np.zeros(vad.FRAME, np.float32))  # loaded once, and here
+        # Loaded once, and here.
+        vad.listener(model.options.vad).hear(np.zeros(vad.FRAME, np.float32))
         self._worker = threading.Thread(target=self._work, name="decoding", daemon=True)
         self._worker.start()
 
@@ -79,7 +80,7 @@ class Engine:
     @property
     def tells_words(self) -> bool:
         """Whether it can tell when each word is said."""
-        return self._aligner is not None
+        return self._pipeline.aligner is not None
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -107,17 +108,21 @@ class Engine:
                 self._taken -= 1
 
     def submit(
-        self, path: Path, setting: Setting | None = None, on_segment: OnSegment | None = None
+        self,
+        path: Path,
+        options: TranscribeOptions | None = None,
+        on_segment: OnSegment | None = None,
     ) -> Job:
         """Begin to transcribe a file, which must stay until the job is done.
 
         Args:
+            options: by default the model's own, without adapters.
             on_segment: told each segment as soon as it is certain, in a thread of the engine.
 
         Raises:
             StoppingError: the engine is closed.
         """
-        job = Job(path, setting or Setting(), on_segment)
+        job = Job(path, options or self._options, on_segment)
         with self._changed:
             if self._closed:
                 raise StoppingError("the server has stopped and takes no more requests")
@@ -153,7 +158,7 @@ class Engine:
         """Add the pieces of a job as there is room."""
         try:
             self._check(job.path)
-            for piece in self._model.pieces(job.draft, self._bounded(job)):
+            for piece in self._pipeline.pieces(job.draft, self._bounded(job), job.options):
                 job.room.acquire()
                 if job.result.done():
                     return
@@ -196,7 +201,8 @@ class Engine:
                 if self._closed:
                     return
                 self._jobs = [job for job in self._jobs if not job.result.done()]
-                batch = next_batch(self._jobs, self._model.batch_seconds)
+                seconds = [self._pipeline.seconds(job.options) for job in self._jobs]
+                batch = next_batch(self._jobs, min(seconds, default=0.0))
             if batch:
                 self._decode(batch)
             with self._changed:
@@ -207,27 +213,15 @@ class Engine:
                 self._hand_over(job)
 
     def _decode(self, batch: Sequence[Turn]) -> None:
-        """Decode chunks of one setting; where that fails, one by one, to let but one fail."""
+        """Decode chunks of the same options; where that fails, one by one, to let but one fail."""
         try:
-            self._set(batch[0][0].setting)
-            self._model.decode([piece for _, piece in batch])
+            self._pipeline.decode([piece for _, piece in batch], batch[0][0].options)
         except Exception as error:
             if len(batch) == 1:
                 batch[0][0].fail(error)
                 return
             for turn in batch:
                 self._decode([turn])
-
-    def _set(self, setting: Setting) -> None:
-        before, model = self._current, self._model
-        self._current = None  # until all is set
-        if before is None or before.adapters != setting.adapters:
-            model.use(*setting.adapters)
-        if before is None or before.phrases != setting.phrases:
-            model.prefer(BiasingList(setting.phrases) if setting.phrases else None)
-        model.aligner = self._aligner if setting.words else None
-        model.confidence = setting.words
-        self._current = setting
 
     def _hand_over(self, job: Job) -> None:
         """Let a job take up what is done of it."""
@@ -236,6 +230,6 @@ class Engine:
             while job.pieces and (job.pieces[0].chunk is None or job.pieces[0].heard):
                 done.append(job.pieces.popleft())
         try:
-            job.take_up(done, self._model.name)
+            job.take_up(done, self._name)
         except Exception as error:
             job.fail(error)

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from asr_llm.decoding.results import Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.transcript import Guard, Heard, Word
+from asr_llm.transcription.transcript import DecodedChunk, Word
 
 
 class Journal:
@@ -26,18 +27,18 @@ class Journal:
 
     def __init__(self, path: Path, made_by: dict[str, Any]) -> None:
         self.path, self.made_by = path, made_by
-        self.known: dict[tuple[int, int], Heard] = {}
+        self.known: dict[tuple[int, int], DecodedChunk] = {}
         lines = _whole_lines(path)
         self.begun = bool(lines) and lines[0] == made_by
         if self.begun:
             for row in lines[1:]:
                 self.known[row["start"], row["end"]] = _heard(row)
 
-    def find(self, chunk: Chunk) -> Heard | None:
+    def find(self, chunk: Chunk) -> DecodedChunk | None:
         """What was decoded of a chunk before."""
         return self.known.get((chunk.start, chunk.end))
 
-    def add(self, chunk: Chunk, heard: Heard) -> None:
+    def add(self, chunk: Chunk, heard: DecodedChunk) -> None:
         """Keep what was decoded of a chunk."""
         if not self.begun:
             self._write("w", self.made_by)
@@ -90,8 +91,8 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _heard(row: dict[str, Any]) -> Heard:
-    return Heard(
+def _heard(row: dict[str, Any]) -> DecodedChunk:
+    return DecodedChunk(
         row["text"],
         tuple(Guard(**guard) for guard in row["guards"]),
         tuple(Word(**word) for word in row["words"]),

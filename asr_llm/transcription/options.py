@@ -1,39 +1,44 @@
-"""What is transcribed with: all that determines a text but for the audio."""
+"""Everything that determines a transcript besides the audio."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.transcription import NUM_BEAMS
+from asr_llm.decoding.options import DecodeOptions
+
+if TYPE_CHECKING:
+    from asr_llm.model.adapter_folder import AdapterFolder
 
 VadKind = Literal["silero", "energy"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """How ``SpeechLLM.load`` makes a recogniser; the command line's flags have the same names.
+class Recogniser:
+    """What to load. The command line's flags have the same names.
 
     Args:
         model: ``mini``, a checkpoint folder, or a name on the hub.
-        adapters: folders, all in use at once; see ``model.adapters``.
-        fusion: weight of those made from text, in place of their own.
-        num_beams: hypotheses kept while decoding; 1 is greedy.
-        chunk_seconds: longer audio is cut; by default what the model can take.
-        vad: what tells speech from the rest.
-        word_timestamps: tell when each word is said.
-        aligner: what tells it in place of the model's own CTC head.
-        biasing: phrases to prefer where they are likely to have been said, beside those that
-            the adapters bring.
+        adapters: put on the model together, see ``model.adapters``.
+        aligner: gives word times in place of the model's own CTC head: another checkpoint with
+            one, or a NeMo CTC model (``.nemo``).
     """
 
     model: str = "mini"
-    adapters: tuple[str, ...] = ()
-    fusion: float | None = None
-    num_beams: int = NUM_BEAMS
+    adapters: tuple[AdapterFolder, ...] = ()
+    aligner: str | None = None
+
+
+@dataclass(frozen=True)
+class TranscribeOptions(DecodeOptions):
+    """How to transcribe with a loaded recogniser: what a request may choose.
+
+    Args:
+        chunk_seconds: longest chunk; longer audio is cut at pauses. Default: the model's own.
+        vad: voice activity detector, see ``vad.listener``.
+        word_timestamps: give each word's time and confidence, if there is an aligner.
+    """
+
     chunk_seconds: float | None = None
     vad: VadKind = "silero"
     word_timestamps: bool = False
-    aligner: str | None = None
-    biasing: BiasingList | None = None

@@ -19,12 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import AudioError
 from asr_llm.transcription import api
 from asr_llm.transcription.api import ApiError, Asked
 from asr_llm.transcription.engine import BusyError, Engine, StoppingError, TooLongError
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.transcript import Segment, Transcript
-from asr_llm.transcription.turns import Job, Setting
+from asr_llm.transcription.turns import Job
 from asr_llm.transcription.uploads import received
 
 _RETRY_SECONDS = 2
@@ -44,12 +46,15 @@ class Limits:
 
 
 def create_app(
-    engine: Engine, models: Mapping[str, Setting], limits: Limits, log: Log = lambda line: None
+    engine: Engine,
+    models: Mapping[str, TranscribeOptions],
+    limits: Limits,
+    log: Log = lambda line: None,
 ) -> FastAPI:
     """The application.
 
     Args:
-        models: how the engine's model is set for each that a request may name.
+        models: the options of each that a request may name.
         log: told a line for each request, and what went wrong inside.
     """
     since = int(time.time())
@@ -83,7 +88,7 @@ def create_app(
 
 
 async def _transcribe(
-    request: Request, engine: Engine, models: Mapping[str, Setting], limits: Limits
+    request: Request, engine: Engine, models: Mapping[str, TranscribeOptions], limits: Limits
 ) -> Response:
     deadline = asyncio.get_running_loop().time() + limits.timeout
     async with AsyncExitStack() as held:
@@ -91,10 +96,10 @@ async def _transcribe(
         async with asyncio.timeout_at(deadline):
             form = await held.enter_async_context(received(request, limits.max_bytes))
             asked = api.parse(form.fields)
-            setting = _setting(asked, models, engine)
+            options = _options(asked, models, engine)
             inbox = _Inbox()
             on_segment = inbox.segment if asked.stream else None
-            job = engine.submit(form.path, setting, on_segment)
+            job = engine.submit(form.path, options, on_segment)
             held.callback(job.cancel)
             job.result.add_done_callback(inbox.end)
             first = await _unless_gone(request, inbox.next())
@@ -113,16 +118,19 @@ def _respond(asked: Asked, transcript: Transcript) -> Response:
     return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
 
 
-def _setting(asked: Asked, models: Mapping[str, Setting], engine: Engine) -> Setting:
-    """How the model is to be set for a request."""
-    setting = _known(asked.model, models)
+def _options(
+    asked: Asked, models: Mapping[str, TranscribeOptions], engine: Engine
+) -> TranscribeOptions:
+    """What a request is to be transcribed by."""
+    options = _known(asked.model, models)
     if asked.words and not engine.tells_words:
         message = "this model has no CTC head to tell when a word is said; expected 'segment'"
         raise ApiError(400, message, "unsupported_parameter", "timestamp_granularities")
-    return replace(setting, phrases=asked.phrases, words=asked.words)
+    biasing = BiasingList(asked.phrases) if asked.phrases else None
+    return replace(options, biasing=biasing, word_timestamps=asked.words)
 
 
-def _known(name: str, models: Mapping[str, Setting]) -> Setting:
+def _known(name: str, models: Mapping[str, TranscribeOptions]) -> TranscribeOptions:
     if name not in models:
         message = f"no model {name!r}; expected one of {', '.join(models)}"
         raise ApiError(404, message, "model_not_found", "model")

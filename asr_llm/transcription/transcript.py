@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from asr_llm.decoding.results import Guard
 
 
 @dataclass(frozen=True)
@@ -21,21 +22,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Guard:
-    """Something that was wrong with a text, and what was done about it.
-
-    ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its limit of
-    tokens), ``chat`` (it talked instead of transcribing), ``empty`` (it wrote nothing where
-    somebody speaks). ``done``: ``decoded again`` in parts, ``heard alone`` (decoded without list
-    and adapters of text), ``cut``, ``dropped``, or ``kept`` where the reader has to know.
-    """
-
-    found: Literal["repetition", "limit", "chat", "empty"]
-    done: Literal["decoded again", "heard alone", "cut", "dropped", "kept"]
-
-
-@dataclass(frozen=True)
-class Heard:
+class DecodedChunk:
     """What was written for a chunk of audio; the words' times count from its beginning."""
 
     text: str

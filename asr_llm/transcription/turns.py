@@ -7,33 +7,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from asr_llm.errors import AudioError
 from asr_llm.transcription.drafts import Draft, Piece
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.transcript import Segment, Transcript
 
 _AHEAD = 8  # chunks of a job that are held
 _ALIKE = 2.0  # chunks share a batch if none is longer than the first by this factor, or shorter
 
 OnSegment = Callable[[Segment], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How the model is set for a request.
-
-    Args:
-        adapters: names of those in use.
-        phrases: what to prefer where it may have been said.
-        words: tell when each word is said, and its confidence.
-    """
-
-    adapters: tuple[str, ...] = ()
-    phrases: tuple[str, ...] = ()
-    words: bool = False
 
 
 class Job:
@@ -43,8 +28,10 @@ class Job:
     ``TooLongError``, or ``StoppingError``. It may be waited for, and cancelled, in any thread.
     """
 
-    def __init__(self, path: Path, setting: Setting, on_segment: OnSegment | None) -> None:
-        self.path, self.setting = path, setting
+    def __init__(
+        self, path: Path, options: TranscribeOptions, on_segment: OnSegment | None
+    ) -> None:
+        self.path, self.options = path, options
         self.result: Future[Transcript] = Future()
         self.draft = Draft(str(path))
         self.pieces: deque[Piece] = deque()  # in their order; changed under the engine's lock
@@ -70,7 +57,7 @@ class Job:
                     self._on_segment(segment)
             self.room.release()
             if piece.chunk is None:
-                adapter = " + ".join(self.setting.adapters) or None
+                adapter = " + ".join(self.options.adapters or ()) or None
                 made = self.draft.error or self.draft.transcript(model, adapter)
                 if isinstance(made, AudioError):
                     self.fail(made)
@@ -86,7 +73,7 @@ def next_batch(jobs: Sequence[Job], seconds: float) -> list[Turn]:
     """What to decode now, of jobs in the order of their turns.
 
     The next chunk of the first job that has one, and those of about its length of the jobs of
-    the same setting: one of each, then another of each, as many as fit in ``seconds`` with
+    the same options: one of each, then another of each, as many as fit in ``seconds`` with
     padding.
     """
     waiting = [
@@ -95,9 +82,9 @@ def next_batch(jobs: Sequence[Job], seconds: float) -> list[Turn]:
     waiting = [(job, pieces) for job, pieces in waiting if pieces]
     if not waiting:
         return []
-    setting, length = waiting[0][0].setting, waiting[0][1][0].length
+    options, length = waiting[0][0].options, waiting[0][1][0].length
     rounds = zip_longest(
-        *([(job, piece) for piece in pieces] for job, pieces in waiting if job.setting == setting)
+        *([(job, piece) for piece in pieces] for job, pieces in waiting if job.options == options)
     )
     batch: list[Turn] = []
     longest = length

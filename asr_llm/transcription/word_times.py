@@ -15,8 +15,8 @@ from asr_llm.corpus.synthesis import share_time
 from asr_llm.transcription.transcript import Word
 
 if TYPE_CHECKING:
+    from asr_llm.decoding.results import Decoded
     from asr_llm.model.ctc import CtcModel
-    from asr_llm.model.decoding import Decoded
 
 
 def word_times(

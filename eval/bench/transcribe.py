@@ -35,10 +35,11 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
+from asr_llm.decoding import decoder
+from asr_llm.decoding.options import DecodeOptions
 from asr_llm.model import checkpoints
 from asr_llm.model.creation import create
-from asr_llm.model.decoding import decode
-from asr_llm.transcription.speech_llm import SpeechLLM, batches, pools
+from asr_llm.transcription.batching import batches, fitting_seconds, pools
 
 SYSTEMS = ("nemo", "undrafted", "drafted")
 
@@ -145,23 +146,21 @@ def _nemo(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
 
 
 def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list[str]:
-    from asr_llm.model import decoding
-
-    decoding.cut_loop = lambda text: text  # no guards here
+    decoder.cut_loop = lambda text: text  # no guards here
+    options = DecodeOptions(
+        num_beams=1,
+        max_new_tokens=arguments.max_new_tokens,
+        drafts=arguments.system == "drafted",
+    )
 
     def length(i: int) -> float:
         return len(clips[i]) / SAMPLE_RATE
 
-    seconds = 0.0 if arguments.one_by_one else SpeechLLM(model, "", num_beams=1).batch_seconds
+    seconds = 0.0 if arguments.one_by_one else fitting_seconds(num_beams=1)
     texts = [""] * len(clips)
     held = pools(range(len(clips)), length, seconds)
     for batch in chain.from_iterable(batches(pool, length, seconds) for pool in held):
-        done = decode(
-            model,
-            [clips[i] for i in batch],
-            max_new_tokens=arguments.max_new_tokens,
-            drafts=arguments.system == "drafted",
-        )
+        done = decoder.Decoder(model).decode_once([clips[i] for i in batch], options)
         for i, one in zip(batch, done):
             texts[i] = one.text
     return texts

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.decoding.fusion import Fusion
+from asr_llm.decoding.generate import generate
+from asr_llm.decoding.prompts import collator, end_token, inference, prompt, splice
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.adapters import Adapters, fusion_weights, names_of
-from asr_llm.model.decoding import generate, prompt
 from asr_llm.recipe import LoraRecipe
 
 if TYPE_CHECKING:
@@ -63,37 +66,40 @@ def saved(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     }
 
 
-def fresh(tiny: Path, saved: dict[str, Path], names: Sequence[str]) -> SpanSALM:
+Loaded = tuple["SpanSALM", dict[str, float]]
+"""A model with adapters on it, and the weights of those of text."""
+
+
+def fresh(tiny: Path, saved: dict[str, Path], names: Sequence[str]) -> Loaded:
     model = checkpoints.load(tiny)
-    if names:
-        Adapters(model, tiny, [saved[name] for name in names])
-    return model
+    if not names:
+        return model, {}
+    return model, Adapters(model, tiny, [saved[name] for name in names]).fusion()
 
 
-def heard(model: SpanSALM, beams: int) -> list[list[int]]:
-    prompts = [prompt(audio, model.chat) for audio in AUDIOS]
-    return [ids for ids, _ in generate(model, prompts, [10, 10], beams, listening=True)]
+def heard(loaded: Loaded, beams: int) -> list[list[int]]:
+    model, fusion = loaded
+    with inference(model):
+        processors = [Fusion(model, fusion, end_token(model))] if fusion else []
+        spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
+        found = generate(model, spliced, [10, 10], beams, processors)
+    return [list(one.ids) for one in found]
 
 
 def said(model: SpanSALM) -> Tensor:
     """What the recogniser alone, adapters of text aside, makes of some tokens and of speech."""
     import torch
 
-    from asr_llm.model.fusion import adapter_aside
-    from asr_llm.sequences.batching import Collator
-
-    collate = Collator(
-        model.tokenizer.tokenizer, model.audio_locator_tag, model.text_pad_id, model.frame_samples
-    )
-    with torch.no_grad(), adapter_aside(model):
-        spliced = model.splice(collate([prompt(audio, model.chat) for audio in AUDIOS]))
+    batch = collator(model)([prompt(audio, model.chat) for audio in AUDIOS])
+    with torch.no_grad():
+        spliced = model.splice(batch)
         hidden = model.hidden_states(spliced["input_embeds"], spliced["attention_mask"])
         logits: Tensor = model.causal_lm.lm_head(hidden)
     return logits
 
 
-def assert_same(one: SpanSALM, two: SpanSALM) -> None:
-    assert said(one).equal(said(two))
+def assert_same(one: Loaded, two: Loaded) -> None:
+    assert said(one[0]).equal(said(two[0]))
     assert [heard(one, beams) for beams in (1, 3)] == [heard(two, beams) for beams in (1, 3)]
 
 
@@ -122,8 +128,9 @@ def test_after_any_swap_it_is_as_if_loaded_afresh(tiny: Path, saved: dict[str, P
     for names in orders:
         adapters.use(*reversed(names))
         assert adapters.in_use == names
-        assert_same(model, fresh(tiny, saved, names))
-        assert seen.setdefault(str(heard(model, 1)), names) == names  # they do differ
+        loaded = model, adapters.fusion()
+        assert_same(loaded, fresh(tiny, saved, names))
+        assert seen.setdefault(str(heard(loaded, 1)), names) == names  # they do differ
 
 
 def test_the_base_comes_back_bit_by_bit(tiny: Path, saved: dict[str, Path]) -> None:
@@ -132,7 +139,7 @@ def test_the_base_comes_back_bit_by_bit(tiny: Path, saved: dict[str, Path]) -> N
     adapters = Adapters(model, tiny, list(saved.values()))
     for names in (SPEECH, ("medical", "notes"), TEXT, ()):
         adapters.use(*names)
-        heard(model, 2)
+        heard((model, adapters.fusion()), 2)
     own, expected = model.state_dict(), base.state_dict()
     assert own.keys() == expected.keys()
     assert all(own[name].equal(expected[name]) for name in expected)
@@ -142,9 +149,9 @@ def test_the_base_comes_back_bit_by_bit(tiny: Path, saved: dict[str, Path]) -> N
 
 def test_merged_adapters_leave_no_layer_behind(tiny: Path, saved: dict[str, Path]) -> None:
     """PEFT's layers cost time; they are there for those of text alone."""
-    model = fresh(tiny, saved, SPEECH)
+    model, fusion = fresh(tiny, saved, SPEECH)
     assert not any("lora" in name or "base_layer" in name for name in model.state_dict())
-    assert model.fusion == {}
+    assert fusion == {}
 
 
 # What several do together ----------------------------------------------------------------
@@ -154,7 +161,7 @@ def test_the_changes_of_adapters_of_speech_add_up(tiny: Path, saved: dict[str, P
     import torch
     from safetensors.torch import load_file
 
-    model, base = fresh(tiny, saved, SPEECH), checkpoints.load(tiny)
+    (model, _), base = fresh(tiny, saved, SPEECH), checkpoints.load(tiny)
     layer = "model.layers.0.self_attn.q_proj.weight"
     weight = base.llm.state_dict()[layer].clone()
     for name, r in zip(SPEECH, (3, 4)):  # rank: 2 and its seed
@@ -185,10 +192,10 @@ def test_a_weight_is_for_adapters_of_text(tiny: Path, saved: dict[str, Path]) ->
     assert fusion_weights(folders) == [None, 3.0, 5.0]
     assert fusion_weights(folders, 0.25) == [None, 0.25, 0.25]
     model = checkpoints.load(tiny)
-    adapters = Adapters(model, tiny, folders, fusion=0.25)
-    assert list(model.fusion.values()) == [0.25, 0.25]
+    adapters = Adapters(model, tiny, folders)
+    assert list(adapters.fusion(0.25).values()) == [0.25, 0.25]
     adapters.use("notes")
-    assert list(model.fusion.values()) == [0.25]
+    assert list(adapters.fusion(0.25).values()) == [0.25]
     with pytest.raises(CheckpointError, match=r"legal/adapter changes .* no weight to set"):
         fusion_weights([saved["legal"], saved["medical"]], 0.25)
 
@@ -202,8 +209,9 @@ def test_a_name_with_a_dot(tiny: Path, saved: dict[str, Path], tmp_path: Path) -
     """PEFT calls no adapter so."""
     folder = Path(shutil.copytree(saved["notes"], tmp_path / "model.v1.2"))
     model = checkpoints.load(tiny)
-    assert Adapters(model, tiny, [folder]).names == ("model.v1.2",)
-    assert_same(model, fresh(tiny, saved, ["notes"]))
+    adapters = Adapters(model, tiny, [folder])
+    assert adapters.names == ("model.v1.2",)
+    assert_same((model, adapters.fusion()), fresh(tiny, saved, ["notes"]))
 
 
 # What is refused -------------------------------------------------------------------------
@@ -298,7 +306,7 @@ def test_a_list_comes_with_the_adapters_in_use(
     ]
     assert (folders[0] / "biasing_list.txt").read_text("utf-8") == "sotalol\nuvula\n"
     assert "The 2 terms in `biasing_list.txt`" in (folders[0] / "README.md").read_text("utf-8")
-    assert [lora.biasing_list(folder) for folder in folders] == [drugs, courts, None]
+    assert [AdapterFolder.read(folder).biasing for folder in folders] == [drugs, courts, None]
     adapters = Adapters(checkpoints.load(tiny), tiny, folders)
     assert adapters.biasing == [drugs, courts]
     adapters.use("courts")
@@ -307,11 +315,39 @@ def test_a_list_comes_with_the_adapters_in_use(
     assert adapters.biasing == []
 
 
+def test_an_adapter_is_read_once(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many look at it on its way from the command line to the decoder."""
+    import soundfile
+
+    from asr_llm import jobs
+    from asr_llm.transcription.options import Recogniser, TranscribeOptions
+
+    make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
+    soundfile.write(tmp_path / "a.wav", AUDIOS[0], 16000)
+    read: list[str] = []
+    read_text = Path.read_text
+
+    def spy(self: Path, *options: object) -> str:
+        read.append(self.name)
+        return read_text(self, *options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "read_text", spy)
+    recogniser = Recogniser(str(tiny), AdapterFolder.read_all([tmp_path / "a"]))
+    (transcript,) = jobs.transcribe(
+        [tmp_path / "a.wav"], TranscribeOptions(vad="energy"), recogniser
+    )
+    assert not isinstance(transcript, Exception)
+    assert transcript.adapter_sha256 == recogniser.adapters[0].sha256
+    assert read.count("base.json") == 1
+
+
 def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> None:
     folder = make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
-    before = lora.identity(folder)
+    before = AdapterFolder.read(folder).sha256
     (folder / "biasing_list.txt").write_text("sotalol\n", "utf-8")
-    assert lora.identity(folder) != before
+    assert AdapterFolder.read(folder).sha256 != before
 
 
 @pytest.mark.parametrize(
@@ -350,4 +386,4 @@ def test_lists_that_cannot_be_read(
     if content is not None:
         (folder / file).write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
-        lora.biasing_list(folder)
+        AdapterFolder.read(folder)

@@ -11,6 +11,7 @@ import pytest
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.adapters import Adapters
 from asr_llm.recipe import LoraRecipe
 
@@ -78,9 +79,9 @@ def test_the_folder_is_pefts_with_the_base_named(saved: Path, tiny: Path) -> Non
     assert {"adapter_config.json", "adapter_model.safetensors", "base.json"} <= {
         p.name for p in saved.iterdir()
     }
-    record = lora.read_base(saved)
+    record = AdapterFolder.read(saved).base
     assert record is not None
-    assert (record["name"], record["sha256"]) == (str(tiny), checkpoints.identity(tiny))
+    assert (record.name, record.sha256) == (str(tiny), checkpoints.identity(tiny))
     assert f"LoRA on the LLM of `{tiny}`" in (saved / "README.md").read_text("utf-8")
     config = json.loads((saved / "adapter_config.json").read_text("utf-8"))
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (2, 8, "LORA")
@@ -244,7 +245,7 @@ def test_an_unreadable_record_of_the_base(saved: Path, tiny: Path, text: str) ->
 
 def test_an_adapter_of_pefts_own_has_no_record(saved: Path, tiny: Path) -> None:
     (saved / "base.json").unlink()
-    assert lora.read_base(saved) is None
+    assert AdapterFolder.read(saved).base is None
     lora.load(checkpoints.load(tiny), saved, tiny)
 
 

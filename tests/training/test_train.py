@@ -20,7 +20,8 @@ import asr_llm.training.train as train_module
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
-from asr_llm.model import checkpoints, lora
+from asr_llm.model import checkpoints
+from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import OptimizerRecipe, Recipe
 from asr_llm.training.callbacks import BestCheckpoint
 from asr_llm.training.fit import Fit, rate
@@ -186,8 +187,8 @@ def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
     done = train(chosen, run, Domain.load(folder), progress=False)
     assert asked == ["text", "text"]  # to train on, and to validate on
     assert done.adapter is not None
-    assert lora.fusion_weight(done.adapter) == 0.5
-    assert lora.biasing_list(done.adapter) == BiasingList(("nolo contendere",), 3.0)
+    assert AdapterFolder.read(done.adapter).fusion == 0.5
+    assert AdapterFolder.read(done.adapter).biasing == BiasingList(("nolo contendere",), 3.0)
     assert done.best is not None
 
 

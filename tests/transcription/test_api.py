@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from asr_llm.decoding.results import Guard
 from asr_llm.transcription.api import ApiError, Asked, body, delta, done, parse
-from asr_llm.transcription.transcript import Guard, Segment, Transcript, Word
+from asr_llm.transcription.transcript import Segment, Transcript, Word
 
 TRANSCRIPT = Transcript(
     Path("/tmp/x"),

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +16,43 @@ import pytest
 import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError
-from asr_llm.model.decoding import Decoded
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.drafts import Piece
 from asr_llm.transcription.engine import BusyError, Engine, StoppingError, TooLongError
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment
-from asr_llm.transcription.turns import Job, Setting, next_batch
+from asr_llm.transcription.turns import Job, next_batch
 
 SOON = 120.0  # seconds that nothing here takes
 
 
+ENERGY = TranscribeOptions(vad="energy")
+
+
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 4.0, 1.0, ()
+    chunk_seconds, pause_seconds = 4.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
 
 
-class Decoder:
+class FakeDecoder:
     """Writes how loud each audio is, in thousandths; waits while it is held."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.options: list[TranscribeOptions] = []
         self.begun, self.go = threading.Semaphore(0), threading.Event()
         self.go.set()
 
-    def __call__(self, model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def __call__(self, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         texts = [str(round(1000 * float(np.abs(audio).max()))) for audio in audios]
         self.batches.append(texts)
+        self.options.append(options)
         self.begun.release()
         assert self.go.wait(SOON)
         if "666" in texts:
@@ -53,19 +61,21 @@ class Decoder:
 
 
 @pytest.fixture
-def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
-    fake = Decoder()
-    monkeypatch.setattr("asr_llm.model.decoding.decode", fake)
+def decoder(monkeypatch: pytest.MonkeyPatch) -> FakeDecoder:
+    fake = FakeDecoder()
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", fake)
     return fake
 
 
 @pytest.fixture
 def model() -> SpeechLLM:
-    return SpeechLLM(FakeModel(), "mini", batch_seconds=4.0, vad="energy")  # type: ignore[arg-type]
+    made = SpeechLLM(FakeModel(), "mini", ENERGY, batch_seconds=4.0)  # type: ignore[arg-type]
+    made.pipeline.decoder.prefers = lambda options: False  # type: ignore[method-assign]
+    return made
 
 
 @pytest.fixture
-def engine(decoder: Decoder, model: SpeechLLM) -> Iterator[Engine]:
+def engine(decoder: FakeDecoder, model: SpeechLLM) -> Iterator[Engine]:
     made = Engine(model, places=3, max_seconds=100.0)
     yield made
     decoder.go.set()
@@ -102,9 +112,9 @@ def text(job: Job) -> str:
 # What is decoded next ----------------------------------------------------------------------
 
 
-def waiting(*lengths: float, setting: Setting | None = None) -> Job:
+def waiting(*lengths: float, options: TranscribeOptions = ENERGY) -> Job:
     """A job with chunks of so many seconds."""
-    job = Job(Path("x"), setting or Setting(), None)
+    job = Job(Path("x"), options, None)
     job.pieces = deque(
         Piece(job.draft, Chunk(0, np.zeros(round(s * SAMPLE_RATE), np.float32))) for s in lengths
     )
@@ -134,8 +144,8 @@ def test_the_first_chunk_comes_however_long() -> None:
     assert taken(next_batch([job], 10.0), job) == [(0, 30)]
 
 
-def test_settings_do_not_mix() -> None:
-    a, b, c = waiting(1), waiting(1, setting=Setting(("medical",))), waiting(1)
+def test_options_do_not_mix() -> None:
+    a, b, c = waiting(1), waiting(1, options=replace(ENERGY, adapters=("medical",))), waiting(1)
     assert taken(next_batch([a, b, c], 10.0), a, b, c) == [(0, 1), (2, 1)]
     assert taken(next_batch([b, a, c], 10.0), a, b, c) == [(1, 1)]
 
@@ -160,7 +170,7 @@ def test_a_transcript_with_its_segments(engine: Engine, save: Save) -> None:
     assert list(transcript.segments) == seen
 
 
-def test_who_waits_longest_is_next(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_who_waits_longest_is_next(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     """A recording of thirty chunks lets a short one, which comes later, pass."""
     decoder.go.clear()
     long = engine.submit(save(beeps(*range(100, 130), seconds=0.5)))
@@ -173,37 +183,30 @@ def test_who_waits_longest_is_next(engine: Engine, decoder: Decoder, save: Save)
     assert text(long) == " ".join(map(str, range(100, 130)))
 
 
-def test_settings_take_turns(
-    engine: Engine,
-    decoder: Decoder,
-    model: SpeechLLM,
-    save: Save,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    used: list[tuple[str, ...]] = []
-    monkeypatch.setattr(model, "use", lambda *names: used.append(names))
+def test_options_take_turns(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
+    one, other = (replace(ENERGY, adapters=(name,)) for name in ("one", "other"))
     decoder.go.clear()
-    first = engine.submit(save(beeps(*range(100, 130), seconds=0.5)), Setting(("one",)))
+    first = engine.submit(save(beeps(*range(100, 130), seconds=0.5)), one)
     assert decoder.begun.acquire(timeout=SOON)
-    second = engine.submit(save(beeps(*range(200, 230), seconds=0.5)), Setting(("other",)))
+    second = engine.submit(save(beeps(*range(200, 230), seconds=0.5)), other)
     wait_until(lambda: len(first.pieces) == len(second.pieces) == 8)  # four fit in a batch
     decoder.go.set()
     assert text(first) == " ".join(map(str, range(100, 130)))
     assert text(second) == " ".join(map(str, range(200, 230)))
     assert first.result.result().adapter == "one"
-    assert used[:3] == [("one",), ("other",), ("one",)]
+    assert decoder.options[:3] == [one, other, one]
     hundreds = [{loud[0] for loud in batch} for batch in decoder.batches]
     assert hundreds[:3] == [{"1"}, {"2"}, {"1"}]
     assert all(len(of) == 1 for of in hundreds)
 
 
-def test_silence_needs_no_turn(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_silence_needs_no_turn(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     transcript = engine.submit(save(np.zeros(3 * SAMPLE_RATE))).result.result(SOON)
     assert (transcript.text, transcript.note) == ("", "nobody speaks; nothing was transcribed")
     assert decoder.batches == []
 
 
-def test_only_some_chunks_are_held(engine: Engine, decoder: Decoder, save: Save) -> None:
+def test_only_some_chunks_are_held(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     decoder.go.clear()
     job = engine.submit(save(beeps(*range(100, 130), seconds=0.2)))
     wait_until(lambda: len(job.pieces) == 8)
@@ -212,7 +215,7 @@ def test_only_some_chunks_are_held(engine: Engine, decoder: Decoder, save: Save)
 
 
 def test_one_that_fails_does_not_take_others_along(
-    engine: Engine, decoder: Decoder, save: Save
+    engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
     first = engine.submit(save(beeps(100)))
@@ -227,7 +230,7 @@ def test_one_that_fails_does_not_take_others_along(
 
 
 def test_a_cancelled_job_is_decoded_no_further(
-    engine: Engine, decoder: Decoder, save: Save
+    engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
     job = engine.submit(save(beeps(*range(100, 130), seconds=0.2)))
@@ -289,7 +292,7 @@ def test_places(engine: Engine) -> None:
 
 
 def test_what_has_begun_is_ended_after_a_stop_but_not_after_a_close(
-    engine: Engine, decoder: Decoder, save: Save
+    engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
     first, second = engine.submit(save(beeps(100))), engine.submit(save(beeps(200)))
@@ -330,8 +333,9 @@ def test_texts_are_those_of_each_alone(lively: Path, save: Save) -> None:
     engine.join()
 
 
-def test_the_model_is_set_as_asked_for(lively: Path, tmp_path: Path, save: Save) -> None:
-    from asr_llm.corpus.biasing_list import BiasingList
+def test_requests_of_different_options_get_what_each_gets_alone(
+    lively: Path, tmp_path: Path, save: Save
+) -> None:
     from asr_llm.model import checkpoints, lora
     from asr_llm.recipe import LoraRecipe
 
@@ -340,39 +344,49 @@ def test_the_model_is_set_as_asked_for(lively: Path, tmp_path: Path, save: Save)
     for name, weight in adapted.llm.named_parameters():
         if "lora_B" in name:
             weight.data.fill_(0.5)
-    folder = tmp_path / "medical" / "adapter"
-    lora.save(adapted, folder, base=lively)
+    for name, fusion in (("medical", None), ("notes", 3.0)):
+        lora.save(adapted, tmp_path / name / "adapter", base=lively, fusion=fusion)
+    folders = [tmp_path / name / "adapter" for name in ("medical", "notes")]
     rng = np.random.default_rng(0)
     paths = [save(rng.normal(0, 0.1, length)) for length in (9000, 16000, 20000)]
-    base, medical, listed, timed = (
-        Setting(),
-        Setting(("medical",)),
-        Setting(phrases=("K",)),
-        Setting(words=True),
-    )
-
-    model = SpeechLLM.load(lively, folder, vad="energy", word_timestamps=True)
+    base = replace(ENERGY, adapters=(), confidence=True)
+    asked = {
+        "listed": replace(base, biasing=BiasingList(("K",))),
+        "base": base,
+        "timed": replace(base, word_timestamps=True),
+        "medical": replace(base, adapters=("medical",)),
+        "greedy": replace(base, num_beams=1, confidence=False),
+        "all": TranscribeOptions(
+            adapters=("medical", "notes"),
+            num_beams=2,
+            biasing=BiasingList(("uvula", "the court"), 40.0),
+            vad="energy",
+        ),
+    }
+    model = SpeechLLM.load(lively, folders, vad="energy")
+    before = dict(vars(model)), dict(vars(model.pipeline))
     alone = {}
-    for setting in (timed, base, medical, listed):
-        model.use(*setting.adapters)
-        model.prefer(BiasingList(setting.phrases) if setting.phrases else None)
-        alone[setting] = [model.transcript(path).segments for path in paths]
-    for other in (medical, listed):
-        assert texts(alone[other]) != texts(alone[base])
-    model.prefer(None)
+    for name, options in asked.items():
+        fresh = SpeechLLM.load(lively, folders)
+        alone[name] = [fresh.transcript(path, options).segments for path in paths]
+    for name in ("medical", "listed", "greedy", "all"):
+        assert texts(alone[name]) != texts(alone["base"])
     engine = Engine(model)
     assert engine.tells_words
     jobs = {
-        setting: [engine.submit(path, setting) for path in paths]
-        for setting in (listed, base, timed, medical)
+        name: [engine.submit(path, options) for path in paths] for name, options in asked.items()
     }
-    for setting, own in jobs.items():
+    for name, own in jobs.items():
         found = [job.result.result(SOON).segments for job in own]
-        assert texts(found) == texts(alone[setting])
-        assert any(one.words for some in found for one in some) == setting.words
-    assert [job.result.result().segments for job in jobs[timed]] == alone[timed]
+        assert texts(found) == texts(alone[name])
+        assert any(one.words for some in found for one in some) == (name == "timed")
+        sure = [one.confidence for some in found for one in some]
+        assert all((value is None) == (name in ("greedy", "all")) for value in sure)
+        expected = [one.confidence or 0 for some in alone[name] for one in some]
+        assert [value or 0 for value in sure] == pytest.approx(expected, abs=1e-4)
     engine.close()
     engine.join()
+    assert (vars(model), vars(model.pipeline)) == before
 
 
 def texts(segments: list[tuple[Segment, ...]]) -> list[list[str]]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lhotse import SupervisionSegment, SupervisionSet
 
 from asr_llm import __version__
+from asr_llm.decoding.results import Guard
 from asr_llm.errors import RunError
 from asr_llm.evaluation.readers import read_hypotheses
 from asr_llm.transcription.formats import (
@@ -27,7 +28,7 @@ from asr_llm.transcription.formats import (
     render_each,
 )
 from asr_llm.transcription.subtitles import Layout
-from asr_llm.transcription.transcript import Guard, Segment, Transcript, Word
+from asr_llm.transcription.transcript import Segment, Transcript, Word
 
 TALK = Transcript(
     path=Path("in/talk.v1.mp3"),

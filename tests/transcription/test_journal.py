@@ -10,15 +10,16 @@ import pytest
 import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.decoding.results import Decoded, Guard
 from asr_llm.errors import RunError
-from asr_llm.model.decoding import Decoded
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal, Journals
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.transcript import Guard, Heard, Word
+from asr_llm.transcription.transcript import DecodedChunk, Word
 
 CHUNK = Chunk(320, np.zeros(1600, np.float32))
-HEARD = Heard("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
+HEARD = DecodedChunk("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
@@ -56,8 +57,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         Journal(tmp_path / "file" / "j", {}).add(CHUNK, HEARD)
 
 
+ENERGY = TranscribeOptions(vad="energy")
+
+
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 20.0, 1.0, ()
+    chunk_seconds, pause_seconds = 20.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
@@ -71,14 +75,14 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     decoded: list[int] = []
     left = 3
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         if len(decoded) + len(audios) > left:
             raise KeyboardInterrupt
         decoded.extend(len(audio) for audio in audios)
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
-    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
-    model = SpeechLLM(FakeModel(), "mini", batch_seconds=2.5, vad="energy")  # type: ignore[arg-type]
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
+    model = SpeechLLM(FakeModel(), "mini", ENERGY, batch_seconds=2.5)  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})
     with pytest.raises(KeyboardInterrupt):

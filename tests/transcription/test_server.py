@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,10 @@ import soundfile
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.model.decoding import Decoded
+from asr_llm.decoding.results import Decoded, DecodedWord
 from asr_llm.transcription.engine import Engine
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.turns import Setting
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("python_multipart", reason="needs the extra 'serve'")
@@ -33,14 +35,17 @@ SOON = 120.0
 URL = "/v1/audio/transcriptions"
 
 
+ENERGY = TranscribeOptions(vad="energy")
+
+
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 4.0, 1.0, ()
+    chunk_seconds, pause_seconds = 4.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
 
 
-class Decoder:
+class FakeDecoder:
     """Writes how loud each audio is, in thousandths; waits while it is held."""
 
     def __init__(self) -> None:
@@ -48,21 +53,25 @@ class Decoder:
         self.go.set()
         self.hold_from = 0  # the number of the batch from which on it is held
         self.batches = 0
+        self.options: list[TranscribeOptions] = []
         self.uploads: list[Path] = []
         self.folder = Path(tempfile.gettempdir())
 
-    def __call__(self, model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def __call__(self, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         self.uploads = list(self.folder.iterdir())
         assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in self.uploads)
         self.begun.release()
         self.batches += 1
+        self.options.append(options)
         if self.batches == self.hold_from:
             self.go.clear()
         assert self.go.wait(SOON)
         texts = [str(round(1000 * float(np.abs(audio).max()))) for audio in audios]
         if "666" in texts:
             raise RuntimeError("confidential")
-        return [Decoded(text) for text in texts]
+        if not options.confidence:
+            return [Decoded(text) for text in texts]
+        return [Decoded(text, words=(DecodedWord(text, 0.5, (math.log(0.5),)),)) for text in texts]
 
 
 @pytest.fixture
@@ -74,18 +83,19 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
-    fake = Decoder()
-    monkeypatch.setattr("asr_llm.model.decoding.decode", fake)
+def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDecoder]:
+    fake = FakeDecoder()
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", fake)
     yield fake
     fake.go.set()
     assert list(uploads.iterdir()) == []  # whatever happened
 
 
 @pytest.fixture
-def engine(decoder: Decoder) -> Iterator[Engine]:
+def engine(decoder: FakeDecoder) -> Iterator[Engine]:
     # One chunk at a time.
-    model = SpeechLLM(FakeModel(), "mini", vad="energy", batch_seconds=1.0)  # type: ignore[arg-type]
+    model = SpeechLLM(FakeModel(), "mini", ENERGY, batch_seconds=1.0)  # type: ignore[arg-type]
+    model.pipeline.decoder.prefers = lambda options: False  # type: ignore[method-assign]
     made = Engine(model, places=2, max_seconds=20.0)
     yield made
     decoder.go.set()
@@ -102,7 +112,8 @@ def lines() -> list[str]:
 @pytest.fixture
 def client(engine: Engine, lines: list[str]) -> Any:
     limits = Limits(max_bytes=800_000, timeout=SOON)
-    models = {"mini": Setting(), "medical": Setting(("medical",))}
+    plain = replace(ENERGY, confidence=True)
+    models = {"mini": plain, "medical": replace(plain, adapters=("medical",))}
     return testclient.TestClient(create_app(engine, models, limits, lines.append))
 
 
@@ -133,7 +144,7 @@ def assert_error(response: Any, status: int, param: str | None, code: str, *word
 # Answers -----------------------------------------------------------------------------------
 
 
-def test_json(client: Any, decoder: Decoder, uploads: Path) -> None:
+def test_json(client: Any, decoder: FakeDecoder, uploads: Path) -> None:
     response = post(client, wav(100, 200))
     assert response.status_code == 200
     assert response.json() == {"text": "100 200", "usage": {"type": "duration", "seconds": 5.0}}
@@ -201,14 +212,20 @@ def test_health(client: Any, engine: Engine) -> None:
 
 
 def test_words_of_the_prompt_are_preferred_for_its_request_alone(
-    client: Any, monkeypatch: pytest.MonkeyPatch
+    client: Any, decoder: FakeDecoder
 ) -> None:
-    preferred: list[Any] = []
-    monkeypatch.setattr(SpeechLLM, "prefer", lambda self, biasing: preferred.append(biasing))
-    assert post(client, prompt="metoprolol, Dr. Okonkwo").status_code == 200
     assert post(client, prompt="metoprolol, Dr. Okonkwo").status_code == 200
     assert post(client).status_code == 200
-    assert preferred == [BiasingList(("metoprolol", "Dr. Okonkwo")), None]
+    assert [options.biasing for options in decoder.options] == [
+        BiasingList(("metoprolol", "Dr. Okonkwo")),
+        None,
+    ]
+
+
+def test_verbose_json_tells_how_sure_it_is_without_the_times_of_words(client: Any) -> None:
+    (segment,) = post(client, response_format="verbose_json").json()["segments"]
+    assert segment["confidence"] == 0.5
+    assert segment["avg_logprob"] == pytest.approx(math.log(0.5))
 
 
 # Errors ------------------------------------------------------------------------------------
@@ -270,8 +287,8 @@ def test_stopping(client: Any, engine: Engine) -> None:
     engine.close()
 
 
-def test_what_takes_too_long(engine: Engine, decoder: Decoder) -> None:
-    app = create_app(engine, {"mini": Setting()}, Limits(timeout=0.5))
+def test_what_takes_too_long(engine: Engine, decoder: FakeDecoder) -> None:
+    app = create_app(engine, {"mini": ENERGY}, Limits(timeout=0.5))
     with testclient.TestClient(app) as client:  # one loop for all
         decoder.go.clear()
         assert_error(post(client), 504, None, "timeout", "took too long")
@@ -347,9 +364,9 @@ def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream:
 
 @pytest.mark.parametrize("stream", ["false", "true"])
 def test_one_who_leaves_makes_room(
-    engine: Engine, decoder: Decoder, lines: list[str], stream: str
+    engine: Engine, decoder: FakeDecoder, lines: list[str], stream: str
 ) -> None:
-    app = create_app(engine, {"mini": Setting()}, Limits(), lines.append)
+    app = create_app(engine, {"mini": ENERGY}, Limits(), lines.append)
     decoder.go.clear()
     begun = decoder.begun
     answer = post_and_leave(app, wav(100), lambda _: begun.acquire(blocking=False), stream)
@@ -359,9 +376,9 @@ def test_one_who_leaves_makes_room(
 
 
 def test_one_who_leaves_in_the_middle_of_a_stream_makes_room(
-    engine: Engine, decoder: Decoder
+    engine: Engine, decoder: FakeDecoder
 ) -> None:
-    app = create_app(engine, {"mini": Setting()}, Limits())
+    app = create_app(engine, {"mini": ENERGY}, Limits())
     decoder.hold_from = 3
     answer = post_and_leave(app, wav(*range(100, 108)), lambda sent: "delta" in sent, "true")
     assert '"delta": "100"' in answer

@@ -13,20 +13,41 @@ from lhotse import CutSet, Recording
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.decoding.phrases import Phrases
+from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
-from asr_llm.model.biasing import Phrases
-from asr_llm.model.decoding import Decoded
-from asr_llm.transcription import speech_llm as module
+from asr_llm.transcription import batching, pipeline
+from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment, Transcript
 from asr_llm.transcription.vad import FRAME
 
+ENERGY = TranscribeOptions(vad="energy")
+
 
 class FakeModel:
-    chunk_seconds, pause_seconds, fusion = 20.0, 1.0, ()
+    chunk_seconds, pause_seconds = 20.0, 1.0
 
     def eval(self) -> FakeModel:
         return self
+
+
+class FakeAdapters:
+    """One, of speech, in a folder called "med"."""
+
+    names, biasing = ("med",), ()
+
+    def label(self, names: object) -> str:
+        return "med"
+
+    def check(self, names: object) -> None:
+        pass
+
+    def use(self, *names: str) -> None:
+        pass
+
+    def fusion(self, weight: float | None = None) -> dict[str, float]:
+        return {}
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -48,19 +69,18 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """The seconds of each piece of each batch; the text of a piece is its length."""
     seen: list[list[float]] = []
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         seen.append([len(audio) / SAMPLE_RATE for audio in audios])
         return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
 
-    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     return seen
 
 
 @pytest.fixture
 def fake() -> SpeechLLM:
-    made = SpeechLLM(FakeModel(), "mini", batch_seconds=30.0, vad="energy")  # type: ignore[arg-type]
-    made.adapter = "med"
-    return made
+    loaded: Any = FakeAdapters()
+    return SpeechLLM(FakeModel(), "mini", ENERGY, loaded=loaded, batch_seconds=30.0)  # type: ignore[arg-type]
 
 
 def test_one_file(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:
@@ -88,18 +108,18 @@ def test_where_nobody_pauses_chunks_overlap_and_their_texts_are_joined(
 ) -> None:
     """Each second of the tone says its number; 20 s are 625 frames, 2 s are 62."""
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         starts = [round(float(a[0]) * 1000) for a in audios]
         return [
             Decoded(" ".join(f"w{s}" for s in range(start, start + round(len(a) / SAMPLE_RATE))))
             for start, a in zip(starts, audios)
         ]
 
-    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     seconds = np.arange(50 * SAMPLE_RATE) // SAMPLE_RATE
     path = tmp_path / "a.wav"
     soundfile.write(path, (seconds / 1000).astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
-    monkeypatch.setattr(module, "listener", lambda kind: Speaking())
+    monkeypatch.setattr(pipeline, "listener", lambda kind: Speaking())
     transcript = fake.transcript(path)
     assert transcript.text == " ".join(f"w{s}" for s in range(50))
     assert [s.end for s in transcript.segments[:-1]] == [s.start for s in transcript.segments[1:]]
@@ -131,7 +151,7 @@ def test_segments_come_while_the_rest_is_still_to_be_heard(
     batches: list[list[float]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_POOLED", 1)
+    monkeypatch.setattr(batching, "_POOLED", 1)
     samples = np.concatenate([tone(16), silence(1.5), tone(16), silence(1.5), tone(16)])
     segments = fake.transcribe(save(tmp_path / "a.wav", samples))
     first = next(segments)
@@ -211,33 +231,33 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     sizes: list[int] = []
 
-    def decode(model: Any, audios: list[np.ndarray], **options: Any) -> list[Decoded]:
+    def decode(self: Any, audios: list[np.ndarray], options: Any) -> list[Decoded]:
         sizes.append(len(audios))
         if len(audios) > 2:
             raise torch.OutOfMemoryError
         return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
 
-    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in (1, 2, 3, 4, 5)]
     texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
     assert texts == ["1", "2", "3", "4", "5"]
-    assert (sizes, fake.batch_seconds) == ([5, 2, 3, 1, 2], 7.5)
+    assert (sizes, fake.pipeline.batch_seconds) == ([5, 2, 3, 1, 2], 7.5)
 
 
 def test_a_batch_is_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"SC_AVPHYS_PAGES": 10**6, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert SpeechLLM(FakeModel(), "mini").batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
+    assert SpeechLLM(FakeModel(), "mini").pipeline.batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
     pages["SC_AVPHYS_PAGES"] = 10
-    assert SpeechLLM(FakeModel(), "mini").batch_seconds == 20.0  # type: ignore[arg-type]
+    assert SpeechLLM(FakeModel(), "mini").pipeline.batch_seconds == 20.0  # type: ignore[arg-type]
 
 
 def test_files_are_decoded_before_all_are_loaded(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_POOLED", 1)
-    fake.batch_seconds = 6.0
+    monkeypatch.setattr(batching, "_POOLED", 1)
+    fake.pipeline.batch_seconds = 6.0
     paths = [save(tmp_path / f"{i}.wav", tone(2)) for i in range(7)]
     results = fake.transcribe_many(paths)
     next(results)
@@ -278,7 +298,7 @@ def test_note_says_where_text_may_be_missing(
     decoded: Decoded,
     note: str,
 ) -> None:
-    monkeypatch.setattr("asr_llm.model.decoding.decode", lambda *_, **__: [decoded])
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", lambda *_, **__: [decoded])
     transcript = fake.transcript(save(tmp_path / "a.wav", tone(2)))
     assert transcript.note and transcript.note.startswith(f"0.0 to 2.0 s: {note}")
 
@@ -369,6 +389,12 @@ def test_no_such_model() -> None:
         SpeechLLM.load("./nowhere")
 
 
+def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
+    """What the decoder prefers, and the most that a token gains."""
+    found = model.pipeline.decoder._preferences(model.options).phrases
+    return None if found is None else (found.named, float(found.gain.max()))
+
+
 def test_lists_that_take_turns_are_made_ready_once(
     lively: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,29 +406,26 @@ def test_lists_that_take_turns_are_made_ready_once(
     for _ in range(2):
         for one in lists[:8]:
             model.prefer(one)
+            preferred(model)
     assert made == [f"word{i}" for i in range(8)]
-    model.prefer(lists[8])  # takes the place of the first
-    model.prefer(lists[1])
-    model.prefer(lists[0])
+    for one in (lists[8], lists[1], lists[0]):  # the ninth takes the place of the first
+        model.prefer(one)
+        preferred(model)
     assert made[8:] == ["word8", "word0"]
     model.prefer(None)
-    assert model._phrases is None
+    assert preferred(model) is None
 
 
 def test_phrases_may_be_plain_strings(lively: Path) -> None:
     model = SpeechLLM.load(lively, vad="energy", biasing=["uvula", "Ann Lee"])
-    assert model._phrases and model._phrases.named == ("uvula", "Ann Lee")
+    assert preferred(model) == (("uvula", "Ann Lee"), 2.5)
     model.prefer("uvula")
-    assert model._phrases.named == ("uvula",)
+    assert preferred(model) == (("uvula",), 2.5)
 
 
 def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
     brought = BiasingList(("sotalol", "uvula"), 2.0)
     make_adapter(lively, tmp_path / "drugs", biasing=brought)
-
-    def preferred(model: SpeechLLM) -> tuple[tuple[str, ...], float] | None:
-        found = model._phrases
-        return None if found is None else (found.named, float(found.gain.max()))
 
     plain = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy")
     named, gain = preferred(plain) or ((), 0.0)
@@ -416,23 +439,23 @@ def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Pat
     assert preferred(off) == ((), 0.0)
 
 
-@pytest.mark.parametrize("preferred", [{"fusion": 0.5}, {"biasing": BiasingList(("uvula",))}, {}])
+@pytest.mark.parametrize("brought", [{"fusion": 0.5}, {"biasing": BiasingList(("uvula",))}, {}])
 def test_a_preference_that_runs_wild_is_left_out(
-    tmp_path: Path, lively: Path, monkeypatch: pytest.MonkeyPatch, preferred: dict[str, Any]
+    tmp_path: Path, lively: Path, monkeypatch: pytest.MonkeyPatch, brought: dict[str, Any]
 ) -> None:
-    make_adapter(lively, tmp_path / "drugs", **preferred)
+    make_adapter(lively, tmp_path / "drugs", **brought)
     model = SpeechLLM.load(lively, tmp_path / "drugs", vad="energy")
     asked = []
 
-    def decode(model: Any, audios: Any, **options: Any) -> list[Decoded]:
-        alone = options["phrases"] is None and not options["fused"]
+    def decode(self: Any, audios: Any, options: Any) -> list[Decoded]:
+        alone = options == options.without_preferences
         asked.append(alone)
         return [Decoded("the uvula" if alone else "uvula uvula-uvula", complete=alone)]
 
-    monkeypatch.setattr("asr_llm.model.decoding.decode", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
     transcript = model.transcript(save(tmp_path / "a.wav", tone(2)))
     (segment,) = transcript.segments
-    if preferred:
+    if brought:
         assert (segment.text, asked) == ("the uvula", [False, True])
         assert transcript.note == (
             "0.0 to 2.0 s: the model reached its limit of tokens, decoded again without list and "

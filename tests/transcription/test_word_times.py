@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.alignment import Spelling, spell
 from asr_llm.corpus.synthesis import synthesize
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.results import Decoded, DecodedWord
 from asr_llm.model import checkpoints, ctc
-from asr_llm.model.confidence import DecodedWord
-from asr_llm.model.decoding import Decoded, decode
 from asr_llm.model.salm import SpanSALM
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Transcript
@@ -171,7 +172,8 @@ def test_audio_is_encoded_once_and_times_are_those_of_encoding_again(with_head: 
         np.random.default_rng(n).normal(0, 0.1, n * model.frame_samples).astype("float32")
         for n in (24, 8)
     ]
-    kept = decode(model, audios, confidence=True, keep_encoded=True)
+    options = DecodeOptions(num_beams=1, confidence=True, keep_encoded=True)
+    kept = Decoder(model).decode_once(audios, options)
     again = word_times(aligner, audios, [replace(one, encoded=None) for one in kept])
     assert any(again)
 

@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer
 
 from asr_llm.corpus.synthesis import synthesize
-from asr_llm.model import checkpoints
-from asr_llm.model.confidence import TokenProbabilities
-from asr_llm.model.decoding import _end, _inference, _spliced, decode, generate, prompt
-from asr_llm.model.salm import SpanSALM
-from asr_llm.model.speculative import (
+from asr_llm.decoding.confidence import TokenProbabilities
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.drafted import (
     Draft,
     Letters,
     Written,
@@ -28,6 +26,12 @@ from asr_llm.model.speculative import (
     ctc_drafts,
     write,
 )
+from asr_llm.decoding.generate import generate
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.prompts import end_token, inference, prompt, splice
+from asr_llm.decoding.results import Hypothesis
+from asr_llm.model import checkpoints
+from asr_llm.model.salm import SpanSALM
 
 PIECES = ["she", "was", "seen", ",", ".", "The", "h", "er", "f", "am", "ily", "Her"]
 END = 99
@@ -123,40 +127,41 @@ AUDIOS = [noise(n, n) for n in (1600, 23456, 9000, 30000)]
 LIMITS = [20, 12, 20, 1]
 
 
-def written(model: SpanSALM, drafts: Callable[[Letters, int], list[Draft]]) -> list[Any]:
+def written(model: SpanSALM, drafts: Callable[[Letters, int], list[Draft]]) -> list[Hypothesis]:
     """Texts and whether they were completed, with these drafts."""
-    prompts, end = [prompt(audio, model.chat) for audio in AUDIOS], _end(model)
-    with _inference(model):
+    prompts, end = [prompt(audio, model.chat) for audio in AUDIOS], end_token(model)
+    with inference(model):
         made = drafts(Letters(model.tokenizer.tokenizer), end)
-        texts = write(model, _spliced(model, prompts), LIMITS, end, made)
-    return [(text.ids, text.complete) for text in texts]
+        return write(model, splice(model, prompts), LIMITS, end, made)
 
 
 @pytest.fixture(scope="module")
-def greedy(model: SpanSALM) -> list[Any]:
-    found = generate(model, [prompt(audio, model.chat) for audio in AUDIOS], LIMITS)
-    assert len({tuple(tokens) for tokens, _ in found}) > 1
+def greedy(model: SpanSALM) -> list[Hypothesis]:
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
+        found = generate(model, spliced, LIMITS)
+    assert len({one.ids for one in found}) > 1
     return found
 
 
 @settings(max_examples=25)
 @given(texts=st.lists(st.text("ab her.,T", max_size=30), min_size=4, max_size=4))
 def test_text_is_the_greedy_one_whatever_is_drafted(
-    model: SpanSALM, greedy: list[Any], texts: list[str]
+    model: SpanSALM, greedy: list[Hypothesis], texts: list[str]
 ) -> None:
     assert written(model, lambda of, end: [Draft(text, of, end) for text in texts]) == greedy
 
 
-def test_text_is_the_greedy_one_without_drafts(model: SpanSALM, greedy: list[Any]) -> None:
+def test_text_is_the_greedy_one_without_drafts(model: SpanSALM, greedy: list[Hypothesis]) -> None:
     assert written(model, lambda of, end: []) == greedy
 
 
 def test_a_true_draft_saves_passes(
-    model: SpanSALM, greedy: list[Any], monkeypatch: pytest.MonkeyPatch
+    model: SpanSALM, greedy: list[Hypothesis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def true(of: Letters, end: int) -> list[Draft]:
         drafts = [Draft("", of, end) for _ in greedy]
-        for one, (tokens, _) in zip(drafts, greedy):
+        for one, tokens in zip(drafts, (list(written.ids) for written in greedy)):
             one.tokens, one.close = tokens, [end]
             one.letters = "".join(of[token] for token in tokens)
             one.starts = [len("".join(of[t] for t in tokens[:i])) for i in range(len(tokens) + 1)]
@@ -166,20 +171,20 @@ def test_a_true_draft_saves_passes(
     read = model.causal_lm.model.forward
     monkeypatch.setattr(model.causal_lm.model, "forward", lambda **k: passes.append(1) or read(**k))
     assert written(model, true) == greedy
-    longest = max(len(tokens) for tokens, _ in greedy)
+    longest = max(len(one.ids) for one in greedy)
     assert len(passes) <= longest / 4  # five tokens in each pass, but for its letters
 
 
 @pytest.mark.parametrize("drafted", [False, True])
 def test_probabilities_are_those_of_generate(model: SpanSALM, drafted: bool) -> None:
-    prompts, end = [prompt(audio, model.chat) for audio in AUDIOS], _end(model)
+    prompts, end = [prompt(audio, model.chat) for audio in AUDIOS], end_token(model)
     seen = TokenProbabilities(beams=1)
-    found = generate(model, prompts, LIMITS, recorder=seen)
-    with _inference(model):
-        spliced = _spliced(model, prompts)
+    with inference(model):
+        spliced = splice(model, prompts)
+        found = generate(model, spliced, LIMITS, processors=[seen])
         drafts = ctc_drafts(model, spliced, end) if drafted else None
         texts = write(model, spliced, LIMITS, end, drafts, confidence=True)
-    expected = seen.log_probs([tokens for tokens, _ in found])
+    expected = seen.of([list(one.ids) for one in found])
     for text, log_probs in zip(texts, expected, strict=True):
         assert text.log_probs == pytest.approx(log_probs, abs=1e-4)
 
@@ -193,14 +198,15 @@ def test_mini_writes_the_same_in_fewer_passes() -> None:
     counts = []
     for drafts in (False, True):
         passes.clear()
-        found = [one.text for one in decode(model, audios, drafts=drafts)]
+        options = DecodeOptions(num_beams=1, drafts=drafts)
+        found = [one.text for one in Decoder(model).decode_once(audios, options)]
         counts.append((found, len(passes)))
     (plain, many), (drafted, few) = counts
     assert drafted == plain
     assert few <= 0.7 * many
-    with _inference(model):
-        spliced = _spliced(model, [prompt(audio, model.chat) for audio in audios])
-        texts = [one.letters for one in ctc_drafts(model, spliced, _end(model))]
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in audios])
+        texts = [one.letters for one in ctc_drafts(model, spliced, end_token(model))]
     assert texts[0].startswith("thehar")
 
 

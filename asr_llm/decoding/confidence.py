@@ -1,6 +1,6 @@
 """How sure the recogniser is of what it wrote: the probabilities of tokens, and of words.
 
-Legend: B texts, K hypotheses of each while decoding, N tokens written so far, V vocabulary.
+Legend: B texts, K hypotheses of each while decoding, V vocabulary.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
+from asr_llm.decoding.results import DecodedWord
+from asr_llm.decoding.token_scores import TokenScores
 from asr_llm.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -58,70 +58,16 @@ def calibration(model: SpanSALM) -> Calibration:
     return made
 
 
-@dataclass(frozen=True)
-class DecodedWord:
-    """A word as it is written, how probable it is that it is right, and what that is made from.
+class TokenProbabilities(TokenScores):
+    """Remembers how probable every token was that ``generate`` wrote.
 
-    ``confidence`` is the product of the probabilities of the word's tokens, calibrated;
-    ``log_probs`` are theirs.
+    It stands behind the fusion of an adapter of text, whose preference is part of what is believed
+    (so it is better calibrated, see eval/RESULTS.md).
     """
 
-    text: str
-    confidence: float
-    log_probs: tuple[float, ...]
-
-
-class TokenProbabilities(LogitsProcessor):
-    """Remembers how probable every token was that ``generate`` wrote; changes nothing.
-
-    The scores it is given may be changed already: its place among the processors says whose say
-    counts. ``generate`` puts it behind the fusion of an adapter of text, whose preference is part
-    of what is believed (so it is better calibrated, see eval/RESULTS.md). A pass over the finished
-    text would find the same, but reads prompt and speech once more: 30% of greedy decoding's time.
-
-    Args:
-        beams: K; the hypotheses of a text, which may go on from one another's.
-    """
-
-    def __init__(self, beams: int) -> None:
-        self.beams = beams
-        self.written = torch.zeros(0, 0, dtype=torch.long)  # (B * K, N)
-        self.next = torch.zeros(0, 0)  # log-probabilities (B * K, V) of what comes next
-        # Of each step, for the hypotheses there were after it (B * K,): from which of the
-        # hypotheses before it each came, its token, and how probable that was.
-        self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B * K, V) of the next token, with what (B * K, N) was written so far."""
-        if input_ids.shape[1]:
-            origin, token = self._origins(input_ids[:, :-1]), input_ids[:, -1]
-            self.steps.append((origin, token, self.next[origin, token]))
-        self.written, self.next = input_ids, scores.float().log_softmax(-1)
-        return scores
-
-    def _origins(self, before: Tensor) -> Tensor:
-        """The first hypothesis of the last step that reads as each one did, of the same text."""
-        groups = (len(before) // self.beams, self.beams, before.shape[1])
-        now, then = before.reshape(groups), self.written.reshape(groups)
-        place = (now[:, :, None] == then[:, None]).all(-1).int().argmax(-1)  # (B, K)
-        first = torch.arange(0, len(before), self.beams, device=before.device)
-        return (place + first[:, None]).flatten()
-
-    def log_probs(self, texts: list[list[int]]) -> list[list[float]]:
-        """The log-probability of each token of B texts that were written, without the end token."""
-        steps = list(zip(*(torch.stack(parts).tolist() for parts in zip(*self.steps))))
-        return [self._of_one(ids, i * self.beams, steps) for i, ids in enumerate(texts)]
-
-    def _of_one(self, ids: list[int], at: int, steps: list[Any]) -> list[float]:
-        """Follow a text from its first hypothesis, the row ``at``, through the steps."""
-        rows = range(at, at + self.beams)
-        found = []
-        for token, (origins, tokens, log_probs) in zip(ids, steps):
-            at = next(row for row in rows if origins[row] == at and tokens[row] == token)
-            found.append(log_probs[at])
-        if len(found) < len(ids):  # the last one that there was room for
-            found.append(float(self.next[at, ids[-1]]))
-        return found
+    def kept(self, scores: Tensor) -> Tensor:
+        """Log-probabilities (B * K, V)."""
+        return scores.float().log_softmax(-1)
 
 
 def decoded_words(

@@ -15,19 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.model import checkpoints, decoding, lora
-from asr_llm.model.biasing import (
-    ANYWHERE,
-    CAPITALS,
-    SENTENCE,
-    Biasing,
-    Phrases,
-    Tokens,
-    _forms,
-    biasing_of,
-)
-from asr_llm.model.confidence import DecodedWord
-from asr_llm.model.decoding import Decoded, decode, generate, prompt
+from asr_llm.decoding import decoder as decoding
+from asr_llm.decoding.biasing import Biasing
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.fusion import Fusion
+from asr_llm.decoding.generate import generate
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.phrases import ANYWHERE, CAPITALS, SENTENCE, Phrases, Tokens, _forms
+from asr_llm.decoding.processors import Preferences, processors
+from asr_llm.decoding.prompts import end_token, inference, prompt, splice
+from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import put_aside
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.spans import Text
@@ -334,23 +333,29 @@ def test_text_and_words_are_both_written_as_listed(
 ) -> None:
     said = "he cited roe versus wade."
     words = tuple(DecodedWord(word, 0.5, (-0.7,)) for word in said.split())
-    monkeypatch.setattr(decoding, "_text", lambda *_: said)
+    monkeypatch.setattr(decoding, "text_of", lambda *_: said)
     monkeypatch.setattr(decoding, "decoded_words", lambda *_: words)
-    (found,) = decode(
-        model, AUDIOS[:1], confidence=True, phrases=phrases_of(model, "Roe versus Wade")
-    )
+    options = DecodeOptions(confidence=True, biasing=BiasingList(("Roe versus Wade",)))
+    (found,) = Decoder(model).decode_once(AUDIOS[:1], options)
     assert found.text == "he cited Roe versus Wade."
     assert [word.text for word in found.words] == found.text.split()
     assert not found.loop_cut
 
 
 def heard(
-    model: SpanSALM, phrases: Phrases | None, beams: int, audios: list[np.ndarray] = AUDIOS
+    model: SpanSALM,
+    phrases: Phrases | None,
+    beams: int,
+    audios: list[np.ndarray] = AUDIOS,
+    biasing: type[Biasing] = Biasing,
+    fusion: float = 0.0,
 ) -> list[list[int]]:
-    prompts = [prompt(audio, model.chat) for audio in audios]
-    limits = [12] * len(audios)
-    found = generate(model, prompts, limits, beams, listening=True, phrases=phrases)
-    return [ids for ids, _ in found]
+    found = [Fusion(model, {"default": fusion}, end_token(model))] if fusion else []
+    found += [biasing(phrases)] if phrases is not None else []
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in audios])
+        written = generate(model, spliced, [12] * len(audios), beams, found)
+    return [list(one.ids) for one in written]
 
 
 @pytest.mark.parametrize("beams", [1, 4])
@@ -366,16 +371,16 @@ def test_without_phrases_or_strength_nothing_changes(model: SpanSALM, beams: int
     plain = heard(model, None, beams)
     assert heard(model, phrases_of(model), beams) == plain
     assert heard(model, phrases_of(model, "the court", strength=0.0), beams) == plain
-    assert len(biasing_of(None)) == 0
+    assert processors(model, DecodeOptions()) == []
+    idle_list = Preferences(phrases=phrases_of(model, "a", strength=0.0))
+    assert processors(model, DecodeOptions(), idle_list) == []
     # Not only because it is left out: with no strength, the processor adds nothing.
     idle = Biasing(phrases_of(model, "the court", strength=0.0))
     scores = torch.randn(beams, model.text_vocab_size)
     assert idle(torch.zeros(beams, 0, dtype=torch.long), scores).equal(scores)
 
 
-def test_beams_have_the_state_of_what_they_have_written(
-    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beams_have_the_state_of_what_they_have_written(model: SpanSALM) -> None:
     """The search gets the scores it would get if every state were made anew at each step."""
     phrases = phrases_of(model, *"abcdefghijklmnop", "the court", "ab", "ba", strength=40.0)
     moved = []
@@ -387,8 +392,7 @@ def test_beams_have_the_state_of_what_they_have_written(
             moved.extend(bool(state.partials) for state in self.states.values())
             return found
 
-    monkeypatch.setattr("asr_llm.model.biasing.Biasing", Checked)
-    heard(model, phrases, beams=4)
+    heard(model, phrases, beams=4, biasing=Checked)
     assert any(moved) and not all(moved)
 
 
@@ -399,13 +403,11 @@ def test_with_an_adapter_of_text_beside_it(tiny: Path) -> None:
     for name, parameter in fused.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(0, 1.0)
-    fused.fusion = {"default": 50.0}
-    fused.eval()
+    put_aside(fused.eval())
     phrases = phrases_of(fused, *"abcdefghijklmnop", "the court", strength=1.0)
-    both = heard(fused, phrases, 4)
-    assert both == [heard(fused, phrases, 4, [audio])[0] for audio in AUDIOS]
-    assert both != heard(fused, None, 4)
-    fused.fusion = {"default": 0.0}
+    both = heard(fused, phrases, 4, fusion=50.0)
+    assert both == [heard(fused, phrases, 4, [audio], fusion=50.0)[0] for audio in AUDIOS]
+    assert both != heard(fused, None, 4, fusion=50.0)
     assert both != heard(fused, phrases, 4)
 
 
@@ -416,17 +418,20 @@ def test_a_strong_list_is_written(model: SpanSALM) -> None:
 
 
 def test_decode_hands_the_phrases_on(model: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = phrases_of(model, "court")
     seen = []
 
-    def spy(phrases: Phrases | None) -> object:
-        seen.append(phrases)
-        return biasing_of(phrases)
+    def spy(
+        model: SpanSALM, options: DecodeOptions, preferences: Preferences, *_: object
+    ) -> object:
+        assert preferences.phrases is not None
+        seen.append(preferences.phrases.named)
+        return processors(model, options, preferences)
 
-    monkeypatch.setattr("asr_llm.model.biasing.biasing_of", spy)
-    (one,) = decode(model, AUDIOS[:1], num_beams=2, phrases=wanted)
+    monkeypatch.setattr(decoding, "processors", spy)
+    options = DecodeOptions(num_beams=2, biasing=BiasingList(("court",)))
+    (one,) = Decoder(model).decode_once(AUDIOS[:1], options)
     assert isinstance(one, Decoded)
-    assert seen == [wanted]
+    assert seen == [("court",)]
 
 
 def test_special_tokens_are_no_words(model: SpanSALM) -> None:
@@ -446,19 +451,21 @@ def test_a_checkpoint_trained_for_it_is_told_the_words(
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     told = checkpoints.load(folder).eval()
     seen = []
+    real = decoding.splice
 
-    def spy(model: SpanSALM, prompts: list[tuple[Text, ...]], *_: object, **__: object) -> list:
+    def spy(model: SpanSALM, prompts: list[tuple[Text, ...]]) -> object:
         seen.append(prompts[0][0].text)
-        return []
+        return real(model, prompts)
 
-    monkeypatch.setattr("asr_llm.model.decoding.generate", spy)
-    for phrases in (
-        phrases_of(told, "court", "{audio} appeal"),
-        phrases_of(told, *(f"w{i}" for i in range(101))),
-        phrases_of(told, "court", strength=0.0),
+    monkeypatch.setattr(decoding, "splice", spy)
+    monkeypatch.setattr(decoding, "generate", lambda *_, **__: [Hypothesis(())])
+    for biasing in (
+        BiasingList(("court", "{audio} appeal")),
+        BiasingList(tuple(f"w{i}" for i in range(101))),
+        BiasingList(("court",), 0.0),
         None,
     ):
-        decode(told, AUDIOS[:1], phrases=phrases, num_beams=2)
+        Decoder(told).decode_once(AUDIOS[:1], DecodeOptions(num_beams=2, biasing=biasing))
     asked = told.chat.before + "Transcribe, and mind "
     assert seen[0] == asked + "court,  appeal: "
     assert seen[1] == asked + ", ".join(f"w{i}" for i in range(100)) + ": "

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
-from asr_llm.transcription.transcript import Guard
-
-if TYPE_CHECKING:
-    from asr_llm.model.decoding import Decoded
-
-Guarded = tuple["Decoded", tuple[Guard, ...]]
-"""A text that was decoded, again where need be, and what was found and done."""
+from asr_llm.decoding.results import Decoded, Guard
 
 _SHORTEST_SECONDS = 4.0  # of a chunk that is decoded again, in parts
+
+_LONGEST_LOOP, _REPEATS = 8, 5  # words, times
 
 _HEARD = 0.5  # nats a token; what is said gains 2 and more
 _CHAT = re.compile(
@@ -41,17 +37,17 @@ _DONE = {
 }
 
 
-Decode = Callable[[list[Samples]], "list[Decoded]"]
-Listens = Callable[[Samples, str], float]
-"""``model.decoding.listens``: how much likelier an audio makes a text, in nats a token."""
+Attempt = Callable[[list[Samples]], list[Decoded]]
+Support = Callable[[Samples, str], float]
+"""``Decoder.support``: how much likelier an audio makes a text, in nats a token."""
 
 
 def decode_checked(
-    decode: Decode,
-    listens: Listens,
+    attempt: Attempt,
+    support: Support,
     audios: list[Samples],
-    hear: Decode | None = None,
-) -> list[Guarded]:
+    heard_alone: Attempt | None = None,
+) -> list[Decoded]:
     """Decode B audios in one batch; again those where it went wrong.
 
     First in parts, half as long, each of which begins anew: what made the model lose its way lies
@@ -59,57 +55,75 @@ def decode_checked(
     knows few texts, and a list, may prefer a phrase over and over.
 
     Args:
-        hear: decodes without what is preferred; None where nothing is.
+        heard_alone: decodes without what is preferred; None where nothing is.
     """
-    checked = zip(audios, decode(audios))
-    return [_checked(decode, listens, hear, *both) for both in checked]
+    checked = zip(audios, attempt(audios))
+    return [_checked(attempt, support, heard_alone, *both) for both in checked]
 
 
-def is_chat(listens: Listens, samples: Samples, text: str) -> bool:
+def is_chat(support: Support, samples: Samples, text: str) -> bool:
     """Whether an LLM talks to its user: it sounds like that, and the audio does not account for it.
 
     So somebody who dictates such words is taken at them.
     """
-    return bool(_CHAT.match(text)) and listens(samples, text) < _HEARD
+    return bool(_CHAT.match(text)) and support(samples, text) < _HEARD
 
 
-def told(guard: Guard) -> str:
+def describe_guard(guard: Guard) -> str:
     """What a guard found and did, for the reader of the text."""
     done = "" if guard.found == "empty" else f", {_DONE[guard.done]}"
     return _FOUND[guard.found] + done
 
 
+def cut_loop(text: str) -> str:
+    """Leave one of the repeats where a text ends in the same 1 to 8 words five times or more.
+
+    The limit of tokens may have stopped the loop inside a word: a last word that only
+    begins like the one due belongs to the loop.
+    """
+    words = text.split()
+    kept = len(words)
+    for size in range(1, min(_LONGEST_LOOP, len(words) // _REPEATS) + 1):
+        due, last = words[-1 - size], words[-1]
+        whole = words[:-1] if due != last and due.startswith(last) else words
+        start = len(whole) - size  # of the run that repeats every `size` words
+        while start > 0 and whole[start - 1] == whole[start - 1 + size]:
+            start -= 1
+        if len(whole) - start >= _REPEATS * size:
+            kept = min(kept, start + size)
+    # A loop may hold a smaller one.
+    return text if kept == len(words) else cut_loop(" ".join(words[:kept]))
+
+
 def _checked(
-    decode: Decode, listens: Listens, hear: Decode | None, samples: Samples, decoded: Decoded
-) -> Guarded:
+    attempt: Attempt,
+    support: Support,
+    heard_alone: Attempt | None,
+    samples: Samples,
+    decoded: Decoded,
+) -> Decoded:
     def wrong(samples: Samples, decoded: Decoded) -> Guard | None:
         if decoded.loop_cut:
             return Guard("repetition", "cut")
         if not decoded.complete:
             return Guard("limit", "kept")
-        return Guard("chat", "dropped") if is_chat(listens, samples, decoded.text) else None
+        return Guard("chat", "dropped") if is_chat(support, samples, decoded.text) else None
 
     guard = wrong(samples, decoded)
     if guard is None:
-        return decoded, () if decoded.text else (Guard("empty", "kept"),)
+        return decoded if decoded.text else replace(decoded, guards=(Guard("empty", "kept"),))
     parts, again, amiss = [samples], [decoded], [0]
     if len(samples) >= _SHORTEST_SECONDS * SAMPLE_RATE:
         edges = split_at_pauses(samples, 2 * len(samples) / 3 / SAMPLE_RATE)
         parts = [samples[start:end] for start, end in edges]
-        again = decode(parts)
+        again = attempt(parts)
         amiss = [i for i, both in enumerate(zip(parts, again)) if wrong(*both)]
     if not amiss:
-        return _joined(again), (Guard(guard.found, "decoded again"),)
-    if hear is not None:
-        for i, heard in zip(amiss, hear([parts[i] for i in amiss])):
-            again[i] = heard
+        return Decoded.joined(again, Guard(guard.found, "decoded again"))
+    if heard_alone is not None:
+        for i, alone in zip(amiss, heard_alone([parts[i] for i in amiss])):
+            again[i] = alone
         if not any(wrong(parts[i], again[i]) for i in amiss):
-            return _joined(again), (Guard(guard.found, "heard alone"),)
-    return type(decoded)("") if guard.found == "chat" else decoded, (guard,)
-
-
-def _joined(parts: list[Decoded]) -> Decoded:
-    if len(parts) == 1:
-        return parts[0]
-    text = " ".join(part.text for part in parts if part.text)
-    return type(parts[0])(text, words=tuple(word for part in parts for word in part.words))
+            return Decoded.joined(again, Guard(guard.found, "heard alone"))
+    kept = Decoded("") if guard.found == "chat" else decoded
+    return replace(kept, guards=(guard,))

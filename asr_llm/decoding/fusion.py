@@ -1,7 +1,7 @@
 """Fusion: an adapter trained on text alone, as a language model beside the recogniser.
 
 What an LLM learns from text hardly shows where it listens: there it follows the speech. So the
-adapter is left off while it listens, and what the domain's text makes likelier than general
+adapter is switched off while it listens, and what the domain's text makes likelier than general
 text does is added to what is heard, token by token:
 
     log p(y | speech) + weight * max(0, log p_domain(y) - log p_general(y))
@@ -16,13 +16,14 @@ Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, LogitsProcessor
+
+from asr_llm.model.adapters import switched_on
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -32,15 +33,16 @@ class Fusion(LogitsProcessor):
     """Adds the domain's preference, or several domains', to the scores of ``generate``.
 
     Args:
-        model: has the adapters of its ``fusion`` on it, switched off.
+        model: has the adapters on it, switched off.
+        weights: of the adapters, by what PEFT calls them.
         end: the token that ends a transcript; when to stop is left to what is heard.
     """
 
-    def __init__(self, model: SpanSALM, end: int) -> None:
-        self.model, self.end = model, end
+    def __init__(self, model: SpanSALM, weights: Mapping[str, float], end: int) -> None:
+        self.model, self.weights, self.end = model, weights, end
         self.written = torch.zeros(0, 0, dtype=torch.long)
         self.general = DynamicCache()
-        self.domains = {adapter: DynamicCache() for adapter in model.fusion}
+        self.domains = {adapter: DynamicCache() for adapter in weights}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token, with what (B, N) was written so far."""
@@ -49,8 +51,8 @@ class Fusion(LogitsProcessor):
         self._follow(input_ids)
         general = self._read(input_ids[:, -1:], self.general)
         added = torch.zeros_like(general)
-        for adapter, weight in self.model.fusion.items():
-            with _heard(self.model, adapter):
+        for adapter, weight in self.weights.items():
+            with switched_on(self.model, adapter):
                 domain = self._read(input_ids[:, -1:], self.domains[adapter])
             added += weight * (domain - general).clamp(min=0)
         added[:, self.end] = 0
@@ -73,39 +75,3 @@ class Fusion(LogitsProcessor):
             for cache in (self.general, *self.domains.values()):
                 cache.reorder_cache(order)
         self.written = input_ids
-
-
-def fusion_of(model: SpanSALM, end: int) -> LogitsProcessorList:
-    """What ``generate`` transcribes with: ``Fusion``, or nothing if no adapter is of text."""
-    return LogitsProcessorList([Fusion(model, end)] if model.fusion else [])
-
-
-@contextmanager
-def adapter_aside(model: SpanSALM) -> Iterator[None]:
-    """The recogniser as it is: adapters of text are switched off, others stay on."""
-    if not model.fusion:
-        yield
-        return
-    layers = model.llm.base_model
-    layers.disable_adapter_layers()
-    try:
-        yield
-    finally:
-        _switch_on(model, list(model.fusion))
-
-
-@contextmanager
-def _heard(model: SpanSALM, adapter: str) -> Iterator[None]:
-    """One of the adapters on, and off again."""
-    _switch_on(model, [adapter])
-    try:
-        yield
-    finally:
-        model.llm.base_model.disable_adapter_layers()
-
-
-def _switch_on(model: SpanSALM, adapters: list[str]) -> None:
-    layers = model.llm.base_model
-    if layers.active_adapters != adapters:
-        layers.set_adapter(adapters, inference_mode=True)
-    layers.enable_adapter_layers()

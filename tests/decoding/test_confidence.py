@@ -13,18 +13,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints, lora
-from asr_llm.model.confidence import (
+from asr_llm.decoding.confidence import (
     Calibration,
-    DecodedWord,
     TokenProbabilities,
     calibration,
     decoded_words,
     tokens_of_words,
 )
-from asr_llm.model.decoding import _inference, _spliced, decode, generate, prompt
-from asr_llm.model.fusion import adapter_aside
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.fusion import Fusion
+from asr_llm.decoding.generate import generate
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.prompts import inference, prompt, splice
+from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import put_aside, switched_on
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import LoraRecipe
 
@@ -39,6 +43,12 @@ AUDIOS = [
     np.random.default_rng(n).normal(0, 0.1, n).astype(np.float32)
     for n in (1600, 23456, 9000, 1280, 30000)
 ]
+
+
+def decode(
+    model: SpanSALM, audios: list[np.ndarray], num_beams: int = 1, **options: Any
+) -> list[Decoded]:
+    return Decoder(model).decode_once(audios, DecodeOptions(num_beams=num_beams, **options))
 
 
 # From token probabilities to a word's ------------------------------------------------------
@@ -158,7 +168,7 @@ def test_probabilities_follow_the_hypotheses_by_hand() -> None:
     step([[1, 0], [1, 1]], [[0.1, 0.1, 0.8], [0.25, 0.5, 0.25]])
     expected = {(1, 0, 2): (0.3, 0.7, 0.8), (1, 1, 1): (0.3, 0.2, 0.5), (0,): (0.6,), (): ()}
     for ids, probabilities in expected.items():
-        (found,) = seen.log_probs([list(ids)])
+        (found,) = seen.of([list(ids)])
         assert np.exp(found) == pytest.approx(probabilities)
 
 
@@ -166,8 +176,8 @@ def of_finished(model: SpanSALM, audio: np.ndarray, ids: list[int]) -> list[floa
     """Each token's log-probability by one pass over prompt, speech and the finished text."""
     if not ids:
         return []
-    with _inference(model):
-        spliced = _spliced(model, [prompt(audio, model.chat)])["input_embeds"]
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat)])["input_embeds"]
         text = model.embed_tokens(torch.tensor([ids]))
         hidden = model.hidden_states(torch.cat([spliced, text[:, :-1]], 1), None)
         logits = model.causal_lm.lm_head(hidden[0, spliced.shape[1] - 1 :])
@@ -180,12 +190,14 @@ def test_probabilities_are_those_of_a_pass_over_the_finished_text(
     model: SpanSALM, beams: int, limit: int
 ) -> None:
     seen = TokenProbabilities(beams)
-    prompts = [prompt(audio, model.chat) for audio in AUDIOS]
     limits = [limit, 12, limit, 5, limit]
-    written = [ids for ids, _ in generate(model, prompts, limits, beams, recorder=seen)]
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
+        found = generate(model, spliced, limits, beams, [seen])
+    written = [list(one.ids) for one in found]
     assert any(written)
-    for audio, ids, found in zip(AUDIOS, written, seen.log_probs(written)):
-        assert found == pytest.approx(of_finished(model, audio, ids), abs=1e-4)
+    for audio, ids, sure in zip(AUDIOS, written, seen.of(written)):
+        assert sure == pytest.approx(of_finished(model, audio, ids), abs=1e-4)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -197,11 +209,13 @@ def test_an_adapter_of_text_has_its_say(tiny: Path, beams: int) -> None:
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             weight.data.normal_(0, 1.0)
-    model.eval()
-    model.fusion = {"default": 2.0}
+    put_aside(model.eval())
     seen = TokenProbabilities(beams)
     asked = [prompt(AUDIOS[1], model.chat)]
-    ((ids, _),) = generate(model, asked, [6], beams, listening=True, recorder=seen)
+    with inference(model):
+        processors = [Fusion(model, {"default": 2.0}, model.text_eos_id), seen]
+        (one,) = generate(model, splice(model, asked), [6], beams, processors)
+    ids = list(one.ids)
     text = model.embed_tokens(torch.tensor([ids[:-1]]))
 
     def read(embeds: torch.Tensor) -> torch.Tensor:
@@ -209,14 +223,14 @@ def test_an_adapter_of_text_has_its_say(tiny: Path, beams: int) -> None:
         scores: torch.Tensor = model.causal_lm.lm_head(hidden).log_softmax(-1)
         return scores
 
-    with _inference(model):
-        domain = read(text)
-        with adapter_aside(model):
-            heard = read(torch.cat([_spliced(model, asked)["input_embeds"], text], 1))
-            favoured = (domain - read(text)).clamp(min=0)
+    with inference(model):
+        with switched_on(model, "default"):
+            domain = read(text)
+        heard = read(torch.cat([splice(model, asked)["input_embeds"], text], 1))
+        favoured = (domain - read(text)).clamp(min=0)
         favoured[:, model.text_eos_id] = 0
         expected = (heard + 2.0 * favoured).log_softmax(-1)
-    found = seen.log_probs([ids])[0][1:]
+    found = seen.of([ids])[0][1:]
     assert len(found) == 5
     assert found == pytest.approx(expected[range(5), ids[1:]].tolist(), abs=1e-4)
     assert found != pytest.approx(heard[range(5), ids[1:]].tolist(), abs=1e-2)
@@ -242,9 +256,10 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = model.tokenizer.tokenizer("on and" + " on and" * 5, add_special_tokens=False)["input_ids"]
-    monkeypatch.setattr("asr_llm.model.decoding.generate", lambda *_, **__: [(ids, True)])
+    written = [Hypothesis(tuple(ids))]
+    monkeypatch.setattr("asr_llm.decoding.decoder.generate", lambda *_, **__: written)
     monkeypatch.setattr(
-        TokenProbabilities, "log_probs", lambda self, texts: [[-1.0] * len(t) for t in texts]
+        TokenProbabilities, "of", lambda self, texts: [[-1.0] * len(t) for t in texts]
     )
     (found,) = decode(model, AUDIOS[:1], num_beams=2, confidence=True)
     assert found.text == "on and"

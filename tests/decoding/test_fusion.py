@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from asr_llm.decoding.answers import answer, option_log_probs
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.fusion import Fusion
+from asr_llm.decoding.generate import generate
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.prompts import end_token, inference, prompt, splice
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
-from asr_llm.model.adapters import Adapters
-from asr_llm.model.decoding import answer, decode, generate, option_log_probs, prompt
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.model.adapters import Adapters, fusion_weights, put_aside, switched_on
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.tasks import message
 
@@ -44,14 +50,26 @@ def shaken(model: SpanSALM, seed: int = 1) -> SpanSALM:
 @pytest.fixture
 def fused(tiny: Path) -> SpanSALM:
     model = shaken(checkpoints.load(tiny))
-    model.fusion = {"default": 2.0}
+    put_aside(model)
     return model
 
 
-def heard(model: SpanSALM, beams: int = 1, audios: list[np.ndarray] = AUDIOS) -> list[list[int]]:
-    prompts = [prompt(audio, model.chat) for audio in audios]
-    found = generate(model, prompts, LIMITS[: len(audios)], num_beams=beams, listening=True)
-    return [ids for ids, _ in found]
+ONE = {"default": 2.0}
+"""The weight of the adapter of ``fused``."""
+
+
+def heard(
+    model: SpanSALM,
+    weights: dict[str, float],
+    beams: int = 1,
+    audios: list[np.ndarray] = AUDIOS,
+    fusion: type[Fusion] = Fusion,
+) -> list[list[int]]:
+    with inference(model):
+        processors = [fusion(model, weights, end_token(model))] if weights else []
+        spliced = splice(model, [prompt(audio, model.chat) for audio in audios])
+        found = generate(model, spliced, LIMITS[: len(audios)], beams, processors)
+    return [list(one.ids) for one in found]
 
 
 def by_hand(
@@ -92,8 +110,8 @@ def by_hand(
 def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> None:
     base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
     expected = [by_hand(base, [adapted], audio, [2.0]) for audio in AUDIOS]
-    assert heard(fused) == expected
-    assert expected != heard(base)
+    assert heard(fused, ONE) == expected
+    assert expected != heard(base, {})
 
 
 @pytest.fixture
@@ -107,11 +125,11 @@ def two(tiny: Path, tmp_path: Path) -> list[Path]:
 def test_the_preferences_of_two_adapters_add_up(tiny: Path, two: list[Path]) -> None:
     base, both = checkpoints.load(tiny).eval(), checkpoints.load(tiny)
     adapted = [shaken(checkpoints.load(tiny), seed) for seed in (1, 7)]
-    Adapters(both, tiny, two)
+    weights = Adapters(both, tiny, two).fusion()
     expected = [by_hand(base, adapted, audio, [2.0, 1.0]) for audio in AUDIOS]
-    assert heard(both) == expected
+    assert heard(both, weights) == expected
     assert expected != [by_hand(base, adapted[:1], audio, [2.0]) for audio in AUDIOS]
-    assert heard(both, 3) == [heard(both, 3, [audio])[0] for audio in AUDIOS]
+    assert heard(both, weights, 3) == [heard(both, weights, 3, [a])[0] for a in AUDIOS]
 
 
 def test_beside_an_adapter_of_speech_the_preference_is_over_the_adapted_recogniser(
@@ -120,38 +138,39 @@ def test_beside_an_adapter_of_speech_the_preference_is_over_the_adapted_recognis
     lora.save(shaken(checkpoints.load(tiny), 9), tmp_path / "speech", tiny)
     recogniser, text, both = (checkpoints.load(tiny) for _ in range(3))
     Adapters(recogniser, tiny, [tmp_path / "speech"])
-    Adapters(text, tiny, [tmp_path / "speech", two[0]])  # outside decoding, both are on
-    Adapters(both, tiny, [two[0], tmp_path / "speech"])
-    expected = [by_hand(recogniser, [text], audio, [2.0]) for audio in AUDIOS]
-    assert heard(both) == expected
-    assert expected != heard(recogniser)
+    (key,) = Adapters(text, tiny, [tmp_path / "speech", two[0]]).fusion()
+    weights = Adapters(both, tiny, [two[0], tmp_path / "speech"]).fusion()
+    with switched_on(text, key):
+        expected = [by_hand(recogniser, [text], audio, [2.0]) for audio in AUDIOS]
+    assert heard(both, weights) == expected
+    assert expected != heard(recogniser, {})
 
 
 def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
-    fused.fusion = {"default": 0.0}
-    assert heard(fused) == heard(checkpoints.load(tiny).eval())
+    assert heard(fused, {"default": 0.0}) == heard(checkpoints.load(tiny).eval(), {})
 
 
-def test_it_has_no_say_where_only_what_is_heard_counts(fused: SpanSALM, tiny: Path) -> None:
-    base = checkpoints.load(tiny).eval()
+def test_it_has_no_say_where_only_what_is_heard_counts(tiny: Path, two: list[Path]) -> None:
+    base, fused = checkpoints.load(tiny).eval(), checkpoints.load(tiny)
+    decoder = Decoder(fused, Adapters(fused, tiny, two))
     for beams in (1, 3):
-        heard_alone = decode(fused, AUDIOS, max_new_tokens=12, num_beams=beams, fused=False)
-        assert heard_alone == decode(base, AUDIOS, max_new_tokens=12, num_beams=beams)
+        options = DecodeOptions(max_new_tokens=12, num_beams=beams)
+        heard_alone = decoder.decode_once(AUDIOS, options.without_preferences)
+        assert heard_alone == Decoder(base).decode_once(AUDIOS, options)
+        assert heard_alone != decoder.decode_once(AUDIOS, options)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_text_does_not_depend_on_its_company(fused: SpanSALM, beams: int) -> None:
-    alone = [heard(fused, beams, [audio])[0] for audio in AUDIOS]
-    assert heard(fused, beams) == alone
+    alone = [heard(fused, ONE, beams, [audio])[0] for audio in AUDIOS]
+    assert heard(fused, ONE, beams) == alone
 
 
-def test_beams_carry_their_caches_along(fused: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beams_carry_their_caches_along(fused: SpanSALM) -> None:
     import torch
     from transformers import DynamicCache
 
-    from asr_llm.model.fusion import Fusion
-
-    cached = heard(fused, beams=4)
+    cached = heard(fused, ONE, beams=4)
     reordered: list[Tensor] = []
 
     class Anew(Fusion):
@@ -166,8 +185,7 @@ def test_beams_carry_their_caches_along(fused: SpanSALM, monkeypatch: pytest.Mon
             hidden = self.model.hidden_states(self.model.embed_tokens(self.written), None)
             return torch.log_softmax(self.model.causal_lm.lm_head(hidden[:, -1]).float(), -1)
 
-    monkeypatch.setattr("asr_llm.model.fusion.Fusion", Anew)
-    assert heard(fused, beams=4) == cached
+    assert heard(fused, ONE, beams=4, fusion=Anew) == cached
     assert len(reordered) > 3
 
 
@@ -178,28 +196,30 @@ def test_answers_are_the_bases(fused: SpanSALM, tiny: Path) -> None:
     assert option_log_probs(fused, asked, ["a", "b"]) == option_log_probs(base, asked, ["a", "b"])
 
 
-def test_the_adapter_is_on_again_afterwards(fused: SpanSALM) -> None:
+def test_the_adapter_is_switched_off_again_afterwards(tiny: Path, two: list[Path]) -> None:
     import torch
 
-    def loss() -> Tensor:
+    base, fused = checkpoints.load(tiny), checkpoints.load(tiny)
+    decoder = Decoder(fused, Adapters(fused, tiny, two))
+
+    def loss(model: SpanSALM) -> Tensor:
         ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
         with torch.no_grad():
-            return fused.hidden_states(fused.embed_tokens(ids), None)
+            return model.hidden_states(model.embed_tokens(ids), None)
 
-    before = loss()
-    decode(fused, AUDIOS[:1], max_new_tokens=3)
-    assert loss().equal(before)
+    before = loss(fused)
+    decoder.decode_once(AUDIOS[:1], DecodeOptions(max_new_tokens=3))
+    assert loss(fused).equal(before)
+    assert before.equal(loss(base))
 
 
 def test_the_weight_travels_with_the_adapter(fused: SpanSALM, tiny: Path, tmp_path: Path) -> None:
     lora.save(fused, tmp_path / "a", tiny, fusion=2.0)
     model = checkpoints.load(tiny)
-    Adapters(model, tiny, [tmp_path / "a"])
-    assert list(model.fusion.values()) == [2.0]
-    assert heard(model) == heard(fused)
-    again = checkpoints.load(tiny)
-    Adapters(again, tiny, [tmp_path / "a"], fusion=0.25)
-    assert list(again.fusion.values()) == [0.25]
+    adapters = Adapters(model, tiny, [tmp_path / "a"])
+    assert list(adapters.fusion().values()) == [2.0]
+    assert heard(model, adapters.fusion()) == heard(fused, ONE)
+    assert list(adapters.fusion(0.25).values()) == [0.25]
 
 
 def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
@@ -210,11 +230,10 @@ def test_such_an_adapter_is_not_merged(fused: SpanSALM) -> None:
 def test_other_adapters_are_merged_and_have_no_weight(tiny: Path, tmp_path: Path) -> None:
     lora.save(shaken(checkpoints.load(tiny)), tmp_path / "a", tiny)
     model = checkpoints.load(tiny)
-    Adapters(model, tiny, [tmp_path / "a"])
-    assert model.fusion == {}
+    assert Adapters(model, tiny, [tmp_path / "a"]).fusion() == {}
     assert not any("lora" in name for name in model.state_dict())
     with pytest.raises(CheckpointError, match="no weight to set"):
-        Adapters(checkpoints.load(tiny), tiny, [tmp_path / "a"], fusion=0.5)
+        fusion_weights([tmp_path / "a"], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -229,4 +248,4 @@ def test_a_spoilt_record_is_refused(
     path = tmp_path / "a" / "base.json"
     path.write_text(json.dumps(spoil(json.loads(path.read_text("utf-8")))), "utf-8")
     with pytest.raises(CheckpointError, match=r"base\.json cannot be read \((found no|'\w+' is)"):
-        lora.read_base(tmp_path / "a")
+        AdapterFolder.read(tmp_path / "a")

@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from asr_llm.decoding.results import Hypothesis
+
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
@@ -148,6 +150,11 @@ class Written:
         """Whether nothing more is to be written; the end counts towards the limit."""
         return self.complete or len(self.ids) >= self.limit
 
+    def hypothesis(self, confidence: bool) -> Hypothesis:
+        """What is written so far."""
+        sure = tuple(self.log_probs) if confidence else ()
+        return Hypothesis(tuple(self.ids), self.complete, sure)
+
     def add(self, best: list[int], log_probs: list[float], proposed: list[int]) -> int:
         """Take what the LLM would write after each proposed token, as long as it was that token.
 
@@ -177,11 +184,11 @@ def write(
     end: int,
     drafts: list[Draft] | None = None,
     confidence: bool = False,
-) -> list[Written]:
+) -> list[Hypothesis]:
     """Greedily write B texts after their prompts; a text that is done leaves the batch.
 
     Args:
-        spliced: of ``SpanSALM.splice``.
+        spliced: of ``prompts.splice``.
         limits: most tokens of each text, the end included.
         end: the token that ends a text.
         confidence: give ``log_probs`` too.
@@ -222,7 +229,7 @@ def write(
             cache.batch_select_indices(rows)
             going = [going[i] for i in stay]
             unread, places, mask = unread[rows], places[rows], mask[rows]
-    return texts
+    return [text.hypothesis(confidence) for text in texts]
 
 
 def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:

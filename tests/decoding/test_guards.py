@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
-from asr_llm.model.decoding import Decoded
-from asr_llm.transcription.guards import decode_checked, is_chat, told
-from asr_llm.transcription.transcript import Guard
+from asr_llm.decoding.guards import decode_checked, describe_guard, is_chat
+from asr_llm.decoding.results import Decoded, Guard
 
 LONG = np.ones(6 * SAMPLE_RATE, np.float32)
 SHORT = np.ones(2 * SAMPLE_RATE, np.float32)
@@ -34,33 +34,37 @@ def unheard(samples: Samples, text: str) -> float:
 
 def test_a_good_text_is_kept() -> None:
     asked, decode = decoding(Decoded("yes"))
-    assert decode_checked(decode, unheard, [LONG]) == [(Decoded("yes"), ())]
+    assert decode_checked(decode, unheard, [LONG]) == [Decoded("yes")]
     assert len(asked) == 1
 
 
 def test_no_text_is_told() -> None:
     _, decode = decoding(Decoded(""))
-    assert decode_checked(decode, unheard, [LONG]) == [(Decoded(""), (Guard("empty", "kept"),))]
+    assert decode_checked(decode, unheard, [LONG]) == [
+        Decoded("", guards=(Guard("empty", "kept"),))
+    ]
 
 
 def test_a_loop_is_decoded_again_in_parts() -> None:
     loop = Decoded("yes", loop_cut=True)
     asked, decode = decoding(loop, Decoded("we"), Decoded(""), Decoded("went"))
     done = decode_checked(decode, unheard, [LONG])
-    assert done == [(Decoded("we went"), (Guard("repetition", "decoded again"),))]
+    assert done == [Decoded("we went", guards=(Guard("repetition", "decoded again"),))]
     assert sum(asked[1]) == len(LONG) and max(asked[1]) <= 2 * len(LONG) / 3
 
 
 def test_a_loop_that_stays_is_cut() -> None:
     loop = Decoded("yes", loop_cut=True)
     _, decode = decoding(loop, Decoded("we"), loop)
-    assert decode_checked(decode, unheard, [LONG]) == [(loop, (Guard("repetition", "cut"),))]
+    assert decode_checked(decode, unheard, [LONG]) == [
+        replace(loop, guards=(Guard("repetition", "cut"),))
+    ]
 
 
 def test_a_short_one_is_not_decoded_again() -> None:
     asked, decode = decoding(Decoded("a", complete=False))
     assert decode_checked(decode, unheard, [SHORT]) == [
-        (Decoded("a", complete=False), (Guard("limit", "kept"),))
+        Decoded("a", complete=False, guards=(Guard("limit", "kept"),))
     ]
     assert len(asked) == 1
 
@@ -72,32 +76,35 @@ def test_what_is_preferred_over_and_over_is_decoded_by_what_is_heard() -> None:
     asked, hear = decoding(Decoded("in March"))
     _, decode = decoding(LOOP)
     done = decode_checked(decode, unheard, [SHORT], hear)
-    assert done == [(Decoded("in March"), (Guard("limit", "heard alone"),))]
+    assert done == [Decoded("in March", guards=(Guard("limit", "heard alone"),))]
     assert asked == [[len(SHORT)]]
 
 
 def test_parts_that_are_right_keep_what_is_preferred() -> None:
     asked, hear = decoding(Decoded("in March"))
     _, decode = decoding(LOOP, Decoded("Marchetti Point"), LOOP, Decoded("it was"))
-    ((decoded, guards),) = decode_checked(decode, unheard, [LONG], hear)
+    (decoded,) = decode_checked(decode, unheard, [LONG], hear)
     assert decoded.text == "Marchetti Point in March it was"
-    assert guards == (Guard("limit", "heard alone"),)
+    assert decoded.guards == (Guard("limit", "heard alone"),)
     assert len(asked[0]) == 1 and asked[0][0] < len(LONG)
 
 
 def test_nothing_is_heard_alone_where_parts_are_right_or_the_text_is() -> None:
     asked, hear = decoding(Decoded("never"))
     _, decode = decoding(LOOP, Decoded("in"), Decoded("March"))
-    assert decode_checked(decode, unheard, [LONG], hear)[0][1] == (Guard("limit", "decoded again"),)
+    (again,) = decode_checked(decode, unheard, [LONG], hear)
+    assert again.guards == (Guard("limit", "decoded again"),)
     _, decode = decoding(Decoded("yes"))
-    assert decode_checked(decode, unheard, [LONG], hear) == [(Decoded("yes"), ())]
+    assert decode_checked(decode, unheard, [LONG], hear) == [Decoded("yes")]
     assert not asked
 
 
 def test_a_model_that_loses_its_way_without_preferences_too_keeps_its_first_text() -> None:
     _, hear = decoding(Decoded("worse", loop_cut=True))
     _, decode = decoding(LOOP)
-    assert decode_checked(decode, unheard, [SHORT], hear) == [(LOOP, (Guard("limit", "kept"),))]
+    assert decode_checked(decode, unheard, [SHORT], hear) == [
+        replace(LOOP, guards=(Guard("limit", "kept"),))
+    ]
 
 
 CHAT = Decoded("I'm sorry, but I can't transcribe this.")
@@ -106,15 +113,17 @@ CHAT = Decoded("I'm sorry, but I can't transcribe this.")
 def test_talk_is_decoded_again_or_dropped() -> None:
     _, decode = decoding(CHAT, Decoded("we"), Decoded("went"))
     assert decode_checked(decode, unheard, [LONG]) == [
-        (Decoded("we went"), (Guard("chat", "decoded again"),))
+        Decoded("we went", guards=(Guard("chat", "decoded again"),))
     ]
     _, decode = decoding(CHAT, Decoded("we"), CHAT)
-    assert decode_checked(decode, unheard, [LONG]) == [(Decoded(""), (Guard("chat", "dropped"),))]
+    assert decode_checked(decode, unheard, [LONG]) == [
+        Decoded("", guards=(Guard("chat", "dropped"),))
+    ]
 
 
 def test_who_says_such_words_is_taken_at_them() -> None:
     _, decode = decoding(CHAT)
-    assert decode_checked(decode, lambda samples, text: 2.0, [LONG]) == [(CHAT, ())]
+    assert decode_checked(decode, lambda samples, text: 2.0, [LONG]) == [CHAT]
 
 
 @pytest.mark.parametrize(
@@ -134,13 +143,13 @@ def test_what_sounds_like_talk(text: str, chat: bool) -> None:
 
 
 def test_what_a_reader_is_told() -> None:
-    assert told(Guard("empty", "kept")) == "the model heard no words"
-    assert told(Guard("limit", "kept")) == (
+    assert describe_guard(Guard("empty", "kept")) == "the model heard no words"
+    assert describe_guard(Guard("limit", "kept")) == (
         "the model reached its limit of tokens, words may be missing"
     )
-    assert told(Guard("repetition", "decoded again")) == (
+    assert describe_guard(Guard("repetition", "decoded again")) == (
         "the model repeated itself, decoded again in parts"
     )
-    assert told(Guard("limit", "heard alone")) == (
+    assert describe_guard(Guard("limit", "heard alone")) == (
         "the model reached its limit of tokens, decoded again without list and adapters of text"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +15,21 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.speechlm2.models import SALM
 from safetensors.torch import load_file
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.synthesis import Utterance
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.generate import generate, until_end
+from asr_llm.decoding.guards import cut_loop
+from asr_llm.decoding.limits import Limits
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.prompts import inference, max_tokens, prompt, splice
+from asr_llm.decoding.results import Decoded, Hypothesis
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
-from asr_llm.model.decoding import (
-    Decoded,
-    _until_end,
-    cut_loop,
-    decode,
-    generate,
-    max_tokens,
-    prompt,
-    transcribe,
-)
-from asr_llm.model.limits import Limits
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters
 from asr_llm.model.salm import SpanSALM
+from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.batching import Collator
-from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 
@@ -43,8 +42,9 @@ def noise(num_samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, num_samples).astype(np.float32)
 
 
-def prompts(audios: list[np.ndarray], model: SpanSALM) -> list[Sequence]:
-    return [prompt(audio, model.chat) for audio in audios]
+def written(model: SpanSALM, audios: list[np.ndarray], limits: list[int]) -> list[Hypothesis]:
+    with inference(model):
+        return generate(model, splice(model, [prompt(a, model.chat) for a in audios]), limits)
 
 
 def collator(model: SpanSALM) -> Collator:
@@ -90,10 +90,10 @@ def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpanSALM) -> 
         max_new_tokens=12,
         do_sample=False,
     )
-    ours = generate(model, prompts(audios, model), [12] * len(audios))
-    assert len({tuple(ids) for ids, _ in ours}) > 1  # the audio matters even here
-    for (ids, complete), row in zip(ours, theirs.tolist()):
-        assert (ids, complete) == _until_end(row, model.text_eos_id, 12)
+    ours = written(model, audios, [12] * len(audios))
+    assert len({one.ids for one in ours}) > 1  # the audio matters even here
+    for one, row in zip(ours, theirs.tolist()):
+        assert one == until_end(row, model.text_eos_id, 12)
 
 
 @pytest.mark.parametrize(("num_beams", "limit"), [(1, None), (1, 20), (2, 20), (3, None)])
@@ -101,10 +101,36 @@ def test_text_does_not_depend_on_the_batch(
     model: SpanSALM, num_beams: int, limit: int | None
 ) -> None:
     audios = [noise(n, seed=n) for n in (1600, 23456, 9000, 1280, 30000, 9001)]
-    options = {"num_beams": num_beams, "max_new_tokens": limit}
-    alone = [decode(model, [audio], **options)[0] for audio in audios]
-    assert decode(model, audios, **options) == alone
+    options = DecodeOptions(num_beams=num_beams, max_new_tokens=limit)
+    decoder = Decoder(model)
+    alone = [decoder.decode_once([audio], options)[0] for audio in audios]
+    assert decoder.decode_once(audios, options) == alone
     assert len(set(alone)) > 1
+
+
+def test_threads_with_options_of_their_own_get_what_each_gets_alone(
+    lively: Path, tmp_path: Path
+) -> None:
+    speech = checkpoints.load(lively)
+    lora.install(speech, LoraRecipe(r=2))
+    for name, weight in speech.llm.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(0.5)
+    lora.save(speech, tmp_path / "speech", lively)
+    lora.save(speech, tmp_path / "text", lively, fusion=2.0)
+    model, audios = checkpoints.load(lively), [noise(9000), noise(23456, seed=1)]
+    decoder = Decoder(model, Adapters(model, lively, [tmp_path / "speech", tmp_path / "text"]))
+    asked = [
+        DecodeOptions(adapters=(), num_beams=1),
+        DecodeOptions(adapters=("speech",), num_beams=1),
+        DecodeOptions(adapters=("text",), num_beams=3),
+        DecodeOptions(num_beams=2, biasing=BiasingList(("the court",), 20.0)),
+    ]
+    alone = [decoder.decode(audios, options) for options in asked]
+    assert len({str(found) for found in alone}) == len(asked)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda options: decoder.decode(audios, options), asked * 3))
+    assert together == alone * 3
 
 
 def test_each_audio_has_its_own_limit(model: SpanSALM) -> None:
@@ -112,10 +138,10 @@ def test_each_audio_has_its_own_limit(model: SpanSALM) -> None:
     assert max_tokens(800, 16000) == 16
     audios = [noise(1280), noise(16000)]
     limits = [max_tokens(len(audio), 16000) for audio in audios]
-    short, long = generate(model, prompts(audios, model), limits)
-    assert len(short[0]) <= 16 and len(long[0]) <= 28
-    (three,) = generate(model, prompts([noise(16000)], model), [3])
-    assert three == (long[0][:3], False)
+    short, long = written(model, audios, limits)
+    assert len(short.ids) <= 16 and len(long.ids) <= 28
+    (three,) = written(model, [noise(16000)], [3])
+    assert three == Hypothesis(long.ids[:3], False)
 
 
 def test_limits_end_each_text_at_its_own() -> None:
@@ -128,9 +154,9 @@ def test_limits_end_each_text_at_its_own() -> None:
 
 
 def test_end_token_ends_and_is_dropped() -> None:
-    assert _until_end([5, 6, 2, 7, 2], end=2, limit=5) == ([5, 6], True)
-    assert _until_end([5, 6, 7, 2], end=2, limit=3) == ([5, 6, 7], False)
-    assert _until_end([2, 0, 0], end=2, limit=3) == ([], True)
+    assert until_end([5, 6, 2, 7, 2], end=2, limit=5) == Hypothesis((5, 6), True)
+    assert until_end([5, 6, 7, 2], end=2, limit=3) == Hypothesis((5, 6, 7), False)
+    assert until_end([2, 0, 0], end=2, limit=3) == Hypothesis((), True)
 
 
 def test_special_tokens_and_loops_leave_the_text(
@@ -143,12 +169,13 @@ def test_special_tokens_and_loops_leave_the_text(
         ("", True),
     ]
     monkeypatch.setattr(
-        "asr_llm.model.decoding.generate",
+        "asr_llm.decoding.decoder.generate",
         lambda *_, **__: [
-            (tokenizer(text, add_special_tokens=False)["input_ids"], c) for text, c in said
+            Hypothesis(tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), c)
+            for text, c in said
         ],
     )
-    assert decode(model, [noise(1)] * 3, num_beams=2) == [
+    assert Decoder(model).decode_once([noise(1)] * 3, DecodeOptions(num_beams=2)) == [
         Decoded("She said."),
         Decoded("on and", complete=False, loop_cut=True),
         Decoded(""),
@@ -156,14 +183,14 @@ def test_special_tokens_and_loops_leave_the_text(
 
 
 def test_no_audio_no_text(model: SpanSALM) -> None:
-    assert transcribe(model, []) == []
+    assert Decoder(model).decode([]) == []
 
 
 def test_training_mode_is_refused(model: SpanSALM) -> None:
     model.train()
     try:
         with pytest.raises(ValueError, match="eval"):
-            transcribe(model, [noise(1280)])
+            Decoder(model).decode([noise(1280)])
     finally:
         model.eval()
 
@@ -171,11 +198,11 @@ def test_training_mode_is_refused(model: SpanSALM) -> None:
 def test_end_that_is_no_token_is_refused(model: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SpanSALM, "chat", Chat("a", "b", "The End"))
     with pytest.raises(CheckpointError, match=r"'The End', as \d+ tokens; expected one"):
-        transcribe(model, [noise(1280)])
+        Decoder(model).decode([noise(1280)])
 
 
 def test_bf16_where_told(model: SpanSALM) -> None:
-    (one,) = decode(model, [noise(8000)], bf16=True)
+    (one,) = Decoder(model).decode_once([noise(8000)], DecodeOptions(num_beams=1, bf16=True))
     assert isinstance(one.text, str)
 
 
@@ -218,10 +245,9 @@ def test_cut_loop_cuts_every_loop_once(head: list[str], loop: list[str], repeats
 
 def test_what_is_said_gains_from_being_heard_and_what_a_chatbot_says_does_not() -> None:
     from asr_llm.corpus.synthesis import synthesize
-    from asr_llm.model.decoding import listens
 
-    mini = checkpoints.load("mini").eval()
+    mini = Decoder(checkpoints.load("mini").eval())
     said = "The nurse gave the patient a cup of tea."
     audio = synthesize(said, "en-us+f4").samples
-    assert listens(mini, audio, said) > 2
-    assert listens(mini, audio, "I'm sorry, but I can't transcribe this.") < 0
+    assert mini.support(audio, said) > 2
+    assert mini.support(audio, "I'm sorry, but I can't transcribe this.") < 0

@@ -1,0 +1,1 @@
+"""Decoding: one decoder, one set of options. See docs/decoding.md."""

@@ -1,0 +1,207 @@
+"""The decoder: audio in, text out, by the options of each batch.
+
+Legend: B audios, T samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asr_llm.corpus.biasing_list import BiasingList, joined
+from asr_llm.corpus.synthesis import Utterance
+from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
+from asr_llm.decoding.drafted import can_draft, ctc_drafts, write
+from asr_llm.decoding.generate import generate, n_best
+from asr_llm.decoding.guards import cut_loop, decode_checked
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.phrases import Phrases
+from asr_llm.decoding.processors import Preferences, processors
+from asr_llm.decoding.prompts import (
+    collator,
+    end_token,
+    inference,
+    max_tokens,
+    prompt,
+    splice,
+    text_of,
+)
+from asr_llm.decoding.rescoring import SearchScores, ctc_weight, rescored
+from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
+from asr_llm.errors import CheckpointError
+from asr_llm.sequences.batching import to_device
+from asr_llm.sequences.tasks import asr
+
+if TYPE_CHECKING:
+    from asr_llm.model.adapters import Adapters
+    from asr_llm.model.salm import SpanSALM
+
+_LISTS = 8  # sets of biasing lists that are kept ready: those of a server's clients take turns
+
+
+class Decoder:
+    """A model with its adapters, ready to transcribe.
+
+    Each batch brings its own options; before decoding it, the decoder puts in place the adapters
+    that they name. It may be called from several threads: batches take turns.
+
+    Args:
+        model: in evaluation mode; from now on only the decoder may change it.
+        adapters: those loaded onto the model.
+    """
+
+    def __init__(self, model: SpanSALM, adapters: Adapters | None = None) -> None:
+        self.model, self.adapters = model, adapters
+        self._tries: dict[tuple[BiasingList, ...], Phrases] = {}
+        self._turn = threading.RLock()
+
+    def decode(
+        self, audios: list[np.ndarray], options: DecodeOptions = DecodeOptions()
+    ) -> list[Decoded]:
+        """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
+
+        A text does not depend on the rest of its batch. Texts that went wrong are decoded again
+        (``decoding.guards``).
+
+        Raises:
+            CheckpointError: no adapter of that name was loaded; see also ``prompts.end_token``,
+                ``confidence.calibration`` and ``rescoring.ctc_weight``.
+        """
+        alone = options.without_preferences
+        with self._turn:
+            return decode_checked(
+                lambda some: self.decode_once(some, options),
+                self.support,
+                audios,
+                (lambda some: self.decode_once(some, alone)) if self.prefers(options) else None,
+            )
+
+    def decode_once(
+        self, audios: list[np.ndarray], options: DecodeOptions = DecodeOptions()
+    ) -> list[Decoded]:
+        """``decode`` without retries: loops are cut, but nothing is decoded again.
+
+        Raises:
+            ValueError: the model is in training mode.
+            CheckpointError: as ``decode``.
+        """
+        if not audios:
+            return []
+        model = self.model
+        with self._turn, inference(model, options.bf16):
+            preferences = self._preferences(options)
+            phrases = preferences.phrases
+            chat = model.chat if phrases is None else model.chat.naming(phrases.named)
+            spliced = splice(model, [prompt(audio, chat) for audio in audios])
+            most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
+            limits = [options.max_new_tokens or limit for limit in most]
+            written = self._search(spliced, limits, options, preferences)
+        decoded = [self._decoded(one, options, phrases) for one in written]
+        if options.keep_encoded:
+            rows = zip(spliced["encoded"], spliced["encoded_lens"].tolist())
+            kept = [row[:count] for row, count in rows]
+            decoded = [replace(one, encoded=row) for one, row in zip(decoded, kept)]
+        return decoded
+
+    def check(self, names: Sequence[str]) -> None:
+        """Check that adapters of these names can be used.
+
+        Raises:
+            CheckpointError: one was not loaded, or is named twice.
+        """
+        if self.adapters is not None:
+            self.adapters.check(names)
+        elif names:
+            raise CheckpointError(
+                f"no adapter {names[0]!r} was loaded; expected its folder when loading: "
+                "SpeechLLM.load(model, adapter=FOLDER)"
+            )
+
+    def prefers(self, options: DecodeOptions) -> bool:
+        """Whether fusion or biasing changes any score."""
+        with self._turn:
+            return bool(self._preferences(options))
+
+    def support(self, audio: np.ndarray, text: str) -> float:
+        """Nats a token by which an audio (T,) makes a text likelier than as much silence does.
+
+        What is said gains much from being heard; what an LLM says of its own accord gains nothing.
+        """
+        model, lost = self.model, []
+        for samples in (np.zeros_like(audio), audio):
+            batch = collator(model)([asr(Utterance(text, "", samples), model.chat)])
+            with self._turn, inference(model):
+                lost.append(float(model.losses(to_device(batch, model.device))["lm"]))
+        return lost[0] - lost[1]
+
+    def _search(
+        self,
+        spliced: dict[str, Any],
+        limits: list[int],
+        options: DecodeOptions,
+        preferences: Preferences,
+    ) -> list[Hypothesis]:
+        """The best hypothesis for each of B prompts: by beam search, or greedily with drafts."""
+        model, beams = self.model, options.num_beams
+        recorder = TokenProbabilities(beams) if options.confidence else None
+        steered = processors(model, options, preferences, recorder)
+        if beams == 1 and all(processor is recorder for processor in steered):
+            end = end_token(model)
+            drafted = options.drafts and can_draft(model, len(limits))
+            drafts = ctc_drafts(model, spliced, end) if drafted else None
+            return write(model, spliced, limits, end, drafts, options.confidence)
+        weight = ctc_weight(model, options.ctc_weight) if beams > 1 else 0.0
+        if weight:
+            scores = SearchScores(beams, end_token(model))
+            several = n_best(model, spliced, limits, beams, beams, [*steered, scores])
+            found = rescored(model, spliced, several, scores.totals(several), weight)
+        else:
+            found = generate(model, spliced, limits, beams, steered)
+        if recorder is None:
+            return found
+        sure = recorder.of([one.ids for one in found])
+        return [replace(one, log_probs=tuple(own)) for one, own in zip(found, sure)]
+
+    def _decoded(
+        self, written: Hypothesis, options: DecodeOptions, phrases: Phrases | None
+    ) -> Decoded:
+        tokenizer = self.model.tokenizer.tokenizer
+        ids = list(written.ids)
+        whole = text_of(tokenizer, ids)
+        text = cut_loop(whole)
+        looped = text != whole
+        words: tuple[DecodedWord, ...] = ()
+        if options.confidence:
+            sure = list(written.log_probs)
+            words = decoded_words(tokenizer, ids, sure, calibration(self.model))
+            words = words[: len(text.split())]
+        if phrases is not None:
+            text = phrases.as_listed(text)
+            words = tuple(replace(word, text=own) for word, own in zip(words, text.split()))
+        return Decoded(text, written.complete, looped, words)
+
+    def _preferences(self, options: DecodeOptions) -> Preferences:
+        """Put the adapters in place that the options name, and resolve fusion and biasing."""
+        fusion: dict[str, float] = {}
+        brought: list[BiasingList] = []
+        self.check(options.adapters or ())
+        if self.adapters is not None:
+            names = self.adapters.names if options.adapters is None else options.adapters
+            self.adapters.use(*names)
+            fusion, brought = self.adapters.fusion(options.fusion), self.adapters.biasing
+        fused = {key: weight for key, weight in fusion.items() if weight}
+        return Preferences(fused, self._phrases(joined(options.biasing, brought)))
+
+    def _phrases(self, lists: tuple[BiasingList, ...]) -> Phrases | None:
+        """The trie of these lists; the last few are cached."""
+        if not lists:
+            return None
+        if lists not in self._tries:
+            for oldest in list(self._tries)[: 1 - _LISTS]:
+                del self._tries[oldest]
+            self._tries[lists] = Phrases.of(lists, self.model)
+        return self._tries[lists]

@@ -1,0 +1,62 @@
+"""The logits processors, in order. To add one, add a line to ``processors``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from asr_llm.decoding.biasing import Biasing
+from asr_llm.decoding.confidence import TokenProbabilities
+from asr_llm.decoding.fusion import Fusion
+from asr_llm.decoding.prompts import end_token
+
+if TYPE_CHECKING:
+    from transformers import LogitsProcessor
+
+    from asr_llm.decoding.options import DecodeOptions
+    from asr_llm.decoding.phrases import Phrases
+    from asr_llm.model.salm import SpanSALM
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What fusion and biasing add: ``DecodeOptions`` resolved for one model.
+
+    ``fusion``: the weights of the adapters of text in use, by their keys in PEFT. ``phrases``: one
+    trie of all lists.
+    """
+
+    fusion: dict[str, float] = field(default_factory=dict)
+    phrases: Phrases | None = None
+
+    @property
+    def listed(self) -> bool:
+        """Whether a biasing list changes any score."""
+        return self.phrases is not None and self.phrases.prefers
+
+    def __bool__(self) -> bool:
+        return self.listed or bool(self.fusion)
+
+
+def processors(
+    model: SpanSALM,
+    options: DecodeOptions,
+    preferences: Preferences = Preferences(),
+    recorder: TokenProbabilities | None = None,
+) -> list[LogitsProcessor]:
+    """The logits processors of a batch. Each sees the scores as those before it left them.
+
+    Those with nothing to do are left out. ``generate`` adds the token limits at the end.
+
+    Args:
+        preferences: what ``options`` come to on this model.
+        recorder: records token probabilities. It comes after fusion, which makes them better
+            calibrated, and before biasing: a word is no more certain for being on a list.
+    """
+    fusion, phrases = preferences.fusion, preferences.phrases
+    found: list[LogitsProcessor | None] = [
+        Fusion(model, fusion, end_token(model)) if fusion else None,
+        recorder,
+        Biasing(phrases) if phrases is not None and phrases.prefers else None,
+    ]
+    return [processor for processor in found if processor is not None]

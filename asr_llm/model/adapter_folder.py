@@ -1,0 +1,163 @@
+"""An adapter on disk: its kind, its base, its biasing list. Read once, without the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from asr_llm.corpus.biasing_list import BiasingList, read_phrases
+from asr_llm.errors import BiasingError, CheckpointError
+from asr_llm.model import checkpoints
+
+WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
+CONFIG, BIASING = "adapter_config.json", "biasing_list.txt"
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base model of an adapter: its name, and the SHA-256 of its weights."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class AdapterFolder:
+    """An adapter folder, written by ``lora.save`` or by PEFT alone.
+
+    Args:
+        path: as given.
+        base: None if PEFT alone wrote it.
+        fusion: weight of an adapter of text; None for one of speech.
+        biasing: phrases to prefer wherever the adapter is in use.
+    """
+
+    path: Path
+    base: Base | None = None
+    fusion: float | None = None
+    biasing: BiasingList | None = None
+
+    @property
+    def kind(self) -> Literal["speech", "text"]:
+        """Of speech: it changes the recogniser. Of text: a language model fused in decoding."""
+        return "speech" if self.fusion is None else "text"
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights, and of its projector and biasing list if it has them."""
+        files = [self.path / name for name in (WEIGHTS, PROJECTOR, BIASING)]
+        hashes = [checkpoints.sha256(file) for file in files if file.is_file()]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    @classmethod
+    def read(cls, path: AdapterFolder | str | Path) -> AdapterFolder:
+        """Read a folder; an ``AdapterFolder`` is returned as it is.
+
+        Raises:
+            CheckpointError: it holds no adapter, or ``base.json`` or its list cannot be read.
+        """
+        if isinstance(path, AdapterFolder):
+            return path
+        folder = Path(path)
+        _check(folder)
+        record = _record(folder)
+        if record is None:
+            return cls(folder)
+        base = Base(record["name"], record["sha256"])
+        return cls(folder, base, record["fusion"], _biasing(folder, record["biasing"]))
+
+    @classmethod
+    def read_all(
+        cls, paths: Iterable[AdapterFolder | str | Path] | AdapterFolder | str | Path | None
+    ) -> tuple[AdapterFolder, ...]:
+        """Read one adapter, several, or none.
+
+        Raises:
+            CheckpointError: see ``read``; or a folder is given twice.
+        """
+        if isinstance(paths, AdapterFolder | str | Path):
+            paths = [paths]
+        seen: dict[Path, AdapterFolder] = {}
+        for found in map(cls.read, paths or ()):
+            place = found.path.resolve()
+            if place in seen:
+                before = seen[place].path
+                again = "given twice" if before == found.path else f"{before} again"
+                raise CheckpointError(f"{found.path} is {again}; expected each adapter once")
+            seen[place] = found
+        return tuple(seen.values())
+
+
+def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        found = "a file is there" if folder.exists() else "nothing is there"
+        raise CheckpointError(
+            f"no adapter at {folder}: {found}; expected a folder such as runs/NAME/adapter "
+            "written by 'asr-llm adapt'"
+        )
+    if (folder / "adapter" / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} is a run folder; expected its adapter: did you mean {folder / 'adapter'}?"
+        )
+    for needed in (CONFIG, WEIGHTS):
+        if not (folder / needed).is_file():
+            raise CheckpointError(
+                f"{folder} is no adapter: it has no {needed}; expected a folder such as "
+                "runs/NAME/adapter written by 'asr-llm adapt'"
+            )
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """What ``base.json`` says, with its numbers; None where PEFT alone wrote the adapter."""
+    path = folder / BASE
+    if not path.is_file():
+        if (folder / BIASING).is_file():
+            raise CheckpointError(
+                f"{folder} has a {BIASING} and no {BASE}, which says how the adapter is used; "
+                "expected both: copy the whole folder again"
+            )
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("found no JSON object")
+        numbers = {key: _number(record, key) for key in ("fusion", "biasing")}
+        return numbers | {"name": str(record["name"]), "sha256": str(record["sha256"])}
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} has no {error}; expected name and sha256 of the base model"
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); expected name and sha256 of the base model, and "
+            "where there are any the numbers 'fusion' and 'biasing', from 0 up"
+        ) from error
+
+
+def _number(record: dict[str, Any], key: str) -> float | None:
+    number = record.get(key)
+    if number is None:
+        return None
+    plain = isinstance(number, int | float) and not isinstance(number, bool)
+    if not plain or not 0 <= number < math.inf:
+        raise ValueError(f"{key!r} is {json.dumps(number)}")
+    return float(number)
+
+
+def _biasing(folder: Path, strength: float | None) -> BiasingList | None:
+    if strength is None:
+        return None
+    try:
+        return BiasingList(tuple(read_phrases(folder / BIASING)), strength)
+    except BiasingError as error:
+        raise CheckpointError(
+            f"the adapter's own list: {error}; copy it again, or do without: set 'biasing' to null "
+            f"in {folder / BASE}"
+        ) from error

@@ -1,0 +1,142 @@
+"""From audio to decoded chunks: cut at pauses, decode in batches, align words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from asr_llm.corpus.audio import SAMPLE_RATE, Samples, is_silent
+from asr_llm.transcription.batching import batches, fitting_seconds, pools
+from asr_llm.transcription.chunks import Chunk, chunks
+from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
+from asr_llm.transcription.options import TranscribeOptions
+from asr_llm.transcription.transcript import DecodedChunk, Word
+from asr_llm.transcription.vad import listener
+from asr_llm.transcription.word_times import word_times
+
+if TYPE_CHECKING:
+    from asr_llm.decoding.decoder import Decoder
+    from asr_llm.decoding.results import Decoded
+    from asr_llm.model.ctc import CtcModel
+
+Progress = Callable[[float, float], None]
+"""Called with (seconds done, seconds in total) of audio."""
+
+
+class Meter:
+    """Adds up the seconds that are done."""
+
+    def __init__(self, total: float, progress: Progress | None) -> None:
+        self.total, self.progress, self.done = total, progress, 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count seconds that are done, and report."""
+        self.done += seconds
+        if seconds and self.progress is not None:
+            # A header that told less than there was must not lead beyond the end.
+            self.progress(min(self.done, self.total), self.total)
+
+
+class Pipeline:
+    """Cuts, decodes and aligns audio. Options come with each call.
+
+    Args:
+        decoder: of the model to transcribe with.
+        aligner: gives word times: the model's own CTC head or another's; None: no word times.
+        num_beams: the batch size fits this many beams; with more, batches are smaller.
+        batch_seconds: audio in a batch, padding included; by default what should fit in memory.
+            Halved when memory runs out.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        aligner: CtcModel | None = None,
+        *,
+        num_beams: int,
+        batch_seconds: float | None = None,
+    ) -> None:
+        self.decoder, self.aligner, self.num_beams = decoder, aligner, num_beams
+        self.batch_seconds = batch_seconds or fitting_seconds(num_beams)
+
+    def seconds(self, options: TranscribeOptions) -> float:
+        """Audio in a batch with these options."""
+        return self.batch_seconds * min(1.0, self.num_beams / options.num_beams)
+
+    def pieces(
+        self,
+        draft: Draft,
+        blocks: Iterator[Samples],
+        options: TranscribeOptions,
+        whole: bool = False,
+    ) -> Iterator[Piece]:
+        """The chunks of an audio to ``decode``, made as they are taken, and an end.
+
+        Args:
+            whole: whether an audio that is short enough is one chunk, pauses and all.
+        """
+        model = self.decoder.model
+        longest = options.chunk_seconds or model.chunk_seconds
+        counted = draft.count(blocks)
+        if whole and draft.seconds <= longest:
+            samples = next(counted)
+            loud = len(samples) >= SHORTEST_SECONDS * SAMPLE_RATE and not is_silent(samples)
+            found: Iterable[Chunk] = [Chunk(0, samples)] if loud else []
+        else:
+            found = chunks(counted, listener(options.vad), longest, model.pause_seconds)
+        for chunk in found:
+            yield Piece(draft, chunk, draft.journal.find(chunk) if draft.journal else None)
+        yield Piece(draft, None)
+
+    def decode(self, pieces: list[Piece], options: TranscribeOptions) -> None:
+        """Decode pieces with chunks, in one batch; fills in ``heard``."""
+        import torch
+
+        samples = [piece.chunk.samples for piece in pieces if piece.chunk]
+        try:
+            decoded = self.decoder.decode(samples, self._complete(options))
+        except torch.OutOfMemoryError:
+            if len(pieces) == 1:
+                raise
+            torch.cuda.empty_cache()
+            self.batch_seconds /= 2  # of the batches to come, too
+            self.decode(pieces[: len(pieces) // 2], options)
+            self.decode(pieces[len(pieces) // 2 :], options)
+            return
+        times = self._word_times(samples, decoded, options)
+        for piece, one, words in zip(pieces, decoded, times, strict=True):
+            sure = [word.confidence for word in one.words]
+            confidence = round(sum(sure) / len(sure), 4) if sure else None
+            piece.heard = DecodedChunk(one.text, one.guards, words, confidence)
+            if piece.draft.journal and piece.chunk:
+                piece.draft.journal.add(piece.chunk, piece.heard)
+
+    def run(
+        self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
+    ) -> Iterator[Piece]:
+        """The pieces in their order, decoded a pool at a time, those of like length together."""
+        for pool in pools(pieces, lambda piece: piece.seconds, self.seconds(options)):
+            to_decode = [piece for piece in pool if piece.chunk and not piece.heard]
+            for batch in batches(to_decode, lambda piece: piece.length, self.seconds(options)):
+                self.decode(batch, options)
+                if meter:
+                    meter.add(sum(piece.seconds for piece in batch))
+            for piece in pool:
+                if meter and piece.chunk is None:  # what was known, and what has no speech
+                    meter.add(piece.draft.seconds - piece.draft.decoded)
+                yield piece
+
+    def _complete(self, options: TranscribeOptions) -> TranscribeOptions:
+        """Words with times have a confidence too; the model's own aligner need not encode again."""
+        if not options.word_timestamps or self.aligner is None:
+            return options
+        own = getattr(self.aligner, "model", None) is self.decoder.model
+        return replace(options, confidence=True, keep_encoded=own)
+
+    def _word_times(
+        self, samples: list[Samples], decoded: list[Decoded], options: TranscribeOptions
+    ) -> list[tuple[Word, ...]]:
+        if not options.word_timestamps or self.aligner is None:
+            return [() for _ in decoded]
+        return word_times(self.aligner, samples, decoded)

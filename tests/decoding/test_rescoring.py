@@ -1,0 +1,174 @@
+"""Rescoring: CTC likelihoods by hand, the search's own scores, and what comes of the two."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.decoding.biasing import Biasing
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.generate import n_best
+from asr_llm.decoding.limits import Limits
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.phrases import Phrases
+from asr_llm.decoding.prompts import end_token, inference, prompt, splice, text_of
+from asr_llm.decoding.rescoring import SearchScores, best, ctc_log_likelihood, ctc_weight
+from asr_llm.decoding.results import Hypothesis
+from asr_llm.errors import CheckpointError
+from asr_llm.model import checkpoints, ctc
+from asr_llm.model.salm import SpanSALM
+
+A, B, BLANK = range(3)
+AUDIOS = [
+    np.random.default_rng(n).normal(0, 0.1, n).astype(np.float32) for n in (23456, 9000, 30000)
+]
+BEAMS = 4
+
+
+@pytest.fixture
+def model(lively: Path) -> SpanSALM:
+    return checkpoints.load(lively)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "probability"),
+    [
+        ([A], 0.6 * 0.5 + 0.6 * 0.4 + 0.3 * 0.5),  # "aa", "a_", "_a"
+        ([A, B], 0.6 * 0.1),
+        ([], 0.3 * 0.4),
+        ([A, A], 0.0),  # a blank would have to stand between them
+        ([A, B, A], 0.0),
+    ],
+)
+def test_ctc_likelihood_by_hand(tokens: list[int], probability: float) -> None:
+    emissions = torch.tensor([[0.6, 0.1, 0.3], [0.5, 0.1, 0.4]]).log()
+    found = ctc_log_likelihood(emissions, tokens, BLANK)
+    assert math.exp(found) == pytest.approx(probability)
+
+
+def test_the_best_by_both_scores() -> None:
+    one, two, three = found = [Hypothesis((i,)) for i in range(3)]
+    searched, heard = [-1.0, -2.0, -4.0], [-30.0, -20.0, -19.0]
+    assert best(found, searched, heard, 0.0) == one
+    assert best(found, searched, heard, 0.11) == two
+    assert best(found, searched, heard, 2.5) == three
+    assert best(found, searched, [-math.inf] * 3, 1.0) == one
+    assert best(found, searched, [-math.inf, -math.inf, -9.0], 1.0) == three
+
+
+def searched(
+    model: SpanSALM, limits: list[int], processors: tuple[Any, ...] = ()
+) -> tuple[list[list[Hypothesis]], list[list[float]]]:
+    """All hypotheses of each audio, and their scores."""
+    scores = SearchScores(BEAMS, end_token(model))
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
+        found = n_best(model, spliced, limits, BEAMS, BEAMS, [*processors, scores])
+    return found, scores.totals(found)
+
+
+@pytest.mark.parametrize("strength", [0.0, 3.0])
+def test_the_searchs_scores_are_those_of_transformers(model: SpanSALM, strength: float) -> None:
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    limits, end = [12] * len(AUDIOS), end_token(model)
+    phrases = Phrases.of([BiasingList(("the court", "a", "b"), strength)], model)
+    found, totals = searched(model, limits, (Biasing(phrases),))
+    config = GenerationConfig(
+        max_new_tokens=12,
+        num_beams=BEAMS,
+        num_return_sequences=BEAMS,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=model.text_pad_id,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
+        model.llm.model.embed_tokens = model.embed_tokens
+        theirs = model.llm.generate(
+            inputs_embeds=spliced["input_embeds"],
+            attention_mask=spliced["attention_mask"],
+            generation_config=config,
+            logits_processor=LogitsProcessorList([Biasing(phrases), Limits(limits, BEAMS, end)]),
+        )
+        del model.llm.model.embed_tokens
+    lengths = [len(one.ids) + one.complete for own in found for one in own]
+    means = [total for own in totals for total in own] / np.array(lengths)
+    assert means == pytest.approx(theirs.sequences_scores.numpy(), abs=1e-4)
+    assert len({one.ids for own in found for one in own}) == len(AUDIOS) * BEAMS
+
+
+def test_the_hypothesis_is_taken_that_the_emissions_are_of(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = searched(model, [12] * len(AUDIOS))
+    tokenizer, head = model.tokenizer.tokenizer, ctc.CheckpointCtc(model)
+    third = [text_of(tokenizer, list(own[2].ids)) for own in found]
+    spelt = [head.spell(text).flat for text in third]
+    assert all(spelt)
+
+    def made_by_hand(encoded: torch.Tensor) -> torch.Tensor:
+        """Each token in a frame of its own, with a blank behind it."""
+        emissions = torch.full((len(AUDIOS), encoded.shape[1], head.blank + 1), -20.0)
+        emissions[..., head.blank] = 0.0
+        for rows, tokens in zip(emissions, spelt):
+            for i, token in enumerate(tokens):
+                rows[2 * i, token], rows[2 * i, head.blank] = 0.0, -20.0
+        return emissions
+
+    real = splice
+
+    def roomy(*arguments: Any) -> dict[str, Any]:
+        """As many frames as the tokens take, whatever was heard."""
+        spliced = real(*arguments)
+        frames = 2 * max(map(len, spelt))
+        spliced["encoded"] = torch.zeros(len(AUDIOS), frames, 1)
+        return spliced | {"encoded_lens": torch.full((len(AUDIOS),), frames)}
+
+    monkeypatch.setattr("asr_llm.decoding.decoder.splice", roomy)
+    monkeypatch.setattr(SpanSALM, "ctc_log_probs", lambda self, encoded: made_by_hand(encoded))
+    options = DecodeOptions(num_beams=BEAMS, max_new_tokens=12, ctc_weight=100.0)
+    decoded = Decoder(model).decode_once(AUDIOS, options)
+    assert [head.spell(one.text).flat for one in decoded] == spelt
+
+
+def test_a_text_does_not_depend_on_its_company_and_is_sure_of_its_own_words(
+    model: SpanSALM,
+) -> None:
+    options = DecodeOptions(num_beams=BEAMS, ctc_weight=0.5, confidence=True)
+    decoder = Decoder(model)
+    together = decoder.decode_once(AUDIOS, options)
+    assert [one.text for one in together] == [
+        decoder.decode_once([audio], options)[0].text for audio in AUDIOS
+    ]
+    for one in together:
+        assert [word.text for word in one.words] == one.text.split()
+
+
+def test_the_checkpoint_says_how_much_it_weighs(
+    model: SpanSALM, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ctc_weight(model, None) == 0.0
+    plain = Decoder(model).decode_once(AUDIOS)
+    weighed = Decoder(model).decode_once(AUDIOS, DecodeOptions(ctc_weight=50.0))
+    assert weighed != plain
+    model.cfg.ctc_weight = 50
+    assert ctc_weight(model, None) == 50.0
+    assert Decoder(model).decode_once(AUDIOS) == weighed
+    assert Decoder(model).decode_once(AUDIOS, DecodeOptions(ctc_weight=0.0)) == plain
+    model.cfg.ctc_weight = "much"
+    with pytest.raises(CheckpointError, match="ctc_weight is much; expected a number from 0"):
+        Decoder(model).decode_once(AUDIOS)
+    headless = checkpoints.load(tiny)
+    headless.cfg.ctc_weight = 0.5
+    assert ctc_weight(headless, None) == 0.0
+    with pytest.raises(CheckpointError, match="but this checkpoint has no CTC head"):
+        ctc_weight(headless, 0.3)
