@@ -185,7 +185,7 @@ def _prompt_format(llm: Llm) -> str:
     """NeMo's name of the LLM's chat template; the end of a turn becomes the tokenizer's eos."""
     if _TURN_END not in llm.tokenizer.get_vocab():
         raise CheckpointError(
-            f"the LLM's vocabulary has no {_TURN_END} to end a turn; expected an LLM that was tuned "
+            f"the LLM's vocabulary has no {_TURN_END} to end a turn; expected an LLM tuned "
             "with ChatML, as those of Qwen and SmolLM were"
         )
     llm.tokenizer.eos_token = _TURN_END
