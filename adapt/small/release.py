@@ -3,8 +3,9 @@
     python adapt/small/release.py runs/small/model --rank 24
 
 The model is a checkpoint folder in float32 with any LoRA merged (`asr-llm export --merge`), trained
-from `asr-llm model compose`; rounded to bfloat16, more is said to be lost than is. It is composed again from what was written, which shows that it can be, and
-gives the hash by which adapters know it (`sha256` in foundations.yaml).
+from `asr-llm model compose`; rounded to bfloat16, more is said to be lost than is. It is composed
+again from what was written, which shows that it can be, and gives the hash by which adapters know
+it (`sha256` in foundations.yaml).
 """
 
 from __future__ import annotations
