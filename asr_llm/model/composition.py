@@ -30,8 +30,8 @@ _AUDIO, _SEGMENT, _PAD = "<|audio|>", "<|segment|>", "<|pad|>"
 _SPARE = ("<file_sep>", "<jupyter_start>", "<empty_output>")
 """SmolLM2's tokens for code, in whose place text never stands: locator, leading token, padding."""
 
-_FORMATS = {"qwen": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>"}
-"""NeMo's prompt formats that a tokenizer gives away, with the token that ends a turn."""
+_FORMAT, _TURN_END = "qwen", "<|im_end|>"
+"""ChatML, as NeMo calls it, and the token that ends a turn in it."""
 
 
 def compose(
@@ -211,15 +211,13 @@ def _take_posteriors(config: dict[str, Any], vocabulary: Path, width: int) -> No
 
 def _prompt_format(llm: Llm) -> str:
     """NeMo's name of the LLM's chat template; the end of a turn becomes the tokenizer's eos."""
-    vocabulary = llm.tokenizer.get_vocab()
-    for name, end in _FORMATS.items():
-        if end in vocabulary:
-            llm.tokenizer.eos_token = end
-            return name
-    raise CheckpointError(
-        f"the LLM's vocabulary has no token that ends a turn; expected one of "
-        f"{', '.join(_FORMATS.values())}: take the instruction-tuned model of its family"
-    )
+    if _TURN_END not in llm.tokenizer.get_vocab():
+        raise CheckpointError(
+            f"the LLM's vocabulary has no {_TURN_END} to end a turn; expected an LLM tuned "
+            "with ChatML, as those of Qwen and SmolLM were"
+        )
+    llm.tokenizer.eos_token = _TURN_END
+    return _FORMAT
 
 
 def reserve(tokenizer: Any, rows: int) -> tuple[str, str]:

@@ -434,3 +434,26 @@ def test_a_run_folder_is_taken_for_what_it_is(tmp_path: Path) -> None:
     (model / "model.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"did you mean .*2-all/model\?"):
         locate(tmp_path / "runs")
+
+
+def test_weights_in_eight_bits_are_read(lively: Path, tmp_path: Path) -> None:
+    """As those of `mini`: the same model but for rounding, and adapters of the former fit."""
+    from safetensors.torch import load_file, save_file
+
+    from asr_llm.model import checkpoints
+    from asr_llm.model.delta import encode
+
+    folder = tmp_path / "small"
+    shutil.copytree(lively, folder)
+    for path in folder.glob("*.safetensors"):
+        save_file(encode(load_file(path)), path, metadata={"format": "pt"})
+    assert any(name.endswith(".int8") for name in load_file(folder / "model.safetensors"))
+    ours, theirs = load(folder).state_dict(), load(lively).state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert (ours[name] - tensor).abs().max() <= tensor.abs().max() / 250, name
+    before = checkpoints.identity(lively)
+    assert not checkpoints.accepts(folder, before)
+    (folder / "former.txt").write_text(f"{before}\n")
+    assert checkpoints.accepts(folder, before)
+    assert checkpoints.accepts(folder, checkpoints.identity(folder))

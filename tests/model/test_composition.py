@@ -83,7 +83,7 @@ def test_an_llm_without_room_or_turns_is_refused(encoder: Encoder, llm: Llm) -> 
         composition.reserve(bare, 2)
     words = Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
     other = dataclasses.replace(llm, tokenizer=PreTrainedTokenizerFast(tokenizer_object=words))
-    with pytest.raises(CheckpointError, match="no token that ends a turn"):
+    with pytest.raises(CheckpointError, match="to end a turn; expected an LLM tuned"):
         composition.compose(encoder, other, Path("never"), seed=0)
 
 
