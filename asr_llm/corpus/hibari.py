@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from hibari import Hibari
     from onnxruntime import InferenceSession
 
-PREFIX = "hibari:"
-SPEAKERS = tuple(
-    "p50f82 p50f88 p60f84 p60f92 p70f88 p70f96 p85f92 p85f100 "
-    "p100f94 p100f106 p115f100 p115f108 p130f106 p130f116".split()
+PREFIX, BUNDLED = "hibari:", "heart"
+_SHAPES = (
+    *((50, 82), (50, 88), (60, 84), (60, 92), (70, 88), (70, 96), (85, 92), (85, 100)),
+    *((100, 94), (100, 106), (115, 100), (115, 108), (130, 106), (130, 116)),
 )
+SPEAKERS = tuple(f"p{pitch}f{formants}" for pitch, formants in _SHAPES)
 """Listed variants of each voice: pitch and formants in percent of its own."""
+DEV_SPEAKERS, TEST_SPEAKERS = ("p70f88", "p100f106"), ("p60f92", "p85f92", "p115f108", "p130f106")
+"""Those that speak dev and test sets whose domain names no voices; never heard in training."""
 
 _VARIANT = re.compile(r"p(\d{2,3})f(\d{2,3})")
 # In percent; beyond these it no longer sounds like a person.
@@ -91,7 +94,8 @@ def speak(text: str, voice: str, delivery: Delivery) -> tuple[np.ndarray, list[W
     Args:
         voice: ``hibari:NAME``, or ``hibari:NAME+pPfF`` with pitch and formants in percent.
         delivery: a pitch of 0 lowers the voice by half an octave, 100 raises it by as much;
-            range scales how far the pitch moves from its mean, and rate the speed.
+            range scales how far the pitch moves from its mean, tract the formants by up to a
+            tenth, and rate the speed.
 
     Returns:
         float32 (T,) at 16 kHz, and the words as they were said, abbreviations in full; the pause
@@ -105,6 +109,7 @@ def speak(text: str, voice: str, delivery: Delivery) -> tuple[np.ndarray, list[W
     name, pitch, formants = _parse(check_voice(voice))
     model = _load(name)
     pitch *= 2.0 ** ((delivery.pitch - 50) / 100)
+    formants *= 1.0 + (delivery.tract - 50) / 500
     speed = float(np.clip(delivery.rate / _NORMAL_RATE, 0.5, 2.0))
     noise = np.random.default_rng(0)
     sounds: list[np.ndarray] = [np.zeros(0, np.float32)]

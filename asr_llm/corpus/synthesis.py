@@ -13,6 +13,7 @@ import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +29,7 @@ __all__ = [
     "Utterance",
     "Word",
     "espeak_voices",
+    "held_out_voices",
     "installed_voices",
     "select_voices",
     "share_time",
@@ -77,11 +79,26 @@ def _matching(pattern: str) -> list[str]:
 _UNLIKE_PEOPLE = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
 
 
+def held_out_voices(split: Literal["dev", "test"]) -> list[str]:
+    """Who speaks a dev or test set whose domain names nobody: hibari if it is installed.
+
+    Nobody without it: espeak-ng's voices are to be chosen by who knows that they sound like no one.
+    """
+    names = {"dev": hibari.DEV_SPEAKERS, "test": hibari.TEST_SPEAKERS}[split]
+    voices = [f"{hibari.PREFIX}{hibari.BUNDLED}+{name}" for name in names]
+    return voices if hibari.is_installed() else []
+
+
 def training_voices(held_out: Iterable[str]) -> list[str]:
     """Patterns for all voices that sound like people, but for those which speak held-out sets.
 
-    A variant held out in one accent is held out in all: they are one speaker.
+    hibari's where hibari speaks a held-out set, and espeak-ng's everywhere else: a test in one
+    kind of voice is to be prepared for in the same kind. A variant held out in one accent is held
+    out in all: they are one speaker.
     """
+    held_out = list(held_out)
+    if any(name.startswith(hibari.PREFIX) for name in held_out):
+        return [f"{hibari.PREFIX}*", *(f"!{name}" for name in dict.fromkeys(held_out))]
     left_out = [f"*+{name.split('+')[1]}" if "+" in name else name for name in held_out]
     espeak = [pattern for pattern in left_out if not _is_piper(pattern)]
     return ["en-*", *(f"!{pattern}" for pattern in dict.fromkeys([*_UNLIKE_PEOPLE, *espeak]))]

@@ -36,11 +36,15 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a text is spoken: ``rate`` in words per minute, ``pitch`` and ``range`` from 0 to 99."""
+    """How a text is spoken: ``rate`` in words per minute, the rest from 0 to 99.
+
+    ``tract`` is heeded by hibari alone: above 50 the vocal tract is shorter, formants higher.
+    """
 
     rate: int = 165
     pitch: int = 50
     range: int = 50
+    tract: int = 50
 
 
 def share_time(words: Sequence[str], start: float, end: float) -> list[float]:

@@ -96,6 +96,7 @@ def test_pitch_formants_and_rate_are_as_asked() -> None:
     assert deep.duration == plain.duration
     raised = synthesize(text, "hibari:heart", Delivery(pitch=100))  # half an octave
     assert median_pitch(raised) / median_pitch(plain) == pytest.approx(2**0.5, abs=0.15)
+    assert synthesize(text, "hibari:heart", Delivery(tract=75)).duration == plain.duration
     fast = synthesize(text, "hibari:heart", Delivery(rate=330))
     assert fast.duration == pytest.approx(plain.duration / 2, rel=0.15)
 
