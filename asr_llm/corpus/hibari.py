@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import pairwise
@@ -25,6 +25,7 @@ import numpy as np
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.utterance import Delivery, Word, share_time
+from asr_llm.corpus.vocoder import Parts, render, shift_pitch, stretch_envelope
 from asr_llm.errors import SynthesisError
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ _VARIANT = re.compile(r"p(\d{2,3})f(\d{2,3})")
 _PITCHES, _FORMANTS = range(40, 161), range(75, 131)
 _SAMPLE_RATE = 24_000
 _NORMAL_RATE = 165  # words per minute at speed 1, that of the default delivery
-_VOICED = 40.0  # Hz; below it hibari makes no pulses
 _PAUSES = ' ;:,.!?—…"“”()'
 _EARLY = 0.03  # seconds that sounds begin before their phonemes do, in the median of 100 sentences
 _load_lock = threading.Lock()
@@ -117,8 +117,8 @@ def speak(text: str, voice: str, delivery: Delivery) -> tuple[np.ndarray, list[W
     try:
         for said, phonemes in model.chunks(text):
             parts, durations = model.predict("".join(phonemes), speed)
-            parts = _shift_pitch(parts, pitch, delivery.range / 50)
-            sounds.append(_sound(_stretch_envelope(parts, formants), noise))
+            parts = shift_pitch(parts, pitch, delivery.range / 50)
+            sounds.append(render(stretch_envelope(parts, formants), noise))
             start = sum(map(len, sounds[:-1])) / _SAMPLE_RATE
             end = start + len(sounds[-1]) / _SAMPLE_RATE
             words += _time(said, phonemes, durations, start, end)
@@ -175,18 +175,6 @@ def _network(name: str) -> Path | None:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What the network predicts: six arrays (F,) or (601, F), 12.5 ms a frame, 20 Hz a bin."""
-
-    harmonic: np.ndarray  # log magnitude
-    phase: np.ndarray
-    noise: np.ndarray  # log magnitude
-    rest: np.ndarray  # log magnitude
-    rest_phase: np.ndarray
-    pitch: np.ndarray  # (F,) in Hz
-
-
-@dataclass(frozen=True)
 class _Model:
     """A voice: hibari's own object for the text, and its network with the durations put out."""
 
@@ -216,14 +204,14 @@ class _Model:
         g2p = self.tts.g2p
         return _group(g2p.phonemize_tokens(g2p.tokenize(normalize(sentence))))
 
-    def predict(self, phonemes: str, speed: float) -> tuple[_Parts, np.ndarray]:
+    def predict(self, phonemes: str, speed: float) -> tuple[Parts, np.ndarray]:
         """The parts of the sound, and how many frames each phoneme has, the pads' included."""
         feed = {
             "ids": np.asarray([self.tts.ids(phonemes)], np.int64),
             "speed": np.asarray([speed], np.float32),
         }
         *parts, durations = self.session.run(None, feed)
-        return _Parts(*(part[0] for part in parts)), np.ravel(durations)
+        return Parts(*(part[0] for part in parts)), np.ravel(durations)
 
 
 def _load(name: str) -> _Model:
@@ -299,28 +287,3 @@ def _time(
 
 def _pair(words: Sequence[str], starts: Sequence[float], end: float) -> list[Word]:
     return [Word(word, *times) for word, times in zip(words, pairwise([*starts, end]))]
-
-
-def _shift_pitch(parts: _Parts, factor: float, liveliness: float) -> _Parts:
-    voiced = parts.pitch > _VOICED
-    if not voiced.any():
-        return parts
-    mean = np.exp(np.log(parts.pitch[voiced]).mean())
-    curve = factor * mean * (np.maximum(parts.pitch, 1.0) / mean) ** liveliness
-    pitch = np.where(voiced, np.maximum(curve, _VOICED + 5), 0.0)
-    return replace(parts, pitch=pitch.astype(np.float32))
-
-
-def _stretch_envelope(parts: _Parts, factor: float) -> _Parts:
-    """What was at one frequency comes to ``factor`` times it, as formants do in a shorter tract."""
-    count = len(parts.harmonic)
-    rows = np.minimum(np.round(np.arange(count) / factor), count - 1).astype(int)
-    spectra = {name: array[rows] for name, array in vars(parts).items() if name != "pitch"}
-    return replace(parts, **spectra)
-
-
-def _sound(parts: _Parts, noise: np.random.Generator) -> np.ndarray:
-    """float32 (T,) at 24 kHz."""
-    from hibari import dsp
-
-    return np.asarray(dsp.synth(*vars(parts).values(), noise), np.float32)
