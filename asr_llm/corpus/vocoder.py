@@ -22,7 +22,7 @@ class Parts:
 
 
 def shift_pitch(parts: Parts, factor: float, liveliness: float) -> Parts:
-    """Its mean goes to ``factor`` times itself, its movements to ``liveliness`` times themselves."""
+    """Multiply its mean by ``factor``, and how far it moves from there by ``liveliness``."""
     voiced = parts.pitch > _VOICED
     if not voiced.any():
         return parts

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from asr_llm.corpus import cache, spoken
-from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.alignment import word_items
+from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set, vary_delivery
 from asr_llm.corpus.synthesis import synthesize
