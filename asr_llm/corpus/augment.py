@@ -37,7 +37,7 @@ def change_speed(utterance: Utterance, factor: float) -> Utterance:
 
     samples = soxr.resample(utterance.samples, SAMPLE_RATE * factor, SAMPLE_RATE)
     words = tuple(Word(w.text, w.start / factor, w.end / factor) for w in utterance.words)
-    return replace(utterance, samples=samples.astype(np.float32), words=words)
+    return replace(utterance, samples=samples.astype(np.float32), words=words, recorded=False)
 
 
 def add_echo(samples: np.ndarray, rng: np.random.Generator, seconds: float) -> np.ndarray:

@@ -21,12 +21,16 @@ class Word:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance in memory: ``samples`` float32 (T,) at 16 kHz, and its words if timed."""
+    """One utterance in memory: ``samples`` float32 (T,) at 16 kHz, and its words if timed.
+
+    ``recorded``: it will come again, sample for sample, so what is made of it is worth keeping.
+    """
 
     text: str
     speaker: str
     samples: np.ndarray
     words: tuple[Word, ...] = ()
+    recorded: bool = False
 
     @property
     def duration(self) -> float:

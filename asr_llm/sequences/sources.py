@@ -173,7 +173,8 @@ def _augmented(utterance: Utterance, recipe: SourceRecipe, rng: np.random.Genera
         utterance = change_speed(utterance, rng.uniform(1 - recipe.speed, 1 + recipe.speed))
     if not recipe.augment:
         return utterance
-    return replace(utterance, samples=augment(utterance.samples, rng, recipe.augment))
+    samples = augment(utterance.samples, rng, recipe.augment)
+    return replace(utterance, samples=samples, recorded=False)
 
 
 def _speech_source(recipe: SourceRecipe, speakers: list[tuple[float, Speak]], chat: Chat) -> Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,7 +72,8 @@ def test_speed_moves_pitch_length_and_word_times() -> None:
     utterance = Utterance(
         "a b", "x", tone(400.0, 16000), (Word("a", 0.0, 0.5), Word("b", 0.6, 1.0))
     )
-    fast = change_speed(utterance, 1.25)
+    fast = change_speed(replace(utterance, recorded=True), 1.25)
+    assert not fast.recorded  # it will not come again
     assert len(fast.samples) == 12800 and fast.samples.dtype == np.float32
     assert np.argmax(np.abs(np.fft.rfft(fast.samples[:8000]))) == 250  # bins of 2 Hz: 500 Hz
     assert fast.words == (Word("a", 0.0, 0.4), Word("b", pytest.approx(0.48), 0.8))
