@@ -68,8 +68,12 @@ _REQUIRED = {
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
 }
 _OPTIONAL = {
+    "hibari-tts": (
+        "text is spoken by espeak-ng alone without it, which sounds like a machine",
+        "pip install 'asr-llm[voices]'",
+    ),
     "piper-tts": (
-        "no neural voices without it, only espeak-ng's (it is GPL-3.0)",
+        "no Piper voices without it (it is GPL-3.0)",
         "pip install 'asr-llm[piper]'",
     ),
     "k2": (

@@ -89,6 +89,13 @@ class SourceRecipe(_Strict):
     augment: float = Field(
         0.5, ge=0, le=1, description="probability of each of echo, band limit and noise"
     )
+    speed: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="speech is played slower or faster by up to this share, pitch and formants "
+        "with it; 0.1 is common",
+    )
     interleave: InterleaveRecipe = InterleaveRecipe()
     insert: InsertRecipe = InsertRecipe()
 

@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     silence_libraries()
 
-    truth = spoken_set(Domain.load(arguments.domain), "test")
+    truth = spoken_set(Domain.load(arguments.domain), "test", recorded=False)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.joined:
             truth = joined(truth, 60 * arguments.joined, Path(folder))

@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     silence_libraries()
 
-    truth = list(spoken_set(Domain.load(arguments.domain), arguments.split))
+    truth = list(spoken_set(Domain.load(arguments.domain), arguments.split, recorded=False))
     model = SpeechLLM.load(
         arguments.model,
         num_beams=arguments.beam_size,

@@ -13,14 +13,16 @@ cache_app = typer.Typer(help="Look at and empty the cache of spoken text.", no_a
 
 
 def doctor(
-    voices: Annotated[bool, typer.Option("--voices", help="List espeak-ng's voices.")] = False,
+    voices: Annotated[
+        bool, typer.Option("--voices", help="List the voices that speak text.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what is installed, what is missing, and what that costs you."""
     if voices:
-        from asr_llm.corpus.synthesis import espeak_voices
+        from asr_llm.corpus.synthesis import installed_voices
 
-        names = espeak_voices()
+        names = installed_voices()
         typer.echo(to_json(names) if as_json else "\n".join(names))
         return
     from asr_llm.doctor import diagnose

@@ -26,7 +26,7 @@ from asr_llm.corpus.domain_files import (
     text_path,
 )
 from asr_llm.corpus.manifests import find_manifest, read_entries
-from asr_llm.corpus.synthesis import training_voices
+from asr_llm.corpus.synthesis import held_out_voices, training_voices
 from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
 from asr_llm.yaml_lines import load_yaml, parse_yaml
@@ -139,12 +139,15 @@ class Domain:
         return self.manifests.get(split) or find_manifest(self.path / split)
 
     def voices(self, split: str) -> list[str]:
-        """Voices which speak the unrecorded sentences of a split.
+        """Voices which speak the unrecorded sentences of a split: those that the domain names.
 
-        For train, unless the domain names some, all that do not speak dev or test.
+        Where it names none at all for dev and test, those that are installed for it; for train all
+        that do not speak dev or test.
         """
         check_split(split)
         named = {str(key): voices for key, voices in self.config.voices.items()}
+        if not named.get("dev") and not named.get("test"):
+            named |= {"dev": held_out_voices("dev"), "test": held_out_voices("test")}
         if split == "train" and not named.get("train"):
             return training_voices([*named.get("dev", []), *named.get("test", [])])
         return named.get(split, [])

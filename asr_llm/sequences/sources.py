@@ -14,7 +14,7 @@ import numpy as np
 
 from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import cut_audio
-from asr_llm.corpus.augment import augment
+from asr_llm.corpus.augment import augment, change_speed
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.domain_files import read_text, strictly
 from asr_llm.corpus.importers import read_manifest
@@ -169,20 +169,21 @@ def _insert_source(
 
 
 def _augmented(utterance: Utterance, recipe: SourceRecipe, rng: np.random.Generator) -> Utterance:
+    if recipe.speed:
+        utterance = change_speed(utterance, rng.uniform(1 - recipe.speed, 1 + recipe.speed))
     if not recipe.augment:
         return utterance
     samples = augment(utterance.samples, rng, recipe.augment)
-    return Utterance(utterance.text, utterance.speaker, samples, utterance.words)
+    return replace(utterance, samples=samples, recorded=False)
 
 
 def _speech_source(recipe: SourceRecipe, speakers: list[tuple[float, Speak]], chat: Chat) -> Source:
     frame = chat.frame_samples / chat.sample_rate
 
     def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
-        utterance = speak(rng)
+        utterance = _augmented(speak(rng), recipe, rng)
         if utterance.duration > LONGEST_SECONDS:
             return None
-        utterance = _augmented(utterance, recipe, rng)
         return _SPOKEN[recipe.task](utterance, chat, recipe, _python_rng(rng))
 
     def item(i: int) -> Item:
@@ -272,11 +273,12 @@ def _voices(recipe: SourceRecipe, folder: Domain | None, split: str) -> tuple[st
 def speak_at_random(
     text: str, spoken: str | None, voices: tuple[str, ...], rng: np.random.Generator
 ) -> Utterance:
-    """Speak a text in a random voice, at a random rate, pitch and liveliness."""
+    """Speak a text in a random voice, at a random rate, pitch, liveliness and vocal tract."""
     delivery = Delivery(
         rate=int(rng.integers(130, 205)),
         pitch=int(rng.integers(30, 71)),
         range=int(rng.integers(30, 71)),
+        tract=_tract(rng),
     )
     for _ in range(3):
         voice = voices[int(rng.integers(len(voices)))]
@@ -285,6 +287,11 @@ def speak_at_random(
         except SynthesisError:
             continue
     raise SynthesisError(f"three voices said nothing for a text of {len(text)} characters")
+
+
+def _tract(rng: np.random.Generator) -> int:
+    """Drawn apart: what is drawn next from ``rng`` stays what it was without."""
+    return int(rng.spawn(1)[0].integers(25, 76))
 
 
 def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.augment import add_echo, add_noise, augment, band_limit
+from asr_llm.corpus.augment import add_echo, add_noise, augment, band_limit, change_speed
+from asr_llm.corpus.utterance import Utterance, Word
 
 
 def tone(hertz: float = 440.0, count: int = SAMPLE_RATE) -> np.ndarray:
@@ -63,3 +66,15 @@ def test_echo_comes_after_the_sound() -> None:
     assert np.abs(wet[:1000]).max() < 1e-6
     assert wet[1000] == pytest.approx(1.0, abs=1e-5)
     assert 0.1 - 1e-3 < np.sqrt((wet[1001:] ** 2).sum()) < 0.5 + 1e-3
+
+
+def test_speed_moves_pitch_length_and_word_times() -> None:
+    utterance = Utterance(
+        "a b", "x", tone(400.0, 16000), (Word("a", 0.0, 0.5), Word("b", 0.6, 1.0))
+    )
+    fast = change_speed(replace(utterance, recorded=True), 1.25)
+    assert not fast.recorded  # it will not come again
+    assert len(fast.samples) == 12800 and fast.samples.dtype == np.float32
+    assert np.argmax(np.abs(np.fft.rfft(fast.samples[:8000]))) == 250  # bins of 2 Hz: 500 Hz
+    assert fast.words == (Word("a", 0.0, 0.4), Word("b", pytest.approx(0.48), 0.8))
+    assert change_speed(utterance, 1.0).duration == 1.0

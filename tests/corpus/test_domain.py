@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_llm.corpus import hibari
 from asr_llm.corpus.domain import CheckReport, Domain, Term, check, create
-from asr_llm.corpus.synthesis import training_voices
+from asr_llm.corpus.synthesis import select_voices, training_voices
 from asr_llm.errors import AsrLlmError, DomainError
 
 DOMAIN = """\
@@ -114,6 +115,22 @@ def test_terms_patterns_voices(folder: Path) -> None:
     assert domain.voices("test") == ["en-us+Annie", "en-gb-x-rp"]
     assert domain.voices("dev") == []
     assert domain.voices("train") == training_voices(["en-us+Annie", "en-gb-x-rp"])
+
+
+def test_a_domain_that_names_no_voices_is_spoken_by_what_is_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "domain.yaml", DOMAIN[: DOMAIN.index("voices:")])
+    monkeypatch.setattr(hibari, "find_spec", lambda name: None)
+    domain = Domain.load(folder)
+    assert (domain.voices("dev"), domain.voices("test")) == ([], [])
+    assert domain.voices("train") == training_voices([])
+    monkeypatch.undo()
+    if not hibari.is_installed():
+        pytest.skip("hibari-tts is optional")
+    sets = [set(select_voices(domain.voices(split))) for split in ("train", "dev", "test")]
+    assert [len(voices) for voices in sets] == [9, 2, 4]
+    assert len(set.union(*sets)) == 15  # disjoint
 
 
 def test_patterns_are_spacys(folder: Path) -> None:

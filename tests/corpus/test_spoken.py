@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from asr_llm.corpus import cache, spoken
+from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set, vary_delivery
@@ -131,6 +132,9 @@ def test_recordings_are_preferred(folder: Path, own_cache: Path) -> None:
     (cut,) = spoken_set(Domain.load(folder), "test")
     assert cut.supervisions[0].text == "The real thing."
     assert not own_cache.exists()
+    spoken = spoken_set(Domain.load(folder), "test", recorded=False)
+    assert "The real thing." in {cut.supervisions[0].text for cut in spoken}
+    assert all(word_items(cut) for cut in spoken)
 
 
 def test_without_voices_it_says_what_to_add(folder: Path) -> None:

@@ -193,6 +193,21 @@ def test_examples_that_cannot_be_used_at_all(lines: Path) -> None:
         stream[0]
 
 
+def test_speech_is_played_faster_and_slower(recordings: Path) -> None:
+    """Half a second is then 0.42 to 0.63 s; the recording of 25 s is still too long."""
+    source = make("asr", recordings, augment=0.0, speed=0.2)
+    lengths = set()
+    for seed in range(8):
+        speech = next(span for span in sequence(source, 0, seed) if isinstance(span, Speech))
+        lengths.add(len(speech.utterance.samples))
+    assert len(lengths) == 8
+    assert 8000 / 1.2 <= min(lengths) < 8000 < max(lengths) <= 8000 / 0.8
+    plain = next(
+        s for s in sequence(make("asr", recordings, augment=0.0), 0) if isinstance(s, Speech)
+    )
+    assert len(plain.utterance.samples) == 8000
+
+
 def test_questions(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text('{"passage": "Ann sat.", "question": "Who?", "answer": "Ann."}\n', "utf-8")
