@@ -31,12 +31,16 @@ from asr_llm import serving
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.errors import CheckpointError, ServerError
+from asr_llm.serving import Door
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.turns import Setting
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason="needs the extra 'serve'")
+pytest.importorskip("prometheus_client", reason="needs the extra 'serve'")
 openai = pytest.importorskip("openai", reason="needs OpenAI's client, of the extra 'dev'")
+
+from asr_llm.transcription.server import Served  # noqa: E402
 
 SOON = 120.0
 
@@ -69,7 +73,8 @@ def start(model: Path, uploads: Path, *options: str) -> Server:
     )
     assert process.stderr is not None
     line = process.stderr.readline()
-    assert line.startswith(f"Serving {model.name} at http://127.0.0.1:"), line
+    assert line.startswith(f"Serving {model.name}"), line
+    assert " at http" in line
     return Server(process, line.split(" at ")[1].split(";")[0], uploads)
 
 
@@ -270,21 +275,50 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
         with pytest.raises(
             ServerError, match=f"cannot listen at port {port} of 127.0.0.1 .*--port"
         ):
-            serving.serve(str(tiny), say=print, num_beams=1, port=port)
+            serving.serve(str(tiny), say=print, num_beams=1, door=Door(port=port))
     with pytest.raises(ServerError, match="of nowhere"):
-        serving.serve(str(tiny), say=print, num_beams=1, host="nowhere.invalid")
+        serving.serve(str(tiny), say=print, num_beams=1, door=Door("nowhere.invalid"))
 
 
-def test_what_may_be_named_as_a_model() -> None:
-    model = SimpleNamespace(name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"))
-    assert serving.settings(model) == {  # type: ignore[arg-type]
-        "nvidia/canary-qwen-2.5b": Setting(),
-        "medical": Setting(("medical",)),
-        "legal": Setting(("legal",)),
+def test_what_may_be_named_as_a_model(tmp_path: Path) -> None:
+    for name in ("medical", "legal"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "legal" / "biasing_list.txt").write_text("Roe v. Wade\n", "utf-8")
+    model: Any = SimpleNamespace(name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"))
+    folders = [tmp_path / "medical", tmp_path / "legal"]
+    assert serving.served(model, folders) == {
+        "nvidia/canary-qwen-2.5b": Served(),
+        "medical": Served(Setting(("medical",))),
+        "legal": Served(Setting(("legal",)), ("Roe v. Wade",)),
     }
     model.name = "medical"
     with pytest.raises(CheckpointError, match="both called 'medical'"):
-        serving.settings(model)  # type: ignore[arg-type]
+        serving.served(model, folders)
+
+
+def test_aliases() -> None:
+    models = {"small": Served(), "medical": Served(Setting(("medical",)))}
+    found = serving.with_aliases(models, ["whisper-1=small", " gpt-4o-transcribe = medical "])
+    assert found == models | {
+        "whisper-1": models["small"],
+        "gpt-4o-transcribe": models["medical"],
+    }
+    for alias, message in (
+        ("whisper-1", "expected NAME=MODEL"),
+        ("=small", "expected NAME=MODEL"),
+        ("whisper-1=large", "no model 'large' here; expected one of small, medical"),
+        ("small=medical", "'small' is taken"),
+    ):
+        with pytest.raises(ServerError, match=message):
+            serving.with_aliases(models, [alias])
+    with pytest.raises(ServerError, match="'a' is taken"):
+        serving.with_aliases(models, ["a=small", "a=medical"])
+
+
+def test_who_is_let_in_without_a_key(tmp_path: Path) -> None:
+    assert Door("0.0.0.0").is_open and Door("192.168.1.7").is_open and Door("::").is_open
+    assert not Door().is_open and not Door("localhost").is_open and not Door("::1").is_open
+    assert not Door("0.0.0.0", key_file=tmp_path).is_open
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
