@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -29,10 +30,12 @@ import soundfile
 
 from asr_llm import serving
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.errors import CheckpointError, ServerError
 from asr_llm.serving import Door
 from asr_llm.transcription.speech_llm import SpeechLLM
+from asr_llm.transcription.tls import Tls
 from asr_llm.transcription.turns import Setting
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
@@ -266,6 +269,98 @@ def test_grace_ends(lively: Path, spoken: list[Path], tmp_path: Path) -> None:
     assert kept(server) == []
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One for 127.0.0.1 that nobody signed, and its key, of which the password is 'p w'."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=x"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-passout", "pass:p w"]
+    command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_keys_aliases_and_encryption(
+    lively: Path,
+    spoken: list[Path],
+    texts: list[str],
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    """The official client, with the certificate that it knows, the key, and an alias."""
+    keys = tmp_path / "keys.txt"
+    keys.write_text("# of the test\nsesame\n", "utf-8")
+    options = ["--alias", "whisper-1=model", "--api-key-file", str(keys)]
+    options += ["--cors-origin", "https://a.org", "--ssl-certfile", str(certificate[0])]
+    options += ["--ssl-keyfile", str(certificate[1]), "--ssl-keyfile-password", "p w"]
+    server = start(lively, tmp_path / "uploads", *options)
+    assert server.url.startswith("https://127.0.0.1:")
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    trusting = openai.DefaultHttpxClient(verify=trusted)
+    for key in ("sesam", "sesame"):
+        client = openai.OpenAI(
+            base_url=server.url, api_key=key, max_retries=0, timeout=SOON, http_client=trusting
+        )
+        if key == "sesame":
+            break
+        with pytest.raises(openai.AuthenticationError) as refused:
+            client.audio.transcriptions.create(file=spoken[0], model="whisper-1")
+        assert refused.value.code == "invalid_api_key"
+    answer = client.audio.transcriptions.with_raw_response.create(
+        file=spoken[0], model="whisper-1", extra_headers={"origin": "https://a.org"}
+    )
+    assert answer.parse().text == texts[0]
+    assert answer.headers["access-control-allow-origin"] == "https://a.org"
+    assert [model.id for model in client.models.list()] == ["model", "whisper-1"]
+    status, said = server.stop()
+    assert status == 0
+    assert "sesam" not in said and "p w" not in said and "Traceback" not in said
+
+
+def test_what_is_no_certificate(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = certificate
+    Tls(cert, key, "p w").check()
+    Tls(cert, key, "p w", ca_certs=cert, cert_reqs=2, ciphers="ECDHE+AESGCM").check()
+    for tls, message in (
+        (Tls(tmp_path / "none.pem"), "none.pem: cannot be read"),
+        (Tls(cert), "no certificate with its key"),
+        (Tls(cert, cert, "p w"), "no certificate with its key"),
+        (Tls(cert, key), "--ssl-keyfile-password"),
+        (Tls(cert, key, "wrong"), "--ssl-keyfile-password"),
+        (Tls(cert, key, "p w", ciphers="none"), "--ssl-ciphers is 'none'"),
+        (Tls(cert, key, "p w", cert_reqs=2), "give --ssl-ca-certs"),
+        (Tls(cert, key, "p w", ca_certs=key), "key.pem: no certificates"),
+    ):
+        with pytest.raises(ServerError, match=message):
+            tls.check()
+
+
+def test_who_never_ends_a_request_is_sent_away(server: Server) -> None:
+    """And who declares ten gigabytes is told at once that it is too much."""
+    host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
+    with socket.create_connection((host, int(port)), timeout=SOON) as connection:
+        connection.sendall(b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Le")
+        begun = time.monotonic()
+        answer = everything(connection)
+        assert answer.startswith(b"HTTP/1.1 408 ") and b'"request_too_slow"' in answer
+        assert time.monotonic() - begun < 30
+    with socket.create_connection((host, int(port)), timeout=SOON) as connection:
+        connection.sendall(
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        )
+        assert b" 413 " in connection.recv(1000)
+        assert b'"file_too_large"' in everything(connection)
+    wait_until(lambda: health(server)["requests"] == 0)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
 # Before it starts --------------------------------------------------------------------------
 
 
@@ -280,12 +375,11 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
         serving.serve(str(tiny), say=print, num_beams=1, door=Door("nowhere.invalid"))
 
 
-def test_what_may_be_named_as_a_model(tmp_path: Path) -> None:
-    for name in ("medical", "legal"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "legal" / "biasing_list.txt").write_text("Roe v. Wade\n", "utf-8")
+def test_what_may_be_named_as_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    brought = {Path("runs/legal/adapter"): BiasingList(("Roe v. Wade",))}
+    monkeypatch.setattr("asr_llm.model.lora.biasing_list", brought.get)
     model: Any = SimpleNamespace(name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"))
-    folders = [tmp_path / "medical", tmp_path / "legal"]
+    folders = ["runs/medical/adapter", "runs/legal/adapter"]
     assert serving.served(model, folders) == {
         "nvidia/canary-qwen-2.5b": Served(),
         "medical": Served(Setting(("medical",))),

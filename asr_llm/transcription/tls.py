@@ -61,7 +61,11 @@ class Tls:
                 what = f"{self.ca_certs}: no certificates"
                 context.load_verify_locations(self.ca_certs)
         except ssl.SSLError as error:
-            reason = (error.reason or "not PEM").replace("_", " ").lower()
+            reason = (
+                (getattr(error, "reason", None) or "not what it should be")
+                .replace("_", " ")
+                .lower()
+            )
             raise ServerError(
                 f"{what} ({reason}); expected certificates and key in PEM, the key in the same "
                 "file or with --ssl-keyfile, its password with --ssl-keyfile-password"
