@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -57,14 +56,21 @@ class PatientProtocol(H11Protocol):
             return
         with suppress(h11.LocalProtocolError):  # an answer was sent
             if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-                for event in _too_slow():
-                    self.transport.write(self.conn.send(event) or b"")
+                message = f"no whole request came in {_PATIENCE:g} s; expected its head by then"
+                self._answer(ApiError(408, message, "request_too_slow"))
         self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be understood at all; uvicorn's own answer is no JSON."""
+        message = "this is no HTTP request that can be understood; expected HTTP/1.1"
+        self._answer(ApiError(400, message, "invalid_request"))
+        self.transport.close()
 
-def _too_slow() -> list[Any]:
-    message = f"no whole request came in {_PATIENCE:g} s; expected its head by then: try again"
-    body = json.dumps(ApiError(408, message, "request_too_slow").body).encode()
-    headers = [("content-type", "application/json"), ("connection", "close")]
-    headers.append(("content-length", str(len(body))))
-    return [h11.Response(status_code=408, headers=headers), h11.Data(data=body), h11.EndOfMessage()]
+    def _answer(self, error: ApiError) -> None:
+        body = json.dumps(error.body).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body))}
+        head = h11.Response(
+            status_code=error.status, headers=[*headers.items(), ("connection", "close")]
+        )
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
