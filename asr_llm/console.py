@@ -218,7 +218,9 @@ def print_audit(found: Audit) -> None:
     shown = Table("term", "label", "right", "heard instead", "list", "text", box=box.SIMPLE)
     shown.add_column("would help")
     for term in found.misheard:
-        heard = "; ".join(term.heard) + (f" ({term.sounds_like})" if term.sounds_like else "")
+        heard = "; ".join(term.heard)
+        if term.sounds_like:
+            heard += f" (listed: {term.sounds_like})"
         counts = f"{term.right}/{term.said}", f"{term.right_with_list}/{term.said}"
         shown.add_row(
             term.text, term.label, counts[0], heard, counts[1], str(term.sentences),
