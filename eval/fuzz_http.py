@@ -5,8 +5,9 @@
 Starts ``asr-llm serve`` with a key on a free port of this machine, and sends it requests that are
 broken in one of the ways below, drawn by the seed. Each must be answered by a status that the case
 allows, and every refusal of the server's own by one JSON error with a message; nothing may take
-longer than 10 s (but for the clients that are slow on purpose, for whom 30 s; on a machine that is
-busy otherwise answers are late for want of a processor), the server must say nothing of a traceback, and after each hundred requests a good one must be transcribed as at first.
+longer than 10 s (but for the clients that are slow on purpose, for whom 30 s), the server must say
+nothing of a traceback, and after each hundred requests a good one must be transcribed as at first.
+On a busy machine answers are late for want of a processor: these failures are counted apart.
 A request that fails is kept in ``runs/fuzz_http/`` with its case. Memory is the resident set.
 """
 
@@ -341,9 +342,10 @@ def _fuzz(arguments: argparse.Namespace, drawn: list[Sent], audio: bytes, folder
     said = log.read_text("utf-8", "replace")
     if status or "Traceback" in said or "unexpected" in said:
         failures.append(f"the server's exit status is {status}; its log: {log_problems(said)}")
+    late = sum(": late" in failure for failure in failures)
     print(
-        f"{len(drawn)} requests, seed {arguments.seed}, {taken:.0f} s; {len(failures)} failures, of "
-        f"which late: {sum(': late' in failure for failure in failures)}; MiB {first} at first, {last} at the end; files left: "
+        f"{len(drawn)} requests, seed {arguments.seed}, {taken:.0f} s; {len(failures)} failures, "
+        f"{late} of them late; MiB {first} at first, {last} at the end; files left: "
         f"{len(list(folder.glob('uploads/asr-llm-*')))}\n"
     )
     print("| case | answers | slowest |")
