@@ -35,14 +35,15 @@ MAY_IMPORT = {
     "measuring": JOBS | {"scoring"},
     "aligning": JOBS | {"measuring"},
     "asking": JOBS | {"measuring"},
+    "auditing": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring", "aligning"},
     "transcribing": JOBS | {"measuring", "jobs"},
     "serving": JOBS,
     "doctor": MODEL,
-    "console": JOBS | {"measuring", "jobs", "transcribing", "doctor"},
+    "console": JOBS | {"measuring", "auditing", "jobs", "transcribing", "doctor"},
     "cli": JOBS
     | {"measuring", "aligning", "asking", "scoring", "jobs", "transcribing", "doctor", "console"}
-    | {"serving", "cli"},
+    | {"serving", "auditing", "cli"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

@@ -67,7 +67,7 @@ class SpeechLLM:
     def load(
         cls,
         model: str | Path = "mini",
-        adapter: str | Path | Iterable[str | Path] | None = None,
+        adapter: AdapterFolder | str | Path | Iterable[AdapterFolder | str | Path] | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
