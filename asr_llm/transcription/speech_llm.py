@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, cut_audio, is_silent, read_blocks
+from asr_llm.corpus.audio import (
+    SAMPLE_RATE,
+    Samples,
+    Source,
+    audio_info,
+    cut_audio,
+    is_silent,
+    read_blocks,
+)
 from asr_llm.corpus.biasing_list import BiasingList, joined
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import NUM_BEAMS
@@ -200,7 +208,7 @@ class SpeechLLM:
             AudioError: it cannot be read; or not to its end, after the segments before.
         """
         draft = Draft(str(path))
-        for piece in self._decoded(self.pieces(draft, read_blocks(path))):
+        for piece in self._decoded(self.pieces(draft, read_blocks(path, tell=draft.notes.append))):
             yield from draft.add(piece)
         if draft.error:
             raise draft.error
@@ -218,9 +226,9 @@ class SpeechLLM:
 
     def transcribe_many(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path | Source],
         on_done: Progress | None = None,
-        journal: Callable[[Path], Journal] | None = None,
+        journal: Callable[[Source], Journal] | None = None,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Iterator[Transcript | AudioError]:
         """Transcribe files; each gives a transcript, or the error that it cannot be read.
@@ -229,17 +237,18 @@ class SpeechLLM:
         file does not stop the rest. A file that breaks off is transcribed as far as it goes.
 
         Args:
+            paths: of files; a ``Source`` may be one channel of a file.
             on_done: progress; told the total from the files' headers, then kept right.
             journal: where to keep what is decoded of a file until its transcript is there.
             on_segment: told each segment as soon as it is certain, in their order.
         """
-        files = [(path, _seconds(path)) for path in map(Path, paths)]
+        files = [(source, _seconds(source.path)) for source in map(Source.of, paths)]
         meter = _Meter(sum(seconds for _, seconds in files), on_done)
 
         def pieces() -> Iterator[Piece]:
-            for path, seconds in files:
-                draft = Draft(str(path), seconds, journal(path) if journal else None)
-                yield from self.pieces(draft, read_blocks(path))
+            for source, seconds in files:
+                draft = Draft(str(source.path), seconds, journal(source) if journal else None)
+                yield from self.pieces(draft, source.blocks(draft.notes.append))
 
         for piece in self._decoded(pieces(), meter):
             for segment in piece.draft.add(piece):
