@@ -57,13 +57,13 @@ def _choose(
 ) -> list[int]:
     """The channels to average, of those with sound."""
     groups = _groups(block, sounding, rate)
-    voices = [group for group in groups if _rises(block[:, group[0]], rate)] or groups
-    best = [_of_one_source(block, levels, group, tell) for group in voices]
-    if len(voices) == 1 and len(groups) > 1:
-        tell(f"{_name(voices[0][0])} is taken: the others hold noise alone")
-    elif len(voices) > 1 and _differ(block, [group[0] for group in voices[:2]], rate):
+    rising = [group for group in groups if _rises(block[:, group[0]], rate)]
+    best = [_of_one_source(block, levels, group, tell) for group in rising or groups]
+    if len(rising) == 1 and len(groups) > 1:
+        tell(f"{_name(rising[0][0])} is taken: the others hold noise alone")
+    elif len(rising) > 1 and _differ(block, [group[0] for group in rising[:2]], rate):
         tell(
-            f"{_name(voices[0][0])} and {_name(voices[1][0])} hold different voices, which were "
+            f"{_name(rising[0][0])} and {_name(rising[1][0])} hold different voices, which were "
             "mixed; for each by itself: --channels separate"
         )
     return sorted(channel for some in best for channel in some)

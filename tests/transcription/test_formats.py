@@ -106,6 +106,7 @@ def test_json() -> None:
                 ],
                 "confidence": 0.85,
                 "guards": [{"found": "repetition", "done": "decoded again"}],
+                "speaker": None,
             },
             {
                 "id": 1,
@@ -118,6 +119,7 @@ def test_json() -> None:
                 ],
                 "confidence": None,
                 "guards": [],
+                "speaker": None,
             },
         ],
         "language": "en",
