@@ -98,8 +98,9 @@ def transcribe(
         formats.check_printable(names, len(found))
     else:
         check_names(found, names[0])
-    for line in expanded.told() if tell else ():
-        tell(line)
+    if tell:
+        for line in expanded.told():
+            tell(line)
     yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None

@@ -279,11 +279,11 @@ def test_bad_news_is_told_again_until_it_is_mended(lively: Path, tmp_path: Path)
     soundfile.write(tmp_path / "a.wav", noise, 16000)
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[: len(whole) * 2 // 3])
-    options = ("a.wav", "b.wav", "--model", lively, "--vad", "energy", "--beam-size", "1", "-o", "out")
+    options = ("a.wav", "b.wav", "--model", lively, "--vad", "energy", "-o", "out")
     for _ in range(2):
         status, _, errors = call(*options, cwd=tmp_path)
         assert status == 3, errors
-        assert "error: a.wav: breaks off after 2.0 s" in errors
+        assert "breaks off after 2.0 s" in errors
     assert "2 files done already\n" in errors
     (tmp_path / "a.wav").write_bytes(whole)
     status, printed, errors = call(*options, cwd=tmp_path)

@@ -46,8 +46,8 @@ def transcribe(
         typer.Option(
             "-f",
             "--output-format",
-            help="txt, srt, vtt, tsv, json, ctm, trn, all of these, or rttm; several, by commas or by -f again, "
-            "need -o.",
+            help="txt, srt, vtt, tsv, json, ctm, trn, all of these, or rttm; several, by commas or "
+            "by -f again, need -o.",
         ),
     ] = ["txt"],  # noqa: B006
     output_dir: Annotated[

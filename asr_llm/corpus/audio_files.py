@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     import soundfile
 
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 1_000_000
-_MAGIC = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+_MAGIC = (
+    b"RIFF",
+    b"RF64",
+    b"FORM",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\xff\xfb",
+    b"\xff\xf3",
+    b"\xff\xf2",
+)
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV")
 
 # Lengths that stand for "not known": 0, and those from the largest down to sox's 0x7ffff000 and

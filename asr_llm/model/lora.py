@@ -3,7 +3,7 @@
 An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
 
 - ``base.json``, which names the base model by the hash of its weights and, for an adapter that is
-  used by ``fusion``, its weight;
+  used by ``fusion``, its weight; the same is in the weights' metadata, so that it cannot be lost;
 - ``projector.safetensors`` where the projector was trained too;
 - ``biasing_list.txt`` where phrases are to be preferred, as strongly as ``base.json`` says.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.biasing_list import BiasingList, read_phrases
 from asr_llm.errors import BiasingError, CheckpointError
-from asr_llm.model import checkpoints
+from asr_llm.model import adapter_kind, checkpoints
 from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
 
 if TYPE_CHECKING:
@@ -107,7 +107,6 @@ def save(
     with replacing(Path(folder)) as part:
         with move_embedding(model), quiet():
             model.llm.save_pretrained(part, save_embedding_layers=False)
-        (part / WEIGHTS).chmod(0o644)  # safetensors writes for the owner's eyes only
         if projector:
             weights = {k: v.detach().cpu() for k, v in model.perception.proj.state_dict().items()}
             save_file(weights, part / PROJECTOR, metadata={"format": "pt"})
@@ -130,6 +129,8 @@ def save(
             text = "".join(f"{phrase}\n" for phrase in biasing.phrases)
             (part / BIASING).write_text(text, "utf-8")
         (part / BASE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+        adapter_kind.label(part, record)
+        (part / WEIGHTS).chmod(0o644)  # safetensors writes for the owner's eyes only
 
 
 def load(
@@ -278,8 +279,10 @@ def read_base(folder: Path) -> dict[str, Any] | None:
                 f"{folder} is no adapter: it has no {needed}; expected a folder such as "
                 "runs/NAME/adapter written by 'asr-llm adapt'"
             )
+    adapter_kind.check(folder)
     path = folder / BASE
-    if not path.is_file():
+    labelled = adapter_kind.recorded(folder)
+    if not path.is_file() and not labelled:
         if (folder / BIASING).is_file():
             raise CheckpointError(
                 f"{folder} has a {BIASING} and no {BASE}, which says how the adapter is used; "
@@ -287,9 +290,10 @@ def read_base(folder: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         if not isinstance(record, dict):
             raise ValueError("found no JSON object")
+        record = labelled | record
         for key in ("fusion", "biasing"):
             number = record.get(key)
             if number is not None:

@@ -25,11 +25,11 @@ SPOOLED = "stdin"
 
 _PREFIX = "asr-llm-stdin-"
 
-NO_AUDIO = frozenset(
-    ".txt .md .rst .log .json .jsonl .csv .tsv .xlsx .xls .ods .yaml .yml .xml .html .htm .srt .vtt "
-    ".ass .ssa .lrc .ctm .trn .stm .rttm .lab .textgrid .eaf .pdf .doc .docx .odt .rtf .png .jpg "
-    ".jpeg .gif .webp .svg .ini .db .sha256 .md5".split()
-)
+_OTHERS = """
+txt md rst log json jsonl csv tsv xlsx xls ods yaml yml xml html htm srt vtt ass ssa lrc ctm trn stm
+rttm lab textgrid eaf pdf doc docx odt rtf png jpg jpeg gif webp svg ini db sha256 md5
+"""
+NO_AUDIO = frozenset(f".{name}" for name in _OTHERS.split())
 """Names of the files that may lie beside recordings and are known to be none."""
 
 

@@ -18,9 +18,7 @@ def together(
     Of several channels each is a speaker, ``channel1`` and so on. A channel that cannot be read
     makes the whole incomplete; the error is all there is where none can be.
     """
-    heard = [
-        (source, part) for source, part in zip(sources, parts) if isinstance(part, Transcript)
-    ]
+    heard = [(source, part) for source, part in zip(sources, parts) if isinstance(part, Transcript)]
     if not heard:
         return parts[0]
     if len(parts) == 1 and sources[0].channel is None:

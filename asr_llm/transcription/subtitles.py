@@ -61,8 +61,9 @@ class _Token(NamedTuple):
 def cues(transcript: Transcript, layout: Layout | None = None) -> list[Cue]:
     """The subtitles of a transcript: all of its text, in order, and no two at a time.
 
-    They lie inside the audio. Where several speak, cues of one come between those of another. Words are timed by the segments' ``words`` where these say the
-    same as the segments' text, else in proportion to their characters.
+    They lie inside the audio; where several speak, cues of one come between those of another.
+    Words are timed by the segments' ``words`` where these say the same as the segments' text, else
+    in proportion to their characters.
     """
     layout = layout or Layout()
     duration = int(transcript.duration * 1000)

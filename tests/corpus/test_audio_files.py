@@ -95,7 +95,7 @@ def test_cut_short(tmp_path: Path, name: str, part: float) -> None:
     codec, rate = next((codec, rate) for known, codec, rate, _ in KINDS if known == name)
     path = encode(tmp_path / name, codec, rate, 10.0)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-    with pytest.raises(AudioError, match="breaks off|corrupt|no samples") as error:
+    with pytest.raises(AudioError, match=r"breaks off|corrupt|no samples") as error:
         load_audio(path)
     assert "\n" not in str(error.value)
 
@@ -210,9 +210,7 @@ def test_others_that_break_off(tmp_path: Path, name: str) -> None:
 
 def hostile(channels: int, rate: int, told: int, bits: int = 16) -> bytes:
     align = channels * bits // 8
-    fmt = struct.pack(
-        "<HHIIHH", 1, channels, rate, (align * rate) % 2**32, align % 2**16, bits
-    )
+    fmt = struct.pack("<HHIIHH", 1, channels, rate, (align * rate) % 2**32, align % 2**16, bits)
     return (
         b"RIFF" + struct.pack("<I", told) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
         + b"data" + struct.pack("<I", told) + bytes(200_000)
