@@ -234,7 +234,7 @@ def hostile(channels: int, rate: int, told: int, bits: int = 16) -> bytes:
 )
 def test_a_hostile_header_takes_neither_time_nor_memory(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(data)
-    began = time.monotonic()
+    began = time.process_time()
     tracemalloc.start()
     try:
         assert sum(map(len, read_blocks(tmp_path / "a.wav"))) < 1000 * SAMPLE_RATE
@@ -242,5 +242,5 @@ def test_a_hostile_header_takes_neither_time_nor_memory(tmp_path: Path, data: by
         assert "\n" not in str(error)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert most < 500e6
