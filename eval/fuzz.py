@@ -2,11 +2,11 @@
 
     python eval/fuzz.py [--count 10000] [--seed 0] [--only audio,manifest] [--keep DIR]
 
-Audio, manifests, domain folders, recipes and adapters that are right at first are damaged at random:
-bytes flipped, cut out, doubled, cut off, numbers made extreme. Each is read as the commands read it,
-in a child process, so that a crash inside a library counts too. What is right: it is read, or refused
-by an error of ours in at most three lines (exit status 2). Inputs that do worse are kept in ``--keep``.
-The same seed gives the same inputs.
+Audio, manifests, domain folders, recipes and adapters that are right at first are damaged at
+random: bytes flipped, cut out, doubled, cut off, numbers made extreme. Each is read as the commands
+read it, in a child process, so that a crash inside a library counts too. What is right: it is read,
+or refused by an error of ours in at most three lines (exit status 2). Inputs that do worse are kept
+in ``--keep``. The same seed gives the same inputs.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def _encoded(fmt: str, codec: str, rate: int) -> bytes:
 def audio(place: Path) -> None:
     """A second of noise in each of the kinds that libsndfile and FFmpeg can write."""
     kinds = ("WAV PCM_16", "WAV FLOAT", "WAV ULAW", "WAV IMA_ADPCM", "FLAC PCM_16", "AIFF PCM_16",
-             "OGG VORBIS", "OGG OPUS", "MP3 MPEG_LAYER_III", "CAF PCM_16", "AU PCM_16", "W64 PCM_16",
-             "RF64 PCM_16", "NIST PCM_16", "VOC PCM_16")  # fmt: skip
+             "OGG VORBIS", "OGG OPUS", "MP3 MPEG_LAYER_III", "CAF PCM_16", "AU PCM_16",
+             "W64 PCM_16", "RF64 PCM_16", "NIST PCM_16", "VOC PCM_16")  # fmt: skip
     for kind in kinds:
         fmt, subtype = kind.split()
         soundfile.write(

@@ -31,6 +31,7 @@ _FRAME = SAMPLE_RATE // 50  # 20 ms
 _SMOOTHING_FRAMES = 5  # on each side: 200 ms, longer than the closure of a plosive
 _SILENCE_RMS = 1e-3  # -60 dBFS
 _BLOCK_SECONDS = 30
+_LARGEST = 1e6  # a sample; some programs write those of 16 bits as they are, up to 32,768
 _BLOCK_SIZE = 2**24  # samples of all channels: 64 MB
 
 
@@ -139,15 +140,13 @@ def _one_channel(
             tell(f"from {seconds:.0f} s: {line}" if seconds else line)
 
     for block in file.blocks(size):
-        if channel is None:
-            mono = mix(block, file.rate, tell_once)
-        else:
-            mono = np.ascontiguousarray(block[:, channel - 1])
-        if not np.isfinite(mono).all():
+        chosen = block if channel is None else block[:, channel - 1 : channel]
+        if not np.abs(chosen).max(initial=0.0) <= _LARGEST:
             raise AudioError(
-                f"{path}: holds samples that are not finite numbers (NaN or infinite); "
-                "expected finite samples. Export the file again"
+                f"{path}: holds samples that are not finite numbers (NaN, infinite, or beyond "
+                f"{_LARGEST:g}); expected samples from -1 to 1. Export the file again"
             )
+        mono = mix(chosen, file.rate, tell_once)
         seconds += len(block) / file.rate
         yield mono
 

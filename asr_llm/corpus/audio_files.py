@@ -55,11 +55,11 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     head = _head(path)
     with path.open("rb") as raw:
         length = _wav_length(raw)
-        source: Any = _Mended(raw, length) if length is not None and length.is_wrong else raw
-        source.seek(0)
+        is_wrong = length is not None and length.is_wrong
+        source: Any = _Mended(raw, length if is_wrong else None)
         try:
             # By its name where that will do: names such as .raw mean something to libsndfile.
-            decoder: Any = _SndfileAudio(path, path if source is raw else source)
+            decoder: Any = _SndfileAudio(path, source if is_wrong else path)
         except soundfile.LibsndfileError as error:
             decoder = _by_ffmpeg(path, source, head, error.error_string.rstrip("."))
         except TypeError:  # .raw: a format without a header
@@ -226,13 +226,18 @@ def _is_chunk(file: BinaryIO, place: int, end: int) -> bool:
 
 
 class _Mended(io.RawIOBase):
-    """A WAV file that is read as if its header told the length that it has."""
+    """A file that is read as if its header told the length that it has, and has no outside.
 
-    def __init__(self, file: BinaryIO, length: _WavLength) -> None:
-        told = min(length.rest, 0xFFFFFFFF)
-        riff = min(length.place - 4 + length.rest, 0xFFFFFFFF)
-        self._file = file
-        self._mended = {4: riff.to_bytes(4, "little"), length.place: told.to_bytes(4, "little")}
+    A damaged header makes decoders look for places that no file has: those are its end here.
+    """
+
+    def __init__(self, file: BinaryIO, length: _WavLength | None) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+        self._mended: dict[int, bytes] = {}
+        if length is not None:
+            told = min(length.rest, 0xFFFFFFFF)
+            riff = min(length.place - 4 + length.rest, 0xFFFFFFFF)
+            self._mended = {4: riff.to_bytes(4, "little"), length.place: told.to_bytes(4, "little")}
         file.seek(0)
 
     def seekable(self) -> bool:
@@ -242,7 +247,9 @@ class _Mended(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._size}[whence]
+        place = start + offset
+        return self._file.seek(place if 0 <= place <= self._size else self._size)
 
     def tell(self) -> int:
         return self._file.tell()

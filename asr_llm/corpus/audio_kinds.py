@@ -13,8 +13,8 @@ Channels = npt.NDArray[np.float32]
 
 _NAMES = """
 wav wave flac mp3 mp2 mpga ogg oga opus spx aif aiff aifc au snd caf sph nist w64 rf64 bwf voc avr
-iff m4a m4b mp4 m4v mov qt webm mka mkv weba aac ac3 eac3 amr awb 3gp 3gpp 3g2 wma wmv asf avi mts m2ts
-flv alac ape wv tta
+iff m4a m4b mp4 m4v mov qt webm mka mkv weba aac ac3 eac3 amr awb 3gp 3gpp 3g2 wma wmv asf avi
+mts m2ts flv alac ape wv tta
 """
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 """Names of files that are audio, or video with sound, wherever a folder is looked through."""

@@ -43,7 +43,7 @@ class FfmpegAudio:
                 container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
                 metadata_errors="replace",
             )
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             raise NotReadableError(_reason(error)) from None
         try:
             self._open()
@@ -62,7 +62,7 @@ class FfmpegAudio:
             self._first = next(self._frames)
         except StopIteration:
             raise NotReadableError("no samples in it") from None
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             raise NotReadableError(_reason(error)) from None
         # The decoder knows better than the container, as of AAC whose upper half is coded apart.
         self.rate: int = self._first.sample_rate
@@ -88,7 +88,7 @@ class FfmpegAudio:
                     joined = np.concatenate(held)
                     yield joined[:size]
                     held, count = [joined[size:]], count - size
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             problem = error
         if count:
             yield np.concatenate(held)

@@ -77,8 +77,8 @@ def check(folder: Path) -> None:
             raise ValueError("found no JSON object")
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error}); expected a LoRA adapter's configuration as PEFT writes "
-            "it: copy it again"
+            f"{path} cannot be read ({error}); expected a LoRA adapter's configuration as PEFT "
+            "writes it: copy it again"
         ) from None
     kind = config.get("peft_type")
     if kind != "LORA":

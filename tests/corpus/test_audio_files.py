@@ -244,3 +244,28 @@ def test_a_hostile_header_takes_neither_time_nor_memory(tmp_path: Path, data: by
     tracemalloc.stop()
     assert time.process_time() - began < 10
     assert most < 500e6
+
+
+# What the fuzzer found (eval/fuzz.py) ------------------------------------------------------
+
+
+def test_a_place_that_is_outside_of_the_file(tmp_path: Path) -> None:
+    """Bytes before the samples of a CAF file made FFmpeg look for them before its beginning."""
+    path = tmp_path / "a.caf"
+    soundfile.write(path, tone(0.1), SAMPLE_RATE, "PCM_16", format="CAF")
+    data = path.read_bytes()
+    path.write_bytes(data[:1000] + b"1e999\n" + data[1000:])
+    with pytest.raises(AudioError):
+        load_audio(path)
+
+
+def test_samples_beyond_all_measure(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    samples = np.stack([tone(0.5), tone(0.5)], axis=1)
+    samples[1000] = 1e30
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match="not finite numbers"):
+        load_audio(path)
+    samples[1000] = 0
+    soundfile.write(path, samples * 32768, SAMPLE_RATE, subtype="FLOAT")
+    assert len(load_audio(path)) == SAMPLE_RATE // 2
