@@ -64,6 +64,7 @@ _REQUIRED = {
     "spacy": "no entity error rates without it",
     "wordfreq": "no terms can be proposed without it",
     "soundfile": "no audio file can be read without it",
+    "av": "m4a, mp4, webm, aac, amr and wma cannot be read without it",
     "soxr": "audio must have 16 kHz without it",
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
 }

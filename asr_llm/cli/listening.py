@@ -29,8 +29,8 @@ def transcribe(
     audio: Annotated[
         list[Path],
         typer.Argument(
-            help="wav, flac, mp3, ogg, …; folders of them, patterns such as 'talks/*.mp3', or - "
-            "for stdin.",
+            help="wav, flac, mp3, ogg, m4a, mp4, webm, …; folders of them, patterns such as "
+            "'talks/*.mp3', or - for stdin.",
             metavar="AUDIO",
         ),
     ],
@@ -46,8 +46,8 @@ def transcribe(
         typer.Option(
             "-f",
             "--output-format",
-            help="txt, srt, vtt, tsv, json, ctm, trn, or all; several, by commas or by -f again, "
-            "need -o.",
+            help="txt, srt, vtt, tsv, json, ctm, trn, all of these, or rttm; several, by commas or "
+            "by -f again, need -o.",
         ),
     ] = ["txt"],  # noqa: B006
     output_dir: Annotated[
@@ -87,6 +87,14 @@ def transcribe(
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Look into the folders of a folder.")
     ] = False,
+    channels: Annotated[
+        str,
+        typer.Option(
+            help="mix: all into one. separate: each by itself, a speaker in each. N: one of them, "
+            "from 1.",
+            metavar="mix|separate|N",
+        ),
+    ] = "mix",
     max_line_width: Annotated[
         int, typer.Option(min=1, help="Characters in a line of subtitles.")
     ] = Layout.max_line_width,
@@ -104,7 +112,12 @@ def transcribe(
     if overwrite and output_dir is None:
         raise RunError("--overwrite is about files in a folder: give -o too")
     wanted = transcribing.Wanted(
-        output_format, output_dir, overwrite, Layout(max_line_width, max_line_count), recursive
+        output_format,
+        output_dir,
+        overwrite,
+        Layout(max_line_width, max_line_count),
+        recursive,
+        channels,
     )
     bar = Bar(of_audio=True)
     found: list[transcribing.Outcome] = []
