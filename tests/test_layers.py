@@ -11,7 +11,7 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "errors", "files", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "errors", "files", "text_files", "yaml_lines", "recipe"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"model"}
@@ -20,14 +20,15 @@ JOBS = MODEL | {"training", "transcription", "evaluation"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "yaml_lines": {"errors"},
+    "text_files": {"errors"},
+    "yaml_lines": {"errors", "text_files"},
     "recipe": {"errors", "yaml_lines"},
     "corpus": CORPUS,
     "sequences": SEQUENCES,
     "model": MODEL,
     "training": MODEL | {"training"},
     "transcription": MODEL | {"transcription"},
-    "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
+    "evaluation": {"errors", "text_files", "yaml_lines", "corpus.text", "evaluation"},
     "finders": JOBS,
     "scoring": JOBS | {"finders"},
     "measuring": JOBS | {"scoring"},

@@ -19,6 +19,7 @@ from asr_llm.corpus.domain_files import (
     Term,
     check_split,
     find_folder,
+    is_there,
     read_patterns,
     read_terms,
     read_text,
@@ -90,7 +91,9 @@ class Domain:
     def _sentences(self, split: str) -> list[str]:
         check_split(split)
         path = text_path(self.path, split)
-        sentences = [line.text for line in strictly(lambda problems: read_text(path, problems))]
+        sentences = [
+            line.text for line in strictly(lambda found: read_text(path, found, self.path))
+        ]
         templates = self._templates
         if templates is not None and templates.templates(split):
             sentences += self._expand(templates, split)
@@ -122,9 +125,8 @@ class Domain:
 
     def patterns(self) -> list[dict[str, Any]]:
         """spaCy EntityRuler patterns: one for each term, then those of ``entities.jsonl``."""
-        path = self.path / "entities.jsonl"
         terms = [{"label": term.label, "pattern": term.text} for term in self._terms]
-        return terms + strictly(lambda found: read_patterns(path, self.config.labels, found))
+        return terms + strictly(lambda found: read_patterns(self.path, self.config.labels, found))
 
     def recordings(self, split: str) -> CutSet | None:
         """The recordings of a split as lhotse cuts; None if the split has none."""
@@ -165,7 +167,8 @@ class Domain:
     @cached_property
     def _templates(self) -> TemplatesConfig | None:
         path = self.path / "templates.yaml"
-        return parse_yaml(path, TemplatesConfig, DomainError) if path.exists() else None
+        there = strictly(lambda found: [is_there(self.path, path, found)])
+        return parse_yaml(path, TemplatesConfig, DomainError) if any(there) else None
 
     @cached_property
     def _spoken_forms(self) -> dict[str, str]:

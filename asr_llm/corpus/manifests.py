@@ -22,6 +22,7 @@ LAYOUTS = (
 )
 """File names by which a folder of recordings is known."""
 
+_ROUNDING = 0.05  # seconds by which manifests round durations
 _TEXT_KEYS = ("text", "transcription", "sentence")  # AudioFolder leaves the name to the user
 
 
@@ -38,6 +39,24 @@ class Entry:
     language: str | None = None
     lhotse_cut: dict[str, Any] | None = field(default=None, repr=False)
     """The cut as written, its audio paths made absolute, where the manifest is Lhotse's."""
+
+
+def stretch(entry: Entry, whole: float) -> tuple[float, float]:
+    """Where an utterance begins and ends in a recording of ``whole`` seconds.
+
+    Raises:
+        DomainError: not within the recording; what is wrong, without the place.
+    """
+    stated = entry.start + entry.duration if entry.duration is not None else whole
+    if stated > whole + _ROUNDING:
+        raise DomainError(
+            f"offset and duration ({entry.start:g} + {entry.duration:g} s) reach beyond the "
+            f"{whole:.2f} s of {entry.audio.name}; mend this line"
+        )
+    end = stated if stated < whole - _ROUNDING else whole
+    if entry.start >= end:
+        raise DomainError(f"offset {entry.start:g} s is not before {end:.2f} s, the end")
+    return entry.start, end
 
 
 def find_manifest(folder: str | Path) -> Path | None:
