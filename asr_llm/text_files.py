@@ -12,13 +12,24 @@ import gzip
 import re
 import stat
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 
 from asr_llm.errors import AsrLlmError
 
 TEXT_SUFFIXES = frozenset({".txt", ".tsv", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
 """Names of the files that hold the text, lists and tables of a folder."""
+
+LAYOUTS = (
+    "cuts.jsonl.gz",
+    "cuts.jsonl",
+    "manifest.json",
+    "manifest.jsonl",
+    "metadata.jsonl",
+    "trans.txt",
+)
+"""File names by which a folder of recordings with transcripts is known."""
 
 MOST_BYTES = 2**30
 """No text is larger, unpacked."""
@@ -31,7 +42,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a]")
 _COMMENT = re.compile(r"#(\s|$)")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
@@ -118,6 +129,36 @@ def is_pipe(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
+def is_whole(text: str) -> bool:
+    """Whether no lone surrogate is in a text: JSON can escape one, and nothing can write it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def ids_of(audios: Iterable[str]) -> dict[str, str]:
+    """An id for each path of a recording: its stem, with the folders that tell it from others."""
+    parts = {audio: _id_parts(audio) for audio in audios}
+    depth = dict.fromkeys(parts, 1)
+
+    def name(audio: str) -> str:
+        return "/".join(parts[audio][-depth[audio] :])
+
+    while True:
+        shared = Counter(map(name, parts))
+        deeper = [a for a in parts if shared[name(a)] > 1 and depth[a] < len(parts[a])]
+        if not deeper:
+            return {audio: name(audio) for audio in parts}
+        for audio in deeper:
+            depth[audio] += 1
+
+
+def _id_parts(audio: str) -> tuple[str, ...]:
+    return PurePath(audio.replace("\\", "/")).with_suffix("").parts or (audio,)
+
+
 def no_file_of(folder: Path, path: Path) -> str | None:
     """Why a file of a folder is not to be read: no regular file, or a link that leads out of it."""
     try:
@@ -159,9 +200,8 @@ def _decoded(path: Path, data: bytes) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start]
         found = f"not {encoding.removesuffix('-sig').upper()} text"
-        fix = f"save it as UTF-8 (byte 0x{data[error.start]:02X} is of Latin-1 or another encoding)"
         line = _lines_in(before.decode(encoding, "ignore")) + 1
-        raise TextFileError(path, line, found, fix) from error
+        raise TextFileError(path, line, found, "save it as UTF-8") from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.endswith("\x1a"):  # how DOS ends a file
         text = text[:-1]

@@ -268,6 +268,8 @@ def _pattern(line: str, labels: dict[str, str]) -> tuple[Any, str | None]:
         return None, f"not JSON ({error.msg} at column {error.colno})"
     except (ValueError, RecursionError) as error:  # a number too long; nesting without end
         return None, f"not JSON that can be read ({error})"
+    if isinstance(pattern, dict) and (unknown := set(pattern) - {"label", "pattern", "id"}):
+        return None, f"unknown key {min(unknown)!r}"
     if isinstance(pattern, dict) and (label := pattern.get("label")) not in [*labels]:
         meant = str(label).upper()
         hint = f": did you mean {meant!r}?" if meant in labels else ""

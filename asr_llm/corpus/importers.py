@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import audio_info
-from asr_llm.corpus.domain_files import strictly
+from asr_llm.corpus.lines import strictly
 from asr_llm.corpus.manifests import LAYOUTS, Entry, find_manifest, read_entries, stretch
 from asr_llm.errors import AudioError, DomainError
 

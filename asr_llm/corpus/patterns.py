@@ -34,8 +34,6 @@ def pattern_problem(pattern: Any) -> str | None:
     """What is wrong with an EntityRuler pattern, whatever its label; None when all is well."""
     if not isinstance(pattern, dict):
         return "not a JSON object"
-    if unknown := set(pattern) - {"label", "pattern", "id"}:
-        return f"unknown key {min(unknown)!r}"
     label = pattern.get("label")
     if not isinstance(label, str) or not label.strip():
         return "no label"

@@ -16,6 +16,8 @@ from asr_llm.text_files import cells, is_open
 LIST_SUFFIXES = (".tsv", ".csv", ".txt")
 """Names of the files of a folder that are lists of terms."""
 
+_TABLES = {".tsv", ".csv"}
+
 MOST_TERMS = 200_000
 """No list is longer: it would be a dictionary, of which every word is preferred to every other."""
 
@@ -34,13 +36,19 @@ class TermRow:
 
 
 def term_files(folder: Path) -> list[Path]:
-    """The lists of a folder, in order of their names; hidden files are none."""
-    return [path for path in _visible(folder) if path.suffix.lower() in LIST_SUFFIXES]
+    """The lists of a folder, in order of their names; hidden files are none.
+
+    A plain ``.txt``, which may be notes, is one where there are no other lists.
+    """
+    visible = _visible(folder)
+    lists = [path for path in visible if _TABLES.intersection(_suffixes(path))]
+    return lists or [path for path in visible if path.suffix.lower() in LIST_SUFFIXES]
 
 
 def other_files(folder: Path) -> list[Path]:
     """What else lies in a folder of lists, and is not read."""
-    return [path for path in _visible(folder) if path.suffix.lower() not in LIST_SUFFIXES]
+    lists = term_files(folder)
+    return [path for path in _visible(folder) if path not in lists]
 
 
 def label_of(path: Path) -> str:
@@ -111,14 +119,22 @@ def _delimiter(path: Path, sample: Sequence[str]) -> str:
 
 
 def _is_csv(path: Path) -> bool:
-    return ".csv" in (suffix.lower() for suffix in path.suffixes[-2:])
+    return ".csv" in _suffixes(path)
+
+
+def _suffixes(path: Path) -> list[str]:
+    """The suffixes at the end of a name that are those of lists: of drug.tsv.txt both."""
+    found = list[str]()
+    while (suffix := path.suffix.lower()) in LIST_SUFFIXES:
+        found.append(suffix)
+        path = path.with_suffix("")
+    return found
 
 
 def _stem(path: Path) -> str:
-    stem = path.name
-    while Path(stem).suffix.lower() in LIST_SUFFIXES:
-        stem = Path(stem).stem
-    return stem
+    for _ in _suffixes(path):
+        path = path.with_suffix("")
+    return path.name
 
 
 def _visible(folder: Path) -> list[Path]:
