@@ -3,3 +3,7 @@
 MIN_CONFIDENCE = 0.02
 """Alignments below it are dropped: chosen on right and wrong transcripts, of synthetic speech and
 real (eval/align_threshold.py)."""
+
+MIN_COVERAGE = 0.7
+"""Transcripts that account for less of what is heard are dropped: of 120 complete ones all account
+for 100%, of those cut to a third 95% for less than 61% (synthetic speech, and one real reader)."""

@@ -53,6 +53,10 @@ def _seconds(manifest: Path, entry: Entry, problems: list[Problem]) -> float:
         problems.append(
             Problem(str(manifest), entry.line, "warning", message, "write what is said")
         )
+    if entry.audio.exists() and not entry.audio.is_file():
+        message = f"{entry.audio}: a folder, a pipe or a device; expected an audio file"
+        problems.append(Problem(str(manifest), entry.line, "error", message, "name a file"))
+        return 0.0
     try:
         whole = audio_info(entry.audio).duration
         start, end = (0.0, whole) if entry.lhotse_cut else stretch(entry, whole)
