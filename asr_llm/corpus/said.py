@@ -19,7 +19,7 @@ _PIECES = re.compile(
     r"|(?P<ordinal>\d+)(?:st|nd|rd|th)\b"
     r"|(?P<decade>\d\d(?:\d\d)?)[’']?s\b"
     rf"|(?P<number>{_NUMBER})"
-    r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)*)"
+    r"|(?P<word>[^\W\d_½¼¾]+(?:['’][^\W\d_½¼¾]+)*)"
     r"|(?P<symbol>\S)"
 )
 _MONEY = {"$": "dollars", "£": "pounds", "€": "euros"}
