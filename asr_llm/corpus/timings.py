@@ -145,7 +145,8 @@ def _read_textgrid(path: Path) -> list[TimedWord]:
     from praatio.utilities.errors import PraatioException
 
     try:
-        tiers = textgrid_io.parseTextgridStr("\n".join(_lines(path)), includeEmptyIntervals=False)
+        text = "\n".join([*_lines(path), ""])  # an interval ends with its line
+        tiers = textgrid_io.parseTextgridStr(text, includeEmptyIntervals=False)
         found = {
             str(tier["name"]): [
                 TimedWord(str(label), float(start), float(end))
