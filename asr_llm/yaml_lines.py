@@ -62,12 +62,16 @@ def load_yaml(path: Path) -> YamlFile:
         text = read_text(path, most=_MOST_BYTES)
     except TextFileError as error:
         return YamlFile(None, [YamlProblem(error.line or 1, f"{error.found}; {error.fix}")])
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is not None and (bomb := _bomb(root)):
             return YamlFile(None, [bomb])
         data = loader.construct_document(root) if root is not None else None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"holds a character that YAML does not allow (U+{error.character:04X})"
+        return YamlFile(None, [YamlProblem(line, f"{what}; take it away")])
     except yaml.YAMLError as error:
         # A bracket left open is found out only at the end of the file: name where it opens.
         unclosed = "flow" in (getattr(error, "context", None) or "")
@@ -78,8 +82,6 @@ def load_yaml(path: Path) -> YamlFile:
     except (ValueError, RecursionError, OverflowError) as error:
         # An impossible date; a number of thousands of digits; nesting without end.
         return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); mend the value")])
-    finally:
-        loader.dispose()
     return YamlFile(data, list(_duplicate_keys(root)), root)
 
 

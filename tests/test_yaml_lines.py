@@ -123,6 +123,7 @@ def test_what_is_too_large_or_too_deep_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     for text, message in (
         ("name: x\n" * 600_000, "more than 4 MB of text"),
+        ("name: x\n# \x0b\n", "a character that YAML does not allow (U+000B)"),
         ("name: " + "[" * 5000, "not readable as YAML"),
         ("name: " + "9" * 5000, "not readable as YAML"),
     ):

@@ -25,6 +25,7 @@ from asr_llm.corpus.domain_files import (
     undeclared,
 )
 from asr_llm.corpus.domain_names import name_problems, named
+from asr_llm.corpus.lines import MOST_LINES
 from asr_llm.corpus.manifests import find_manifest
 from asr_llm.corpus.recordings_check import check_recordings
 from asr_llm.corpus.synthesis import select_voices, synthesiser
@@ -357,6 +358,6 @@ def _manifests(folder: Path) -> Iterator[Path]:
 
 def _count_comments(path: Path) -> int:
     try:
-        return sum(map(is_comment, read_lines(path)))
+        return sum(map(is_comment, read_lines(path, most_lines=MOST_LINES)))
     except TextFileError:
         return 0  # told where it is read
