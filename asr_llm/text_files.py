@@ -160,9 +160,12 @@ def _id_parts(audio: str) -> tuple[str, ...]:
 
 
 def no_file_of(folder: Path, path: Path) -> str | None:
-    """Why a file of a folder is not to be read: no regular file, or a link that leads out of it."""
+    """Why a file of a folder is not to be read: no regular file, or a link leads out of it.
+
+    Others' folders may link to what is not theirs: its text would end up in adapters and reports.
+    """
     try:
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        if not path.resolve().is_relative_to(folder.resolve()):
             return "a link that leads out of the folder"
         if not stat.S_ISREG(path.stat().st_mode):
             return "not a file" if not is_pipe(path) else "a pipe or device, not a file"

@@ -6,6 +6,7 @@ Shape legend: T samples at ``SAMPLE_RATE``.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,7 +242,7 @@ def _open(path: Path) -> soundfile.SoundFile:
     if size == 0:
         raise AudioError(f"{path}: is empty (0 bytes); expected audio. Copy or export it again")
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(os.fsencode(path))  # a name may be any bytes
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         what = f"corrupt ({reason})" if head.startswith(_MAGIC) else "not audio we can decode"

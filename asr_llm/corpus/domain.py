@@ -26,7 +26,7 @@ from asr_llm.corpus.domain_files import (
     strictly,
     text_path,
 )
-from asr_llm.corpus.manifests import find_manifest, read_entries
+from asr_llm.corpus.manifests import read_entries, split_manifest
 from asr_llm.corpus.synthesis import training_voices
 from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
@@ -100,7 +100,7 @@ class Domain:
         return list(dict.fromkeys([*sentences, *self._transcripts(split)]))
 
     def _transcripts(self, split: str) -> list[str]:
-        manifest = find_manifest(self.path / split)
+        manifest = split_manifest(self.path, split)
         if manifest is None:
             return []
         entries = strictly(lambda problems: read_entries(manifest, problems))
@@ -138,7 +138,7 @@ class Domain:
     def manifest(self, split: str) -> Path | None:
         """The manifest of a split's recordings; None if the split has none."""
         check_split(split)
-        return self.manifests.get(split) or find_manifest(self.path / split)
+        return self.manifests.get(split) or split_manifest(self.path, split)
 
     def voices(self, split: str) -> list[str]:
         """Voices which speak the unrecorded sentences of a split.

@@ -173,6 +173,8 @@ def find_folder(path: str | Path) -> Path:
             f"{folder}: no domain.yaml in it; expected a domain folder. "
             "See one with: asr-llm domain init NEW_FOLDER"
         )
+    if reason := no_file_of(folder, folder / "domain.yaml"):
+        raise DomainError(f"{folder / 'domain.yaml'}: {reason}; put a copy of the file here")
     return folder
 
 

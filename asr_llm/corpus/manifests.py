@@ -9,9 +9,9 @@ from typing import Any
 
 from asr_llm.corpus.lines import Problem, read_lines
 from asr_llm.errors import DomainError
-from asr_llm.text_files import LAYOUTS, cells, is_pipe, is_whole
+from asr_llm.text_files import LAYOUTS, cells, is_pipe, is_whole, no_file_of
 
-__all__ = ["LAYOUTS", "Entry", "find_manifest", "read_entries", "stretch"]
+__all__ = ["LAYOUTS", "Entry", "find_manifest", "read_entries", "split_manifest", "stretch"]
 
 _ROUNDING = 0.05  # seconds by which manifests round durations
 _TOLD = 20  # malformed lines that are named; the rest are counted
@@ -62,6 +62,18 @@ def find_manifest(folder: str | Path) -> Path | None:
         names = " and ".join(path.name for path in found)
         raise DomainError(f"{folder}: found {names}; expected one of them. Move the others away")
     return found[0] if found else None
+
+
+def split_manifest(folder: Path, split: str) -> Path | None:
+    """The manifest of a split of a domain folder; None if there is none.
+
+    Raises:
+        DomainError: there are several, or it is a link that leads out of the folder.
+    """
+    manifest = find_manifest(folder / split)
+    if manifest is not None and (reason := no_file_of(folder, manifest)):
+        raise DomainError(f"{manifest}: {reason}. Put a copy here; audio may lie anywhere")
+    return manifest
 
 
 def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:

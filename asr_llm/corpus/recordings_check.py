@@ -8,7 +8,7 @@ from typing import NamedTuple
 from asr_llm.corpus.audio import audio_info, read_blocks
 from asr_llm.corpus.domain_names import audio_of, named, split_problems
 from asr_llm.corpus.lines import Line, Problem
-from asr_llm.corpus.manifests import LAYOUTS, Entry, find_manifest, read_entries, stretch
+from asr_llm.corpus.manifests import LAYOUTS, Entry, read_entries, split_manifest, stretch
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
 
 
@@ -23,10 +23,11 @@ class CheckedSplit(NamedTuple):
 def check_recordings(folder: Path) -> CheckedSplit:
     """Read the manifest of a split, and every recording in it from beginning to end."""
     try:
-        manifest = find_manifest(folder)
+        manifest = split_manifest(folder.parent, folder.name)
     except DomainError as error:
-        message, _, fix = str(error).removeprefix(f"{folder}: ").partition(". ")
-        return CheckedSplit([], 0.0, [Problem(str(folder), None, "error", message, fix)])
+        place, _, said = str(error).partition(": ")
+        message, _, fix = said.partition(". ")
+        return CheckedSplit([], 0.0, [Problem(place, None, "error", message, fix)])
     audio = audio_of(folder)
     if manifest is None:
         problems = split_problems(folder, audio)
