@@ -121,7 +121,12 @@ def is_open(line: str, delimiter: str = "\t") -> bool:
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path is a pipe or a terminal: it has no suffix to go by, and is read once."""
+    """Whether a path is a pipe, a terminal or ``/dev/stdin``, whatever comes in by that.
+
+    It has no suffix and no folder to go by, and is read once.
+    """
+    if str(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/")):
+        return True
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):

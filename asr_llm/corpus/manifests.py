@@ -160,8 +160,8 @@ def _lhotse_entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
 
 def _resolve(manifest: Path, name: str) -> Path:
     """Relative to the manifest; to the current folder where it comes in by a pipe."""
-    if "\0" in name:
-        raise _MalformedError("found a NUL in the name of a file; expected a path")
+    if "\0" in name or not is_whole(name):
+        raise _MalformedError("found a file's name that is no text; rename the file")
     folder = Path() if is_pipe(manifest) else manifest.parent
     try:
         return (folder / Path(name).expanduser()).absolute()

@@ -147,3 +147,10 @@ def test_half_a_character_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"id": "a", "text": "\\ud800"}\n')
     with pytest.raises(ScoreError, match=r"r\.jsonl:1: found half a character"):
         read_references(tmp_path / "r.jsonl")
+
+
+def test_stdin_may_be_a_file(tmp_path: Path) -> None:
+    """``score --reference /dev/stdin < ref.tsv`` is no pipe to the system."""
+    (tmp_path / "r").write_bytes(b"u\ta b\n")
+    with (tmp_path / "r").open() as file:
+        assert texts(Path(f"/dev/fd/{file.fileno()}")) == {"u": "a b"}
