@@ -5,5 +5,5 @@ MIN_CONFIDENCE = 0.02
 real (eval/align_threshold.py)."""
 
 MIN_COVERAGE = 0.7
-"""Transcripts that account for less of what is heard are dropped: of 120 complete ones all account
-for 100%, of those cut to a third 95% for less than 61% (synthetic speech, and one real reader)."""
+"""Transcripts that account for less of what is heard are dropped: see
+eval/RESULTS.md and eval/align_threshold.py."""

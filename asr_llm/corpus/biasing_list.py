@@ -128,8 +128,8 @@ def _in_folder(folder: Path, problems: list[Problem]) -> list[str]:
 
         return _of_patterns(Domain.load(folder).patterns())
     if (folder / "config.cfg").is_file():  # of spaCy
-        rulers = sorted(folder.glob("*_ruler/patterns*.jsonl"))
-        return [phrase for ruler in rulers for phrase in _in_file(ruler, problems)]
+        rulers = sorted(folder.glob("*_ruler/patterns*"))
+        return [phrase for ruler in rulers for phrase in _in_patterns(ruler, problems)]
     lists = term_files(folder)
     if not lists:
         kinds = ", ".join(LIST_SUFFIXES)
@@ -140,8 +140,12 @@ def _in_folder(folder: Path, problems: list[Problem]) -> list[str]:
 
 
 def _in_file(file: Path, problems: list[Problem]) -> list[str]:
-    if file.suffix != ".jsonl":
-        return [row.text for row in read_term_rows(file, problems)]
+    if file.suffix == ".jsonl":
+        return _in_patterns(file, problems)
+    return [row.text for row in read_term_rows(file, problems)]
+
+
+def _in_patterns(file: Path, problems: list[Problem]) -> list[str]:
     patterns = []
     for line in read_lines(file, problems):
         try:
