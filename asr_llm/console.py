@@ -254,6 +254,8 @@ def report_text(report: CheckReport) -> str:
         if report.recordings[split]:
             line += f"; {report.recordings[split]} recordings, {report.seconds[split]:.0f} s"
         lines.append(line)
+    for file, count in report.comments.items():
+        lines.append(f"{file}: {_counted(range(count), 'comment line')} (# …) left out")
     if report.terms:
         lines.append("terms: " + ", ".join(f"{label} {n}" for label, n in report.terms.items()))
     lines.append(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")

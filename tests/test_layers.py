@@ -11,7 +11,7 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "errors", "files", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "errors", "files", "text_files", "yaml_lines", "recipe"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"model"}
@@ -21,7 +21,8 @@ JOBS = DECODING | {"training", "transcription", "evaluation"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "yaml_lines": {"errors"},
+    "text_files": {"errors"},
+    "yaml_lines": {"errors", "text_files"},
     "recipe": {"errors", "yaml_lines"},
     "corpus": CORPUS,
     "sequences": SEQUENCES,
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "decoding": DECODING,
     "training": MODEL | {"training"},
     "transcription": DECODING | {"transcription"},
-    "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
+    "evaluation": {"errors", "text_files", "yaml_lines", "corpus.text", "evaluation"},
     "finders": JOBS,
     "scoring": JOBS | {"finders"},
     "measuring": JOBS | {"scoring"},

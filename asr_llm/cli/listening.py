@@ -19,7 +19,7 @@ from asr_llm.cli.options import (
     Model,
 )
 from asr_llm.console import Bar, summary, to_json
-from asr_llm.corpus import MIN_CONFIDENCE
+from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.subtitles import Layout
@@ -158,8 +158,16 @@ def align(
         Path, typer.Argument(help="Recordings with transcripts.", metavar="MANIFEST")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Lhotse cuts with word times, .jsonl.gz.")
+        Path | None, typer.Option("-o", "--output", help="Default: beside the manifest.")
     ] = None,
+    form: Annotated[
+        Literal["jsonl", "ctm", "textgrid"],
+        typer.Option(
+            "-f",
+            "--output-format",
+            help="Lhotse cuts (.jsonl.gz), CTM, or a folder of TextGrids.",
+        ),
+    ] = "jsonl",
     model: Annotated[
         str, typer.Option(help="A checkpoint with a CTC head, or a NeMo CTC model (.nemo).")
     ] = "mini",
@@ -177,6 +185,12 @@ def align(
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with less.")
     ] = MIN_CONFIDENCE,
+    min_coverage: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Drop recordings of whose speech the transcript tells less."
+        ),
+    ] = MIN_COVERAGE,
     as_json: AsJson = False,
 ) -> None:
     """Find out when each word of a manifest is said. Exit status 3: some were dropped."""
@@ -190,6 +204,8 @@ def align(
             timings=timings,
             backend=backend,
             min_confidence=min_confidence,
+            min_coverage=min_coverage,
+            form=form,
             progress=progress,
         )
     for dropped in done.dropped:

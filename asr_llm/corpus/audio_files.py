@@ -116,7 +116,9 @@ class _SndfileAudio:
         import soundfile
 
         self.path = path
-        self._file: soundfile.SoundFile = soundfile.SoundFile(source)
+        self._file: soundfile.SoundFile = soundfile.SoundFile(
+            os.fsencode(source) if isinstance(source, Path) else source  # a name may be any bytes
+        )
         self.rate: int = self._file.samplerate
         self.num_channels: int = self._file.channels
         self.num_samples: int = self._file.frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +62,12 @@ def ctm_for_stm(ctm: str | Path, stm: str | Path) -> PlacedWords:
 
 def read_trn(path: Path, side: Side) -> Iterator[Placed]:
     """The speaker is the id up to its first "-" or "_", as in sclite."""
-    for place, line in read_lines(path, comments=True):
+    return trn_rows(read_lines(path, comments=True), side)
+
+
+def trn_rows(lines: Iterable[tuple[str, str]], side: Side) -> Iterator[Placed]:
+    """The rows of a trn's lines, each with its place."""
+    for place, line in lines:
         found = re.fullmatch(r"(.*)\(([^()\s]+)\)", line.strip(), re.DOTALL)
         if found is None:
             fail(place, "no id in brackets at the end", "text (speaker-utterance)")

@@ -357,7 +357,7 @@ def test_what_cannot_be_read(write: Any, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match="empty: found nothing in it; expected a hypothesis"):
         read_hypotheses(tmp_path / "empty")
     (tmp_path / "text").write_bytes(b"a x\nb \xe9\n")
-    with pytest.raises(ScoreError, match=r"text:2: found bytes that are not UTF-8"):
+    with pytest.raises(ScoreError, match=r"text:2: found not UTF-8 text; expected a file of"):
         read_references(tmp_path / "text")
     write("c.wer_tag.json", '{"1": "ORG"}')
     with pytest.raises(ScoreError, match=r"c\.wer_tag\.json: found JSON of another form"):
