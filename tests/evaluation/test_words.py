@@ -79,7 +79,9 @@ def test_align_by_hand() -> None:
 
 @settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4))
-def test_the_sum_of_errors_is_jiwers_and_no_alignment_of_that_sum_has_more_hits(pairs: list[tuple[list[str], list[str]]]) -> None:
+def test_the_sum_of_errors_is_jiwers_and_no_alignment_of_that_sum_has_more_hits(
+    pairs: list[tuple[list[str], list[str]]],
+) -> None:
     references = [" ".join(r) for r, _ in pairs]
     hypotheses = [" ".join(h) for _, h in pairs]
     ours = word_errors(reference=references, hypothesis=hypotheses)
@@ -147,7 +149,9 @@ def test_of_equally_cheap_alignments_the_one_with_most_hits(
     assert "".join(pair.op[0] for pair in pairs) == expected
 
 
-def textbook(said: list[str], heard: list[str], costs: Costs) -> list[tuple[int | None, int | None]]:
+def textbook(
+    said: list[str], heard: list[str], costs: Costs
+) -> list[tuple[int | None, int | None]]:
     """The table of all costs; of equal ones pairs first, then insertions (arXiv 2104.02194)."""
     pair, alone = ((1, 0), (1, 0)) if costs == "unit" else ((4, 0), (3, 0))
     table = [[(0, 0)] * (len(heard) + 1) for _ in range(len(said) + 1)]
