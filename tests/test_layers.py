@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "model": MODEL,
     "training": MODEL | {"training"},
     "transcription": MODEL | {"transcription"},
-    "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
+    "evaluation": {"errors", "yaml_lines", "corpus.text", "corpus.phrases", "evaluation"},
     "finders": JOBS,
     "scoring": JOBS | {"finders"},
     "measuring": JOBS | {"scoring"},

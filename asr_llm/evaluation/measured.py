@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation.bags import Bag, bag_of
 from asr_llm.evaluation.entities import (
     Mention,
     MentionOutcome,
@@ -29,14 +29,6 @@ from asr_llm.evaluation.words import (
 
 Texts = Mapping[str, str]
 """Utterance id → text."""
-
-
-@dataclass(frozen=True)
-class Bag:
-    """Of one utterance: mentions and false insertions by (label, term), places forgotten."""
-
-    found: Counter[tuple[str, Term]]
-    inserted: Counter[tuple[str, Term]]
 
 
 @dataclass(frozen=True)
@@ -96,28 +88,23 @@ def measure(
                 )
                 for i in references
             }
-            measured.bags[text] = _bags(references, hypotheses, mentions, how.listed, normalizer)
+            label_of: dict[Term, str] = {}
+            for phrase, label in how.listed.items():
+                label_of.setdefault(term_of(phrase, normalizer), label)
+            listed = TermCounter(label_of)
+            measured.bags[text] = {
+                i: bag_of(
+                    reference=references[i],
+                    hypothesis=hypotheses[i],
+                    mentions=mentions[i],
+                    found=[outcome.found for outcome in measured.entities[text][i]],
+                    label_of=label_of,
+                    listed=listed,
+                    normalizer=normalizer,
+                )
+                for i in references
+            }
     return measured
-
-
-def _bags(
-    references: Texts,
-    hypotheses: Texts,
-    mentions: Mapping[str, Sequence[Mention]],
-    listed: Mapping[str, str],
-    normalizer: str,
-) -> dict[str, Bag]:
-    label_of = {term_of(phrase, normalizer): label for phrase, label in listed.items()}
-    listed_terms = TermCounter(label_of)
-    bags = {}
-    for i, text in references.items():
-        heard = term_of(hypotheses[i], normalizer)
-        wanted = Counter((m.label, term_of(m.text, normalizer)) for m in mentions[i])
-        there = TermCounter(term for _, term in wanted).count(heard)
-        found = Counter({key: min(n, there[key[1]]) for key, n in wanted.items()})
-        more = listed_terms.count(heard) - listed_terms.count(term_of(text, normalizer))
-        bags[i] = Bag(found, Counter({(label_of[term], term): n for term, n in more.items()}))
-    return bags
 
 
 def _biasing(
