@@ -25,6 +25,7 @@ from asr_llm.corpus.domain_files import (
     undeclared,
 )
 from asr_llm.corpus.manifests import LAYOUTS, find_manifest, read_entries
+from asr_llm.corpus.phrases import PhraseFinder, key
 from asr_llm.corpus.synthesis import select_voices
 from asr_llm.corpus.template_check import slot_problems
 from asr_llm.corpus.templates import expand_indexed, find_problem
@@ -162,7 +163,7 @@ class _Checker:
         """Each term given twice, under one label or two, and files without any."""
         first: dict[str, Term] = {}
         for term in terms:
-            known = first.setdefault(term.text.casefold(), term)
+            known = first.setdefault(key(term.text), term)
             if known is not term:
                 where = f"{_terms_file(self.folder, known.label).name}:{known.line}"
                 path = _terms_file(self.folder, term.label)
@@ -248,11 +249,10 @@ class _Checker:
 
     def check_unused_terms(self, terms: list[Term], train: list[Line]) -> None:
         """Terms which the domain text never says: adaptation cannot learn them."""
-        words = {term: tuple(normalize(term.text, "basic").split()) for term in terms}
-        lengths = {len(w) for w in words.values()}
-        said = {gram for line in train for n in lengths for gram in _grams(line.text, n)}
+        finder = PhraseFinder(term.text for term in terms)
+        said = set(map(key, finder.count(line.text for line in train)))
         for label in dict.fromkeys(term.label for term in terms):
-            unused = [t for t in terms if t.label == label and words[t] and words[t] not in said]
+            unused = [t for t in terms if t.label == label and key(t.text) not in said]
             if unused and train and not self._templates_refused():
                 total = sum(term.label == label for term in terms)
                 lines = _listed([f"{term.line}" for term in unused])

@@ -136,9 +136,14 @@ class PhraseFinder:
 
     def count(self, texts: Iterable[str]) -> Counter[str]:
         """How often each phrase stands in the texts, by itself or within another phrase."""
-        return Counter(
-            self._listed[phrase] for text in texts for _, phrase in self._places(fold(text).text)
-        )
+        counts: Counter[str] = Counter()
+        for text in texts:
+            ends: dict[str, int] = {}  # no phrase overlaps itself
+            for start, phrase in self._places(fold(text).text):
+                if start >= ends.get(phrase, 0):
+                    ends[phrase] = start + len(phrase)
+                    counts[self._listed[phrase]] += 1
+        return counts
 
     def _places(self, text: str) -> list[tuple[int, str]]:
         found = []

@@ -7,6 +7,7 @@ which reports state beside their figures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -80,6 +81,11 @@ _LONGEST = 12  # words in a stretch
 _ANCHOR = 4  # normalised words that tell a place in the text
 
 
+@lru_cache(maxsize=50_000)  # words that come again, in this text and in others
+def _normalized(function: Callable[[str], str], text: str) -> list[str]:
+    return function(text).split()
+
+
 class _Search:
     """Cuts a text by depth-first search, short stretches first.
 
@@ -89,7 +95,6 @@ class _Search:
 
     def __init__(self, words: list[str], whole: list[str], function: Callable[[str], str]) -> None:
         self.words, self.whole, self.function = words, whole, function
-        self.cache: dict[str, list[str]] = {}
         self.dead: set[tuple[int, int]] = set()
         self.anchors: dict[tuple[str, ...], list[int]] = {}
         for i in range(len(whole) - _ANCHOR + 1):
@@ -112,10 +117,7 @@ class _Search:
         return [(range(a, c), range(b, d)) for (a, b), (c, d) in pairwise(path)]
 
     def _normalized(self, start: int, stop: int) -> list[str]:
-        text = " ".join(self.words[start:stop])
-        if text not in self.cache:
-            self.cache[text] = self.function(text).split()
-        return self.cache[text]
+        return _normalized(self.function, " ".join(self.words[start:stop]))
 
     def _step(self, i: int, j: int) -> tuple[int, int] | None:
         for stop in range(i + 1, min(i + _LONGEST, len(self.words)) + 1):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation.alternatives import Part, nearest, parse
 from asr_llm.evaluation.bags import Bag, bag_of
 from asr_llm.evaluation.entities import (
     Mention,
@@ -51,6 +53,17 @@ class How:
     costs: Costs
     listed: Mapping[str, str]
     biasing: Mapping[str, Collection[str]] | Collection[str] | None
+    alternatives: Mapping[str, str] = field(default_factory=dict)
+    """By utterance id, references as written where they have sclite's alternatives."""
+
+    @cached_property
+    def _parsed(self) -> dict[str, list[Part]]:
+        return {i: parse(text) for i, text in self.alternatives.items()}
+
+    def said(self, utterance: str, reference: str, hypothesis: str, normalizer: str) -> str:
+        """The reference, of its alternatives those that come nearest to the hypothesis."""
+        parts = self._parsed.get(utterance)
+        return reference if parts is None else nearest(parts, hypothesis, normalizer, self.costs)
 
 
 def measure(
@@ -67,7 +80,8 @@ def measure(
         characters = measured.characters[text] = {}
         pairs = {}
         for i in references:
-            reference = normalize(references[i], normalizer)
+            chosen = how.said(i, references[i], hypotheses[i], normalizer)
+            reference = normalize(chosen, normalizer)
             hypothesis = normalize(hypotheses[i], normalizer)
             said, heard = reference.split(), hypothesis.split()
             steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
