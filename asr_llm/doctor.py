@@ -60,7 +60,7 @@ _REQUIRED = {
     "peft": "no adapter can be trained or loaded without it",
     "lightning": "nothing can be trained without it",
     "lhotse": "no recordings can be read in bulk without it",
-    "jiwer": "no word error rates without it",
+    "numba": "no word error rates without it",
     "spacy": "no entity error rates without it",
     "wordfreq": "no terms can be proposed without it",
     "soundfile": "no audio file can be read without it",

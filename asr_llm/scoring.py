@@ -93,6 +93,7 @@ def score_files(
         normalizer=options.normalizer,
         costs=options.costs,
         biasing=_biasing(rows, options.biasing_list),
+        alternatives={i: row.alternatives for i, row in rows.items() if row.alternatives},
         blocks=_blocks(rows, options.bootstrap_by),
         seed=options.seed,
     )

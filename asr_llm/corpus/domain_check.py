@@ -27,6 +27,7 @@ from asr_llm.corpus.domain_files import (
 from asr_llm.corpus.domain_names import name_problems, named
 from asr_llm.corpus.lines import MOST_LINES
 from asr_llm.corpus.manifests import find_manifest
+from asr_llm.corpus.phrases import PhraseFinder, key
 from asr_llm.corpus.recordings_check import check_recordings
 from asr_llm.corpus.synthesis import select_voices, synthesiser
 from asr_llm.corpus.template_check import slot_problems
@@ -188,7 +189,7 @@ class _Checker:
             if term.spoken and not any(map(str.isalnum, term.spoken)):
                 message = "a spoken form without a letter or digit, which no voice can say"
                 self.error(_file(term), term.line, message, "respell the term, or leave it out")
-            known = first.setdefault(term.text.casefold(), term)
+            known = first.setdefault(key(term.text), term)
             if known is not term:
                 where = f"{_file(known).name}:{known.line}"
                 message = f"term given before, at {where}"
@@ -277,11 +278,10 @@ class _Checker:
 
     def check_unused_terms(self, terms: list[Term], train: list[Line]) -> None:
         """Terms which the domain text never says: adaptation cannot learn them."""
-        words = {term: tuple(normalize(term.text, "basic").split()) for term in terms}
-        lengths = {len(w) for w in words.values()}
-        said = {gram for line in train for n in lengths for gram in _grams(line.text, n)}
+        finder = PhraseFinder(term.text for term in terms)
+        said = set(map(key, finder.count(line.text for line in train)))
         for label in dict.fromkeys(term.label for term in terms):
-            unused = [t for t in terms if t.label == label and words[t] and words[t] not in said]
+            unused = [t for t in terms if t.label == label and key(t.text) not in said]
             if unused and train and not self._templates_refused():
                 total = sum(term.label == label for term in terms)
                 lines = named([f"{term.line}" for term in unused])

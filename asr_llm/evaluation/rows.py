@@ -24,7 +24,11 @@ class Entity:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance. ``None`` is what the file does not say; ``()`` that there are none."""
+    """One utterance. ``None`` is what the file does not say; ``()`` that there are none.
+
+    ``alternatives`` is the text as it is written where it has sclite's (see ``alternatives``); of
+    these ``text`` has the first.
+    """
 
     id: str
     text: str
@@ -32,6 +36,7 @@ class Row:
     recording: str | None = None
     entities: tuple[Entity, ...] | None = None
     biasing_words: tuple[str, ...] | None = None
+    alternatives: str | None = None
 
 
 Side = Literal["reference", "hypothesis"]
