@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from asr_llm.corpus import MIN_CONFIDENCE
+from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
 from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items, word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.importers import read_manifest, require_manifest
-from asr_llm.corpus.timings import Timings, match, read_timings
+from asr_llm.corpus.timed_files import write_ctm, write_textgrids
+from asr_llm.corpus.timings import Timings, match, read_timings, times_of
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
+from asr_llm.text_files import is_pipe
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
     from asr_llm.measuring import Progress
     from asr_llm.model.ctc import CtcModel
+
+Form = Literal["jsonl", "ctm", "textgrid"]
 
 _BATCH_SECONDS = 120.0
 
@@ -50,6 +55,8 @@ def align_manifest(
     timings: str | Path | None = None,
     backend: Backend = "auto",
     min_confidence: float = MIN_CONFIDENCE,
+    min_coverage: float = MIN_COVERAGE,
+    form: Form = "jsonl",
     anew: bool = True,
     progress: Progress | None = None,
 ) -> AlignedManifest:
@@ -57,12 +64,15 @@ def align_manifest(
 
     Args:
         manifest: NeMo's, Lhotse's, AudioFolder's or ``trans.txt``, or the folder of one.
-        output: Lhotse cuts with word alignments, ``.jsonl.gz``; default: beside the manifest,
-            ``<its name>.aligned.jsonl.gz``.
+        output: default: beside the manifest, ``<its name>.aligned.jsonl.gz`` and so on.
         model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
         timings: word times made elsewhere take the place of the model: a CTM, a TextGrid or a
             folder of them, Lhotse cuts.
         min_confidence: alignments below it are dropped: wrong transcripts, mostly.
+        min_coverage: transcripts whose words account for a smaller share of what is heard are
+            dropped: something is said that they leave out.
+        form: ``jsonl``, Lhotse cuts with word alignments; ``ctm``; ``textgrid``, a folder with one
+            for each recording.
         anew: whether cuts that have word times already are aligned again.
 
     Raises:
@@ -72,11 +82,7 @@ def align_manifest(
     manifest = Path(manifest)
     if manifest.is_dir():
         manifest = require_manifest(manifest)
-    place = Path(output) if output else _beside(manifest)
-    if place.exists():
-        raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
-    if not place.name.endswith((".jsonl", ".jsonl.gz")):
-        raise DomainError(f"{place}: expected a name ending in .jsonl.gz or .jsonl")
+    place = _place(manifest, output, form)
     from lhotse import CutSet
 
     cuts = read_manifest(manifest)
@@ -96,6 +102,12 @@ def align_manifest(
         sure = found.confidence if isinstance(found, Alignment) else None
         if sure is not None and sure < min_confidence:
             found = Unaligned(f"confidence {sure:.2g} below {min_confidence:g}")
+        covered = found.covered if isinstance(found, Alignment) else None
+        if covered is not None and covered < min_coverage:
+            found = Unaligned(
+                f"the transcript accounts for {covered:.0%} of what is said, less than "
+                f"{min_coverage:.0%}: complete it, or cut the audio"
+            )
         if isinstance(found, Unaligned):
             dropped.append(Dropped(cut.id, found.reason))
         else:
@@ -109,22 +121,43 @@ def align_manifest(
             f"{dropped[0].reason}); check that transcripts belong to their audio"
         )
     kept.sort(key=lambda cut: order[cut.id])
-    _write(CutSet.from_cuts(kept), place)
+    _write(CutSet.from_cuts(kept), place, form)
     words = sum(len(word_items(cut)) for cut in kept)
     return AlignedManifest(place, len(kept), words, tuple(dropped))
 
 
-def _beside(manifest: Path) -> Path:
+_SUFFIXES: dict[Form, tuple[str, ...]] = {
+    "jsonl": (".jsonl.gz", ".jsonl"),
+    "ctm": (".ctm",),
+    "textgrid": ("",),
+}
+
+
+def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
+    """Where the result goes: nothing is there yet.
+
+    Raises:
+        DomainError: something is, or the name does not fit.
+    """
+    suffixes = _SUFFIXES[form]
+    if output is None and is_pipe(manifest):
+        raise DomainError(f"{manifest}: comes in by a pipe; expected a place for the result: -o")
     stem = manifest.name.split(".")[0]
-    return manifest.with_name(f"{stem}.aligned.jsonl.gz")
+    place = Path(output) if output else manifest.with_name(f"{stem}.aligned{suffixes[0]}")
+    if place.exists():
+        raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
+    if not place.name.endswith(suffixes):
+        raise DomainError(f"{place}: expected a name ending in {' or '.join(suffixes)}")
+    return place
 
 
 def _imported(cuts: CutSet, timings: Timings) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
     """A cut's words are those of its recording whose middle lies in it."""
     for cut in cuts:
         sources = cut.recording.sources if cut.has_recording else []
-        names = [Path(str(source.source)).stem for source in sources] + [cut.recording_id]
-        timed = next((timings[name] for name in names if name in timings), None)
+        names = [*(str(source.source) for source in sources), cut.recording_id]
+        found = (times_of(timings, name) or timings.get(name) for name in names)
+        timed = next(filter(None, found), None)
         if timed is None:
             yield cut, Unaligned("no times for this recording")
             continue
@@ -189,13 +222,18 @@ def _with_words(cut: Cut, found: Alignment) -> Cut:
     return cut
 
 
-def _write(cuts: CutSet, place: Path) -> None:
+def _write(cuts: CutSet, place: Path, form: Form) -> None:
     """By way of a temporary name, so that a half-written file is never taken for a whole one."""
     temporary = place.with_name(f".part-{place.name}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        cuts.to_file(temporary)
+        if form == "ctm":
+            write_ctm(cuts, temporary)
+        elif form == "textgrid":
+            write_textgrids(cuts, temporary)
+        else:
+            cuts.to_file(temporary)
         temporary.replace(place)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
         raise AsrLlmError(f"{place}: cannot be written ({error.strerror})") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from asr_llm.auditing import Audit
     from asr_llm.corpus.domain import CheckReport
     from asr_llm.corpus.terms import Candidate
     from asr_llm.doctor import Diagnosis
@@ -209,6 +210,32 @@ def print_answers(scores: dict[str, Any]) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
 
 
+def print_audit(found: Audit) -> None:
+    """The terms that are misheard on stdout, and how many they are."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table("term", "label", "right", "heard instead", "list", "text", box=box.SIMPLE)
+    shown.add_column("would help")
+    for term in found.misheard:
+        heard = "; ".join(term.heard)
+        if term.sounds_like:
+            heard += f" (listed: {term.sounds_like})"
+        counts = f"{term.right}/{term.said}", f"{term.right_with_list}/{term.said}"
+        shown.add_row(
+            term.text, term.label, counts[0], heard, counts[1], str(term.sentences),
+            ", ".join(term.helps),
+        )  # fmt: skip
+    if found.misheard:
+        Console(width=None if sys.stdout.isatty() else 140, markup=False).print(shown)
+    by_list = sum("list" in term.helps for term in found.misheard)
+    typer.echo(
+        f"{len(found.misheard)} of {len(found.terms)} terms will be misheard by {found.model}; "
+        f"a list helps {by_list} of them"
+    )
+
+
 def _interval(found: dict[str, Any]) -> str:
     if found["low"] is None:
         return ""
@@ -227,6 +254,8 @@ def report_text(report: CheckReport) -> str:
         if report.recordings[split]:
             line += f"; {report.recordings[split]} recordings, {report.seconds[split]:.0f} s"
         lines.append(line)
+    for file, count in report.comments.items():
+        lines.append(f"{file}: {_counted(range(count), 'comment line')} (# …) left out")
     if report.terms:
         lines.append("terms: " + ", ".join(f"{label} {n}" for label, n in report.terms.items()))
     lines.append(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")

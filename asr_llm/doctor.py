@@ -60,10 +60,11 @@ _REQUIRED = {
     "peft": "no adapter can be trained or loaded without it",
     "lightning": "nothing can be trained without it",
     "lhotse": "no recordings can be read in bulk without it",
-    "jiwer": "no word error rates without it",
+    "numba": "no word error rates without it",
     "spacy": "no entity error rates without it",
     "wordfreq": "no terms can be proposed without it",
     "soundfile": "no audio file can be read without it",
+    "av": "m4a, mp4, webm, aac, amr and wma cannot be read without it",
     "soxr": "audio must have 16 kHz without it",
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
 }

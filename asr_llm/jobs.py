@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm import __version__
 from asr_llm.corpus.alignment import word_items
+from asr_llm.corpus.audio import Source
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.pieces import LONGEST_SECONDS
 from asr_llm.decoding.options import NUM_BEAMS
@@ -231,11 +232,11 @@ def evaluate(
 
 
 def transcribe(
-    paths: Iterable[str | Path],
+    paths: Iterable[str | Path | Source],
     options: TranscribeOptions = TranscribeOptions(),
     recogniser: Recogniser = Recogniser(),
     *,
-    journal: Callable[[Path], Journal] | None = None,
+    journal: Callable[[Source], Journal] | None = None,
     on_segment: Callable[[Segment], None] | None = None,
     progress: Progress | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -252,8 +253,8 @@ def transcribe(
     Raises:
         CheckpointError: the model or an adapter does not load.
     """
-    files = [Path(path) for path in paths]
-    unreadable = [_unreadable(path) for path in files]
+    files = [Source.of(path) for path in paths]
+    unreadable = [_unreadable(source.path) for source in files]
     if all(unreadable):  # known without waiting for the model
         yield from filter(None, unreadable)
         return

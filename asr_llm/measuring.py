@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import DomainError
+from asr_llm.text_files import is_pipe
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ def manifest_set(path: str | Path) -> HeldOut:
     """
     from asr_llm.corpus.importers import read_manifest
 
-    if not Path(path).is_file():
+    if not Path(path).is_file() and not is_pipe(Path(path)):
         raise DomainError(
             f"{path}: nothing there; expected a domain folder or a manifest of recordings "
             "(manifest.jsonl, cuts.jsonl.gz, trans.txt)"
         )
-    if not str(path).endswith((".json", ".jsonl", ".gz", ".txt")):
+    if not str(path).endswith((".json", ".jsonl", ".gz", ".txt")) and not is_pipe(Path(path)):
         raise DomainError(
             f"{path} is neither a domain folder nor a manifest; expected a folder with "
             "domain.yaml, or manifest.jsonl, cuts.jsonl.gz or trans.txt"

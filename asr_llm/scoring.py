@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from asr_llm.corpus.biasing_list import read_phrases
 from asr_llm.errors import RunError, ScoreError
-from asr_llm.evaluation.rows import few, mismatch, read_lines
+from asr_llm.evaluation.rows import few, mismatch
 from asr_llm.files import new_folder, write_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def score_files(
         RunError: ``output`` is not empty.
     """
     from asr_llm.evaluation.entities import Mention
-    from asr_llm.evaluation.readers import read_references
+    from asr_llm.evaluation.readers import read_references, unread
     from asr_llm.evaluation.scores import base_first, score
     from asr_llm.finders import finder_of
 
@@ -69,7 +70,7 @@ def score_files(
     ):
         raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
     rows = read_references(reference)
-    warnings: list[str] = []
+    warnings = [told for path in (reference, *hypotheses.values()) if (told := unread(path))]
     systems: dict[str, dict[str, str]] = {}
     for name, path in hypotheses.items():
         texts = _read_hypotheses(Path(path), Path(reference), warnings)
@@ -92,6 +93,7 @@ def score_files(
         normalizer=options.normalizer,
         costs=options.costs,
         biasing=_biasing(rows, options.biasing_list),
+        alternatives={i: row.alternatives for i, row in rows.items() if row.alternatives},
         blocks=_blocks(rows, options.bootstrap_by),
         seed=options.seed,
     )
@@ -171,10 +173,7 @@ def _biasing(
     rows: Mapping[str, Row], listed: Path | None
 ) -> Mapping[str, Collection[str]] | Collection[str] | None:
     if listed is not None:
-        words = [line.split("\t")[0].strip() for _, line in read_lines(listed)]
-        if not words:
-            raise ScoreError(f"{listed}: found nothing in it; expected a word on each line")
-        return words
+        return read_phrases(listed)
     if any(row.biasing_words is not None for row in rows.values()):
         return {i: row.biasing_words or () for i, row in rows.items()}
     return None

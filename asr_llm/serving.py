@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -16,14 +17,56 @@ from asr_llm.errors import CheckpointError, ServerError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from asr_llm.model.adapter_folder import AdapterFolder
     from asr_llm.transcription.engine import Engine
-    from asr_llm.transcription.options import TranscribeOptions
+    from asr_llm.transcription.server import Access, Served
     from asr_llm.transcription.speech_llm import SpeechLLM
+    from asr_llm.transcription.tls import Tls
 
 Say = Callable[[str], None]
 
-_NEEDED = ("fastapi", "uvicorn", "python_multipart")
+_NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _LAST_ANSWERS = 5  # seconds to send what is being sent at the end
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who comes in, and how.
+
+    Args:
+        host: an address of this machine; ``0.0.0.0`` lets other machines in.
+        port: 0 takes one that is free.
+        tls: None: nothing is encrypted.
+        key_file: keys of which clients have to bring one, see ``access.read_keys``.
+        origins: web pages whose scripts may ask, such as ``https://example.org``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tls: Tls | None = None
+    key_file: Path | None = None
+    origins: tuple[str, ...] = ()
+
+    def access(self) -> Access:
+        """Who may ask.
+
+        Raises:
+            ServerError: the keys cannot be read, or an origin is none.
+        """
+        from asr_llm.transcription.access import parse_origin, read_keys
+        from asr_llm.transcription.server import Access
+
+        keys = read_keys(self.key_file) if self.key_file is not None else ()
+        return Access(keys, tuple(parse_origin(origin) for origin in self.origins))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever reaches this machine may ask."""
+        try:
+            private = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            private = self.host == "localhost"
+        return not private and self.key_file is None
 
 
 def serve(
@@ -32,8 +75,8 @@ def serve(
     *,
     say: Say,
     num_beams: int,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    door: Door = Door(),
+    aliases: Sequence[str] = (),
     places: int = 100,
     max_megabytes: float = 100.0,
     max_seconds: float | None = None,
@@ -48,13 +91,14 @@ def serve(
         model: see ``SpeechLLM.load``.
         adapters: each is a model of its own to those who ask.
         say: told where it listens, each request, and the end.
-        port: 0 takes one that is free.
+        aliases: other names of models, as ``whisper-1=mini``.
         places: requests at a time.
         max_megabytes, max_seconds: of a request's upload, and of its audio.
         timeout: seconds from the first byte of a request to its answer.
 
     Raises:
-        ServerError: the extra ``serve`` is not installed, or the address is not to be had.
+        ServerError: the extra ``serve`` is not installed, the address is not to be had, or keys,
+            certificates, origins or aliases are not what they should be.
         CheckpointError: the model or an adapter does not load, or two have the same name.
     """
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
@@ -62,29 +106,45 @@ def serve(
             f"no {', '.join(missing)} here, which the server needs; install it: "
             "pip install 'asr-llm[serve]'"
         )
-    listening = _bind(host, port)
+    access = door.access()
+    if door.tls is not None:
+        door.tls.check()
+    listening = _bind(door.host, door.port)
     with listening:
+        from asr_llm.model.adapter_folder import AdapterFolder
         from asr_llm.transcription.engine import Engine
         from asr_llm.transcription.server import Limits, create_app
         from asr_llm.transcription.speech_llm import SpeechLLM
 
-        loaded = SpeechLLM.load(model, adapters, num_beams=num_beams, word_timestamps=True)
-        models = settings(loaded)
+        folders = AdapterFolder.read_all(adapters)
+        loaded = SpeechLLM.load(model, folders, num_beams=num_beams, word_timestamps=True)
+        models = with_aliases(served(loaded, folders), aliases)
         engine = Engine(loaded, places=places, max_seconds=max_seconds)
-        app = create_app(engine, models, Limits(round(max_megabytes * 1e6), timeout), say)
-        url = _url(host, listening.getsockname()[1])
+        limits = Limits(round(max_megabytes * 1e6), timeout)
+        app = create_app(engine, models, limits, say, access)
+        if door.is_open:
+            say(
+                f"warning: whoever reaches {door.host} can use this server; "
+                "--api-key-file asks for a key"
+            )
+        url = _url(door, listening.getsockname()[1])
         begun = f"Serving {', '.join(models)} at {url}/v1; stop with Ctrl-C"
-        _run(app, engine, listening, grace, say, begun)
+        _run(app, engine, listening, grace, say, begun, door.tls)
 
 
-def settings(model: SpeechLLM) -> dict[str, TranscribeOptions]:
-    """What clients may name as a model, with its options: the base by its name, and each adapter.
+def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str, Served]:
+    """What clients may name as a model: the base by its name, and each adapter.
 
     All tell how sure they are: ``verbose_json`` has it, and it costs a hundredth of the time.
+
+    Args:
+        adapters: the folders of those that the model has loaded.
 
     Raises:
         CheckpointError: an adapter is called as the base is.
     """
+    from asr_llm.transcription.server import Served
+
     path = Path(model.name)
     base = path.resolve().name if path.is_dir() else model.name
     if base in model.adapters:
@@ -93,7 +153,31 @@ def settings(model: SpeechLLM) -> dict[str, TranscribeOptions]:
             "rename a folder"
         )
     plain = replace(model.options, adapters=(), confidence=True, word_timestamps=False)
-    return {base: plain} | {name: replace(plain, adapters=(name,)) for name in model.adapters}
+    found = {base: Served(plain)}
+    for name, folder in zip(model.adapters, adapters, strict=True):
+        terms = folder.biasing.phrases if folder.biasing is not None else ()
+        found[name] = Served(replace(plain, adapters=(name,)), terms)
+    return found
+
+
+def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[str, Served]:
+    """The models, and each ``NAME=MODEL`` of ``aliases`` as another name of one.
+
+    Raises:
+        ServerError: one is malformed, there is no such model, or the name is taken.
+    """
+    found = dict(models)
+    for alias in aliases:
+        name, _, of = (part.strip() for part in alias.partition("="))
+        if not (name and of):
+            raise ServerError(f"--alias is {alias!r}; expected NAME=MODEL, as whisper-1=mini")
+        if of not in models:
+            known = ", ".join(models)
+            raise ServerError(f"--alias {alias}: no model {of!r} here; expected one of {known}")
+        if name in found:
+            raise ServerError(f"--alias {alias}: {name!r} is taken; expected another name")
+        found[name] = models[of]
+    return found
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -117,14 +201,24 @@ def _bind(host: str, port: int) -> socket.socket:
     return made
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(door: Door, port: int) -> str:
+    scheme = "http" if door.tls is None else "https"
+    host = f"[{door.host}]" if ":" in door.host else door.host
+    return f"{scheme}://{host}:{port}"
 
 
 def _run(
-    app: FastAPI, engine: Engine, listening: socket.socket, grace: float, say: Say, begun: str
+    app: FastAPI,
+    engine: Engine,
+    listening: socket.socket,
+    grace: float,
+    say: Say,
+    begun: str,
+    tls: Tls | None,
 ) -> None:
     import uvicorn
+
+    from asr_llm.transcription.connections import PatientProtocol
 
     class Server(uvicorn.Server):
         """Refuses requests by an answer while it ends those that have begun."""
@@ -149,13 +243,17 @@ def _run(
                 return True
             return False
 
+    encrypted = {} if tls is None else {f"ssl_{key}": value for key, value in vars(tls).items()}
     config = uvicorn.Config(
         app,
+        http=PatientProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=_LAST_ANSWERS,
+        **encrypted,
     )
     Server(config).run(sockets=[listening])
     engine.close()

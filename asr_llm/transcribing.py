@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.transcription.outputs import OutputFolder, check_names
+from asr_llm.transcription.speakers import together
 from asr_llm.transcription.subtitles import Layout
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Wanted:
         overwrite: whether files in the folder may go that are not what would be written.
         layout: of subtitles.
         recursive: look into the folders of a folder.
+        channels: ``mix``; ``separate``, a speaker in each; or the number of one, from 1.
     """
 
     formats: Sequence[str] = ("txt",)
@@ -37,16 +40,17 @@ class Wanted:
     overwrite: bool = False
     layout: Layout = Layout()
     recursive: bool = False
+    channels: str = "mix"
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of one audio.
 
-    ``printed`` is what belongs on stdout: the text, or the names of the files written. Of one
-    that was done before, ``seconds`` and all else are empty. ``error`` says why it could not be
-    read, or not to its end, or why not all formats could be written. ``resumed``: some of it had
-    been decoded before.
+    ``printed`` is what belongs on stdout: the text, or the names of the files written. ``error``
+    says why it could not be read, or not to its end, or why not all formats could be written. Of
+    one that was ``done_before``, that is all there is. ``resumed``: some of it had been decoded
+    before.
     """
 
     name: Path
@@ -56,10 +60,7 @@ class Outcome:
     error: str | None = None
     left_out: str | None = None
     resumed: bool = False
-
-    @property
-    def done_before(self) -> bool:
-        return self.seconds is None and self.error is None
+    done_before: bool = False
 
 
 def transcribe(
@@ -90,36 +91,49 @@ def transcribe(
     names = formats.parse(wanted.formats)
     if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
         raise RunError("ctm has a line for each word: add --word-timestamps")
-    found = inputs.expand(audios, recursive=wanted.recursive)
+    inputs.check_channels(wanted.channels)
+    expanded = inputs.expand(audios, recursive=wanted.recursive)
+    found = expanded.audio
     if wanted.folder is None:
         formats.check_printable(names, len(found))
     else:
         check_names(found, names[0])
+    if tell:
+        for line in expanded.told():
+            tell(line)
+    yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None
         begun: list[Path] = []
+        parts = {file: inputs.sources(file, wanted.channels) for file in files}
         if wanted.folder is not None:
             settings = jobs.text_settings(recogniser, options)
+            if wanted.channels != "mix":
+                settings["channels"] = wanted.channels
             journals = Journals(wanted.folder, settings)
             settings |= asdict(wanted.layout)
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
             if todo := folder.unfinished(files, names):
                 folder.make()
-            begun = [file for file in todo if journals(file).known]
+            begun = [file for file in todo if any(journals(part).known for part in parts[file])]
             if begun and tell:
                 more = f" and {len(begun) - 1} more" if begun[1:] else ""
                 tell(f"going on where it stopped in {inputs.name_of(begun[0])}{more}")
             waiting = set(todo)
-            yield from (Outcome(inputs.name_of(file)) for file in files if file not in waiting)
+            for file in files:
+                if file not in waiting:
+                    trouble = folder.trouble(file, names)
+                    yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
         several = len(files) > 1
         on_segment = None
-        if show is not None and folder is None and not several and names == ("txt",):
+        printed_at_once = folder is None and not several and names == ("txt",)
+        if show is not None and printed_at_once and wanted.channels != "separate":
 
             def on_segment(segment: Segment) -> None:
                 show(formats.txt_line(segment))
 
         results = jobs.transcribe(
-            todo,
+            [part for file in todo for part in parts[file]],
             options,
             recogniser,
             journal=journals,
@@ -128,27 +142,35 @@ def transcribe(
             on_ready=on_ready,
             tell=tell,
         )
-        for file, result in zip(todo, results):
+        for file in todo:
             name = inputs.name_of(file)
+            result = together(list(islice(results, len(parts[file]))), parts[file])
             if isinstance(result, AudioError):
                 yield Outcome(name, error=str(result).replace(str(file), str(name)))
                 continue
             result = replace(result, path=name)
+            trouble = None if result.complete else f"{name}: {result.note}"
             if folder is None or journals is None:
                 text = ""
                 if on_segment is None:
                     text = formats.printed(result, names[0], wanted.layout, several=several)
                 outcome = Outcome(name, result.duration, text, result.note)
             else:
-                outcome = _write(folder, file, result, names, wanted)
-                journals.remove(file)
-            if not result.complete:
-                outcome = replace(outcome, note=None, error=f"{name}: {result.note}")
+                outcome = _write(folder, file, result, names, wanted, trouble)
+                for part in parts[file]:
+                    journals.remove(part)
+            if trouble is not None:
+                outcome = replace(outcome, note=None, error=trouble)
             yield replace(outcome, resumed=file in begun)
 
 
 def _write(
-    folder: OutputFolder, file: Path, result: Transcript, names: Sequence[str], wanted: Wanted
+    folder: OutputFolder,
+    file: Path,
+    result: Transcript,
+    names: Sequence[str],
+    wanted: Wanted,
+    trouble: str | None,
 ) -> Outcome:
     """Write a transcript in all its formats; with ``all`` none need be possible but the rest."""
     texts, problem = formats.render_each(result, names, wanted.layout)
@@ -156,6 +178,6 @@ def _write(
     error, left_out = (None, reason) if formats.are_all(wanted.formats) else (reason, None)
     if error is not None:  # to be tried again, so it is not recorded as left out
         texts = {name: text for name, text in texts.items() if text is not None}
-    paths = folder.save(file, texts)
+    paths = folder.save(file, texts, trouble)
     printed = "".join(f"{path}\n" for path in paths)
     return Outcome(result.path, result.duration, printed, result.note, error, left_out)

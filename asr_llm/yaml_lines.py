@@ -13,6 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from asr_llm.errors import AsrLlmError
+from asr_llm.text_files import TextFileError, read_text
+
+_MOST_BYTES = 4 * 2**20  # more takes longer than anybody waits for
+_MOST_NODES = 500_000
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = Sequence[str | int]
@@ -55,16 +59,19 @@ class YamlFile:
 def load_yaml(path: Path) -> YamlFile:
     """Read a YAML file; what is wrong with it comes back as ``problems``, never raised."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-        return YamlFile(None, [YamlProblem(1, f"{reason}; expected a readable YAML file")])
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        return YamlFile(None, [YamlProblem(line, "not UTF-8 text; save the file as UTF-8")])
+        text = read_text(path, most=_MOST_BYTES)
+    except TextFileError as error:
+        return YamlFile(None, [YamlProblem(error.line or 1, f"{error.found}; {error.fix}")])
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is not None and (bomb := _bomb(root)):
+            return YamlFile(None, [bomb])
+        data = loader.construct_document(root) if root is not None else None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"holds a character that YAML does not allow (U+{error.character:04X})"
+        return YamlFile(None, [YamlProblem(line, f"{what}; take it away")])
     except yaml.YAMLError as error:
         # A bracket left open is found out only at the end of the file: name where it opens.
         unclosed = "flow" in (getattr(error, "context", None) or "")
@@ -72,9 +79,36 @@ def load_yaml(path: Path) -> YamlFile:
         what = getattr(error, "problem", None) or "not valid YAML"
         hint = "; mend the YAML here (quote text that holds ': ' or begins with a bracket)"
         return YamlFile(None, [YamlProblem(mark.line + 1 if mark else 1, f"{what}{hint}")])
-    except (ValueError, RecursionError) as error:  # an impossible date; nesting without end
+    except (ValueError, RecursionError, OverflowError) as error:
+        # An impossible date; a number of thousands of digits; nesting without end.
         return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); mend the value")])
     return YamlFile(data, list(_duplicate_keys(root)), root)
+
+
+def _bomb(root: yaml.Node) -> YamlProblem | None:
+    """Where aliases unfold to more than anybody would write, or an anchor holds itself."""
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in above:
+            return _MOST_NODES + 1
+        if id(node) not in sizes:
+            above.add(id(node))
+            sizes[id(node)] = 1 + sum(map(size, _inner(node)))
+            above.remove(id(node))
+        return sizes[id(node)]
+
+    if size(root) <= _MOST_NODES:
+        return None
+    what = f"aliases (*name) that unfold to more than {_MOST_NODES:,} values, or to themselves"
+    return YamlProblem(root.start_mark.line + 1, f"{what}; write out what they stand for")
+
+
+def _inner(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [inner for pair in node.value for inner in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def validate_yaml(path: Path, model: type[Model]) -> tuple[Model | None, YamlFile]:

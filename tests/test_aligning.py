@@ -237,3 +237,51 @@ def test_recordings_of_minutes(tmp_path: Path) -> None:
     # Cut in the pauses: each piece is whole sentences.
     assert all(piece.supervisions[0].text.startswith("We bought") for piece in pieces)
     assert all(piece.supervisions[0].text.endswith("breakfast.") for piece in pieces)
+
+
+SAID = {  # what is written, what is said, and the spoken word that each written one begins with
+    "dose": (
+        "We gave him 40 mg in 1996.",
+        "We gave him forty milligrams in nineteen ninety six.",
+        [0, 1, 2, 3, 4, 5, 6],
+    ),
+    "room": ("Room 120 is free.", "Room one twenty is free.", [0, 1, 3, 4]),
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Transcripts with digits and units, and one that leaves most of its recording out."""
+    folder = tmp_path_factory.mktemp("written")
+    rows = {name: (text, said) for name, (text, said, _) in SAID.items()}
+    rows["part"] = ("My mother planted", f"{TEXTS['garden']} {TEXTS['train']}")
+    for name, (_, said) in rows.items():
+        soundfile.write(folder / f"{name}.wav", synthesize(said, "en-us+linda").samples, 16000)
+    lines = [f"{name}.wav\t{text}\n" for name, (text, _) in rows.items()]
+    (folder / "trans.txt").write_text("".join(lines), "utf-8")
+    return folder / "trans.txt"
+
+
+def test_digits_are_aligned_as_they_are_said(written: Path, tmp_path: Path) -> None:
+    done = align_manifest(written, tmp_path / "a.jsonl.gz")
+    cuts = {cut.id: cut for cut in read_manifest(done.path)}
+    for name, (text, said, first) in SAID.items():
+        items = word_items(cuts[name])
+        assert [item.symbol for item in items] == text.split()
+        truth = synthesize(said, "en-us+linda").words
+        for item, i in zip(items, first, strict=True):
+            assert item.start == pytest.approx(truth[i].start, abs=0.2), item.symbol
+
+
+def test_a_transcript_that_leaves_out_what_is_said_is_named(written: Path, tmp_path: Path) -> None:
+    done = align_manifest(written, tmp_path / "a.ctm", form="ctm")
+    (dropped,) = done.dropped
+    assert dropped.id == "part"
+    assert "% of what is said, less than 70%: complete it, or cut the audio" in dropped.reason
+    assert {line.split()[0] for line in done.path.read_text().splitlines()} == {"dose", "room"}
+    kept = align_manifest(written, tmp_path / "grids", form="textgrid", min_coverage=0.0)
+    assert sorted(path.stem for path in kept.path.iterdir()) == ["dose", "part", "room"]
+    again = align_manifest(written, tmp_path / "b.jsonl", timings=kept.path)
+    assert again.aligned == 3
+    with pytest.raises(DomainError, match=r"expected a name ending in \.ctm"):
+        align_manifest(written, tmp_path / "a.txt", form="ctm")

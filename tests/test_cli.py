@@ -325,15 +325,15 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_doctor_says_what_a_missing_part_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = {"k2", "jiwer"}
+    missing = {"k2", "numba"}
     monkeypatch.setattr(doctor, "_version", lambda name: None if name in missing else "1.0")
     monkeypatch.setattr(doctor, "_device", lambda: "cpu")
     found = doctor.diagnose()
     assert {part.name for part in found.missing} == missing
     assert [part.optional for part in found.missing] == [False, True]
-    jiwer = found.missing[0]
-    assert str(jiwer) == "jiwer: missing; no word error rates without it. To install: pip " + (
-        "install jiwer"
+    numba = found.missing[0]
+    assert str(numba) == "numba: missing; no word error rates without it. To install: pip " + (
+        "install numba"
     )
     assert found.cores >= 1
 

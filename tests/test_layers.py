@@ -11,7 +11,7 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "errors", "files", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "errors", "files", "text_files", "yaml_lines", "recipe"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"model"}
@@ -21,7 +21,8 @@ JOBS = DECODING | {"training", "transcription", "evaluation"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "yaml_lines": {"errors"},
+    "text_files": {"errors"},
+    "yaml_lines": {"errors", "text_files"},
     "recipe": {"errors", "yaml_lines"},
     "corpus": CORPUS,
     "sequences": SEQUENCES,
@@ -29,20 +30,28 @@ MAY_IMPORT = {
     "decoding": DECODING,
     "training": MODEL | {"training"},
     "transcription": DECODING | {"transcription"},
-    "evaluation": {"errors", "yaml_lines", "corpus.text", "evaluation"},
+    "evaluation": {
+        "errors",
+        "text_files",
+        "yaml_lines",
+        "corpus.text",
+        "corpus.phrases",
+        "evaluation",
+    },
     "finders": JOBS,
     "scoring": JOBS | {"finders"},
     "measuring": JOBS | {"scoring"},
     "aligning": JOBS | {"measuring"},
     "asking": JOBS | {"measuring"},
+    "auditing": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring", "aligning"},
     "transcribing": JOBS | {"measuring", "jobs"},
     "serving": JOBS,
     "doctor": MODEL,
-    "console": JOBS | {"measuring", "jobs", "transcribing", "doctor"},
+    "console": JOBS | {"measuring", "auditing", "jobs", "transcribing", "doctor"},
     "cli": JOBS
     | {"measuring", "aligning", "asking", "scoring", "jobs", "transcribing", "doctor", "console"}
-    | {"serving", "cli"},
+    | {"serving", "auditing", "cli"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

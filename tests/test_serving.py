@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -29,14 +30,21 @@ import soundfile
 
 from asr_llm import serving
 from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.errors import CheckpointError, ServerError
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.serving import Door
 from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
+from asr_llm.transcription.tls import Tls
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason="needs the extra 'serve'")
+pytest.importorskip("prometheus_client", reason="needs the extra 'serve'")
 openai = pytest.importorskip("openai", reason="needs OpenAI's client, of the extra 'dev'")
+
+from asr_llm.transcription.server import Served  # noqa: E402
 
 SOON = 120.0
 
@@ -69,7 +77,8 @@ def start(model: Path, uploads: Path, *options: str) -> Server:
     )
     assert process.stderr is not None
     line = process.stderr.readline()
-    assert line.startswith(f"Serving {model.name} at http://127.0.0.1:"), line
+    assert line.startswith(f"Serving {model.name}"), line
+    assert " at http" in line
     return Server(process, line.split(" at ")[1].split(";")[0], uploads)
 
 
@@ -261,6 +270,98 @@ def test_grace_ends(lively: Path, spoken: list[Path], tmp_path: Path) -> None:
     assert kept(server) == []
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One for 127.0.0.1 that nobody signed, and its key, of which the password is 'p w'."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=x"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-passout", "pass:p w"]
+    command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_keys_aliases_and_encryption(
+    lively: Path,
+    spoken: list[Path],
+    texts: list[str],
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    """The official client, with the certificate that it knows, the key, and an alias."""
+    keys = tmp_path / "keys.txt"
+    keys.write_text("# of the test\nsesame\n", "utf-8")
+    options = ["--alias", "whisper-1=model", "--api-key-file", str(keys)]
+    options += ["--cors-origin", "https://a.org", "--ssl-certfile", str(certificate[0])]
+    options += ["--ssl-keyfile", str(certificate[1]), "--ssl-keyfile-password", "p w"]
+    server = start(lively, tmp_path / "uploads", *options)
+    assert server.url.startswith("https://127.0.0.1:")
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    trusting = openai.DefaultHttpxClient(verify=trusted)
+    for key in ("sesam", "sesame"):
+        client = openai.OpenAI(
+            base_url=server.url, api_key=key, max_retries=0, timeout=SOON, http_client=trusting
+        )
+        if key == "sesame":
+            break
+        with pytest.raises(openai.AuthenticationError) as refused:
+            client.audio.transcriptions.create(file=spoken[0], model="whisper-1")
+        assert refused.value.code == "invalid_api_key"
+    answer = client.audio.transcriptions.with_raw_response.create(
+        file=spoken[0], model="whisper-1", extra_headers={"origin": "https://a.org"}
+    )
+    assert answer.parse().text == texts[0]
+    assert answer.headers["access-control-allow-origin"] == "https://a.org"
+    assert [model.id for model in client.models.list()] == ["model", "whisper-1"]
+    status, said = server.stop()
+    assert status == 0
+    assert "sesam" not in said and "p w" not in said and "Traceback" not in said
+
+
+def test_what_is_no_certificate(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = certificate
+    Tls(cert, key, "p w").check()
+    Tls(cert, key, "p w", ca_certs=cert, cert_reqs=2, ciphers="ECDHE+AESGCM").check()
+    for tls, message in (
+        (Tls(tmp_path / "none.pem"), "none.pem: cannot be read"),
+        (Tls(cert), "no certificate with its key"),
+        (Tls(cert, cert, "p w"), "no certificate with its key"),
+        (Tls(cert, key), "--ssl-keyfile-password"),
+        (Tls(cert, key, "wrong"), "--ssl-keyfile-password"),
+        (Tls(cert, key, "p w", ciphers="none"), "--ssl-ciphers is 'none'"),
+        (Tls(cert, key, "p w", cert_reqs=2), "give --ssl-ca-certs"),
+        (Tls(cert, key, "p w", ca_certs=key), "key.pem: no certificates"),
+    ):
+        with pytest.raises(ServerError, match=message):
+            tls.check()
+
+
+def test_who_never_ends_a_request_is_sent_away(server: Server) -> None:
+    """And who declares ten gigabytes is told at once that it is too much."""
+    host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
+    with socket.create_connection((host, int(port)), timeout=SOON) as connection:
+        connection.sendall(b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Le")
+        begun = time.monotonic()
+        answer = everything(connection)
+        assert answer.startswith(b"HTTP/1.1 408 ") and b'"request_too_slow"' in answer
+        assert time.monotonic() - begun < 30
+    with socket.create_connection((host, int(port)), timeout=SOON) as connection:
+        connection.sendall(
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        )
+        assert b" 413 " in connection.recv(1000)
+        assert b'"file_too_large"' in everything(connection)
+    wait_until(lambda: health(server)["requests"] == 0)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
 # Before it starts --------------------------------------------------------------------------
 
 
@@ -270,28 +371,57 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
         with pytest.raises(
             ServerError, match=f"cannot listen at port {port} of 127.0.0.1 .*--port"
         ):
-            serving.serve(str(tiny), say=print, num_beams=1, port=port)
+            serving.serve(str(tiny), say=print, num_beams=1, door=Door(port=port))
     with pytest.raises(ServerError, match="of nowhere"):
-        serving.serve(str(tiny), say=print, num_beams=1, host="nowhere.invalid")
+        serving.serve(str(tiny), say=print, num_beams=1, door=Door("nowhere.invalid"))
 
 
 def test_what_may_be_named_as_a_model() -> None:
     options = TranscribeOptions(num_beams=2, word_timestamps=True)
-    model = SimpleNamespace(
+    model: Any = SimpleNamespace(
         name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"), options=options
     )
+    folders = [
+        AdapterFolder(Path("runs/medical/adapter")),
+        AdapterFolder(Path("runs/legal/adapter"), biasing=BiasingList(("Roe v. Wade",))),
+    ]
 
     def using(*names: str) -> TranscribeOptions:
         return TranscribeOptions(adapters=names, num_beams=2, confidence=True)
 
-    assert serving.settings(model) == {  # type: ignore[arg-type]
-        "nvidia/canary-qwen-2.5b": using(),
-        "medical": using("medical"),
-        "legal": using("legal"),
+    assert serving.served(model, folders) == {
+        "nvidia/canary-qwen-2.5b": Served(using()),
+        "medical": Served(using("medical")),
+        "legal": Served(using("legal"), ("Roe v. Wade",)),
     }
     model.name = "medical"
     with pytest.raises(CheckpointError, match="both called 'medical'"):
-        serving.settings(model)  # type: ignore[arg-type]
+        serving.served(model, folders)
+
+
+def test_aliases() -> None:
+    models = {"small": Served(), "medical": Served(TranscribeOptions(adapters=("medical",)))}
+    found = serving.with_aliases(models, ["whisper-1=small", " gpt-4o-transcribe = medical "])
+    assert found == models | {
+        "whisper-1": models["small"],
+        "gpt-4o-transcribe": models["medical"],
+    }
+    for alias, message in (
+        ("whisper-1", "expected NAME=MODEL"),
+        ("=small", "expected NAME=MODEL"),
+        ("whisper-1=large", "no model 'large' here; expected one of small, medical"),
+        ("small=medical", "'small' is taken"),
+    ):
+        with pytest.raises(ServerError, match=message):
+            serving.with_aliases(models, [alias])
+    with pytest.raises(ServerError, match="'a' is taken"):
+        serving.with_aliases(models, ["a=small", "a=medical"])
+
+
+def test_who_is_let_in_without_a_key(tmp_path: Path) -> None:
+    assert Door("0.0.0.0").is_open and Door("192.168.1.7").is_open and Door("::").is_open
+    assert not Door().is_open and not Door("localhost").is_open and not Door("::1").is_open
+    assert not Door("0.0.0.0", key_file=tmp_path).is_open
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import soundfile
 
 from asr_llm import jobs, transcribing
 from asr_llm.console import summary
+from asr_llm.corpus.audio import Source
 from asr_llm.corpus.synthesis import select_voices, synthesize
 from asr_llm.errors import AudioError, RunError
 from asr_llm.transcribing import Outcome, Wanted
@@ -41,7 +42,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         on_segment: Callable[[Segment], None] | None = None,
         **other: Any,
     ) -> Iterator[Transcript | AudioError]:
-        for path in paths:
+        for path in (Source.of(given).path for given in paths):
             names.append(path.name)
             if b"bad" in path.read_bytes():
                 yield AudioError(f"{path}: corrupt")
@@ -172,7 +173,7 @@ def test_what_cannot_be_printed_is_told_before_anything_is_heard(heard: list[str
 
 def test_the_last_lines() -> None:
     outcomes = [
-        Outcome(Path("a.wav")),
+        Outcome(Path("a.wav"), done_before=True),
         Outcome(Path("b.wav"), 3600.0, "x", left_out="b.wav: no ctm"),
         Outcome(Path("c.wav"), 65.5, "x", left_out="c.wav: no ctm"),
         Outcome(Path("d.wav"), error="d.wav: corrupt"),
@@ -271,6 +272,65 @@ def test_audio_that_breaks_off_is_not_lost(tmp_path: Path) -> None:
     assert status == 3, errors  # 2 is for nothing at all
     assert printed.startswith("Please call")
     assert "error: a.wav: breaks off" in errors
+
+
+def test_bad_news_is_told_again_until_it_is_mended(lively: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * 16000)
+    soundfile.write(tmp_path / "b.wav", noise, 16000)
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[: len(whole) * 2 // 3])
+    options = ("a.wav", "b.wav", "--model", lively, "--vad", "energy", "-o", "out")
+    for _ in range(2):
+        status, _, errors = call(*options, cwd=tmp_path)
+        assert status == 3, errors
+        assert "breaks off after 2.0 s" in errors
+    assert "2 files done already\n" in errors
+    (tmp_path / "a.wav").write_bytes(whole)
+    status, printed, errors = call(*options, cwd=tmp_path)
+    assert (status, printed) == (0, "out/a.txt\n"), errors
+    assert call(*options, cwd=tmp_path) == (0, "", "2 files done already\n")
+
+
+def test_a_folder_of_all_sorts(tiny: Path, tmp_path: Path) -> None:
+    """What is strange is named and makes the status 3; what is known to be no audio does not."""
+    place = tmp_path / "in"
+    place.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, (16000, 2))
+    soundfile.write(place / "a.wav", noise, 16000)
+    (place / "notes.txt").write_text("a.wav")
+    options = ("in", "--model", tiny, "--vad", "energy", "--beam-size", "1")
+    status, _, errors = call(*options, cwd=tmp_path)
+    assert status == 0 and "left out, for they are no audio: in/notes.txt\n" in errors
+    (place / "b.zip").write_bytes(b"PK and so on")
+    status, _, errors = call(*options, cwd=tmp_path)
+    assert status == 3 and "error: in/b.zip: not audio we can decode" in errors
+    assert "channel 1 and channel 2 hold different" not in errors  # noise is no voice
+    status, _, errors = call(*options, "--channels", "3", cwd=tmp_path)
+    assert status == 2 and "a.wav: has 2 channels; there is no channel 3 to take" in errors
+    status, _, errors = call(*options, "--channels", "left", cwd=tmp_path)
+    assert status == 2 and errors.startswith("error: --channels left: expected mix")
+
+
+def test_two_speakers_on_two_channels(tmp_path: Path) -> None:
+    """Each is clear by itself; mixed, that is said."""
+    voices = select_voices(["en-us", "en-gb-scotland"])
+    said = ("Please call the office in the morning.", "The weather is very cold today.")
+    spoken = [synthesize(text, voice).samples for text, voice in zip(said, voices)]
+    length = max(map(len, spoken))
+    both = np.stack([np.pad(one, (0, length - len(one))) for one in spoken], axis=1)
+    soundfile.write(tmp_path / "call.wav", both, 16000)
+    options = ("--channels", "separate", "--word-timestamps", "-f", "vtt,ctm,rttm,json", "-o", "o")
+    status, _, errors = call("call.wav", *options, cwd=tmp_path)
+    assert status == 0, errors
+    vtt = (tmp_path / "o" / "call.vtt").read_text()
+    assert "<v channel1>Please call" in vtt and "<v channel2>The" in vtt
+    assert {line.split()[1] for line in (tmp_path / "o/call.ctm").read_text().splitlines()} == {
+        "1", "2"
+    }  # fmt: skip
+    assert call("call.wav", *options, cwd=tmp_path)[::2] == (0, "1 file done already\n")
+    status, _, errors = call("call.wav", cwd=tmp_path)
+    assert status == 0 and "hold different voices, which were mixed" in errors
 
 
 def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:

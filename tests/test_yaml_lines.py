@@ -94,3 +94,47 @@ def test_line_of_goes_as_deep_as_the_file_does(tmp_path: Path) -> None:
     assert [file.line_of(location) for location in ([], ["stages"], ["stages", 1])] == [1, 2, 4]
     assert file.line_of(["stages", 1, "rank"]) == 4
     assert file.line_of(["stages", 7, "none"]) == 2
+
+
+def _unfolding(depth: int) -> str:
+    lines = ["name: x", "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"]
+    for i in range(1, depth):
+        lines.append(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _unfolding(12),
+        "name: &a [*a]\n",
+        "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nname: &c {<<: *c}\n",
+        "a: &a " + "[" * 50 + "1" + "]" * 50 + "\n" + _unfolding(12),
+    ],
+)
+def test_bombs_are_refused_at_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text, "utf-8")
+    (problem,) = load_yaml(path).problems
+    assert "unfold to more than 500,000 values, or to themselves" in problem.message
+
+
+def test_what_is_too_large_or_too_deep_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    for text, message in (
+        ("name: x\n" * 600_000, "more than 4 MB of text"),
+        ("name: x\n# \x0b\n", "a character that YAML does not allow (U+000B)"),
+        ("name: " + "[" * 5000, "not readable as YAML"),
+        ("name: " + "9" * 5000, "not readable as YAML"),
+    ):
+        path.write_text(text, "utf-8")
+        (problem,) = load_yaml(path).problems
+        assert message in problem.message
+
+
+def test_aliases_that_stay_small_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes("\ufeffa: &a [x]\rb: *a\r".encode("utf-16-be"))
+    file = load_yaml(path)
+    assert (file.data, file.problems) == ({"a": ["x"], "b": ["x"]}, [])
+    assert file.line_of(("b",)) == 2

@@ -8,6 +8,7 @@ Only what ``--help`` needs is imported at the top.
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import shlex
@@ -111,6 +112,8 @@ def main() -> None:
     """Entry point of the command ``asr-llm``."""
     if "--debug" not in sys.argv:
         mute_c_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
     try:
         app(prog_name="asr-llm")
     except Exception as error:

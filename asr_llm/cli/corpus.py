@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from asr_llm.cli.options import AsJson, Model
-from asr_llm.console import report_text, terms_text, to_json
+from asr_llm.cli.options import AsJson, BeamSize, Model
+from asr_llm.console import Bar, print_audit, report_text, terms_text, to_json
+from asr_llm.decoding.options import NUM_BEAMS
 
-domain_app = typer.Typer(help="Make and check domain folders.", no_args_is_help=True)
+domain_app = typer.Typer(help="Make, check and audit domain folders.", no_args_is_help=True)
 
 
 @domain_app.command("init")
@@ -38,6 +39,45 @@ def domain_check(
     typer.echo(to_json(report) if as_json else report_text(report))
     if report.errors:
         raise typer.Exit(1)
+
+
+@domain_app.command("audit")
+def domain_audit(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
+    model: Model = "mini",
+    beam_size: BeamSize = NUM_BEAMS,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Who speaks: names or patterns; repeatable. Default: two of the domain's "
+            "held-out voices."
+        ),
+    ] = None,
+    carrier: Annotated[
+        list[str] | None,
+        typer.Option(help="A sentence with {term} in it; repeatable. Default: two in English."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write it as an HTML page, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which listed terms a model will mishear, and what would help; no recording is needed."""
+    from asr_llm import auditing
+
+    with Bar() as progress:
+        found = auditing.audit(
+            folder,
+            model=model,
+            voices=voice or [],
+            carriers=carrier or [],
+            num_beams=beam_size,
+            progress=progress,
+        )
+    if report is not None:
+        auditing.write_report(report, found)
+    if as_json:
+        typer.echo(to_json(found))
+    else:
+        print_audit(found)
 
 
 def terms(

@@ -19,7 +19,7 @@ from asr_llm.cli.options import (
     Model,
 )
 from asr_llm.console import Bar, summary, to_json
-from asr_llm.corpus import MIN_CONFIDENCE
+from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.subtitles import Layout
@@ -29,8 +29,8 @@ def transcribe(
     audio: Annotated[
         list[Path],
         typer.Argument(
-            help="wav, flac, mp3, ogg, …; folders of them, patterns such as 'talks/*.mp3', or - "
-            "for stdin.",
+            help="wav, flac, mp3, ogg, m4a, mp4, webm, …; folders of them, patterns such as "
+            "'talks/*.mp3', or - for stdin.",
             metavar="AUDIO",
         ),
     ],
@@ -46,8 +46,8 @@ def transcribe(
         typer.Option(
             "-f",
             "--output-format",
-            help="txt, srt, vtt, tsv, json, ctm, trn, or all; several, by commas or by -f again, "
-            "need -o.",
+            help="txt, srt, vtt, tsv, json, ctm, trn, all of these, or rttm; several, by commas or "
+            "by -f again, need -o.",
         ),
     ] = ["txt"],  # noqa: B006
     output_dir: Annotated[
@@ -87,6 +87,14 @@ def transcribe(
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Look into the folders of a folder.")
     ] = False,
+    channels: Annotated[
+        str,
+        typer.Option(
+            help="mix: all into one. separate: each by itself, a speaker in each. N: one of them, "
+            "from 1.",
+            metavar="mix|separate|N",
+        ),
+    ] = "mix",
     max_line_width: Annotated[
         int, typer.Option(min=1, help="Characters in a line of subtitles.")
     ] = Layout.max_line_width,
@@ -104,7 +112,12 @@ def transcribe(
     if overwrite and output_dir is None:
         raise RunError("--overwrite is about files in a folder: give -o too")
     wanted = transcribing.Wanted(
-        output_format, output_dir, overwrite, Layout(max_line_width, max_line_count), recursive
+        output_format,
+        output_dir,
+        overwrite,
+        Layout(max_line_width, max_line_count),
+        recursive,
+        channels,
     )
     bar = Bar(of_audio=True)
     found: list[transcribing.Outcome] = []
@@ -145,8 +158,16 @@ def align(
         Path, typer.Argument(help="Recordings with transcripts.", metavar="MANIFEST")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Lhotse cuts with word times, .jsonl.gz.")
+        Path | None, typer.Option("-o", "--output", help="Default: beside the manifest.")
     ] = None,
+    form: Annotated[
+        Literal["jsonl", "ctm", "textgrid"],
+        typer.Option(
+            "-f",
+            "--output-format",
+            help="Lhotse cuts (.jsonl.gz), CTM, or a folder of TextGrids.",
+        ),
+    ] = "jsonl",
     model: Annotated[
         str, typer.Option(help="A checkpoint with a CTC head, or a NeMo CTC model (.nemo).")
     ] = "mini",
@@ -164,6 +185,12 @@ def align(
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with less.")
     ] = MIN_CONFIDENCE,
+    min_coverage: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Drop recordings of whose speech the transcript tells less."
+        ),
+    ] = MIN_COVERAGE,
     as_json: AsJson = False,
 ) -> None:
     """Find out when each word of a manifest is said. Exit status 3: some were dropped."""
@@ -177,6 +204,8 @@ def align(
             timings=timings,
             backend=backend,
             min_confidence=min_confidence,
+            min_coverage=min_coverage,
+            form=form,
             progress=progress,
         )
     for dropped in done.dropped:

@@ -110,12 +110,14 @@ def score(
     entities: Annotated[
         str | None,
         typer.Option(
-            help="Words that matter: EntityRuler patterns (.jsonl), terms (.tsv or a folder), a "
-            "domain folder, or an installed spaCy pipeline. Default: what the reference marks."
+            help="Words that matter: EntityRuler patterns (.jsonl), terms (.tsv, .csv, or a "
+            "folder), a domain folder, or a spaCy pipeline (its name or folder). Default: what "
+            "the reference marks."
         ),
     ] = None,
     biasing_list: Annotated[
-        Path | None, typer.Option(help="A word a line, by which WER is split into U- and B-WER.")
+        Path | None,
+        typer.Option(help="As --entities: words by which WER is split into U- and B-WER."),
     ] = None,
     normalizer: Annotated[
         str, typer.Option(help="Of the normalised figures: basic, whisper-en, medical-en or none.")

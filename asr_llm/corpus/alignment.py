@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, zip_longest
 from typing import TYPE_CHECKING, Literal
@@ -50,12 +50,15 @@ class Alignment:
 
     ``confidence`` is the geometric mean of the posteriors of the aligned tokens, from 0 to 1:
     near 1 where the transcript is what was said; None where others made the alignment.
-    ``scores`` are the same for each word; None for one of no tokens.
+    ``scores`` are the same for each word; None for one of no tokens. ``covered`` is the share of
+    the tokens that the model hears, whatever the transcript, that lie in its words: near 1 where
+    nothing is said beside them.
     """
 
     words: tuple[Word, ...]
     confidence: float | None
     scores: tuple[float | None, ...]
+    covered: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,20 @@ def alignment_items(
 
 
 def spell(
-    text: str, encode: Callable[[list[str]], list[list[int]]], normalizer: str = "basic"
+    text: str,
+    encode: Callable[[list[str]], list[list[int]]],
+    normalizer: str = "basic",
+    said: Sequence[str] | None = None,
 ) -> Spelling:
     """The white-space words of a transcript as CTC tokens.
 
     Args:
+        said: what is said for each word, where that is another: "twenty five" for "25".
         encode: the token ids of each of a row of words.
         normalizer: what the CTC model writes; "none" for one that writes case and punctuation.
     """
     words = tuple(text.split())
-    heard = [normalize(word, normalizer) for word in words]
+    heard = [normalize(word, normalizer) for word in said or words]
     encoded = iter(encode([word for word in heard if word]))
     return Spelling(words, tuple(tuple(next(encoded)) if word else () for word in heard))
 
@@ -125,7 +132,7 @@ def align(
         search = _backend(backend)
         paths = search([log_probs[i] for i in todo], [spellings[i].flat for i in todo], blank)
         for i, path in zip(todo, paths):
-            found[i] = _words(path, log_probs[i], spellings[i], frame, shift)
+            found[i] = _words(path, log_probs[i], spellings[i], blank, frame, shift)
     return found
 
 
@@ -141,7 +148,12 @@ def _impossible(num_frames: int, tokens: list[int]) -> str | None:
 
 
 def _words(
-    path: list[int | None], log_probs: Tensor, spelling: Spelling, frame: float, shift: float
+    path: list[int | None],
+    log_probs: Tensor,
+    spelling: Spelling,
+    blank: int,
+    frame: float,
+    shift: float,
 ) -> Alignment:
     """Word times from the token (its place in ``flat``, or None) at every frame."""
     flat = spelling.flat
@@ -174,7 +186,33 @@ def _words(
         unsaid = words[-1].end if words else 0.0  # at the end of the word before
         start, end = next(sounding) if tokens else (unsaid, unsaid)
         words.append(Word(text, round(start, 4), round(end, 4)))
-    return Alignment(tuple(words), sure(0, len(flat)), tuple(scores))
+    covered = _covered(path, log_probs, spelling, blank)
+    return Alignment(tuple(words), sure(0, len(flat)), tuple(scores), covered)
+
+
+def _covered(
+    path: list[int | None], log_probs: Tensor, spelling: Spelling, blank: int
+) -> float | None:
+    """Of the tokens heard without a transcript, the share that words of it account for.
+
+    A word accounts for the tokens from its first to its last, but for no more than it has
+    itself and one: stretched over a sentence, it is still one word. None where nothing is heard.
+    """
+    best = log_probs.argmax(dim=1).tolist()
+    heard = [t for t, token in enumerate(best) if token not in (blank, best[t - 1] if t else blank)]
+    if not heard:
+        return None
+    where: dict[int, list[int]] = {}
+    for t, token in enumerate(path):
+        if token is not None:
+            where.setdefault(token, []).append(t)
+    place, told = 0, 0
+    for tokens in spelling.tokens:
+        if tokens:
+            first, last = where[place][0] - 1, where[place + len(tokens) - 1][-1] + 1
+            told += min(sum(first <= t <= last for t in heard), len(tokens) + 1)
+        place += len(tokens)
+    return min(1.0, told / len(heard))
 
 
 def _into_gaps(spans: list[tuple[float, float]], total: float) -> list[tuple[float, float]]:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from asr_llm.corpus.audio_files import open_audio
+from asr_llm.corpus.audio_kinds import AudioFile
+from asr_llm.corpus.channels import Tell, mix
 from asr_llm.errors import AudioError
 
 if TYPE_CHECKING:
-    import soundfile
     from lhotse.cut import Cut
 
 SAMPLE_RATE = 16000
@@ -29,18 +31,8 @@ _FRAME = SAMPLE_RATE // 50  # 20 ms
 _SMOOTHING_FRAMES = 5  # on each side: 200 ms, longer than the closure of a plosive
 _SILENCE_RMS = 1e-3  # -60 dBFS
 _BLOCK_SECONDS = 30
-_EXPECTED = "expected wav, flac, mp3 or ogg; convert with: ffmpeg -i FILE FILE.wav"
-_MAGIC = (
-    b"RIFF",
-    b"RF64",
-    b"FORM",
-    b"fLaC",
-    b"OggS",
-    b"ID3",
-    b"\xff\xfb",
-    b"\xff\xf3",
-    b"\xff\xf2",
-)
+_LARGEST = 1e6  # a sample; some programs write those of 16 bits as they are, up to 32,768
+_BLOCK_SIZE = 2**24  # samples of all channels: 64 MB
 
 
 @dataclass(frozen=True)
@@ -63,66 +55,100 @@ def audio_info(path: str | Path) -> AudioInfo:
     Raises:
         AudioError: as ``load_audio``, but for damage that only decoding shows.
     """
-    with _open(Path(path)) as file:
-        return AudioInfo(file.samplerate, file.frames, file.channels)
+    with open_audio(Path(path)) as file:
+        return AudioInfo(file.rate, file.num_samples, file.num_channels)
 
 
-def load_audio(path: str | Path) -> Samples:
-    """Decode a file (wav, flac, mp3, ogg) to mono float32 (T,) at 16 kHz.
+def load_audio(path: str | Path, channel: int | None = None, tell: Tell | None = None) -> Samples:
+    """Decode a file of any kind (``audio_kinds``) to mono float32 (T,) at 16 kHz.
 
-    Channels are averaged; other rates are resampled by soxr (HQ), block by
-    block, so that an hour of studio audio needs no more memory than its result.
-    However short the file, it is returned as it is.
+    Channels become one as ``channels.mix`` has it; other rates are resampled by soxr (HQ), block
+    by block, so that an hour of studio audio needs no more memory than its result. However short
+    the file, it is returned as it is.
+
+    Args:
+        channel: take this one alone, counted from 1.
+        tell: told which channels were taken, where it is not the mean of all.
 
     Raises:
-        AudioError: missing, a directory, empty, corrupt, not audio, or not finite.
+        AudioError: missing, a directory, empty, corrupt, broken off, not audio, or not finite; or
+            it has no such channel.
     """
-    return np.concatenate(list(read_blocks(path)))
+    return np.concatenate(list(read_blocks(path, channel, tell)))
 
 
-def read_blocks(path: str | Path) -> Iterator[Samples]:
+def read_blocks(
+    path: str | Path, channel: int | None = None, tell: Tell | None = None
+) -> Iterator[Samples]:
     """``load_audio`` half a minute at a time, in as much memory.
 
     Raises:
         AudioError: as ``load_audio``; of damage, once it is come upon.
     """
-    import soundfile
     import soxr
 
     path = Path(path)
-    total = 0
-    with _open(path) as file:
-        rate = file.samplerate
-        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    with open_audio(path) as file:
+        resampler = soxr.ResampleStream(file.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        total = 0
         try:
-            while True:
-                block = file.read(_BLOCK_SECONDS * rate, dtype="float32", always_2d=True)
-                mono = block.mean(axis=1, dtype=np.float32)
-                if not np.isfinite(mono).all():
-                    raise AudioError(
-                        f"{path}: holds samples that are not finite numbers (NaN or infinite); "
-                        "expected finite samples. Export the file again"
-                    )
-                is_last = len(block) == 0
-                resampled = (
-                    mono if rate == SAMPLE_RATE else resampler.resample_chunk(mono, last=is_last)
-                )
-                total += len(resampled)
-                yield resampled
-                if is_last:
-                    break
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                f"{path}: corrupt: decoding stopped after {file.tell() / rate:.1f} s "
-                f"({error.error_string.rstrip('.')}); {_EXPECTED}"
-            ) from None
+            for mono in _one_channel(path, file, channel, tell):
+                total += len(mono)
+                yield mono if file.rate == SAMPLE_RATE else resampler.resample_chunk(mono)
+        except AudioError:  # what comes before is kept to its last sample
+            if total and file.rate != SAMPLE_RATE:
+                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            raise
+        if file.rate != SAMPLE_RATE:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
     if total == 0:
         raise AudioError(f"{path}: holds no samples; expected at least one. Export it again")
-    if missing := _missing_bytes(path):
+
+
+@dataclass(frozen=True)
+class Source:
+    """An audio file, mixed, or one ``channel`` of it, counted from 1."""
+
+    path: Path
+    channel: int | None = None
+
+    @classmethod
+    def of(cls, given: str | Path | Source) -> Source:
+        """A file, unless it is a source already."""
+        return given if isinstance(given, Source) else cls(Path(given))
+
+    def blocks(self, tell: Tell | None = None) -> Iterator[Samples]:
+        """``read_blocks`` of it."""
+        return read_blocks(self.path, self.channel, tell)
+
+
+def _one_channel(
+    path: Path, file: AudioFile, channel: int | None, tell: Tell | None
+) -> Iterator[Samples]:
+    """The blocks of a file, mixed or one of the channels, at the file's own rate."""
+    if channel is not None and not 1 <= channel <= file.num_channels:
         raise AudioError(
-            f"{path}: breaks off after {total / SAMPLE_RATE:.1f} s: its header tells of {missing} "
-            "bytes more; copy it again"
+            f"{path}: has {file.num_channels} channel{'s' if file.num_channels > 1 else ''}; "
+            f"there is no channel {channel} to take"
         )
+    size = min(_BLOCK_SECONDS * file.rate, max(1, _BLOCK_SIZE // file.num_channels))
+    seconds, told = 0.0, set[str]()
+
+    def tell_once(line: str) -> None:
+        if tell is not None and line not in told:
+            told.add(line)
+            tell(f"from {seconds:.0f} s: {line}" if seconds else line)
+
+    for block in file.blocks(size):
+        chosen = block if channel is None else block[:, channel - 1 : channel]
+        if not np.abs(chosen).max(initial=0.0) <= _LARGEST:
+            raise AudioError(
+                f"{path}: holds samples that are not finite numbers (NaN, infinite, or beyond "
+                f"{_LARGEST:g}); expected samples from -1 to 1. Export the file again"
+            )
+        mono = mix(chosen, file.rate, tell_once)
+        seconds += len(block) / file.rate
+        yield mono
 
 
 def cut_audio(cut: Cut) -> Samples:
@@ -136,14 +162,38 @@ def cut_audio(cut: Cut) -> Samples:
     try:
         audio = np.atleast_2d(cut.load_audio())  # (channels, samples at the cut's own rate)
     except Exception as error:  # lhotse raises as many kinds as it has backends
+        own = _own_reading(cut)
+        if own is not None:
+            return own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise AudioError(f"cut {cut.id}: its audio cannot be read ({reason})") from error
-    mono = audio.mean(axis=0, dtype=np.float32)
+    mono = mix(audio.T.astype(np.float32), cut.sampling_rate)
     if not np.isfinite(mono).all():
         raise AudioError(f"cut {cut.id}: holds samples that are not finite (NaN or infinite)")
     if cut.sampling_rate == SAMPLE_RATE:
         return mono
     return np.asarray(soxr.resample(mono, cut.sampling_rate, SAMPLE_RATE, quality="HQ"), np.float32)
+
+
+def _own_reading(cut: Cut) -> Samples | None:
+    """The audio of a cut from a plain file of a kind that lhotse cannot read; None of any other."""
+    recording = getattr(cut, "recording", None)
+    if recording is None or recording.transforms or len(recording.sources) != 1:
+        return None
+    (source,) = recording.sources
+    if source.type != "file" or not Path(source.source).is_file():
+        return None
+    channel = cut.channel + 1 if isinstance(cut.channel, int) else None
+    if recording.num_channels == 1:
+        channel = None
+    first, count = round(cut.start * SAMPLE_RATE), round(cut.duration * SAMPLE_RATE)
+    held, place = [np.zeros(0, np.float32)], 0
+    for block in read_blocks(source.source, channel):
+        held.append(block[max(0, first - place) : max(0, first + count - place)])
+        place += len(block)
+        if place >= first + count:
+            break
+    return np.concatenate(held)
 
 
 def is_silent(samples: Samples) -> bool:
@@ -212,39 +262,3 @@ def _boundary_loudness(samples: Samples) -> npt.NDArray[np.float64]:
     low = np.maximum(boundaries - _SMOOTHING_FRAMES, 0)
     high = np.minimum(boundaries + _SMOOTHING_FRAMES, len(sums) - 1)
     return np.asarray((sums[high] - sums[low]) / np.maximum(high - low, 1))
-
-
-def _missing_bytes(path: Path) -> int:
-    """How many bytes a WAV file lacks of what its header tells; libsndfile passes over that."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    told = int.from_bytes(head[4:8], "little") + 8
-    # A recorder that was switched off, or that writes into a pipe, leaves one of these.
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or told >= 2**32 - 64 or told == 8:
-        return 0
-    return max(0, told - path.stat().st_size)
-
-
-def _open(path: Path) -> soundfile.SoundFile:
-    import soundfile
-
-    if path.is_dir():
-        raise AudioError(f"{path}: is a directory; expected an audio file")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(4)
-    except FileNotFoundError:
-        raise AudioError(f"{path}: no such file; check the path") from None
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
-    if size == 0:
-        raise AudioError(f"{path}: is empty (0 bytes); expected audio. Copy or export it again")
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        what = f"corrupt ({reason})" if head.startswith(_MAGIC) else "not audio we can decode"
-        raise AudioError(f"{path}: {what}; {_EXPECTED}") from None
-    except TypeError:  # .raw: a format without a header
-        raise AudioError(f"{path}: has no header to tell its rate; {_EXPECTED}") from None

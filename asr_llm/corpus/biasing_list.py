@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from asr_llm.corpus.domain_files import Problem, read_lines
+from asr_llm.corpus.lines import Problem, read_lines
+from asr_llm.corpus.patterns import pattern_problem
+from asr_llm.corpus.term_files import LIST_SUFFIXES, read_term_rows, term_files
 from asr_llm.errors import BiasingError
 
 STRENGTH = 2.5
@@ -96,28 +100,68 @@ def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) ->
 
 
 def read_phrases(path: str | Path) -> list[str]:
-    """The phrases of a file, or of all ``.tsv`` files of a folder (such as ``terms/``).
+    """The phrases of whatever ``score --entities`` takes, but for a pipeline that only learned.
 
-    One stands on each line; what follows a TAB, such as the spoken form in a domain's
-    ``terms/<label>.tsv``, is left out, and so are blank lines and those of ``#``.
+    A list has one on each line; what follows a TAB, such as the spoken form in a domain's
+    ``terms/<label>.tsv``, is left out, and so are blank lines and those of ``# ``. A folder may
+    hold lists, a domain, or a spaCy pipeline with a ruler; of patterns (``.jsonl``) the phrases
+    are taken, not the token patterns.
 
     Raises:
-        BiasingError: it is missing, no UTF-8 text, without phrases, or a line has none.
+        BiasingError: it is missing, no text, without phrases, or a line has none.
+        DomainError: the domain folder is malformed.
     """
     place = Path(path)
-    files = sorted(place.glob("*.tsv")) if place.is_dir() else [place]
     problems: list[Problem] = []
-    phrases = []
-    for file in files:
-        for line in read_lines(file, problems):
-            _check(line.text.split("\t")[0], f"{file}:{line.number}")
-            phrases.append(_trim(line.text.split("\t")[0]))
-    if problems:
-        raise BiasingError(f"{problems[0]}; expected a text file with a phrase on each line")
-    if not phrases:
-        found = "no phrases in it" if files else "no .tsv files in it"
-        raise BiasingError(f"{place}: {found}; expected a phrase on each line")
-    return phrases
+    found = _in_folder(place, problems) if place.is_dir() else _in_file(place, problems)
+    for problem in problems:
+        if problem.severity == "error":
+            raise BiasingError(f"{problem}; expected a text file with a phrase on each line")
+    if not found:
+        raise BiasingError(f"{place}: no phrases in it; expected a phrase on each line")
+    return found
+
+
+def _in_folder(folder: Path, problems: list[Problem]) -> list[str]:
+    if (folder / "domain.yaml").is_file():
+        from asr_llm.corpus.domain import Domain  # pydantic, voices: most of a second
+
+        return _of_patterns(Domain.load(folder).patterns())
+    if (folder / "config.cfg").is_file():  # of spaCy
+        rulers = sorted(folder.glob("*_ruler/patterns*"))
+        return [phrase for ruler in rulers for phrase in _in_patterns(ruler, problems)]
+    lists = term_files(folder)
+    if not lists:
+        kinds = ", ".join(LIST_SUFFIXES)
+        raise BiasingError(
+            f"{folder}: no files in it that are lists ({kinds}); expected a phrase on each line"
+        )
+    return [phrase for file in lists for phrase in _in_file(file, problems)]
+
+
+def _in_file(file: Path, problems: list[Problem]) -> list[str]:
+    if file.suffix == ".jsonl":
+        return _in_patterns(file, problems)
+    return [row.text for row in read_term_rows(file, problems)]
+
+
+def _in_patterns(file: Path, problems: list[Problem]) -> list[str]:
+    patterns = []
+    for line in read_lines(file, problems):
+        try:
+            pattern = json.loads(line.text)
+        except (ValueError, RecursionError):
+            problems.append(Problem(str(file), line.number, "error", "not JSON"))
+        else:
+            if wrong := pattern_problem(pattern):
+                problems.append(Problem(str(file), line.number, "error", wrong))
+            patterns.append(pattern)
+    return [] if problems else _of_patterns(patterns)
+
+
+def _of_patterns(patterns: Iterable[Mapping[str, Any]]) -> list[str]:
+    bodies = (pattern["pattern"] for pattern in patterns)
+    return [_trim(body) for body in bodies if isinstance(body, str)]
 
 
 def _trim(phrase: str) -> str:

@@ -19,13 +19,14 @@ from asr_llm.corpus.domain_files import (
     Term,
     check_split,
     find_folder,
+    is_there,
     read_patterns,
     read_terms,
     read_text,
     strictly,
     text_path,
 )
-from asr_llm.corpus.manifests import find_manifest, read_entries
+from asr_llm.corpus.manifests import read_entries, split_manifest
 from asr_llm.corpus.synthesis import held_out_voices, training_voices
 from asr_llm.corpus.templates import expand, find_problem
 from asr_llm.errors import DomainError
@@ -90,14 +91,16 @@ class Domain:
     def _sentences(self, split: str) -> list[str]:
         check_split(split)
         path = text_path(self.path, split)
-        sentences = [line.text for line in strictly(lambda problems: read_text(path, problems))]
+        sentences = [
+            line.text for line in strictly(lambda found: read_text(path, found, self.path))
+        ]
         templates = self._templates
         if templates is not None and templates.templates(split):
             sentences += self._expand(templates, split)
         return list(dict.fromkeys([*sentences, *self._transcripts(split)]))
 
     def _transcripts(self, split: str) -> list[str]:
-        manifest = find_manifest(self.path / split)
+        manifest = split_manifest(self.path, split)
         if manifest is None:
             return []
         entries = strictly(lambda problems: read_entries(manifest, problems))
@@ -122,9 +125,8 @@ class Domain:
 
     def patterns(self) -> list[dict[str, Any]]:
         """spaCy EntityRuler patterns: one for each term, then those of ``entities.jsonl``."""
-        path = self.path / "entities.jsonl"
         terms = [{"label": term.label, "pattern": term.text} for term in self._terms]
-        return terms + strictly(lambda found: read_patterns(path, self.config.labels, found))
+        return terms + strictly(lambda found: read_patterns(self.path, self.config.labels, found))
 
     def recordings(self, split: str) -> CutSet | None:
         """The recordings of a split as lhotse cuts; None if the split has none."""
@@ -136,7 +138,7 @@ class Domain:
     def manifest(self, split: str) -> Path | None:
         """The manifest of a split's recordings; None if the split has none."""
         check_split(split)
-        return self.manifests.get(split) or find_manifest(self.path / split)
+        return self.manifests.get(split) or split_manifest(self.path, split)
 
     def voices(self, split: str) -> list[str]:
         """Voices which speak the unrecorded sentences of a split: those that the domain names.
@@ -168,7 +170,8 @@ class Domain:
     @cached_property
     def _templates(self) -> TemplatesConfig | None:
         path = self.path / "templates.yaml"
-        return parse_yaml(path, TemplatesConfig, DomainError) if path.exists() else None
+        there = strictly(lambda found: [is_there(self.path, path, found)])
+        return parse_yaml(path, TemplatesConfig, DomainError) if any(there) else None
 
     @cached_property
     def _spoken_forms(self) -> dict[str, str]:

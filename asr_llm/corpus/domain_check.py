@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr_llm.corpus.audio import audio_info
 from asr_llm.corpus.domain_files import (
     SPLITS,
     DomainConfig,
@@ -18,24 +17,28 @@ from asr_llm.corpus.domain_files import (
     TemplatesConfig,
     Term,
     find_folder,
+    is_there,
     read_patterns,
     read_terms,
     read_text,
     text_path,
     undeclared,
 )
-from asr_llm.corpus.manifests import LAYOUTS, find_manifest, read_entries
-from asr_llm.corpus.synthesis import select_voices
+from asr_llm.corpus.domain_names import name_problems, named
+from asr_llm.corpus.lines import MOST_LINES
+from asr_llm.corpus.manifests import find_manifest
+from asr_llm.corpus.phrases import PhraseFinder, key
+from asr_llm.corpus.recordings_check import check_recordings
+from asr_llm.corpus.synthesis import select_voices, synthesiser
 from asr_llm.corpus.template_check import slot_problems
 from asr_llm.corpus.templates import expand_indexed, find_problem
+from asr_llm.corpus.term_files import label_of, term_files
 from asr_llm.corpus.text import normalize
-from asr_llm.errors import AudioError, DomainError, SynthesisError
+from asr_llm.errors import DomainError, SynthesisError
+from asr_llm.text_files import TextFileError, is_comment, read_lines
 from asr_llm.yaml_lines import YamlFile, validate_yaml
 
 _OVERLAP, _SENTENCE = 8, 5  # words in a row
-_NAMED = 5  # lines or files named in a message; the rest are counted
-_AUDIO = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
-_KNOWN = ("domain.yaml", "text.txt", "templates.yaml", "terms", "entities.jsonl", *SPLITS)
 _DIGIT = re.compile(r"\d")
 # Not "one", which is a pronoun more often than a number.
 _NUMBER_WORD = re.compile(
@@ -60,6 +63,8 @@ class CheckReport:
     """By split, as listed; also those that are missing."""
     seconds: Mapping[str, float]
     """By split, of the recordings that are there."""
+    comments: Mapping[str, int]
+    """By file, lines that are left out because they begin with ``# ``."""
     problems: tuple[Problem, ...]
 
     @property
@@ -82,14 +87,16 @@ def check(path: str | Path) -> CheckReport:
         DomainError: there is no such folder, or no ``domain.yaml`` in it.
     """
     folder = find_folder(path)
-    checker = _Checker(folder)
-    checker.check_names()
+    checker = _Checker(folder, name_problems(folder))
     labels = checker.read_labels()
     terms = read_terms(folder, labels, checker.problems)
     checker.check_terms(terms)
-    read_patterns(folder / "entities.jsonl", labels, checker.problems)
+    read_patterns(folder, labels, checker.problems)
     text = checker.read_all_text(terms, labels)
-    transcripts = {split: checker.read_split(folder / split) for split in SPLITS}
+    recorded = {split: check_recordings(folder / split) for split in SPLITS}
+    checker.problems += [problem for found in recorded.values() for problem in found.problems]
+    transcripts = {split: found.transcripts for split, found in recorded.items()}
+    checker.check_spoken(text, transcripts)
     train = [*text["train"], *transcripts["train"]]
     checker.check_text(train)
     checker.check_unused_terms(terms, train)
@@ -107,7 +114,8 @@ def check(path: str | Path) -> CheckReport:
         words={split: sum(len(s.split()) for s in lines) for split, lines in distinct.items()},
         terms={label: counted[label] for label in labels},
         recordings={split: len(transcripts[split]) for split in SPLITS},
-        seconds=checker.seconds,
+        seconds={split: found.seconds for split, found in recorded.items()},
+        comments=_comments(folder),
         problems=tuple(checker.problems),
     )
 
@@ -118,20 +126,14 @@ class _Checker:
     problems: list[Problem] = field(default_factory=list)
     unfilled: bool = False
     """Whether some template cannot be filled."""
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0.0))
+    voices: Mapping[str, list[str]] = field(default_factory=dict)
+    """By split, the voices that ``domain.yaml`` names."""
 
     def error(self, file: Path, line: int | None, message: str, fix: str = "") -> None:
         self.problems.append(Problem(str(file), line, "error", message, fix))
 
     def warn(self, file: Path, line: int | None, message: str, fix: str = "") -> None:
         self.problems.append(Problem(str(file), line, "warning", message, fix))
-
-    def check_names(self) -> None:
-        """A misspelt file would be ignored without a word."""
-        for entry in sorted(self.folder.iterdir()):
-            near = difflib.get_close_matches(entry.name.lower(), _KNOWN, n=1, cutoff=0.8)
-            if near and entry.name not in _KNOWN:
-                self.warn(entry, None, "unknown name, ignored", f"did you mean {near[0]!r}?")
 
     def read_labels(self) -> dict[str, str]:
         config, file = validate_yaml(self.folder / "domain.yaml", DomainConfig)
@@ -143,41 +145,66 @@ class _Checker:
         declared = file.data.get("labels") if isinstance(file.data, dict) else None
         if isinstance(declared, dict):
             return {str(label): str(meaning) for label, meaning in declared.items()}
-        return {path.stem.upper(): "" for path in sorted(self.folder.glob("terms/*.tsv"))}
+        return {label_of(path): "" for path in term_files(self.folder / "terms")}
 
     def _check_voices(self, config: DomainConfig, file: YamlFile) -> None:
+        self.voices = {str(split): patterns for split, patterns in config.voices.items()}
+        path = self.folder / "domain.yaml"
         for split, patterns in config.voices.items():
+            refused = len(self.problems)
             for i, pattern in enumerate(patterns):
                 try:
-                    select_voices([pattern])
+                    for voice in select_voices([pattern]):
+                        synthesiser(voice)
                 except SynthesisError as error:
-                    line = file.line_of(("voices", split, i))
-                    self.error(self.folder / "domain.yaml", line, str(error))
+                    self.error(path, file.line_of(("voices", split, i)), str(error))
+            if patterns and len(self.problems) == refused and not select_voices(patterns):
+                line = file.line_of(("voices", split))
+                message = f"voices: {split}: all voices are taken away by '!' patterns"
+                self.error(path, line, message, "name one to speak")
+
+    def check_spoken(
+        self, text: Mapping[str, list[Line]], transcripts: Mapping[str, list[Line]]
+    ) -> None:
+        """What is to be spoken needs a voice, and must be something that a voice can say."""
+        if text["test"] and not transcripts["test"] and not self.voices.get("test"):
+            message = "no voices for test, and no recordings in test/"
+            fix = "add for instance: voices: {test: [en-us+Annie]}"
+            if not any(p.file == str(self.folder / "domain.yaml") for p in self.errors):
+                self.error(self.folder / "domain.yaml", None, message, fix)
+        for lines in text.values():
+            for line in lines:
+                if not any(map(str.isalnum, line.text)):
+                    message = "a sentence without a letter or digit, which nobody can say"
+                    self.error(line.file, line.number, message, "write it out, or take it away")
 
     def _add_yaml_problems(self, path: Path, file: YamlFile) -> None:
         for problem in file.problems:
             self.error(path, problem.line, problem.message)
 
     def check_terms(self, terms: list[Term]) -> None:
-        """Each term given twice, under one label or two, and files without any."""
+        """Each term given twice, under one label or two, spoken forms, and files without any."""
         first: dict[str, Term] = {}
         for term in terms:
-            known = first.setdefault(term.text.casefold(), term)
+            if term.spoken and not any(map(str.isalnum, term.spoken)):
+                message = "a spoken form without a letter or digit, which no voice can say"
+                self.error(_file(term), term.line, message, "respell the term, or leave it out")
+            known = first.setdefault(key(term.text), term)
             if known is not term:
-                where = f"{_terms_file(self.folder, known.label).name}:{known.line}"
-                path = _terms_file(self.folder, term.label)
-                self.warn(path, term.line, f"term given before, at {where}", "keep one of them")
+                where = f"{_file(known).name}:{known.line}"
+                message = f"term given before, at {where}"
+                self.warn(_file(term), term.line, message, "keep one of them")
         told = {problem.file for problem in self.problems}
-        labels = {term.label for term in terms}
-        for path in sorted(self.folder.glob("terms/*.tsv")):
-            if path.stem.upper() not in labels and str(path) not in told:
+        full = {term.file for term in terms}
+        for path in term_files(self.folder / "terms"):
+            if path not in full and str(path) not in told:
                 self.warn(path, None, "no terms in it", "write one on each line, or remove it")
 
     def read_all_text(self, terms: list[Term], labels: Mapping[str, str]) -> dict[str, list[Line]]:
         """Sentences by split; each made by a template stands at the template's line."""
-        text = {split: read_text(text_path(self.folder, split), self.problems) for split in SPLITS}
+        text = {split: self._sentences(split) for split in SPLITS}
         path = self.folder / "templates.yaml"
-        if path.exists():
+        if is_there(self.folder, path, self.problems):
             config, file = validate_yaml(path, TemplatesConfig)
             self._add_yaml_problems(path, file)
             if config is not None:
@@ -195,6 +222,9 @@ class _Checker:
                 for split in SPLITS:
                     text[split] += self._expand(config, file, split, by_label)
         return text
+
+    def _sentences(self, split: str) -> list[Line]:
+        return read_text(text_path(self.folder, split), self.problems, self.folder)
 
     def check_text(self, train: list[Line]) -> None:
         """There must be something to learn from, written or recorded."""
@@ -248,17 +278,15 @@ class _Checker:
 
     def check_unused_terms(self, terms: list[Term], train: list[Line]) -> None:
         """Terms which the domain text never says: adaptation cannot learn them."""
-        words = {term: tuple(normalize(term.text, "basic").split()) for term in terms}
-        lengths = {len(w) for w in words.values()}
-        said = {gram for line in train for n in lengths for gram in _grams(line.text, n)}
+        finder = PhraseFinder(term.text for term in terms)
+        said = set(map(key, finder.count(line.text for line in train)))
         for label in dict.fromkeys(term.label for term in terms):
-            unused = [t for t in terms if t.label == label and words[t] and words[t] not in said]
+            unused = [t for t in terms if t.label == label and key(t.text) not in said]
             if unused and train and not self._templates_refused():
                 total = sum(term.label == label for term in terms)
-                lines = _listed([f"{term.line}" for term in unused])
+                lines = named([f"{term.line}" for term in unused])
                 message = f"{len(unused)} of {total} terms never occur in the text (lines {lines})"
-                path = _terms_file(self.folder, label)
-                self.warn(path, unused[0].line, message, "add sentences which use them")
+                self.warn(_file(unused[0]), unused[0].line, message, "add sentences which use them")
 
     def check_style(self, train: list[Line]) -> None:
         """Mixed casing, and numbers written now in digits, now in words."""
@@ -287,7 +315,7 @@ class _Checker:
         for file in dict.fromkeys(line.file for line in shared):
             there = [line.number for line in shared if line.file == file]
             total = sum(line.file == file for line in held_out)
-            lines = _listed([str(number) for number in sorted(set(there))])
+            lines = named([str(number) for number in sorted(set(there))])
             self.warn(
                 file,
                 min(there),
@@ -295,39 +323,6 @@ class _Checker:
                 f"{_OVERLAP} words in a row with it (lines {lines})",
                 "take them out of one of the two, or scores will flatter",
             )
-
-    def read_split(self, folder: Path) -> list[Line]:
-        """The transcripts of a split's recordings."""
-        try:
-            manifest = find_manifest(folder)
-        except DomainError as error:
-            message, _, fix = str(error).removeprefix(f"{folder}: ").partition(". ")
-            self.error(folder, None, message, fix)
-            return []
-        audio = {p.absolute() for p in folder.rglob("*") if p.suffix.lower() in _AUDIO}
-        if manifest is None:
-            if audio:
-                fix = f"list them in one of {', '.join(LAYOUTS)}"
-                self.error(folder, None, f"{len(audio)} audio files without transcripts", fix)
-            return []
-        entries = read_entries(manifest, self.problems)
-        for entry in entries:
-            try:
-                found = audio_info(entry.audio)
-            except AudioError as error:
-                self.error(manifest, entry.line, str(error))
-            else:
-                rest = found.duration - entry.start
-                self.seconds[folder.name] += min(entry.duration or rest, max(rest, 0.0))
-            if not entry.text.strip():
-                self.warn(
-                    manifest, entry.line, "recording without transcript", "write what is said"
-                )
-        if unlisted := sorted(audio - {entry.audio for entry in entries}):
-            names = _listed([path.name for path in unlisted])
-            message = f"{len(unlisted)} audio files without transcripts, ignored ({names})"
-            self.warn(manifest, None, message, "list them here, or remove them")
-        return [Line(entry.text, manifest, entry.line) for entry in entries]
 
 
 def _telling(text: str) -> Iterator[tuple[str, ...]]:
@@ -341,10 +336,28 @@ def _grams(text: str, n: int) -> Iterator[tuple[str, ...]]:
     return (tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
-def _terms_file(folder: Path, label: str) -> Path:
-    return folder / "terms" / f"{label.lower()}.tsv"
+def _file(term: Term) -> Path:
+    assert term.file is not None
+    return term.file
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _comments(folder: Path) -> dict[str, int]:
+    """By file, how many of its lines are comments."""
+    files = [text_path(folder, split) for split in SPLITS]
+    files += [*term_files(folder / "terms"), folder / "entities.jsonl", *_manifests(folder)]
+    counted = {str(path): _count_comments(path) for path in files if path.is_file()}
+    return {name: count for name, count in counted.items() if count}
+
+
+def _manifests(folder: Path) -> Iterator[Path]:
+    for split in SPLITS:
+        with suppress(DomainError):
+            if manifest := find_manifest(folder / split):
+                yield manifest
+
+
+def _count_comments(path: Path) -> int:
+    try:
+        return sum(map(is_comment, read_lines(path, most_lines=MOST_LINES)))
+    except TextFileError:
+        return 0  # told where it is read

@@ -7,43 +7,49 @@ raises the first one as a ``DomainError``; ``check`` lists them all.
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from asr_llm.corpus.lines import Line, Problem, read_lines, strictly
+from asr_llm.corpus.patterns import pattern_problem
+from asr_llm.corpus.term_files import (
+    MOST_TERMS,
+    has_capitals,
+    label_of,
+    other_files,
+    read_term_rows,
+    term_files,
+)
 from asr_llm.errors import DomainError
+from asr_llm.text_files import no_file_of
 
-T = TypeVar("T")
+__all__ = [
+    "SPLITS",
+    "DomainConfig",
+    "Line",
+    "Problem",
+    "SentenceCounts",
+    "TemplatesConfig",
+    "Term",
+    "check_split",
+    "find_folder",
+    "is_there",
+    "read_lines",
+    "read_patterns",
+    "read_terms",
+    "read_text",
+    "strictly",
+    "text_path",
+    "undeclared",
+]
 
 SPLITS = ("train", "dev", "test")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong in a domain folder: where, how bad, what, and how to mend it."""
-
-    file: str
-    line: int | None
-    severity: Literal["error", "warning"]
-    message: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.message}" + (f"; {self.fix}" if self.fix else "")
-
-
-@dataclass(frozen=True)
-class Line:
-    """A sentence and where it stands; ``number`` counts from 1."""
-
-    text: str
-    file: Path
-    number: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Term:
     spoken: str | None
     label: str
     line: int = 0
+    file: Path | None = field(default=None, compare=False)
 
 
 class _Model(BaseModel):
@@ -80,6 +87,16 @@ class DomainConfig(_Model):
     voices: dict[Literal["train", "dev", "test"], list[str]] = {}
     """Who speaks the unrecorded sentences of a split: names or patterns such as ``en-us+*``."""
 
+    @field_validator("name")
+    @classmethod
+    def _name_names_a_folder(cls, name: str) -> str:
+        """A run folder is called by it."""
+        if not name.strip() or not name.isprintable() or re.search(r"[/\\\\]|^\\.", name):
+            raise ValueError("a name on one line, without slashes and no dot at its start")
+        if len(name.encode()) > 100:
+            raise ValueError("a name of at most 100 bytes")
+        return name
+
     @field_validator("labels")
     @classmethod
     def _labels_are_upper_case(cls, labels: dict[str, str]) -> dict[str, str]:
@@ -92,9 +109,9 @@ class DomainConfig(_Model):
 class SentenceCounts(_Model):
     """How many sentences to expand the templates of each split into."""
 
-    train: int = Field(default=4000, ge=0)
-    dev: int = Field(default=120, ge=0)
-    test: int = Field(default=240, ge=0)
+    train: int = Field(default=4000, ge=0, le=200_000)
+    dev: int = Field(default=120, ge=0, le=200_000)
+    test: int = Field(default=240, ge=0, le=200_000)
 
 
 class TemplatesConfig(_Model):
@@ -156,21 +173,9 @@ def find_folder(path: str | Path) -> Path:
             f"{folder}: no domain.yaml in it; expected a domain folder. "
             "See one with: asr-llm domain init NEW_FOLDER"
         )
+    if reason := no_file_of(folder, folder / "domain.yaml"):
+        raise DomainError(f"{folder / 'domain.yaml'}: {reason}; put a copy of the file here")
     return folder
-
-
-def strictly(read: Callable[[list[Problem]], list[T]]) -> list[T]:
-    """The result of a reader; its first problem raised.
-
-    Raises:
-        DomainError: with file and line.
-    """
-    problems: list[Problem] = []
-    result = read(problems)
-    for problem in problems:
-        if problem.severity == "error":
-            raise DomainError(str(problem))
-    return result
 
 
 def text_path(folder: Path, split: str) -> Path:
@@ -178,35 +183,24 @@ def text_path(folder: Path, split: str) -> Path:
     return folder / "text.txt" if split == "train" else folder / split / "text.txt"
 
 
-def read_lines(path: Path, problems: list[Problem]) -> list[Line]:
-    """The lines of a UTF-8 file that are neither blank nor comments (``#``)."""
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        problems.append(Problem(str(path), None, "error", error.strerror or "cannot be read"))
+def is_there(folder: Path, path: Path, problems: list[Problem]) -> bool:
+    """Whether a file of a folder can be read: a pipe or a link out of the folder is a problem."""
+    if not os.path.lexists(path):
+        return False
+    if reason := no_file_of(folder, path):
+        problems.append(Problem(str(path), None, "error", reason, "put a copy of the file here"))
+    return reason is None
+
+
+def read_text(path: Path, problems: list[Problem], folder: Path | None = None) -> list[Line]:
+    """The sentences of a text, white space around them dropped; [] without the file.
+
+    Args:
+        folder: the domain folder whose file it is: links do not lead out of that.
+    """
+    if folder is not None and not is_there(folder, path, problems):
         return []
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        problems.append(Problem(str(path), line, "error", "not UTF-8 text", "save it as UTF-8"))
-        return []
-    if not _is_text(text):
-        message = "not text: it holds control characters, as recordings and documents do"
-        problems.append(Problem(str(path), None, "error", message, "save it as plain text (UTF-8)"))
-        return []
-    # Not splitlines(): it also breaks at characters which belong to a line.
-    lines = (Line(line.rstrip("\r"), path, i) for i, line in enumerate(text.split("\n"), start=1))
-    return [line for line in lines if line.text.strip() and not line.text.startswith("#")]
-
-
-def _is_text(text: str) -> bool:
-    """Whether none of the control characters is in it that binary files have and no text has."""
-    return not re.search(r"[\x00-\x08\x0e-\x1a\x7f]", text)
-
-
-def read_text(path: Path, problems: list[Problem]) -> list[Line]:
-    """The sentences of a ``text.txt``, white space around them dropped; [] without the file."""
-    if not path.exists():
+    if folder is None and not path.exists():
         return []
     lines = read_lines(path, problems)
     return [Line(" ".join(line.text.split()), line.file, line.number) for line in lines]
@@ -214,57 +208,52 @@ def read_text(path: Path, problems: list[Problem]) -> list[Line]:
 
 def undeclared(folder: Path, labels: Iterable[str]) -> list[Path]:
     """The term files of a folder whose label is none of ``labels``."""
-    return sorted(p for p in folder.glob("terms/*.tsv") if p.stem.upper() not in set(labels))
+    return [path for path in term_files(folder / "terms") if label_of(path) not in set(labels)]
 
 
 def read_terms(folder: Path, labels: dict[str, str], problems: list[Problem]) -> list[Term]:
-    """The terms of ``terms/<label>.tsv`` in the order of ``labels``."""
-    files = sorted(folder.glob("terms/*.tsv"))
-    stray = undeclared(folder, labels)
+    """The terms of ``terms/<label>.tsv`` (``.csv``, ``.txt``) in the order of ``labels``."""
+    files = term_files(folder / "terms")
     terms: list[Term] = []
-    for path in sorted(files, key=lambda path: _rank(path.stem.upper(), labels)):
-        label = path.stem.upper()
-        if path in stray:
-            known = ", ".join(f"{name.lower()}.tsv" for name in labels) or "none"
-            message = f"no label for this file in domain.yaml; expected: {known}"
-            fix = "rename the file, or declare the label under 'labels'"
-            problems.append(Problem(str(path), None, "error", message, fix))
+    for path in sorted(files, key=lambda path: _rank(label_of(path), labels)):
+        label = label_of(path)
+        if wrong := _wrong_list(folder, path, labels):
+            problems.append(Problem(str(path), None, "error", *wrong))
             continue
-        if path.stem != path.stem.lower():
-            message = "a file name in capitals, which is another file elsewhere"
-            fix = f"rename it to {label.lower()}.tsv"
-            problems.append(Problem(str(path), None, "error", message, fix))
-            continue
-        for line in read_lines(path, problems):
-            columns = [" ".join(column.split()) for column in line.text.split("\t")]
-            if len(columns) > 2 or not columns[0]:
-                message = f"found {len(columns)} columns; expected term [TAB spoken form]"
-                if len(columns) <= 2:
-                    message = "found no term; expected term [TAB spoken form]"
-                problems.append(Problem(str(path), line.number, "error", message, "mend this line"))
-                continue
-            if not any(c.isalnum() for c in columns[0]):
-                message = "found a term without a letter or digit, which nobody can say"
-                problems.append(Problem(str(path), line.number, "error", message, "spell it out"))
-                continue
-            spoken = columns[1] if len(columns) == 2 and columns[1] else None
-            terms.append(Term(columns[0], spoken, label, line.number))
+        rows = read_term_rows(path, problems)
+        terms += [Term(row.text, row.spoken, label, row.line, path) for row in rows]
+    for path in other_files(folder / "terms"):
+        message = "not read: no list of terms by its name"
+        fix = "expected .tsv, .csv or .txt: save it as one, or take it away"
+        problems.append(Problem(str(path), None, "warning", message, fix))
     return terms
 
 
+def _wrong_list(folder: Path, path: Path, labels: dict[str, str]) -> tuple[str, str] | None:
+    """Why a list is not read, and how to mend it."""
+    label = label_of(path)
+    if label not in labels:
+        known = ", ".join(f"{name.lower()}.tsv" for name in labels) or "none"
+        message = f"no label for this file in domain.yaml; expected: {known}"
+        return message, "rename the file, or declare the label under 'labels'"
+    if has_capitals(path):
+        message = "a file name in capitals, which is another file elsewhere"
+        return message, f"rename it to {label.lower()}.tsv"
+    if reason := no_file_of(folder, path):
+        return reason, "copy the list here"
+    return None
+
+
 def read_patterns(
-    path: Path, labels: dict[str, str], problems: list[Problem]
+    folder: Path, labels: dict[str, str], problems: list[Problem]
 ) -> list[dict[str, Any]]:
     """spaCy EntityRuler patterns of an ``entities.jsonl``; [] without the file."""
-    if not path.exists():
+    path = folder / "entities.jsonl"
+    if not is_there(folder, path, problems):
         return []
     patterns = []
-    for line in read_lines(path, problems):
-        try:
-            pattern = json.loads(line.text)
-            wrong = _wrong_pattern(pattern, labels)
-        except json.JSONDecodeError as error:
-            wrong = f"not JSON ({error.msg} at column {error.colno})"
+    for line in read_lines(path, problems, MOST_TERMS):
+        pattern, wrong = _pattern(line.text, labels)
         if wrong:
             fix = 'write {"label": "LABEL", "pattern": "text or list of token patterns"}'
             problems.append(Problem(str(path), line.number, "error", wrong, fix))
@@ -273,20 +262,21 @@ def read_patterns(
     return patterns
 
 
-def _wrong_pattern(pattern: Any, labels: dict[str, str]) -> str | None:
-    if not isinstance(pattern, dict):
-        return "not a JSON object"
-    if unknown := set(pattern) - {"label", "pattern", "id"}:
-        return f"unknown key {min(unknown)!r}"
-    if (label := pattern.get("label")) not in labels:
+def _pattern(line: str, labels: dict[str, str]) -> tuple[Any, str | None]:
+    """A pattern, and what is wrong with it."""
+    try:
+        pattern = json.loads(line)
+    except json.JSONDecodeError as error:
+        return None, f"not JSON ({error.msg} at column {error.colno})"
+    except (ValueError, RecursionError) as error:  # a number too long; nesting without end
+        return None, f"not JSON that can be read ({error})"
+    if isinstance(pattern, dict) and (unknown := set(pattern) - {"label", "pattern", "id"}):
+        return None, f"unknown key {min(unknown)!r}"
+    if isinstance(pattern, dict) and (label := pattern.get("label")) not in [*labels]:
         meant = str(label).upper()
         hint = f": did you mean {meant!r}?" if meant in labels else ""
-        return f"label {label!r} is not declared in domain.yaml{hint}"
-    body = pattern.get("pattern")
-    is_tokens = isinstance(body, list) and body and all(isinstance(t, dict) for t in body)
-    if not (is_tokens or (isinstance(body, str) and body.strip())):
-        return "no pattern"
-    return None
+        return None, f"label {label!r} is not declared in domain.yaml{hint}"
+    return pattern, pattern_problem(pattern)
 
 
 def _rank(label: str, labels: dict[str, str]) -> int:

@@ -1,80 +1,83 @@
-"""The English normalisers: Whisper's own, and one for dosages in dialogue built on its tables."""
+"""The normaliser ``medical-en``: English dialogue about symptoms, doses and measurements."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable
-from fractions import Fraction
-from functools import cache
-from typing import Any
+from functools import lru_cache
+
+from asr_llm.corpus import openai
+from asr_llm.corpus.basic import basic
+from asr_llm.corpus.english_letters import joined
+from asr_llm.corpus.english_numbers import SCALES, SMALL, UNDER_100, any_of, in_digits, row
+from asr_llm.corpus.english_spelling import american
+
+_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 
-def whisper(text: str) -> str:
-    """``EnglishTextNormalizer`` of whisper_normalizer, as published tables use it.
+def medical(text: str) -> str:
+    """For dialogue about doses.
 
-    Known harm: "oh" is 0, "1.5" is "one.5", "2.1" is "2 one", "5 mm" is 5, "positive two" is +2.
-    Twice may change more than once does: "2 1" is "2 one", and that is 21.
-    """
-    return _library()(text).strip()
+    As OpenAI's, by its tables: contractions and titles written out, American spelling, no
+    diacritics, nothing in round, square or angle brackets. Otherwise by rules of its own:
 
-
-def medical(text: str, basic: Callable[[str], str]) -> str:
-    """For dialogue about doses. ``basic`` cleans a phrase of case and punctuation.
-
-    As Whisper's, by the library's tables: contractions and titles written out, American spelling,
-    no diacritics, nothing in round, square or angle brackets. Otherwise by rules of its own:
-
-    *Numbers* are digits without leading or trailing zeros ("one" too). They end where the phrase
-    does: "two. Five hundred" is two numbers. Three or more digits in a row are joined, and so are
-    "one twenty" (120), "seven fifty" and years; "two three days" and "ten fifteen minutes" are
-    not. "oh" and "o" are zero between two spelled-out numbers ("four oh five" is 405, "nineteen oh
-    five" 1905) and a word elsewhere. "point" is decimal only after a number ("at that point two"),
-    or before a number with a unit ("point five milligrams").
+    *Numbers* are digits without leading or trailing zeros ("one" too), see ``english_numbers``.
+    They end where the phrase does: "two. Five hundred" is two numbers. "point" is decimal only
+    after a number ("at that point two"), or before a number with a unit ("point five milligrams").
+    *Written and spoken*: "10:30" is "ten thirty", "120/80" "120 over 80", "1:1000" "1 to 1000",
+    "$5 million" "five million dollars", "half a milligram" "0.5 mg", "&" "and".
     *Units* are mg, mcg, g, kg, ml (also cc), l, cm, millimeters, pounds, percent and degrees;
     letters and everyday words ("g", "gram", "l", "cc") only after a number. Letters and digits
     stand apart: "B12" is "b 12". "5 mg/kg" is "5 mg per kg"; any other slash is a space.
-    *Fillers* dropped: uh, uhm, um, erm, hm, hmm, mm, mmm. Answers are kept: "mhm", which "mm-hmm"
-    and "uh-huh" become, and the words "oh" and "ah". "er" stays, because of the ER.
-    *Unified*: ok, okay; mum, mam, mom; cannot, can not.
+    *Spelling* is American, in medicine too, see ``english_spelling``; spelled letters are one
+    word ("N H S"), see ``english_letters``.
+    *Fillers* dropped: uh, uhm, um, erm, hm, mm, however long. Answers are kept: "mhm", which
+    "mm-hmm" and "uh-huh" become, and the words "oh" and "ah". "er" stays, because of the ER.
+    *Unified*: ok, okay, a lone "K."; alright, all right; mum, mam, mom; cannot, can not; 'cause,
+    cos, coz, because. "Yes", "yeah" and "yep" are different words, and stay apart.
 
     Applied twice it changes nothing more.
     """
-    text = _BRACKETED.sub(" ", unicodedata.normalize("NFKC", _fractions(text)).lower())
-    for pattern, replacement in _SYMBOLS:
-        text = pattern.sub(replacement, text)
-    words = [word for phrase in _PHRASE_END.split(text) for word in _phrase(basic(phrase))]
-    text = " ".join(words)
-    for pattern, replacement in _UNITS:
+    text = unicodedata.normalize("NFKC", _fractions(text)).lower().translate(_APOSTROPHES)
+    text = _applied(_SYMBOLS, _BRACKETED.sub(" ", text))
+    text = "\n".join(map(basic, _PHRASE_END.split(text)))
+    text = _plain(text)
+    text = openai.expanded(_applied(_BEFORE, text))
+    text = " ".join(_TOKEN.findall(text))
+    text = in_digits(" ".join(_applied(_WORDS, text).split(" ")))
+    spelled = (_canonical(_SAME.get(word) or american(word)) for word in text.split())
+    words = joined(_applied(_UNITS, " ".join(spelled)).split(), _word)
+    return " ".join(words)
+
+
+@lru_cache(maxsize=10_000)
+def _word(word: str) -> tuple[str, ...]:
+    return tuple(medical(word).split())
+
+
+def _applied(rules: tuple[_Rule, ...], text: str) -> str:
+    for pattern, replacement in rules:
         text = pattern.sub(replacement, text)
     return text
 
 
 def _fractions(text: str) -> str:
     # Before NFKC, which makes "2½" a 21 and a 2.
+    if text.isascii():
+        return text
     text = re.sub(r"(?<=\d)\s?[½¼¾]", lambda m: {"½": ".5", "¼": ".25", "¾": ".75"}[m[0][-1]], text)
-    return text.replace("½", " half ")
-
-
-def _phrase(text: str) -> list[str]:
-    text = _plain(text)
-    text = re.sub(r"(?<=\d)'s\b", "s", text)
-    text = _LETTER_BESIDE_DIGIT.sub(" ", text)
-    for pattern, replacement in _contractions():
-        text = pattern.sub(replacement, text)
-    text = " ".join(re.findall(r"\d+(?:\.\d+)*(?:(?:st|nd|rd|th|s)\b)?|[^\W\d]+", text))
-    for pattern, replacement in _WORDS:
-        text = pattern.sub(replacement, text)
-    text = _NUMBERS.sub(_in_digits, " ".join(text.split()))
-    spelling = _library().standardize_spellings.mapping
-    return [_canonical(_SAME.get(word, spelling.get(word, word))) for word in text.split()]
+    return text.replace("½", " half ").replace("™", " ")
 
 
 def _plain(text: str) -> str:
     """No diacritics, ASCII digits."""
+    if text.isascii():
+        return text
     from whisper_normalizer.basic import remove_symbols_and_diacritics
 
-    text = text if text.isascii() else remove_symbols_and_diacritics(text, keep="'.")
+    lines = text.split("\n")
+    text = "\n".join(remove_symbols_and_diacritics(line, keep="'.") for line in lines)
     return text if text.isascii() else re.sub(r"\d", lambda m: str(int(m[0])), text)
 
 
@@ -87,183 +90,134 @@ def _canonical(word: str) -> str:
     return re.sub(r"^0+(?=\d)", "", word)
 
 
-@cache
-def _library() -> Any:
-    from whisper_normalizer.english import EnglishTextNormalizer  # 0.2 s
-
-    return EnglishTextNormalizer()
+def _rules(*rules: tuple[str, str | Callable[[re.Match[str]], str]]) -> tuple[_Rule, ...]:
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
 
 
-@cache
-def _contractions() -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(pattern), new) for pattern, new in _library().replacers.items()]
+# Before anything is dropped --------------------------------------------------------------
 
 
-# Numbers ---------------------------------------------------------------------------------------
-
-_ONES = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
-_ONES |= {"six": 6, "seven": 7, "eight": 8, "nine": 9}
-_TEENS = {"ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14}
-_TEENS |= {"fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19}
-_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
-_TENS |= {"sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
-_SMALL = {**_ONES, **_TEENS, **_TENS, "zero": 0, "a": 1}
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-_ORDINALS = {"first": "1st", "second": "2nd", "third": "3rd", "fifth": "5th", "eighth": "8th"}
-_ORDINALS |= {"ninth": "9th", "twelfth": "12th"}
-_ORDINALS |= {
-    f"{word}th": f"{number}th"
-    for word, number in {**_ONES, **_TEENS}.items()
-    if number not in (1, 2, 3, 5, 8, 9, 12)
-}
-_TENTHS = {word[:-1] + "ieth": f"{number}th" for word, number in _TENS.items()}
-_DECADES = {word[:-1] + "ies": f"{number}s" for word, number in _TENS.items()}
+def _time(match: re.Match[str]) -> str:
+    """As it is spoken: "10:30" ten thirty, "7:05" seven oh five, "9:00" nine."""
+    hour, minute = match[1].lstrip("0") or "0", match[2]
+    if int(hour) > 24:
+        return f"{match[1]} to {minute}"
+    minutes = ["0", minute[1]] if minute[0] == "0" else [minute]
+    return hour if minute == "00" else row([hour, *minutes])
 
 
-def _any(words: dict[str, Any]) -> str:
-    return "(?:" + "|".join(words) + ")"
+def _pressure(match: re.Match[str]) -> str:
+    high, low = int(match[1]), int(match[2])
+    over = 60 <= high < 300 and 20 <= low < min(high, 200)
+    return f"{high} over {low}" if over else match[0]
 
 
-_UNDER_100 = rf"(?:{_any(_TENS)}(?: {_any(_ONES)})?|{_any(_TEENS)}|{_any(_ONES)}|zero)\b"
-_FACTOR = r"(?:a|\d+(?:\.\d+)?)"
-_HUNDREDS = rf"(?:(?:{_UNDER_100}|{_FACTOR}) )?hundred\b(?:(?: and)? {_UNDER_100})?"
-_GROUP = rf"(?:{_HUNDREDS}|{_UNDER_100})"
-_SCALE = rf"{_any(_SCALES)}\b"
-_SCALED = (
-    rf"(?:(?:{_GROUP}|{_FACTOR}) )?{_SCALE}"
-    rf"(?:(?: and)? {_GROUP} {_SCALE})*(?:(?: and)? {_GROUP}(?! {_SCALE}))?"
+def _money(match: re.Match[str]) -> str:
+    scale = {"k": " thousand", "m": " million", "bn": " billion"}.get(match[3], f" {match[3]}")
+    name = {"$": "dollars", "£": "pounds", "€": "euros"}[match[1]]
+    return f"{match[2]}{scale if match[3] else ''} {name} "
+
+
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u2032\u00b4`", "'"))
+_BRACKETED = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\((?!e?s\))[^()]*\)")
+# A space may be missing after the mark: "worse.You"; not in G.P. and 1.5.
+_PHRASE_END = re.compile(
+    r"[.,;:!?…]+(?=\s|$)|(?<=[^\W\d_])[.,;:!?…]+(?=[^\W_]{2})|(?<=[^\W_]{2})[.,;:!?…]+(?=[^\W\d_])"
+    r"|[,;!?…]+(?=[^\W\d_])|(?<=[^\W\d_])[,;!?…]+"
 )
-_CARDINAL = rf"(?:{_SCALED}|{_HUNDREDS})"
-_DECIMALS = rf"(?: (?:{_UNDER_100}|oh?\b))+"
-# In a row, a word that begins a larger number is not of the row: "one five hundred mg tablet".
-_ITEM = rf"{_UNDER_100}(?! (?:hundred|thousand|million|billion|point)\b)"
-_NUMBERS = re.compile(
-    rf"(?<!\S)(?:(?P<tens>{_any(_TENS)} )?(?P<ordinal>{_any(_ORDINALS)})"
-    rf"|(?P<ready>{_any({**_TENTHS, **_DECADES})})"
-    rf"|(?P<whole>{_CARDINAL}|{_UNDER_100}|\d+) point(?P<decimals>{_DECIMALS})"
-    rf"|(?P<cardinal>{_CARDINAL})"
-    rf"|(?P<row>{_ITEM}(?:(?: oh?)* {_ITEM})*|{_UNDER_100}))(?!\S)"
+_SLASHED = (
+    r"mg|mcg|μg|ug|g|kg|ml|dl|l|units?|m?mol|meq|iu|milligrams?|micrograms?|grams?|m?millimoles?"
 )
-
-
-def _in_digits(match: re.Match[str]) -> str:
-    if match["ordinal"]:
-        ordinal = _ORDINALS[match["ordinal"]]
-        if not match["tens"]:
-            return ordinal
-        tens = _TENS[match["tens"].strip()]
-        # "twenty twelfth" is no number.
-        return f"{tens // 10}{ordinal}" if ordinal[1].isalpha() else f"{tens} {ordinal}"
-    if match["ready"]:
-        return (_TENTHS | _DECADES)[match["ready"]]
-    if match["cardinal"]:
-        return _value(match["cardinal"])
-    if match["decimals"]:
-        return f"{_value(match['whole'])}.{''.join(_items(match['decimals']))}"
-    return _row(_items(match["row"]))
-
-
-def _value(words: str) -> str:
-    total, group = Fraction(0), Fraction(0)
-    for word in words.split():
-        if word in _SCALES:
-            total, group = total + (group or Fraction(1)) * _SCALES[word], Fraction(0)
-        elif word == "hundred":
-            group = (group or Fraction(1)) * 100
-        elif word != "and":
-            group += _SMALL[word] if word in _SMALL else Fraction(word)
-    total += group
-    # Finite in decimal: no more than literals times powers of ten.
-    digits = len(str(total.denominator))
-    return f"{total:.{digits}f}" if total.denominator > 1 else str(total)
-
-
-def _items(words: str) -> list[str]:
-    """The numbers under 100 of a row, each in digits: "twenty five oh two" is 25, 0, 2."""
-    found = re.findall(rf"{_UNDER_100}|oh?\b", words)
-    return ["0" if item in ("o", "oh") else _value(item) for item in found]
-
-
-def _row(items: list[str]) -> str:
-    """Numbers spoken one after the other: joined, or left apart."""
-    digits = all(len(item) == 1 for item in items)
-    if "0" in items or (digits and len(items) > 2):
-        return "".join(items)
-    out: list[str] = []
-    rest = [int(item) for item in items]
-    while rest:
-        first, rest = rest[0], rest[1:]
-        second = rest[0] if rest else 0
-        digit_first = first < 10 and second >= (10 if first <= 2 else 20)
-        if digit_first or (first in (19, 20) and second >= 10):
-            rest = rest[1:]
-            out.append(f"{first}{second}")
-        else:
-            out.append(str(first))
-    return " ".join(out)
-
-
-# Words and units -------------------------------------------------------------------------------
-
-
-def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(pattern), replacement) for pattern, replacement in rules]
-
-
-_BRACKETED = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\([^()]*\)")
-_PHRASE_END = re.compile(r"[.,;:!?…]+(?=\s|$)")
-_LETTER_BESIDE_DIGIT = re.compile(
-    r"(?<=\d)(?=[^\W\d])(?!(?:st|nd|rd|th|s)\b)|(?<=[^\W\d])(?=\d)",
-)
-_SLASHED = r"mg|mcg|μg|ug|g|kg|ml|l|units?|mmol|milligrams?|micrograms?|grams?"
-_SYMBOLS = _compiled(
+_AMOUNT = r"(\d[\d,]*(?:\.\d+)?)"
+_SYMBOLS = _rules(
+    (r"(?:^|(?<=[.,;!?…]\s)(?<!\b[a-z][.]\s))k(?=[.,!?]+(?:\s|$))", "okay"),
+    (r"(?<!\w)'(?=cause\b)", "be"),
+    (r"&", " and "),
     (r"(?<![\w.])\.(?=\d)", "0."),
     (r"(?<![^\s])[-\u2212](?=\d)", "minus "),
     (r"%", " percent "),
     (r"°\s?c\b", " degrees celsius "),
     (r"°\s?f\b", " degrees fahrenheit "),
     (r"°", " degrees "),
-    (r"\$\s?(\d[\d,]*(?:\.\d+)?)", r"\1 dollars "),
-    (r"£\s?(\d[\d,]*(?:\.\d+)?)", r"\1 pounds "),
-    (r"€\s?(\d[\d,]*(?:\.\d+)?)", r"\1 euros "),
+    (rf"([$£€])\s?{_AMOUNT}(?:\s?(hundred|thousand|million|billion|[km](?![^\W_])|bn)\b)?", _money),
+    (r"¢", " cents "),
     (rf"(?<![^\W\d])({_SLASHED})/(?=[^\W\d])", r"\1 per "),
+    (r"(?<![\d:.,/])(\d{1,2}):([0-5]\d)(?![\d:/]|[.,]\d)", _time),
+    (r"(?<![\d:.,/])(\d{1,2})\.([0-5]\d)(?=\s?[ap]\.?m\b)", _time),
+    (r"(?<![\d:.,/])(\d[\d,]*) ?: ?(\d[\d,]*)(?![\d:/]|\.\d)", r"\1 to \2"),
+    (r"(?<![\d:.,/])(\d{2,3})\s?/\s?(\d{2,3})(?![\d/]|[.,]\d)", _pressure),
+    (r"(?<![\d:.,/])(\d+)(?: |-| and )1/2(?![\d/])", r"\1.5"),
+    (r"(?<![\d:.,/])1/2(?![\d/])", " half "),
 )
 
-_NUMBER_WORD = rf"(?:\d+(?:\.\d+)?|{_any(_SMALL)}|hundred|thousand|million)"
+# Words -----------------------------------------------------------------------------------
+
+_BEFORE = _rules(
+    (r"(?<=\d)'s\b", "s"),
+    (r"(?<=\d)(?=[^\W\d])(?!(?:st|nd|rd|th|s)\b)|(?<=[^\W\d])(?=\d)", " "),  # B12
+)
+_TOKEN = re.compile(r"\n|\d+(?:\.\d+)*(?:(?:st|nd|rd|th|s)\b)?|[^\W\d]+")
+_NUMBER_WORD = rf"(?:\d+(?:\.\d+)?|{any_of(SMALL)}|hundred|thousand|million)"
 _DOSE_UNIT = (
     r"(?:mgs?|mcgs?|μg|ug|kgs?|g|mls?|l|cc|percent|per cent"
     r"|(?:milli|micro|kilo)?gram(?:me)?s?|(?:milli)?lit(?:er|re)s?)\b"
 )
-_NOT_AFTER_NUMBER = "".join(
-    rf"(?<!{word} )" for word in (r"\d", *_SMALL, "oh", "hundred", *_SCALES)
-)
-_WORDS = _compiled(
-    (r"\b(?:mm|hm|uh) h+m+\b|\buh huh\b|\bmmhmm\b", "mhm"),
+_NOT_AFTER_NUMBER = "".join(rf"(?<!{word} )" for word in (r"\d", *SMALL, "oh", "hundred", *SCALES))
+_WORDS = _rules(
+    (r"\b(?:mm+|hm|uh) h+m+\b|\buh huh\b|\bmm+hmm+\b|\bm+hm+\b", "mhm"),
     (rf"\b({_NUMBER_WORD}) mm\b", r"\1 millimeters"),  # not the filler
-    (r"\b(?:uh|uhm|um|erm|hmm?|mmm?)\b", ""),
+    (r"\b(?:u+h+|u+h*m+|er+m+|h+m+|mm+)\b", ""),
     (r" +", " "),
+    (r"\boh+\b", "oh"),
+    (r"\bah+\b", "ah"),
     (r"\bnought\b|\bnaught\b", "zero"),
     (r"\bcannot\b", "can not"),
-    (rf"(?<!\S){_NOT_AFTER_NUMBER}point(?= (?:{_UNDER_100} ){{1,3}}{_DOSE_UNIT})", "zero point"),
+    (r"\balright\b", "all right"),
+    (r"\bcos\b|\bcoz\b", "because"),
+    (r"\b(gastro|tracheo|angio|cardio|naso|phyto|xeno) o?e(?=soph|dem|str)", r"\1e"),
+    (r"\b(kind|sort)a\b", r"\1 of"),
+    (r"\bdunno\b", "do not know"),
+    (rf"(?<!\S){_NOT_AFTER_NUMBER}point(?= (?:{UNDER_100} ){{1,3}}{_DOSE_UNIT})", "zero point"),
 )
-# Before the library's spellings, which make "mhm" a "hmm".
+# Before the tables of spellings, which make "mhm" a "hmm".
 _SAME = {"mhm": "mhm", "ok": "okay", "mum": "mom", "mam": "mom", "mums": "moms"}
 
+
+# Units -----------------------------------------------------------------------------------
+
+
+def _cents(match: re.Match[str]) -> str:
+    return f"{_canonical(f'{match[1]}.{int(match[3]):02}')} {match[2]}"
+
+
 _AFTER_NUMBER = r"(?<![\w.])(\d+(?:\.\d+)?) "
-_UNITS = _compiled(
+_HALVED = (
+    r"(?=(?:mgs?|mcgs?|kgs?|mls?|g|l|cc|cm|mm|ug|μg|units?|mmol|pounds?|degrees?|percent"
+    r"|(?:milli|micro|kilo)?grams?|kilos?|(?:milli|deci)?liters?|mils?|(?:centi|milli)meters?)\b)"
+)
+_UNITS = _rules(
     (r"\bper cent\b", "percent"),
     (r"(?<![\w.])(\d+) and a half\b", r"\1.5"),
+    (r"(?<!\band a )(?<!\band )\bhalf (?:of )?(?:an? )?" + _HALVED, "0.5 "),
+    (r"\b(?:a|1) quarter (?:of )?(?:an? )?" + _HALVED, "0.25 "),
+    (r"\b3 quarters (?:of )?(?:an? )?" + _HALVED, "0.75 "),
     (r"\bmilligram(?:me)?s?\b|\bmgs\b", "mg"),
     (r"\bmicrogram(?:me)?s?\b|\bmcgs\b|\bμg\b", "mcg"),
     (r"\bkilogram(?:me)?s?\b|\bkgs\b", "kg"),
     (r"\bmillilit(?:er|re)s?\b|\bmls\b", "ml"),
+    (r"\bdecilit(?:er|re)s?\b", "dl"),
+    (r"\bmillimoles?\b", "mmol"),
+    (r"\bmillimeters? of mercury\b|\bmm hg\b", "mmhg"),
+    (r"\bbeats (?:per|a) minute\b", "bpm"),
+    (r"\bper (?:liter|gram)\b", lambda match: match[0][:5]),
     (_AFTER_NUMBER + r"(?:mils|cc|ccs)\b", r"\1 ml"),
     (_AFTER_NUMBER + r"ug\b", r"\1 mcg"),
     (_AFTER_NUMBER + r"(?:gram(?:me)?s?|gms?)\b", r"\1 g"),
     (_AFTER_NUMBER + r"kilos?\b", r"\1 kg"),
     (_AFTER_NUMBER + r"lit(?:er|re)s?\b", r"\1 l"),
     (_AFTER_NUMBER + r"centimet(?:er|re)s?\b", r"\1 cm"),
-    (_AFTER_NUMBER + r"millimet(?:er|re)s?\b", r"\1 millimeters"),
+    (_AFTER_NUMBER + r"(?:millimet(?:er|re)s?|mm)\b(?! of mercury)", r"\1 millimeters"),
     (_AFTER_NUMBER + r"(?:pound|lbs?)\b", r"\1 pounds"),
-    (_AFTER_NUMBER + r"degree\b", r"\1 degrees"),
+    (_AFTER_NUMBER + r"(degree|dollar|euro|cent)\b", r"\1 \2s"),
+    (_AFTER_NUMBER + r"(dollars|euros) (?:and )?(\d\d?) cents\b", _cents),
 )

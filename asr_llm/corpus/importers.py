@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.audio import audio_info
-from asr_llm.corpus.domain_files import strictly
-from asr_llm.corpus.manifests import LAYOUTS, Entry, find_manifest, read_entries
+from asr_llm.corpus.lines import strictly
+from asr_llm.corpus.manifests import LAYOUTS, Entry, find_manifest, read_entries, stretch
 from asr_llm.errors import AudioError, DomainError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["find_manifest", "read_manifest", "require_manifest"]
 
 _NAMED = 3  # files named in a message; the rest are counted
-_ROUNDING = 0.05  # seconds by which manifests round durations
 
 
 def require_manifest(folder: str | Path) -> Path:
@@ -99,20 +98,13 @@ def _file_cut(entry: Entry, cut_id: str, recordings: dict[Path, Recording], wher
     recording = recordings.get(entry.audio)
     if recording is None:
         recording = recordings[entry.audio] = _recording(entry.audio, cut_id, where)
-    end = recording.duration
-    if entry.duration is not None and entry.start + entry.duration < end - _ROUNDING:
-        end = entry.start + entry.duration
-    elif entry.duration is not None and entry.start + entry.duration > end + _ROUNDING:
-        stated = f"{entry.start:g} + {entry.duration:g} s"
-        raise DomainError(
-            f"{where}: offset and duration ({stated}) reach beyond the {end:.2f} s of "
-            f"{entry.audio.name}; mend this line"
-        )
-    if entry.start >= end:
-        raise DomainError(f"{where}: offset {entry.start:g} s is not before {end:.2f} s, the end")
+    try:
+        start, end = stretch(entry, recording.duration)
+    except DomainError as error:
+        raise DomainError(f"{where}: {error}") from None
     cut = recording.to_cut()
-    if entry.start > 0 or end < recording.duration:
-        cut = cut.truncate(offset=entry.start, duration=end - entry.start)
+    if start > 0 or end < recording.duration:
+        cut = cut.truncate(offset=start, duration=end - start)
     cut = cut.with_id(cut_id)
     cut.supervisions = [
         SupervisionSegment(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asr_llm.corpus.domain_files import Problem, read_lines
+from asr_llm.corpus.lines import Problem, read_lines
 from asr_llm.errors import DomainError
+from asr_llm.text_files import LAYOUTS, cells, is_pipe, is_whole, no_file_of
 
-LAYOUTS = (
-    "cuts.jsonl.gz",
-    "cuts.jsonl",
-    "manifest.json",
-    "manifest.jsonl",
-    "metadata.jsonl",
-    "trans.txt",
-)
-"""File names by which a folder of recordings is known."""
+__all__ = ["LAYOUTS", "Entry", "find_manifest", "read_entries", "split_manifest", "stretch"]
 
+_ROUNDING = 0.05  # seconds by which manifests round durations
+_TOLD = 20  # malformed lines that are named; the rest are counted
 _TEXT_KEYS = ("text", "transcription", "sentence")  # AudioFolder leaves the name to the user
 
 
@@ -40,6 +33,24 @@ class Entry:
     """The cut as written, its audio paths made absolute, where the manifest is Lhotse's."""
 
 
+def stretch(entry: Entry, whole: float) -> tuple[float, float]:
+    """Where an utterance begins and ends in a recording of ``whole`` seconds.
+
+    Raises:
+        DomainError: not within the recording; what is wrong, without the place.
+    """
+    stated = entry.start + entry.duration if entry.duration is not None else whole
+    if stated > whole + _ROUNDING:
+        raise DomainError(
+            f"offset and duration ({entry.start:g} + {entry.duration:g} s) reach beyond the "
+            f"{whole:.2f} s of {entry.audio.name}; mend this line"
+        )
+    end = stated if stated < whole - _ROUNDING else whole
+    if entry.start >= end:
+        raise DomainError(f"offset {entry.start:g} s is not before {end:.2f} s, the end")
+    return entry.start, end
+
+
 def find_manifest(folder: str | Path) -> Path | None:
     """The one manifest of a folder of recordings; None if there is none.
 
@@ -53,6 +64,18 @@ def find_manifest(folder: str | Path) -> Path | None:
     return found[0] if found else None
 
 
+def split_manifest(folder: Path, split: str) -> Path | None:
+    """The manifest of a split of a domain folder; None if there is none.
+
+    Raises:
+        DomainError: there are several, or it is a link that leads out of the folder.
+    """
+    manifest = find_manifest(folder / split)
+    if manifest is not None and (reason := no_file_of(folder, manifest)):
+        raise DomainError(f"{manifest}: {reason}. Put a copy here; audio may lie anywhere")
+    return manifest
+
+
 def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
     """The utterances a manifest lists; what is malformed is appended to ``problems``.
 
@@ -60,11 +83,16 @@ def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
     relative to the manifest; whether the audio exists is left to the caller.
     """
     entries = []
-    for number, line in _numbered_lines(path, problems):
+    found: list[Problem] = []
+    for line in read_lines(path, problems):
         try:
-            entries.append(_entry(path, number, line))
+            entries.append(_entry(path, line.number, line.text))
         except _MalformedError as error:
-            problems.append(Problem(str(path), number, "error", str(error), "mend this line"))
+            found.append(Problem(str(path), line.number, "error", str(error), "mend this line"))
+    problems += found[:_TOLD]
+    if more := found[_TOLD:]:
+        message = f"{len(more):,} more malformed lines"
+        problems.append(Problem(str(path), more[0].line, "error", message, "mend them"))
     return entries
 
 
@@ -72,30 +100,19 @@ class _MalformedError(Exception):
     """What is wrong with a line, and what was expected."""
 
 
-def _numbered_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
-    if path.suffix != ".gz":
-        for line in read_lines(path, problems):
-            yield line.number, line.text
-        return
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            yield from ((i, line) for i, line in enumerate(file, start=1) if line.strip())
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        message = f"cannot be unpacked ({error}); expected gzipped UTF-8 JSON lines"
-        problems.append(Problem(str(path), None, "error", message, "write it again"))
-
-
 def _entry(path: Path, number: int, line: str) -> Entry:
-    if path.suffix == ".txt":
-        name, tab, text = line.partition("\t")
-        if not tab or not name.strip():
+    if path.suffix == ".txt" or (is_pipe(path) and not line.lstrip().startswith("{")):
+        name, *texts = cells(line)
+        if not texts or not name.strip():
             raise _MalformedError("found no TAB after a name; expected name.wav TAB text")
-        return Entry(_resolve(path, name.strip()), text.strip(), number)
+        return Entry(_resolve(path, name.strip()), "\t".join(texts).strip(), number)
     try:
         item = json.loads(line)
     except json.JSONDecodeError as error:
         what = f"not JSON ({error.msg} at column {error.colno})"
         raise _MalformedError(f"{what}; expected one JSON object a line") from None
+    except (ValueError, RecursionError) as error:
+        raise _MalformedError(f"not JSON that can be read ({error})") from None
     if not isinstance(item, dict):
         raise _MalformedError("found no JSON object; expected one a line")
     if "recording" in item or "tracks" in item:
@@ -142,7 +159,14 @@ def _lhotse_entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
 
 
 def _resolve(manifest: Path, name: str) -> Path:
-    return (manifest.parent / Path(name).expanduser()).absolute()
+    """Relative to the manifest; to the current folder where it comes in by a pipe."""
+    if "\0" in name or not is_whole(name):
+        raise _MalformedError("found a file's name that is no text; rename the file")
+    folder = Path() if is_pipe(manifest) else manifest.parent
+    try:
+        return (folder / Path(name).expanduser()).absolute()
+    except RuntimeError:  # "~nobody": no such user
+        return (folder / name).absolute()
 
 
 def _string(item: dict[str, Any], key: str) -> str:
@@ -156,6 +180,8 @@ def _transcript(item: dict[str, Any], key: str) -> str:
     value = item.get(key)
     if value is not None and not isinstance(value, str):
         raise _MalformedError(f"{key!r} is {type(value).__name__}; expected text")
+    if value and not is_whole(value):
+        raise _MalformedError(f"{key!r} holds half a character (\\ud800 and the like)")
     return value or ""
 
 

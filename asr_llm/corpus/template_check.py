@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asr_llm.corpus.domain_files import SPLITS, Problem, TemplatesConfig
 from asr_llm.corpus.templates import find_problem, unfilled_labels
+from asr_llm.corpus.term_files import label_of
 from asr_llm.yaml_lines import YamlFile
 
 
@@ -34,7 +35,7 @@ def slot_problems(
         for i, template in enumerate(config.templates(split)):
             line = file.line_of((split, i))
             lacking = [n for n in unfilled_labels(template, terms) if n.lower() not in fillers]
-            if lacking and not {p.stem.upper() for p in stray}.issuperset(lacking):
+            if lacking and not {label_of(p) for p in stray}.issuperset(lacking):
                 absent |= dict.fromkeys(lacking)
                 without.append(line)
             elif not lacking and (problem := find_problem(template, terms, fillers)):
@@ -68,7 +69,7 @@ def _at(path: Path, refused: Mapping[str, list[int]]) -> list[Problem]:
 def _labels_and_terms(
     path: Path, absent: Iterable[str], stray: Sequence[Path], templates: int
 ) -> Problem:
-    there = ", ".join(file.stem.upper() for file in stray)
+    there = ", ".join(label_of(file) for file in stray)
     asked = "a template asks" if templates == 1 else f"{templates} templates ask"
     message = (
         f"labels and terms do not match: {asked} for {', '.join(absent)}, of which there are no "

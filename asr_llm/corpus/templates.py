@@ -7,7 +7,6 @@ from a term list, and a lower-case slot, filled from a list of fillers.
 from __future__ import annotations
 
 import difflib
-import itertools
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,25 +146,44 @@ class _Deck:
 def _fill_unseen(template: str, decks: Mapping[str, _Deck], seen: set[str]) -> str | None:
     """The template filled into a sentence not in ``seen``; None if there is none left."""
     names = slots(template)
-    # itertools.product varies its last iterable fastest. That shall be the fillers:
-    # a sentence already made gets another filler before it gets a term out of turn.
+    # The last slots vary fastest. That shall be the fillers: a sentence already made gets
+    # another filler before it gets a term out of turn.
     order = sorted(range(len(names)), key=lambda i: not names[i].isupper())
     for width in (_NEXT_FEW, None):  # nearly always the first; the second is exhaustive
-        for values in itertools.product(*(decks[names[i]].upcoming(width) for i in order)):
-            chosen = list(zip(order, values, strict=True))
-            pairs = {(names[i], value) for i, value in chosen}
-            if len(pairs) < _most_distinct(names, decks):
-                continue  # "{DRUG} and {DRUG}" wants two drugs
-            sentence = _fill(template, [value for _, value in sorted(chosen)])
+        ordered = [names[i] for i in order]
+        values = {name: decks[name].upcoming(width) for name in dict.fromkeys(ordered)}
+        for chosen in _choices(ordered, values, decks):
+            placed = sorted(zip(order, chosen, strict=True))
+            sentence = _fill(template, [value for _, value in placed])
             if sentence not in seen:
-                for i, value in chosen:
+                for i, value in placed:
                     decks[names[i]].use(value)
                 return sentence
     return None
 
 
-def _most_distinct(names: Sequence[str], decks: Mapping[str, _Deck]) -> int:
-    return sum(min(names.count(name), len(decks[name].values)) for name in set(names))
+def _choices(
+    names: Sequence[str], values: Mapping[str, Sequence[str]], decks: Mapping[str, _Deck]
+) -> Iterator[tuple[str, ...]]:
+    """Values for slots in turn, the last varying fastest: "{DRUG} and {DRUG}" gets two drugs.
+
+    What cannot become as distinct as the lists allow is left at once: of a dozen slots of one
+    name there are more combinations than anybody can wait for.
+    """
+    most = {name: min(names.count(name), len(decks[name].values)) for name in set(names)}
+
+    def extend(chosen: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if len(chosen) == len(names):
+            yield chosen
+            return
+        name = names[len(chosen)]
+        used = {value for other, value in zip(names, chosen) if other == name}
+        left = names[len(chosen) + 1 :].count(name)
+        for value in values[name]:
+            if len(used | {value}) + min(left, len(values[name])) >= most[name]:
+                yield from extend((*chosen, value))
+
+    return extend(())
 
 
 def _fill(template: str, values: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from asr_llm.corpus.phrases import key as folded
+
 _REFERENCES = (
     r"\d+ U\.S\.C\. (?:§+ ?)?\d+\w*(?:\(\w+\))*",  # 42 U.S.C. § 1983
     r"\d+ (?:U\.S\.|S\. ?Ct\.|F\.(?:\dd|4th)?|F\. ?Supp\.(?: \dd)?) \d+",  # 347 U.S. 483
@@ -13,7 +15,7 @@ _REFERENCES = (
 )
 _TOKEN = re.compile(
     rf"(?P<reference>(?<!\w)(?:{'|'.join(_REFERENCES)}))"
-    r"|\bvs?\.|\b(?:[A-Z]\.){2,}|[^\W_]+(?:['’.&/-][^\W_]+)*"
+    r"|\bvs?\.|\b(?:[A-Z]\.){2,}|[^\W_]+(?:['’.&/‐‑-][^\W_]+)*"
 )
 # A point after one or two letters ("Dr.", "v.") ends no sentence.
 _SENTENCE_END = re.compile(r"(?<![\W\d_])[^\W_]{3,}[\"'”’)]*[.?!][\"'”’)]* |[?!:] ")
@@ -24,7 +26,7 @@ class Token:
     """A word of a sentence, characters ``start`` to ``end`` (exclusive) of it."""
 
     text: str
-    key: str  # how words are told apart: case and the form of the apostrophe do not count
+    key: str  # how words are told apart, see ``phrases``: case does not count
     start: int
     end: int
     initial: bool  # begins a sentence, where a capital says nothing
@@ -48,7 +50,7 @@ def tokens_of(sentence: str) -> list[Token]:
         tokens.append(
             Token(
                 text=text,
-                key=text.casefold().replace("’", "'"),
+                key=folded(text),
                 start=start,
                 end=match.end(),
                 initial=initial,

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.domain_files import read_text, strictly
+from asr_llm.corpus.phrases import PhraseFinder
 from asr_llm.corpus.term_phrases import RARE, VERSUS, Judge
 from asr_llm.corpus.term_words import Token, tokens_of
 from asr_llm.errors import DomainError
@@ -118,7 +119,7 @@ def propose(sentences: Sequence[str], general: General) -> list[Candidate]:
     """The likely terms of ``sentences``, the likeliest first.
 
     A phrase is kept whole; its parts are proposed too only if they stand elsewhere by themselves.
-    ``count`` is of all places where the term's words stand next to one another, in whatever case.
+    ``count`` is of all places where the term stands (``phrases``), also within a longer one.
     The order of the sentences matters to the contexts alone.
     """
     text = [" ".join(sentence.split()) for sentence in sentences]
@@ -136,6 +137,8 @@ def propose(sentences: Sequence[str], general: General) -> list[Candidate]:
                 if key in places:
                     places[key].append((number, i))
     made = [_candidate(key, at, text, lines, judge) for key, at in places.items()]
+    counts = PhraseFinder(one.term for one in made).count(text)
+    made = [replace(one, count=counts[one.term]) for one in made if counts[one.term]]
     return sorted(made, key=lambda made: (-made.score, made.term))
 
 

@@ -6,20 +6,14 @@ which reports state beside their figures.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 
-from asr_llm.corpus import english
+from asr_llm.corpus import english, openai
+from asr_llm.corpus.basic import basic
 from asr_llm.errors import AsrLlmError
-
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u2032": "'"})
-# Kept inside what they join: the apostrophe of "don't" and the point of "2.5",
-# without which 2.5 mg and 25 mg would be the same dose.
-_KEPT = re.compile(r"(?<=[^\W_])'(?=[^\W_])|(?<=\d)\.(?=\d)")
-_SPACED = frozenset("/\u2044\\")
 
 
 def normalize(text: str, normalizer: str = "none") -> str:
@@ -75,54 +69,21 @@ def _none(text: str) -> str:
     return text
 
 
-def _basic(text: str) -> str:
-    """NFKC, lower-case, no punctuation but inner apostrophes and decimal points.
-
-    Hyphens, dashes and slashes become spaces; white space is collapsed.
-    """
-    if text.isascii():
-        return _basic_ascii(text.lower())
-    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
-    kept = {match.start() for match in _KEPT.finditer(text)}
-    text = "".join(c if i in kept else _basic_character(c) for i, c in enumerate(text))
-    # Again, because a mark may now stand beside the letter it composes with.
-    return " ".join(unicodedata.normalize("NFKC", text).split())
-
-
-def _basic_ascii(text: str) -> str:
-    """The same for lower-case ASCII, which most text is, at a tenth of the cost."""
-    if "'" in text or "." in text:
-        text = _KEPT.sub(lambda match: _HELD[match.group()], text)
-    return " ".join(text.translate(_ASCII).split()).translate(_RELEASED)
-
-
-def _basic_character(character: str) -> str:
-    category = unicodedata.category(character)
-    if character.isspace() or category == "Pd" or character in _SPACED:
-        return " "
-    return "" if category[0] in "PS" or category in ("Cc", "Cf") else character
-
-
-# Kept marks are held by private characters, which ASCII text cannot have, while others go.
-_HELD = {"'": "\ue000", ".": "\ue001"}
-_RELEASED = str.maketrans({held: mark for mark, held in _HELD.items()})
-_ASCII = {code: _basic_character(chr(code)) for code in range(128)}
-
-
-def _medical(text: str) -> str:
-    return english.medical(text, _basic)
-
-
 NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"none": _none, "basic": _basic, "whisper-en": english.whisper, "medical-en": _medical}
+    {"none": _none, "basic": basic, "whisper-en": openai.whisper, "medical-en": english.medical}
 )
 """Every normaliser by name."""
 
-_VERSIONS = {"none": 1, "basic": 1, "whisper-en": 1, "medical-en": 1}
+_VERSIONS = {"none": 1, "basic": 2, "whisper-en": 2, "medical-en": 2}
 _OF_THE_LIBRARY = {"whisper-en", "medical-en"}
 
 _LONGEST = 12  # words in a stretch
 _ANCHOR = 4  # normalised words that tell a place in the text
+
+
+@lru_cache(maxsize=50_000)  # words that come again, in this text and in others
+def _normalized(function: Callable[[str], str], text: str) -> list[str]:
+    return function(text).split()
 
 
 class _Search:
@@ -134,7 +95,6 @@ class _Search:
 
     def __init__(self, words: list[str], whole: list[str], function: Callable[[str], str]) -> None:
         self.words, self.whole, self.function = words, whole, function
-        self.cache: dict[str, list[str]] = {}
         self.dead: set[tuple[int, int]] = set()
         self.anchors: dict[tuple[str, ...], list[int]] = {}
         for i in range(len(whole) - _ANCHOR + 1):
@@ -157,10 +117,7 @@ class _Search:
         return [(range(a, c), range(b, d)) for (a, b), (c, d) in pairwise(path)]
 
     def _normalized(self, start: int, stop: int) -> list[str]:
-        text = " ".join(self.words[start:stop])
-        if text not in self.cache:
-            self.cache[text] = self.function(text).split()
-        return self.cache[text]
+        return _normalized(self.function, " ".join(self.words[start:stop]))
 
     def _step(self, i: int, j: int) -> tuple[int, int] | None:
         for stop in range(i + 1, min(i + _LONGEST, len(self.words)) + 1):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from asr_llm.corpus.alignment import Alignment, Unaligned, word_items
 from asr_llm.corpus.synthesis import Word
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
+from asr_llm.text_files import TextFileError, ids_of, is_pipe, read_lines
 
 _SLACK = 0.05  # seconds by which rounded times may overlap
 _KINDS = "a .ctm, a .TextGrid or a folder of them, or Lhotse cuts (.jsonl, .jsonl.gz)"
@@ -35,19 +36,43 @@ def read_timings(path: str | Path) -> Timings:
     """
     path = Path(path)
     if path.is_dir():
-        grids = sorted(path.rglob("*.TextGrid"))
-        if not grids:
-            raise DomainError(f"{path}: no .TextGrid in this folder; expected {_KINDS}")
-        return {grid.stem: _read_textgrid(grid) for grid in grids}
-    if not path.is_file():
+        return _read_folder(path)
+    if not path.is_file() and not is_pipe(path):
         raise DomainError(f"{path}: nothing there; expected {_KINDS}")
-    if path.suffix == ".TextGrid":
+    return _read_file(path)
+
+
+def _read_folder(folder: Path) -> Timings:
+    """Names have as many folders as tell the recordings apart."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in (".textgrid", ".ctm")]
+    if not files:
+        raise DomainError(f"{folder}: no .TextGrid or .ctm in this folder; expected {_KINDS}")
+    grids = [path for path in sorted(files) if path.suffix.lower() == ".textgrid"]
+    names = ids_of(str(path.relative_to(folder)) for path in grids)
+    found = {names[str(path.relative_to(folder))]: _read_textgrid(path) for path in grids}
+    for path in sorted(set(files) - set(grids)):
+        for name, words in _read_ctm(path).items():
+            if name in found:
+                raise DomainError(f"{path}: times {name} a second time; expected one of the two")
+            found[name] = words
+    return found
+
+
+def _read_file(path: Path) -> Timings:
+    if path.suffix.lower() == ".textgrid":
         return {path.stem: _read_textgrid(path)}
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_lhotse(path)
-    if path.suffix == ".ctm":
+    if path.suffix.lower() == ".ctm" or is_pipe(path):
         return _read_ctm(path)
     raise DomainError(f"{path}: unknown kind of file; expected {_KINDS}")
+
+
+def times_of(timings: Timings, source: str) -> list[TimedWord] | None:
+    """The words of a recording by its path: by as much of its end as the timings name."""
+    parts = PurePath(source).with_suffix("").parts
+    names = ("/".join(parts[i:]) for i in range(len(parts)))
+    return next((timings[name] for name in names if name in timings), None)
 
 
 def match(text: str, words: Iterable[TimedWord]) -> Alignment | Unaligned:
@@ -85,7 +110,7 @@ def match(text: str, words: Iterable[TimedWord]) -> Alignment | Unaligned:
 def _read_ctm(path: Path) -> Timings:
     """``recording channel start duration word [confidence]``; ``;;`` begins a comment."""
     found: Timings = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         fields = line.split()
         if not fields or line.startswith(";;"):
             continue
@@ -115,23 +140,45 @@ def _score(field: list[str]) -> float | None:
 
 
 def _read_textgrid(path: Path) -> list[TimedWord]:
-    from praatio import textgrid
+    """The one tier of words, in any encoding that Praat writes."""
+    from praatio.utilities import textgrid_io
     from praatio.utilities.errors import PraatioException
 
     try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
-    except (PraatioException, ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-        raise DomainError(f"{path}: cannot be read as a TextGrid ({error})") from error
-    names = [name for name in grid.tierNames if "word" in name.lower()]
+        text = "\n".join([*_lines(path), ""])  # an interval ends with its line
+        tiers = textgrid_io.parseTextgridStr(text, includeEmptyIntervals=False)
+        found = {
+            str(tier["name"]): [
+                TimedWord(str(label), float(start), float(end))
+                for start, end, label in tier["entries"]
+            ]
+            for tier in tiers["tiers"]
+            if tier["class"] == "IntervalTier"
+        }
+    except (PraatioException, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DomainError(f"{path}: cannot be read as a TextGrid ({error!r})") from error
+    names = [name for name in found if "word" in name.lower()]
     if len(names) != 1:
         raise DomainError(
-            f"{path}: expected one tier with 'word' in its name; found {', '.join(grid.tierNames)}"
+            f"{path}: expected one tier with 'word' in its name; found {', '.join(found)}"
         )
-    return [
-        TimedWord(interval.label, interval.start, interval.end)
-        for interval in grid.getTier(names[0]).entries
-        if interval.label.lower() not in _NOT_WORDS
-    ]
+    words = [word for word in found[names[0]] if word.text.lower() not in _NOT_WORDS]
+    for word in words:
+        if not 0 <= word.start <= word.end < math.inf:
+            raise DomainError(f"{path}: a word from {word.start:g} to {word.end:g} s; mend it")
+    return words
+
+
+def _lines(path: Path) -> list[str]:
+    """Those of a text.
+
+    Raises:
+        DomainError: it is none; file and line are named.
+    """
+    try:
+        return read_lines(path)
+    except TextFileError as error:
+        raise DomainError(str(error)) from error
 
 
 def _read_lhotse(path: Path) -> Timings:

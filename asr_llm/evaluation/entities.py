@@ -2,52 +2,50 @@
 
 They are never looked for in the hypothesis, where recognition errors would hide them.
 
-**The strict rule.** A mention covers every white-space word it touches. It is found only if all
-these words are hits of the word alignment and stand side by side, in order, in the hypothesis:
-one wrong, missing or inserted word between its first and its last loses the mention.
+**The strict rule.** A mention is found only if all its words are hits of the word alignment and
+stand side by side, in order, in the hypothesis: one wrong, missing or inserted word between its
+first and its last loses the mention. Its words are its own, not those of the white space around it:
+what is joined to it by a hyphen, a slash or an apostrophe ("pregnancy-related", "asthma's") is set
+apart on both sides, and may be heard otherwise. Other letters attached to it are part of the word.
 
 *Raw*: words are compared verbatim, so case, spelling and the punctuation inside the mention
 ("v.", "U.S.C.") count. Only sentence punctuation attached outside the mention (the comma after a
-drug name, a bracket before it) is set aside, on both sides. Other letters attached to it are part
-of the word: for "Lipitor's" in the reference, "Lipitor" is a miss.
+drug name, a bracket before it) is set aside, on both sides.
 *Normalised*: both sides pass through the named normaliser first; the mention is carried along
 with its words, and where the normaliser makes one of several ("five hundred milligrams"), with all
 of them. A mention of which the normaliser leaves nothing keeps its raw verdict.
 
 **Beside it**, for those who ask how far off a miss is: a missed mention is *partial* if some of its
 words are hits. Every mention has the word errors inside its span (NE-WER) and the characters in
-which what was heard in its place differs (NE-CER), both without attached punctuation. The bag of
-mentions forgets places: how many of a text's mentions occur in the hypothesis at all, each as often
-as the reference has it, whatever the case. What a hypothesis has of the listed terms beyond what
-the reference has is *falsely inserted*.
+which what was heard in its place differs (NE-CER), both without attached punctuation.
+The bag of mentions, which forgets places, is in ``bags``.
 """
 
 from __future__ import annotations
 
 import bisect
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from asr_llm.corpus.text import groups, normalize
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation.bags import Term, TermCounter, term_of
+from asr_llm.evaluation.mentions import EntityFinder, Mention
+from asr_llm.evaluation.tokens import PUNCTUATION, Edges, Tokens
 from asr_llm.evaluation.words import Costs, WordErrors, align, char_errors, errors_of
 
-# What may be attached to a word without belonging to it. No hyphen: it joins words.
-_PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"
-_ATTACHED = f"[{re.escape(_PUNCTUATION)}]*"
-
-
-@dataclass(frozen=True)
-class Mention:
-    """An entity in a text: characters ``start`` to ``end`` (exclusive), which read ``text``."""
-
-    start: int
-    end: int
-    label: str
-    text: str
+__all__ = [
+    "EntityFinder",
+    "Mention",
+    "MentionOutcome",
+    "Term",
+    "TermCounter",
+    "map_to_words",
+    "outcomes",
+    "term_of",
+]
 
 
 @dataclass(frozen=True)
@@ -72,69 +70,6 @@ class MentionOutcome:
         if self.found:
             return "found"
         return "partial" if self.words.hits else "missed"
-
-
-class EntityFinder:
-    """Finds mentions with spaCy's EntityRuler (blank English tokeniser, no trained model).
-
-    Args:
-        patterns: EntityRuler patterns, ``{"label": "DRUG", "pattern": "metoprolol"}``. Phrases
-            match whatever their case; a list of token patterns is taken as spaCy defines it.
-
-    Raises:
-        ScoreError: a pattern is malformed.
-    """
-
-    def __init__(self, patterns: Sequence[Mapping[str, Any]]) -> None:
-        import spacy  # 2 to 3 s
-
-        checked = [_checked(number, p) for number, p in enumerate(patterns, start=1)]
-        self.listed = {p["pattern"]: p["label"] for p in checked if isinstance(p["pattern"], str)}
-        """The phrases among the patterns, with their labels."""
-        self._nlp: Any = spacy.blank("en")
-        if not checked:
-            return  # an EntityRuler without patterns warns at every text
-        config = {"phrase_matcher_attr": "LOWER", "validate": True}
-        ruler: Any = self._nlp.add_pipe("entity_ruler", config=config)
-        try:
-            ruler.add_patterns(checked)
-        except ValueError as error:  # spaCy's MatchPatternError is one
-            reason = " ".join(str(error).split())
-            raise ScoreError(
-                f"spaCy refuses a token pattern: {reason}. Mend it in entities.jsonl"
-            ) from error
-
-    @classmethod
-    def of_pipeline(cls, name: str) -> EntityFinder:
-        """A finder of what an installed spaCy pipeline calls entities, such as en_core_web_sm.
-
-        Raises:
-            ScoreError: it is not installed, or finds no entities; the message says what to run.
-        """
-        import spacy
-
-        finder = cls([])
-        try:
-            finder._nlp = spacy.load(name)
-        except OSError as error:
-            raise ScoreError(
-                f"there is no file or folder {name!r}, and no spaCy pipeline of that name is "
-                "installed; expected a path to terms or patterns, or a pipeline. One of spaCy's "
-                f"own is installed by: python -m spacy download {name}"
-            ) from error
-        if not {"ner", "entity_ruler", "span_ruler"} & set(finder._nlp.pipe_names):
-            raise ScoreError(
-                f"spaCy's {name!r} finds no entities (it has: "
-                f"{', '.join(finder._nlp.pipe_names)}); expected a pipeline with 'ner'"
-            )
-        return finder
-
-    def find(self, text: str) -> list[Mention]:
-        """Mentions in ``text``, in order. The longest match wins; none overlap."""
-        return [
-            Mention(span.start_char, span.end_char, span.label_, span.text)
-            for span in self._nlp(text).ents
-        ]
 
 
 def map_to_words(text: str, mention: Mention) -> range:
@@ -164,14 +99,10 @@ def outcomes(
     """
     if not mentions:
         return []
-    reference_words = normalize(reference, normalizer).split()
-    hypothesis_words = normalize(hypothesis, normalizer).split()
-    spans, tied = _word_spans(reference), groups(reference, normalizer)
-    firsts, lasts = [given.start for given, _ in tied], [given.stop for given, _ in tied]
-    # Attached punctuation is left out of the alignment, lest "Lipitor," be paired with "uh".
-    bare_reference = [_bare(w) for w in reference_words]
-    bare_hypothesis = [_bare(w) for w in hypothesis_words]
-    pairs = align(reference_words=bare_reference, hypothesis_words=bare_hypothesis, costs=costs)
+    edges = Edges(normalize(m.text, normalizer).split() for m in mentions)
+    said = Tokens.of(normalize(reference, normalizer).split(), edges)
+    heard = Tokens.of(normalize(hypothesis, normalizer).split(), edges)
+    pairs = align(reference_words=said.bare, hypothesis_words=heard.bare, costs=costs)
     heard_at = {
         pair.reference: pair.hypothesis
         for pair in pairs
@@ -180,12 +111,8 @@ def outcomes(
     step_of = [i for i, pair in enumerate(pairs) if pair.reference is not None]
 
     results = []
-    for mention in mentions:
-        covered, verbatim = _covered(reference, spans, mention)
-        first = bisect.bisect_right(lasts, covered.start)
-        last = bisect.bisect_left(firsts, covered.stop) - 1
-        span = range(tied[first][1].start, tied[last][1].stop)
-        if not span:
+    for mention, place in zip(mentions, _places(reference, mentions, normalizer, said, edges)):
+        if place is None:
             results += outcomes(
                 utterance=utterance,
                 reference=reference,
@@ -194,89 +121,83 @@ def outcomes(
                 costs=costs,
             )
             continue
-        # Verbatim, "Lipitor's" is not "Lipitor"; normalised, what its words became.
-        target = verbatim.split() if normalizer == "none" else [bare_reference[i] for i in span]
-        heard = _window(span, target, heard_at, hypothesis_words)
-        found = heard is not None
-        if heard is None:
-            heard = _between(span, heard_at, hypothesis_words)
-        written = " ".join(bare_reference[i] for i in span)
-        said = " ".join(map(_bare, heard))
+        span, verbatim = place
+        as_written = verbatim if normalizer == "none" else None
+        window = _window(span, said, heard, heard_at, as_written)
+        around = window or _between(span, heard_at, len(heard.bare))
         results.append(
             MentionOutcome(
                 utterance,
                 mention,
-                found,
-                " ".join(heard),
+                window is not None,
+                heard.text(around),
                 WordErrors(hits=len(span))
-                if found
+                if window
                 else errors_of(pairs[step_of[span[0]] : step_of[span[-1]] + 1]),
-                char_errors(reference=[written], hypothesis=[said]),
+                char_errors(
+                    reference=[" ".join(said.bare[span.start : span.stop])],
+                    hypothesis=[" ".join(heard.bare[around.start : around.stop])],
+                ),
             )
         )
     return results
 
 
-Term = tuple[str, ...]
-"""The words of a term, whatever their case and the punctuation around them."""
-
-
-def term_of(text: str, normalizer: str = "none") -> Term:
-    """A text's words as terms are compared by."""
-    return tuple(_bare(word).casefold() for word in normalize(text, normalizer).split())
-
-
-class TermCounter:
-    """Counts how often each of many terms stands in a text.
-
-    At every place the longest term counts, and none overlap.
-    """
-
-    def __init__(self, terms: Iterable[Term]) -> None:
-        self._by_first: dict[str, list[Term]] = defaultdict(list)
-        for term in sorted(set(terms), key=len, reverse=True):
-            if term:
-                self._by_first[term[0]].append(term)
-
-    def count(self, words: Term) -> Counter[Term]:
-        """Occurrences of each term that occurs in the words of a text."""
-        found: Counter[Term] = Counter()
-        at = 0
-        while at < len(words):
-            here = self._by_first.get(words[at], ())
-            term = next((t for t in here if words[at : at + len(t)] == t), None)
-            if term is not None:
-                found[term] += 1
-            at += len(term) if term else 1
-        return found
+def _places(
+    reference: str, mentions: Sequence[Mention], normalizer: str, said: Tokens, edges: Edges
+) -> Iterator[tuple[range, str] | None]:
+    """The tokens of each mention, and how they read; None if the normaliser left none."""
+    spans, tied = _word_spans(reference), groups(reference, normalizer)
+    firsts, lasts = [given.start for given, _ in tied], [given.stop for given, _ in tied]
+    for mention in mentions:
+        covered, verbatim = _covered(reference, spans, mention)
+        first = bisect.bisect_right(lasts, covered.start)
+        last = bisect.bisect_left(firsts, covered.stop) - 1
+        around = said.of_words(range(tied[first][1].start, tied[last][1].stop))
+        if not around:
+            yield None
+            continue
+        own = Tokens.of(normalize(mention.text, normalizer).split(), edges).bare
+        before = reference[spans[tied[first][0].start][0] : mention.start]
+        near = len(Tokens.of(normalize(before, normalizer).split(), edges).bare)
+        starts = [
+            start
+            for start in range(around.start, around.stop - len(own) + 1)
+            if own and said.bare[start : start + len(own)] == own
+        ]
+        if starts:
+            start = min(starts, key=lambda at: abs(at - around.start - near))
+            yield range(start, start + len(own)), " ".join(mention.text.split())
+        else:
+            yield around, verbatim
 
 
 def _window(
-    span: range, target: list[str], heard_at: dict[int, int], hypothesis_words: list[str]
-) -> list[str] | None:
-    """The hypothesis words that are the mention, or None.
+    span: range, said: Tokens, heard: Tokens, heard_at: dict[int, int], verbatim: str | None
+) -> range | None:
+    """The hypothesis tokens that are the mention, or None.
 
-    Searched from the word aligned with its first to the one aligned with its last: in "atrial
+    Searched from the one aligned with its first to the one aligned with its last: in "atrial
     atrial fibrillation" the alignment may place the inserted word on either side of the first
     "atrial" at the same cost, and one of the two leaves the mention whole.
     """
     if any(r not in heard_at for r in span):
         return None
-    stretch = hypothesis_words[heard_at[span[0]] : heard_at[span[-1]] + 1]
-    same = re.compile(_ATTACHED + re.escape(" ".join(target)) + _ATTACHED)
-    for start in range(len(stretch) - len(span) + 1):
-        window = stretch[start : start + len(span)]
-        if same.fullmatch(" ".join(window)):
+    ours, theirs = (said.bare, heard.bare) if verbatim is None else (said.written, heard.written)
+    for start in range(heard_at[span[0]], heard_at[span[-1]] - len(span) + 2):
+        window = range(start, start + len(span))
+        same = theirs[start : window.stop] == ours[span.start : span.stop]
+        if same or (verbatim is not None and heard.reads(window, verbatim)):
             return window
     return None
 
 
-def _between(span: range, heard_at: dict[int, int], hypothesis_words: list[str]) -> list[str]:
-    """All hypothesis words between those aligned with the words around the mention."""
+def _between(span: range, heard_at: dict[int, int], size: int) -> range:
+    """All hypothesis tokens between those aligned with the ones around the mention."""
     before = next((heard_at[r] for r in range(span.start - 1, -1, -1) if r in heard_at), -1)
     last = max(heard_at, default=-1)
-    after = next((heard_at[r] for r in range(span.stop, last + 1) if r in heard_at), None)
-    return hypothesis_words[before + 1 : after]
+    after = next((heard_at[r] for r in range(span.stop, last + 1) if r in heard_at), size)
+    return range(before + 1, after)
 
 
 def _word_spans(text: str) -> list[tuple[int, int]]:
@@ -293,26 +214,6 @@ def _covered(text: str, spans: Sequence[tuple[int, int]], mention: Mention) -> t
         )
     first = bisect.bisect_right(spans, mention.start, key=lambda span: span[1])
     stop = bisect.bisect_left(spans, mention.end, key=lambda span: span[0])
-    left = text[spans[first][0] : mention.start].lstrip(_PUNCTUATION)
-    right = text[mention.end : spans[stop - 1][1]].rstrip(_PUNCTUATION)
+    left = text[spans[first][0] : mention.start].lstrip(PUNCTUATION)
+    right = text[mention.end : spans[stop - 1][1]].rstrip(PUNCTUATION)
     return range(first, stop), left + mention.text + right
-
-
-def _bare(word: str) -> str:
-    return word.strip(_PUNCTUATION) or word
-
-
-def _checked(number: int, pattern: Mapping[str, Any]) -> dict[str, Any]:
-    label = pattern.get("label") if isinstance(pattern, Mapping) else None
-    phrase = pattern.get("pattern") if isinstance(pattern, Mapping) else None
-    if not isinstance(label, str) or not label.strip():
-        raise ScoreError(f"entity pattern {number} has no label: {_expected(pattern)}")
-    if isinstance(phrase, str) and phrase.strip():
-        return {**pattern, "pattern": " ".join(phrase.split())}
-    if isinstance(phrase, list) and phrase and all(isinstance(t, dict) for t in phrase):
-        return dict(pattern)
-    raise ScoreError(f"entity pattern {number} has no phrase to match: {_expected(pattern)}")
-
-
-def _expected(pattern: object) -> str:
-    return f'found {pattern!r}, expected {{"label": "DRUG", "pattern": "metoprolol"}}'

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation.alternatives import Part, nearest, parse
+from asr_llm.evaluation.bags import Bag, bag_of
 from asr_llm.evaluation.entities import (
     Mention,
     MentionOutcome,
@@ -32,14 +34,6 @@ Texts = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Bag:
-    """Of one utterance: mentions and false insertions by (label, term), places forgotten."""
-
-    found: Counter[tuple[str, Term]]
-    inserted: Counter[tuple[str, Term]]
-
-
-@dataclass(frozen=True)
 class Measured:
     """One system by utterance id; everything under "raw" and under "normalized"."""
 
@@ -59,6 +53,17 @@ class How:
     costs: Costs
     listed: Mapping[str, str]
     biasing: Mapping[str, Collection[str]] | Collection[str] | None
+    alternatives: Mapping[str, str] = field(default_factory=dict)
+    """By utterance id, references as written where they have sclite's alternatives."""
+
+    @cached_property
+    def _parsed(self) -> dict[str, list[Part]]:
+        return {i: parse(text) for i, text in self.alternatives.items()}
+
+    def said(self, utterance: str, reference: str, hypothesis: str, normalizer: str) -> str:
+        """The reference, of its alternatives those that come nearest to the hypothesis."""
+        parts = self._parsed.get(utterance)
+        return reference if parts is None else nearest(parts, hypothesis, normalizer, self.costs)
 
 
 def measure(
@@ -75,7 +80,8 @@ def measure(
         characters = measured.characters[text] = {}
         pairs = {}
         for i in references:
-            reference = normalize(references[i], normalizer)
+            chosen = how.said(i, references[i], hypotheses[i], normalizer)
+            reference = normalize(chosen, normalizer)
             hypothesis = normalize(hypotheses[i], normalizer)
             said, heard = reference.split(), hypothesis.split()
             steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
@@ -96,28 +102,23 @@ def measure(
                 )
                 for i in references
             }
-            measured.bags[text] = _bags(references, hypotheses, mentions, how.listed, normalizer)
+            label_of: dict[Term, str] = {}
+            for phrase, label in how.listed.items():
+                label_of.setdefault(term_of(phrase, normalizer), label)
+            listed = TermCounter(label_of)
+            measured.bags[text] = {
+                i: bag_of(
+                    reference=references[i],
+                    hypothesis=hypotheses[i],
+                    mentions=mentions[i],
+                    found=[outcome.found for outcome in measured.entities[text][i]],
+                    label_of=label_of,
+                    listed=listed,
+                    normalizer=normalizer,
+                )
+                for i in references
+            }
     return measured
-
-
-def _bags(
-    references: Texts,
-    hypotheses: Texts,
-    mentions: Mapping[str, Sequence[Mention]],
-    listed: Mapping[str, str],
-    normalizer: str,
-) -> dict[str, Bag]:
-    label_of = {term_of(phrase, normalizer): label for phrase, label in listed.items()}
-    listed_terms = TermCounter(label_of)
-    bags = {}
-    for i, text in references.items():
-        heard = term_of(hypotheses[i], normalizer)
-        wanted = Counter((m.label, term_of(m.text, normalizer)) for m in mentions[i])
-        there = TermCounter(term for _, term in wanted).count(heard)
-        found = Counter({key: min(n, there[key[1]]) for key, n in wanted.items()})
-        more = listed_terms.count(heard) - listed_terms.count(term_of(text, normalizer))
-        bags[i] = Bag(found, Counter({(label_of[term], term): n for term, n in more.items()}))
-    return bags
 
 
 def _biasing(

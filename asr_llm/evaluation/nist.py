@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from asr_llm.evaluation.alternatives import first, parse
 from asr_llm.evaluation.rows import Placed, Row, Side, fail, read_lines
 
 _IGNORED = "ignore_time_segment_in_scoring"
@@ -62,38 +63,30 @@ def ctm_for_stm(ctm: str | Path, stm: str | Path) -> PlacedWords:
 
 def read_trn(path: Path, side: Side) -> Iterator[Placed]:
     """The speaker is the id up to its first "-" or "_", as in sclite."""
-    for place, line in read_lines(path, comments=True):
+    return trn_rows(read_lines(path, comments=True), side)
+
+
+def trn_rows(lines: Iterable[tuple[str, str]], side: Side) -> Iterator[Placed]:
+    """The rows of a trn's lines, each with its place."""
+    for place, line in lines:
         found = re.fullmatch(r"(.*)\(([^()\s]+)\)", line.strip(), re.DOTALL)
         if found is None:
             fail(place, "no id in brackets at the end", "text (speaker-utterance)")
         text, name = found[1].strip(), found[2]
         mark = re.search("[-_]", name)
-        if side == "reference":
-            text = _first_alternative(place, text)
-        yield place, Row(name, text, name[: mark.start()] or None if mark else None)
+        speaker = name[: mark.start()] or None if mark else None
+        text, written = _alternatives(place, text) if side == "reference" else (text, None)
+        yield place, Row(name, text, speaker, alternatives=written)
 
 
-def _first_alternative(place: str, text: str) -> str:
-    """The text with the first of each ``{ a / b }``, sclite's alternatives; ``@`` is no word.
-
-    sclite takes the alternative nearest to the hypothesis; here there is one reference for all.
-    """
-    words = text.split()
-    if "{" not in words:
-        return text
-    kept, first = [], list[bool]()  # of each brace that is open: is this its first alternative?
-    for word in words:
-        if word == "{":
-            first.append(True)
-        elif first and word == "}":
-            first.pop()
-        elif first and word == "/":
-            first[-1] = False
-        elif all(first) and not (first and word == "@"):
-            kept.append(word)
-    if first:
-        fail(place, "a '{' that is not closed", "{ one / another }")
-    return " ".join(kept)
+def _alternatives(place: str, text: str) -> tuple[str, str | None]:
+    """The text with the first of each ``{ a / b }``, and as it is written if it has any."""
+    if "{" not in text.split():
+        return text, None
+    try:
+        return first(parse(text)), text
+    except ValueError as error:
+        fail(place, str(error), "{ one / another }")
 
 
 @dataclass(frozen=True)
@@ -133,8 +126,11 @@ def _segments(path: Path) -> Iterator[_Segment]:
 def read_stm(path: Path, side: Side) -> Iterator[Placed]:
     for segment in _segments(path):
         if not segment.ignored:
-            text = _first_alternative(segment.place, segment.text)
-            yield segment.place, Row(segment.id, text, segment.speaker, segment.recording)
+            text, written = _alternatives(segment.place, segment.text)
+            yield (
+                segment.place,
+                Row(segment.id, text, segment.speaker, segment.recording, alternatives=written),
+            )
 
 
 class _Word(NamedTuple):

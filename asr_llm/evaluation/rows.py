@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from asr_llm import text_files
 from asr_llm.errors import ScoreError
+from asr_llm.text_files import TextFileError
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,11 @@ class Entity:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance. ``None`` is what the file does not say; ``()`` that there are none."""
+    """One utterance. ``None`` is what the file does not say; ``()`` that there are none.
+
+    ``alternatives`` is the text as it is written where it has sclite's (see ``alternatives``); of
+    these ``text`` has the first.
+    """
 
     id: str
     text: str
@@ -30,6 +36,7 @@ class Row:
     recording: str | None = None
     entities: tuple[Entity, ...] | None = None
     biasing_words: tuple[str, ...] | None = None
+    alternatives: str | None = None
 
 
 Side = Literal["reference", "hypothesis"]
@@ -38,18 +45,16 @@ Reader = Callable[[Path, Side], Iterator[Placed]]
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without a byte order mark, its lines ended by a line feed."""
+    """A file's text, without a byte order mark, its lines ended by a line feed.
+
+    Raises:
+        ScoreError: it cannot be read, or is no text in UTF-8 or UTF-16.
+    """
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
-        fail(path, f"what cannot be read ({error.strerror})", "a file of text")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        fail(f"{path}:{line}", "bytes that are not UTF-8", "text in UTF-8")
-    if "\0" in text:  # as in recordings and documents
-        fail(path, "a binary file", "text in UTF-8")
-    return text
+        return text_files.read_text(path)
+    except TextFileError as error:
+        place = path if error.line is None else f"{path}:{error.line}"
+        fail(place, error.found, f"a file of text: {error.fix}")
 
 
 def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str]]:
@@ -74,6 +79,8 @@ def json_rows(text: str) -> Iterator[tuple[int, Any]]:
                 found = json.loads(line)
             except json.JSONDecodeError as error:
                 raise json.JSONDecodeError(error.msg, text, begin + error.pos) from error
+            except (ValueError, RecursionError) as error:  # endless digits; nesting without end
+                raise json.JSONDecodeError(str(error), text, begin) from error
             yield from enumerate(found, start=1) if listed else [(number, found)]
         begin += len(line) + 1
 
@@ -85,10 +92,10 @@ def mismatch(system: str, missing: Sequence[str], extra: Sequence[str]) -> str:
     return f"system {system!r}: {'; '.join(found)}"
 
 
-def few(ids: Sequence[str]) -> str:
+def few(ids: Sequence[str], what: str = "utterance") -> str:
     """How many utterances, and the first three of them."""
     names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({names})"
+    return f"{len(ids)} {what}{'s' if len(ids) > 1 else ''} ({names})"
 
 
 def fail(place: str | Path, found: str, expected: str) -> NoReturn:

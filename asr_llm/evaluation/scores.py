@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ BASE = "base"
 
 RESAMPLES = 1000
 FEW_BLOCKS = 6
+_CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
 FEW_UNSAID = 10  # by chance, or names that others have too
 
 
@@ -59,6 +61,7 @@ def score(
     costs: Costs = "unit",
     general: Mapping[str, tuple[Texts, Texts]] | None = None,
     biasing: Mapping[str, Collection[str]] | Collection[str] | None = None,
+    alternatives: Mapping[str, str] | None = None,
     blocks: Blocks | None = None,
     general_blocks: Blocks | None = None,
     seed: int = 0,
@@ -78,6 +81,8 @@ def score(
             forgetting shows.
         biasing: listed words or phrases, for all utterances or by utterance id, by which word
             errors are split into U-WER and B-WER (arXiv 2104.02194).
+        alternatives: by utterance id, references as written where they have sclite's alternatives;
+            words are compared with those that come nearest to each hypothesis.
         blocks: what is drawn as one in the bootstrap; without it every utterance is its own.
         general_blocks: the same of the general test set.
         seed: of the bootstrap.
@@ -102,7 +107,7 @@ def score(
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = How(normalizer, costs, listed, biasing)
+    how = How(normalizer, costs, listed, biasing, alternatives or {})
     measured = {
         name: measure(name, references, hypotheses, mentions, how)
         for name, hypotheses in systems.items()
@@ -142,7 +147,11 @@ def score(
             "resamples": RESAMPLES,
             "seed": seed,
         },
-        "warnings": [*_warnings(grouped, blocks, mentions), *_unsaid(figures)],
+        "warnings": [
+            *_warnings(grouped, blocks, mentions),
+            *_unsaid(figures),
+            *_curly(normalizer, {"the references": references, **systems}),
+        ],
         "systems": figures,
         "general": {
             name: {"wer": _with_intervals(m.words, drawn[name], seed)}
@@ -373,6 +382,25 @@ def _warnings(
     if mentions and not any(mentions.values()):
         found.append("no term occurs in the references")
     return found
+
+
+def _curly(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:
+    """What OpenAI's normaliser does to "don’t": "don t", where "don't" is "do not"."""
+    if normalizer != "whisper-en":
+        return []
+    counts = {
+        name: sum(len(_CURLY.findall(text)) for text in of_one.values())
+        for name, of_one in texts.items()
+    }
+    told = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
+    return (
+        [
+            f"curly apostrophes ({told}): whisper-en, which is OpenAI's normaliser, takes don’t "
+            "and don't for different words; make them straight, or use basic or medical-en"
+        ]
+        if told
+        else []
+    )
 
 
 def _unsaid(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:

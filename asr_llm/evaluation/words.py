@@ -9,26 +9,25 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import jiwer
 from rapidfuzz.distance import Levenshtein
 
 from asr_llm.errors import ScoreError
-from asr_llm.evaluation.sclite import sclite_steps
+from asr_llm.evaluation.alignment import Costs, cheapest
+
+__all__ = [
+    "AlignedPair",
+    "Costs",
+    "Op",
+    "WordErrors",
+    "align",
+    "char_errors",
+    "errors_of",
+    "word_errors",
+]
 
 Op = Literal["hit", "substitution", "deletion", "insertion"]
-
-Costs = Literal["unit", "sclite"]
-
-# rapidfuzz's names for the four operations, and ours.
-_OPS: dict[str, Op] = {
-    "equal": "hit",
-    "replace": "substitution",
-    "delete": "deletion",
-    "insert": "insertion",
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,13 @@ def word_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
     Raises:
         ScoreError: the two lists differ in length.
     """
-    return _errors([t.split() for t in reference], [t.split() for t in hypothesis])
+    _check_paired(reference, hypothesis)
+    pairs = zip(reference, hypothesis)
+    each = (
+        errors_of(align(reference_words=one.split(), hypothesis_words=other.split()))
+        for one, other in pairs
+    )
+    return sum(each, start=WordErrors())
 
 
 def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
@@ -108,25 +113,14 @@ def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
 def align(
     *, reference_words: Sequence[str], hypothesis_words: Sequence[str], costs: Costs = "unit"
 ) -> list[AlignedPair]:
-    """Align two word lists at the least cost.
+    """Align two word lists at the least cost; see ``alignment.cheapest``.
 
-    Every word of either side occurs once, in order. Where several alignments are equally cheap
-    the choice is always the same.
-
-    Args:
-        costs: "unit": every error costs one, as in jiwer, whose counts it has; "sclite": a
-            substitution 4, a deletion or insertion 3, as NIST's sclite has it. Time grows with
-            the square of the words, memory with the words (n) for "unit", n √n for "sclite".
+    Every word of either side occurs once, in order. The sum of errors at "unit" costs is jiwer's;
+    its substitutions, deletions and insertions may be others, since of equally cheap alignments
+    the one with the most hits is taken.
     """
-    if costs == "sclite":
-        steps = sclite_steps(reference_words, hypothesis_words)
-        return [AlignedPair(r, h, _op(r, h, reference_words, hypothesis_words)) for r, h in steps]
-    pairs: list[AlignedPair] = []
-    for chunk in Levenshtein.opcodes(reference_words, hypothesis_words):
-        spoken = range(chunk.src_start, chunk.src_end)
-        heard = range(chunk.dest_start, chunk.dest_end)
-        pairs += (AlignedPair(r, h, _OPS[chunk.tag]) for r, h in zip_longest(spoken, heard))
-    return pairs
+    steps = cheapest(reference_words, hypothesis_words, costs)
+    return [AlignedPair(r, h, _op(r, h, reference_words, hypothesis_words)) for r, h in steps]
 
 
 def _op(r: int | None, h: int | None, said: Sequence[str], heard: Sequence[str]) -> Op:
@@ -151,22 +145,3 @@ def _check_paired(reference: Sequence[object], hypothesis: Sequence[object]) -> 
             f"{len(reference)} references but {len(hypothesis)} hypotheses: "
             "give one hypothesis for each reference, empty where nothing was heard"
         )
-
-
-def _errors(reference: list[list[str]], hypothesis: list[list[str]]) -> WordErrors:
-    _check_paired(reference, hypothesis)
-    output = _process(reference, hypothesis)
-    return WordErrors(output.hits, output.substitutions, output.deletions, output.insertions)
-
-
-def _process(reference: list[list[str]], hypothesis: list[list[str]]) -> jiwer.WordOutput:
-    # The lists are units already; jiwer's transforms would split and strip them again.
-    process: Any = jiwer.process_words  # typed for unsplit strings
-    output: jiwer.WordOutput = process(
-        reference, hypothesis, reference_transform=_as_is, hypothesis_transform=_as_is
-    )
-    return output
-
-
-def _as_is(units: list[list[str]]) -> list[list[str]]:
-    return units

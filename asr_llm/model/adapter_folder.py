@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from asr_llm.corpus.biasing_list import BiasingList, read_phrases
 from asr_llm.errors import BiasingError, CheckpointError
-from asr_llm.model import checkpoints
+from asr_llm.model import adapter_kind, checkpoints
+from asr_llm.model.adapter_kind import CONFIG as CONFIG
+from asr_llm.model.adapter_kind import WEIGHTS as WEIGHTS
 
-WEIGHTS, BASE, PROJECTOR = "adapter_model.safetensors", "base.json", "projector.safetensors"
-CONFIG, BIASING = "adapter_config.json", "biasing_list.txt"
+BASE, PROJECTOR, BIASING = "base.json", "projector.safetensors", "biasing_list.txt"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class AdapterFolder:
         """Read a folder; an ``AdapterFolder`` is returned as it is.
 
         Raises:
-            CheckpointError: it holds no adapter, or ``base.json`` or its list cannot be read.
+            CheckpointError: it holds no adapter, or one that is no LoRA; or its weights, its
+                ``base.json`` or its list cannot be read.
         """
         if isinstance(path, AdapterFolder):
             return path
@@ -112,12 +114,17 @@ def _check(folder: Path) -> None:
                 f"{folder} is no adapter: it has no {needed}; expected a folder such as "
                 "runs/NAME/adapter written by 'asr-llm adapt'"
             )
+    adapter_kind.check(folder)
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """What ``base.json`` says, with its numbers; None where PEFT alone wrote the adapter."""
+    """What ``base.json`` and the metadata of the weights say; None where PEFT alone wrote both.
+
+    ``base.json`` counts first, so that it may be edited; the metadata cannot be lost.
+    """
     path = folder / BASE
-    if not path.is_file():
+    labelled = adapter_kind.recorded(folder)
+    if not path.is_file() and not labelled:
         if (folder / BIASING).is_file():
             raise CheckpointError(
                 f"{folder} has a {BIASING} and no {BASE}, which says how the adapter is used; "
@@ -125,9 +132,10 @@ def _record(folder: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         if not isinstance(record, dict):
             raise ValueError("found no JSON object")
+        record = labelled | record
         numbers = {key: _number(record, key) for key in ("fusion", "biasing")}
         return numbers | {"name": str(record["name"]), "sha256": str(record["sha256"])}
     except KeyError as error:

@@ -6,6 +6,7 @@ Legend: B audios, T samples at 16 kHz, F frames, V tokens with the blank.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from asr_llm.corpus.alignment import Alignment, Backend, Spelling, Unaligned, align, spell
 from asr_llm.corpus.audio import SAMPLE_RATE, split_at_pauses
+from asr_llm.corpus.said import needs_saying, ways_to_say
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
@@ -35,8 +37,8 @@ class CtcModel(ABC):
     shift: float = 0.0
 
     @abstractmethod
-    def spell(self, text: str) -> Spelling:
-        """The tokens of each word of a transcript, as this model would write it."""
+    def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
+        """The tokens of each word of a transcript, or of what is said for it."""
 
     @abstractmethod
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
@@ -69,11 +71,56 @@ class CtcModel(ABC):
     ) -> list[Alignment | Unaligned]:
         """Find the words of B texts in their emissions (F, V).
 
+        Digits, units and symbols are spelled as they are said (English), in the way that fits the
+        audio best; the words of the result are as written.
+
         Raises:
             AsrLlmError: k2 is asked for and not installed.
         """
-        spellings = [self.spell(text) for text in texts]
+        ways = [ways_to_say(text) if needs_saying(text) else [] for text in texts]
+        spellings = [
+            self.spell(text, [forms[0] for forms in words] if words else None)
+            for text, words in zip(texts, ways)
+        ]
+        found = self._search(emissions, spellings, backend)
+        for i, words in enumerate(ways):
+            chosen = found[i]
+            if isinstance(chosen, Alignment) and any(len(forms) > 1 for forms in words):
+                said = self._heard(emissions[i], words, chosen, backend)
+                if said != [forms[0] for forms in words]:
+                    spelling = self.spell(texts[i], said)
+                    (found[i],) = self._search([emissions[i]], [spelling], backend)
+        return found
+
+    def _search(
+        self, emissions: list[Tensor], spellings: list[Spelling], backend: Backend
+    ) -> list[Alignment | Unaligned]:
         return align(emissions, spellings, self.blank, self.frame, backend, shift=self.shift)
+
+    def _heard(
+        self,
+        emissions: Tensor,
+        ways: list[tuple[str, ...]],
+        found: Alignment,
+        backend: Backend,
+    ) -> list[str]:
+        """Of each word's ways to be said, the one that its place in the audio sounds most like.
+
+        Each is tried between the words around it, on their stretch of the emissions (F, V) alone.
+        """
+        said = [forms[0] for forms in ways]
+        for i, forms in enumerate(ways):
+            if len(forms) == 1:
+                continue
+            first, last = max(i - 1, 0), min(i + 1, len(ways) - 1)
+            begin = int(found.words[first].start / self.frame)
+            end = int(found.words[last].end / self.frame) + 2
+            tried = [[*said[first:i], form, *said[i + 1 : last + 1]] for form in forms]
+            spellings = [self.spell(" ".join("x" for _ in words), words) for words in tried]
+            results = self._search([emissions[begin:end]] * len(forms), spellings, backend)
+            sure = [r.confidence or 0.0 if isinstance(r, Alignment) else 0.0 for r in results]
+            said[i] = forms[max(range(len(forms)), key=lambda k: sure[k])]
+        return said
 
 
 def load(name: str | Path) -> CtcModel:
@@ -106,10 +153,10 @@ class CheckpointCtc(CtcModel):
         self.blank = model.ctc_blank_id
         self.frame = model.frame_samples / model.sampling_rate
 
-    def spell(self, text: str) -> Spelling:
+    def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
         """Normalised words behind a space, as in training."""
         vocabulary = self.model.ctc_vocabulary
-        return spell(text, lambda words: [vocabulary.encode(word) for word in words])
+        return spell(text, lambda words: [vocabulary.encode(w) for w in words], said=said)
 
     @torch.inference_mode()
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
@@ -144,11 +191,13 @@ class NemoCtc(CtcModel):
         stride = self.model.cfg.preprocessor.window_stride
         self.frame = stride * self.model.encoder.subsampling_factor
 
-    def spell(self, text: str) -> Spelling:
-        """By the model's tokenizer, or letter by letter."""
+    def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
+        """By the model's tokenizer, or letter by letter; digits as such if the model has them."""
         written = set("".join(self.decoder.vocabulary))
         cased = any(letter.isupper() for letter in written)
-        return spell(text, self._encode, "none" if cased else "basic")
+        has_digits = any(letter.isdecimal() for letter in written)
+        said = None if has_digits else said
+        return spell(text, self._encode, "none" if cased else "basic", said)
 
     def _encode(self, words: list[str]) -> list[list[int]]:
         if hasattr(self.model, "tokenizer"):

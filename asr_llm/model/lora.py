@@ -4,7 +4,7 @@ says of its adapter is read by ``adapter_folder``.
 An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
 
 - ``base.json``, which names the base model by the hash of its weights and, for an adapter that is
-  used by ``fusion``, its weight;
+  used by ``fusion``, its weight; the same is in the weights' metadata, so that it cannot be lost;
 - ``projector.safetensors`` where the projector was trained too;
 - ``biasing_list.txt`` where phrases are to be preferred, as strongly as ``base.json`` says.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
+from asr_llm.model import adapter_kind, checkpoints
 from asr_llm.model.adapter_folder import BASE, BIASING, CONFIG, PROJECTOR, WEIGHTS, AdapterFolder
 from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
 
@@ -104,7 +104,6 @@ def save(
     with replacing(Path(folder)) as part:
         with move_embedding(model), quiet():
             model.llm.save_pretrained(part, save_embedding_layers=False)
-        (part / WEIGHTS).chmod(0o644)  # safetensors writes for the owner's eyes only
         if projector:
             weights = {k: v.detach().cpu() for k, v in model.perception.proj.state_dict().items()}
             save_file(weights, part / PROJECTOR, metadata={"format": "pt"})
@@ -127,6 +126,8 @@ def save(
             text = "".join(f"{phrase}\n" for phrase in biasing.phrases)
             (part / BIASING).write_text(text, "utf-8")
         (part / BASE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+        adapter_kind.label(part, record)
+        (part / WEIGHTS).chmod(0o644)  # safetensors writes for the owner's eyes only
 
 
 def load(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from asr_llm.errors import AsrLlmError
 from asr_llm.transcription import formats
+from asr_llm.transcription.listed import listed
 from asr_llm.transcription.transcript import Segment, Transcript
 
 LANGUAGES = {"en": "english"}
@@ -106,7 +107,7 @@ class Asked(BaseModel):
 
 
 def parse(fields: Iterable[tuple[str, str]]) -> Asked:
-    """What the fields of a form ask for.
+    """What the fields of a form ask for; an empty one is one that was not given.
 
     Raises:
         ApiError: one is unknown, missing, impossible, or given twice.
@@ -114,6 +115,8 @@ def parse(fields: Iterable[tuple[str, str]]) -> Asked:
     given: dict[str, Any] = {}
     for field, value in fields:
         name = field.removesuffix("[]")
+        if not value.strip():
+            continue
         if name in ("timestamp_granularities", "keywords"):
             given.setdefault(name, []).append(value)
         elif name in given:
@@ -140,11 +143,11 @@ def parse(fields: Iterable[tuple[str, str]]) -> Asked:
             "invalid_value",
             "timestamp_granularities",
         )
-    if asked.stream and asked.response_format not in ("json", "text"):
+    if asked.stream and asked.response_format in ("srt", "vtt"):
         raise ApiError(
             400,
-            f"stream goes with json or text, not with {asked.response_format!r}; expected one of "
-            "these as response_format, or no stream",
+            f"stream goes with json, text or verbose_json, not with {asked.response_format!r}; "
+            "expected one of these as response_format, or no stream",
             "invalid_value",
             "stream",
         )
@@ -178,19 +181,50 @@ def body(asked: Asked, transcript: Transcript) -> dict[str, Any] | str:
     return formats.render(transcript, asked.response_format)
 
 
-def delta(text: str) -> dict[str, Any]:
-    """The event for text that has come to be certain."""
-    return {"type": "transcript.text.delta", "delta": text}
+def events(
+    asked: Asked, number: int, segment: Segment, terms: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """What to send of a segment as soon as it is certain: the text that it adds.
+
+    With ``verbose_json`` also what is known of it, and where it has words and phrases that are
+    listed: those of the request, and ``terms``. OpenAI's interface has no such stream, but the
+    type of the event.
+    """
+    text = segment.text if number == 0 else f" {segment.text}"
+    added = [{"type": "transcript.text.delta", "delta": text}]
+    if asked.response_format == "verbose_json":
+        added.append(_segment_event(asked, number, segment, terms))
+    return added
 
 
-def done(transcript: Transcript) -> dict[str, Any]:
-    """The event for the end."""
-    return {"type": "transcript.text.done", "text": transcript.text, "usage": _usage(transcript)}
+def _segment_event(
+    asked: Asked, number: int, segment: Segment, terms: Iterable[str]
+) -> dict[str, Any]:
+    found = {"type": "transcript.text.segment", **_segment(number, segment), "id": str(number)}
+    if asked.words:
+        found["words"] = _words([segment])
+    places = listed(segment.text.split(), [*asked.phrases, *terms])
+    return found | {"listed": [[words.start, words.stop] for words in places]}
 
 
-def model_object(name: str, since: int) -> dict[str, Any]:
-    """A model in a list of them."""
-    return {"id": name, "object": "model", "created": since, "owned_by": "asr-llm"}
+def done(asked: Asked, transcript: Transcript) -> dict[str, Any]:
+    """The event for the end; with ``verbose_json`` all that is known, and subtitles."""
+    end = {"type": "transcript.text.done", "text": transcript.text, "usage": _usage(transcript)}
+    if asked.response_format == "verbose_json":
+        end |= _verbose(asked, transcript) | {"srt": formats.render(transcript, "srt")}
+    return end
+
+
+def model_object(name: str, since: int, tells_words: bool) -> dict[str, Any]:
+    """A model in a list of them, and the times that it can tell."""
+    granularities = ["segment", "word"] if tells_words else ["segment"]
+    return {
+        "id": name,
+        "object": "model",
+        "created": since,
+        "owned_by": "asr-llm",
+        "timestamp_granularities": granularities,
+    }
 
 
 def _usage(transcript: Transcript) -> dict[str, Any]:
@@ -209,12 +243,16 @@ def _verbose(asked: Asked, transcript: Transcript) -> dict[str, Any]:
     if "segment" in asked.timestamp_granularities:
         content["segments"] = [_segment(i, s) for i, s in enumerate(transcript.segments)]
     if asked.words:
-        words = (word for segment in transcript.segments for word in segment.words)
-        content["words"] = [
-            {"word": w.text, "start": w.start, "end": w.end, "confidence": w.confidence}
-            for w in words
-        ]
+        content["words"] = _words(transcript.segments)
     return content
+
+
+def _words(segments: Iterable[Segment]) -> list[dict[str, Any]]:
+    return [
+        {"word": word.text, "start": word.start, "end": word.end, "confidence": word.confidence}
+        for segment in segments
+        for word in segment.words
+    ]
 
 
 def _segment(number: int, segment: Segment) -> Mapping[str, Any]:

@@ -180,7 +180,7 @@ class Engine:
     def _bounded(self, job: Job) -> Iterator[Samples]:
         """The blocks of a job; its header may have told less than there is."""
         num_samples = 0
-        for block in read_blocks(job.path):
+        for block in read_blocks(job.path, tell=job.draft.notes.append):
             num_samples += len(block)
             self._check_length(num_samples / SAMPLE_RATE)
             if job.result.done():

@@ -8,6 +8,7 @@
 ``json``  whisper's keys and more, in one line, so that several files are JSON lines
 ``ctm``   NIST's timed words: recording channel start duration word [confidence]
 ``trn``   NIST's text (recording)
+``rttm``  NIST's who speaks when; of separate channels only, and no part of ``all``
 ========  ==============================================================================
 """
 
@@ -38,10 +39,12 @@ def parse(asked: Iterable[str]) -> tuple[str, ...]:
     """
     names = _names(asked)
     for name in names:
-        if name != ALL and name not in FORMATS:
-            expected = ", ".join((*FORMATS, ALL))
+        if name != ALL and name not in _WRITERS and name not in _SUBTITLES:
+            expected = ", ".join((*FORMATS, "rttm", ALL))
             raise RunError(f"no output format {name!r}; expected one of {expected}")
-    return FORMATS if ALL in names else tuple(dict.fromkeys(names))
+    if ALL in names:
+        names = [*FORMATS, *(name for name in names if name != ALL)]
+    return tuple(dict.fromkeys(names))
 
 
 def are_all(asked: Iterable[str]) -> bool:
@@ -81,7 +84,8 @@ def render(transcript: Transcript, fmt: str, layout: Layout | None = None) -> st
         layout: of subtitles.
 
     Raises:
-        RunError: it is to be a ``ctm`` and words have no times.
+        RunError: it is to be a ``ctm`` and words have no times, or an ``rttm`` and nothing tells
+            speakers apart.
     """
     if fmt in _SUBTITLES:
         return _SUBTITLES[fmt](cues(transcript, layout))
@@ -119,8 +123,12 @@ def to_txt(transcript: Transcript) -> str:
 
 
 def txt_line(segment: Segment) -> str:
-    """What a segment is in plain text."""
-    return one_line(segment.text) + "\n"
+    """What a segment is in plain text, after its speaker where there are several."""
+    return _named(segment.speaker, one_line(segment.text)) + "\n"
+
+
+def _named(speaker: str | None, text: str) -> str:
+    return text if speaker is None else f"{speaker}: {text}"
 
 
 def to_tsv(transcript: Transcript) -> str:
@@ -136,17 +144,18 @@ def to_srt(shown: Iterable[Cue]) -> str:
     """Cues as SubRip; an arrow in the text is shortened, as by whisper: it has no escapes."""
     blocks = []
     for number, cue in enumerate(shown, start=1):
-        text = "\n".join(cue.lines).replace("-->", "->")
+        text = _named(cue.speaker, "\n".join(cue.lines)).replace("-->", "->")
         blocks.append(f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{text}\n")
     return "\n".join(blocks)
 
 
 def to_vtt(shown: Iterable[Cue]) -> str:
-    """Cues as WebVTT, with its escapes."""
+    """Cues as WebVTT, with its escapes, and speakers as its voices."""
     blocks = ["WEBVTT\n"]
     for cue in shown:
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n")
+        voice = "" if cue.speaker is None else f"<v {cue.speaker}>"
+        blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{voice}{text}\n")
     return "\n".join(blocks)
 
 
@@ -187,35 +196,59 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         ],
         "confidence": segment.confidence,
         "guards": [{"found": guard.found, "done": guard.done} for guard in segment.guards],
+        "speaker": segment.speaker,
     }
 
 
 def to_ctm(transcript: Transcript) -> str:
-    """A line for each word: recording, channel 1, start, duration, word, and its confidence.
+    """A line for each word: recording, channel, start, duration, word, and its confidence.
 
-    The format has no escapes: what it would take for a comment, for an alternative or for an
+    The channel is 1 where channels were mixed; one channel comes after the other, as sclite wants
+    it. The format has no escapes: what it would take for a comment, for an alternative or for an
     optional word is left out of the words.
 
     Raises:
         RunError: the words of a segment have no times.
     """
     recording = _id(transcript)
-    words: list[Word] = []
+    words: list[tuple[int, Word]] = []
     for segment in transcript.segments:
         if segment.text.strip() and not segment.words:
             raise RunError(
                 f"{transcript.path}: no ctm: the words at {segment.start:.1f} to "
                 f"{segment.end:.1f} s have no times; get them with --word-timestamps"
             )
-        words += segment.words
-    confident = all(word.confidence is not None for word in words)
+        words += [(segment.channel or 1, word) for word in segment.words]
+    confident = all(word.confidence is not None for _, word in words)
     rows = []
-    for word in words:
+    for channel, word in sorted(words, key=lambda both: both[0]):
         # A word that was written with a space in it is one word all the same.
         text = "_".join(_nist(word.text))
         if text:
-            row = f"{recording} 1 {word.start:.3f} {max(0.0, word.end - word.start):.3f} {text}"
+            times = f"{word.start:.3f} {max(0.0, word.end - word.start):.3f}"
+            row = f"{recording} {channel} {times} {text}"
             rows.append(f"{row} {word.confidence:.3f}\n" if confident else f"{row}\n")
+    return "".join(rows)
+
+
+def to_rttm(transcript: Transcript) -> str:
+    """A line for each segment: recording, channel, start, duration, and who speaks.
+
+    Raises:
+        RunError: nothing tells speakers apart.
+    """
+    recording, rows = _id(transcript), []
+    for segment in transcript.segments:
+        if segment.speaker is None:
+            raise RunError(
+                f"{transcript.path}: no rttm: nothing tells who speaks; it needs a recording with "
+                "a speaker in each channel, and --channels separate"
+            )
+        times = f"{segment.start:.3f} {max(0.0, segment.end - segment.start):.3f}"
+        rows.append(
+            f"SPEAKER {recording} {segment.channel or 1} {times} <NA> <NA> {segment.speaker} "
+            "<NA> <NA>\n"
+        )
     return "".join(rows)
 
 
@@ -250,6 +283,7 @@ _WRITERS: dict[str, Callable[[Transcript], str]] = {
     "json": to_json,
     "ctm": to_ctm,
     "trn": to_trn,
+    "rttm": to_rttm,
 }
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "ctm", "trn")
-"""Names of the formats, which are the files' extensions too."""
+"""Names of the formats that any transcript has, which are the files' extensions too."""

@@ -9,9 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asr_llm.errors import AudioError
+from asr_llm.corpus.audio import Source, audio_info
+from asr_llm.corpus.audio_kinds import SUFFIXES
+from asr_llm.errors import AudioError, RunError
+from asr_llm.files import printable
 
 STDIN = Path("-")
 """Stands for audio that comes in on stdin."""
@@ -21,15 +25,45 @@ SPOOLED = "stdin"
 
 _PREFIX = "asr-llm-stdin-"
 
-SUFFIXES = {
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
-    *(".aif", ".aiff", ".au", ".caf", ".sph", ".w64"),
-}
-"""Names of the files that are taken from a folder; any file may be named by itself."""
+_OTHERS = """
+txt md rst log json jsonl csv tsv xlsx xls ods yaml yml xml html htm srt vtt ass ssa lrc ctm trn stm
+rttm lab textgrid eaf pdf doc docx odt rtf png jpg jpeg gif webp svg ini db sha256 md5
+"""
+NO_AUDIO = frozenset(f".{name}" for name in _OTHERS.split())
+"""Names of the files that may lie beside recordings and are known to be none."""
 
 
-def expand(given: Sequence[str | Path], *, recursive: bool = False) -> list[Path]:
+@dataclass(frozen=True)
+class Found:
+    """What was asked for: ``audio``, and what else is in the folders that were looked through.
+
+    ``unread`` has why a file whose name says nothing could not be read as audio; ``other`` the
+    files that are known to be something else; ``folders`` those that were not looked into.
+    """
+
+    audio: list[Path] = field(default_factory=list)
+    unread: dict[Path, str] = field(default_factory=dict)
+    other: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+    def told(self) -> Iterator[str]:
+        """Lines on what was left out and need not be mended."""
+        if self.other:
+            yield f"left out, for they are no audio: {_some(self.other)}"
+        if self.folders:
+            yield f"not looked into: {_some(self.folders)}; add --recursive"
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 3} more" if paths[3:] else ""
+    return ", ".join(map(printable, paths[:3])) + more
+
+
+def expand(given: Sequence[str | Path], *, recursive: bool = False) -> Found:
     """Audio files, from files, folders and patterns, in the order given, else sorted; each once.
+
+    In a folder a file is audio by its name (``audio_kinds.SUFFIXES``), or, where the name tells
+    nothing, by what is in it. Hidden files are none, such as the ``._talk.wav`` of some systems.
 
     A pattern (``*``, ``?``, ``[``; ``**`` for any folders) is one only if there is no file of
     that name. A name with nothing there is kept, so that it is told with those that cannot be
@@ -41,23 +75,25 @@ def expand(given: Sequence[str | Path], *, recursive: bool = False) -> list[Path
     Raises:
         AudioError: no audio is in a folder, or nothing is like a pattern.
     """
-    found: list[Path] = []
+    found = Found()
+    audio = found.audio
     for path in map(Path, given):
         if path == STDIN:
-            found.append(path)
+            audio.append(path)
         elif path.is_dir():
-            found += _in_folder(path, recursive)
+            _look_through(path, recursive, found)
         elif glob.has_magic(str(path)) and not os.path.lexists(path):
             matches = sorted(filter(Path.is_file, map(Path, glob.glob(str(path), recursive=True))))
             if not matches:
                 also = [p for p in map(str, given) if not glob.has_magic(p) and _is_missing(p)]
                 more = f", and nothing is at {', '.join(also)}" if also else ""
                 raise AudioError(f"{path}: no file is like this pattern{more}; check the path")
-            found += matches
+            audio += matches
         else:
-            found.append(path)
-    first = {path: i for i, path in reversed(list(enumerate(found)))}
-    return [path for i, path in enumerate(found) if path == STDIN or first[path] == i]
+            audio.append(path)
+    first = {path: i for i, path in reversed(list(enumerate(audio)))}
+    once = [path for i, path in enumerate(audio) if path == STDIN or first[path] == i]
+    return replace(found, audio=once)
 
 
 def _is_missing(path: str) -> bool:
@@ -66,40 +102,105 @@ def _is_missing(path: str) -> bool:
 
 @contextmanager
 def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The paths, with a temporary file for what comes in on stdin.
+    """The paths, with a temporary file for what comes in on stdin or by a named pipe.
 
     Raises:
         AudioError: stdin is asked for twice.
     """
     if paths.count(STDIN) > 1:
         raise AudioError("- is given twice; stdin can be read once")
-    if STDIN not in paths:
+    if not any(map(_is_stream, paths)):
         yield list(paths)
         return
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        copy = Path(folder) / SPOOLED
-        with copy.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        yield [copy if path == STDIN else path for path in paths]
+        places = [Path(folder) / str(i) for i in range(len(paths))]
+        yield [
+            _copy(path, place) if _is_stream(path) else path for path, place in zip(paths, places)
+        ]
 
 
 def name_of(path: Path) -> Path:
     """What to call a path that ``spooled`` gave."""
-    is_spooled = path.name == SPOOLED and path.parent.name.startswith(_PREFIX)
-    return Path(SPOOLED) if is_spooled else path
+    return Path(path.name) if path.parent.parent.name.startswith(_PREFIX) else path
 
 
-def _in_folder(folder: Path, recursive: bool) -> list[Path]:
-    inside = folder.rglob("*") if recursive else folder.iterdir()
-    found = sorted(path for path in inside if _is_audio(path.relative_to(folder), path))
-    if not found:
+def _is_stream(path: Path) -> bool:
+    """Whether it can be read once only."""
+    return path == STDIN or path.is_fifo()
+
+
+def _copy(stream: Path, place: Path) -> Path:
+    place.mkdir()
+    copy = place / (SPOOLED if stream == STDIN else stream.name)
+    with copy.open("wb") as file:
+        if stream == STDIN:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        else:
+            with stream.open("rb") as source:
+                shutil.copyfileobj(source, file)
+    return copy
+
+
+def sources(path: Path, channels: str) -> list[Source]:
+    """What to transcribe of a file: it mixed, each of its channels, or one of them.
+
+    Args:
+        channels: ``mix``, ``separate``, or a number from 1, as ``check_channels`` allows.
+    """
+    if channels == "mix":
+        return [Source(path)]
+    if channels != "separate":
+        return [Source(path, int(channels))]
+    try:
+        number = audio_info(path).num_channels
+    except AudioError:
+        number = 1  # told when it is read
+    return [Source(path, i + 1) for i in range(number)] if number > 1 else [Source(path)]
+
+
+def check_channels(channels: str) -> None:
+    """Refuse what is no way to treat channels.
+
+    Raises:
+        RunError: it is none.
+    """
+    is_number = channels.isascii() and channels.isdigit() and 0 < int(channels[:6]) < 100_000
+    if channels not in ("mix", "separate") and not is_number:
+        raise RunError(
+            f"--channels {channels}: expected mix, separate, or the number of a channel from 1"
+        )
+
+
+def _look_through(folder: Path, recursive: bool, found: Found) -> None:
+    before = len(found.audio), len(found.unread)
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.is_dir():
+            if not recursive:
+                found.folders.append(path)
+        elif path.suffix.lower() in SUFFIXES:
+            found.audio.append(path)
+        elif path.suffix.lower() in NO_AUDIO:
+            found.other.append(path)
+        elif (reason := _unreadable(path)) is not None:
+            found.unread[path] = reason
+        else:
+            found.audio.append(path)
+    if (len(found.audio), len(found.unread)) == before:
         hint = "" if recursive else ", or --recursive to look into its folders"
-        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise AudioError(f"{folder}: no audio in this folder; expected files ({kinds}){hint}")
-    return found
+        raise AudioError(
+            f"{folder}: no audio in this folder; expected files (wav, flac, mp3, ogg, m4a, webm or "
+            f"the like){hint}"
+        )
 
 
-def _is_audio(inside: Path, path: Path) -> bool:
-    """By its name; hidden files are none, such as the ``._talk.wav`` that some systems leave."""
-    hidden = any(part.startswith(".") for part in inside.parts)
-    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
+def _unreadable(path: Path) -> str | None:
+    """Why a file is no audio that we can read, None if it is."""
+    if not (path.is_file() or path.is_symlink()):
+        return f"{path}: is no file; expected audio"  # a pipe or a socket would be waited for
+    try:
+        audio_info(path)
+    except AudioError as error:
+        return str(error)
+    return None

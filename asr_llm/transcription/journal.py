@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from asr_llm.corpus.audio import Source
 from asr_llm.decoding.results import Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk
@@ -31,8 +32,10 @@ class Journal:
         lines = _whole_lines(path)
         self.begun = bool(lines) and lines[0] == made_by
         if self.begun:
+            # Of a line that a disk spoiled nothing is taken: its chunk is decoded again.
             for row in lines[1:]:
-                self.known[row["start"], row["end"]] = _heard(row)
+                with contextlib.suppress(KeyError, TypeError):
+                    self.known[row["start"], row["end"]] = _heard(row)
 
     def find(self, chunk: Chunk) -> DecodedChunk | None:
         """What was decoded of a chunk before."""
@@ -63,20 +66,27 @@ class Journals:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
 
-    def __call__(self, audio: Path) -> Journal:
-        """The journal of an audio file."""
-        made_by: dict[str, Any] = {"audio": str(audio.resolve()), "settings": self.settings}
+    def __call__(self, audio: Path | Source) -> Journal:
+        """The journal of an audio file, or of one of its channels."""
+        source = Source.of(audio)
+        made_by: dict[str, Any] = {
+            "audio": str(source.path.resolve()),
+            "settings": self.settings,
+        }
+        if source.channel is not None:
+            made_by["channel"] = source.channel
         with contextlib.suppress(OSError):  # said when it is read
-            found = audio.stat()
+            found = source.path.stat()
             made_by |= {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
-        return Journal(self._path(audio), made_by)
+        return Journal(self._path(source), made_by)
 
-    def remove(self, audio: Path) -> None:
+    def remove(self, audio: Path | Source) -> None:
         """An audio's transcript is written: what was kept of it is no longer needed."""
-        self._path(audio).unlink(missing_ok=True)
+        self._path(Source.of(audio)).unlink(missing_ok=True)
 
-    def _path(self, audio: Path) -> Path:
-        return self.folder / f".{audio.stem}.journal"
+    def _path(self, source: Source) -> Path:
+        channel = "" if source.channel is None else f".{source.channel}"
+        return self.folder / f".{source.path.stem}{channel}.journal"
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
@@ -85,7 +95,8 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     if path.is_file():
         data = path.read_bytes()
         for line in data[: data.rfind(b"\n") + 1].splitlines():
-            rows.append(json.loads(line))
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
         if not data.endswith(b"\n"):
             path.write_bytes(data[: data.rfind(b"\n") + 1])
     return rows

@@ -28,7 +28,8 @@ class Finished:
     """A line of the record.
 
     ``outputs`` has the SHA-256 of each file by its name, or None where it was left out;
-    ``sha256`` that of the audio, None if the audio changed while it was transcribed.
+    ``sha256`` that of the audio, None if the audio changed while it was transcribed. ``trouble``
+    says what is wrong with the audio, so that the text is not whole; ``path`` where that is.
     """
 
     input: str
@@ -37,6 +38,8 @@ class Finished:
     sha256: str | None
     settings: dict[str, Any]
     outputs: dict[str, str | None]
+    trouble: str | None = None
+    path: str | None = None
 
 
 class OutputFolder:
@@ -92,6 +95,15 @@ class OutputFolder:
             )
         return todo
 
+    def trouble(self, audio: Path, formats: Sequence[str]) -> str | None:
+        """What was wrong with an audio whose outputs are there, when they were made."""
+        for fmt in formats:
+            name = f"{audio.stem}.{fmt}"
+            finished = self._finished.get((name, _hash_of(self.folder / name)))
+            if finished is not None and finished.trouble:
+                return finished.trouble
+        return None
+
     def make(self) -> None:
         """Make the folder, before hours of work go into what could not be written.
 
@@ -107,10 +119,15 @@ class OutputFolder:
         if not os.access(self.folder, os.W_OK):
             raise RunError(f"{self.folder}: cannot be written; choose another folder with -o")
 
-    def save(self, audio: Path, contents: Mapping[str, str | None]) -> list[Path]:
+    def save(
+        self, audio: Path, contents: Mapping[str, str | None], trouble: str | None = None
+    ) -> list[Path]:
         """Write the outputs of an audio by their formats, all or, as far as can be, none.
 
         None in place of a text says that this output was left out.
+
+        Args:
+            trouble: what is wrong with the audio, to be said again until it is mended.
 
         Raises:
             RunError: they cannot be written, or something has come into their way since.
@@ -125,7 +142,7 @@ class OutputFolder:
                 part.write_bytes(written[name])
                 if not self.overwrite and (found := self._in_the_way(audio, name)):
                     raise RunError(f"{found}, meanwhile; replace it with --overwrite")
-            self._add(audio, outputs)
+            self._add(audio, outputs, trouble)
             for name, part in parts.items():
                 os.replace(part, self.folder / name)
         except OSError as error:
@@ -160,6 +177,8 @@ class OutputFolder:
         if finished is None:
             return f"{path} is there and is not from this command"
         if not self._same_audio(audio, finished):
+            if finished.trouble and finished.path == _place(audio):
+                return None  # the audio was mended, and the text can be whole now
             return f"{path} was made from another recording ({finished.input})"
         if finished.settings != self.settings:
             return f"{path} was made with other settings ({_difference(finished, self.settings)})"
@@ -171,7 +190,7 @@ class OutputFolder:
             return False
         return now.st_mtime_ns == finished.mtime_ns or _hash_of(audio) == finished.sha256
 
-    def _add(self, audio: Path, outputs: dict[str, str | None]) -> None:
+    def _add(self, audio: Path, outputs: dict[str, str | None], trouble: str | None) -> None:
         """Add a line to the record; one that was cut short before is left as it is."""
         before, now = self._before[audio], audio.stat()
         unchanged = (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
@@ -182,8 +201,11 @@ class OutputFolder:
             _hash_of(audio) if unchanged else None,
             self.settings,
             outputs,
+            trouble,
+            _place(audio) if trouble else None,
         )
-        line = json.dumps(asdict(finished), ensure_ascii=False) + "\n"
+        known = {key: value for key, value in asdict(finished).items() if value is not None}
+        line = json.dumps({"sha256": None} | known, ensure_ascii=False) + "\n"
         with self.record.open("a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -242,6 +264,10 @@ def _short(value: Any) -> str:
     if isinstance(value, dict) and {"name", "sha256"} <= value.keys():
         return f"{value['name']} {str(value['sha256'])[:12]}…"
     return "none" if value is None else str(value)
+
+
+def _place(audio: Path) -> str:
+    return printable(audio.resolve())
 
 
 def _sha256(content: bytes) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_llm.corpus.audio import audio_info, cut_audio, read_blocks
+from asr_llm.corpus.audio import Source, audio_info, cut_audio, read_blocks
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError, ScoreError
@@ -67,7 +67,7 @@ class SpeechLLM:
     def load(
         cls,
         model: str | Path = "mini",
-        adapter: str | Path | Iterable[str | Path] | None = None,
+        adapter: AdapterFolder | str | Path | Iterable[AdapterFolder | str | Path] | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,
         chunk_seconds: float | None = None,
@@ -180,7 +180,7 @@ class SpeechLLM:
         """
         options = options or self.options
         draft = Draft(str(path))
-        pieces = self.pipeline.pieces(draft, read_blocks(path), options)
+        pieces = self.pipeline.pieces(draft, read_blocks(path, tell=draft.notes.append), options)
         for piece in self.pipeline.run(pieces, options):
             yield from draft.add(piece)
         if draft.error:
@@ -199,9 +199,9 @@ class SpeechLLM:
 
     def transcribe_many(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path | Source],
         on_done: Progress | None = None,
-        journal: Callable[[Path], Journal] | None = None,
+        journal: Callable[[Source], Journal] | None = None,
         on_segment: Callable[[Segment], None] | None = None,
         options: TranscribeOptions | None = None,
     ) -> Iterator[Transcript | AudioError]:
@@ -211,19 +211,21 @@ class SpeechLLM:
         file does not stop the rest. A file that breaks off is transcribed as far as it goes.
 
         Args:
+            paths: of files; a ``Source`` may be one channel of a file.
             on_done: progress; told the total from the files' headers, then kept right.
             journal: where to keep what is decoded of a file until its transcript is there.
             on_segment: told each segment as soon as it is certain, in their order.
             options: in place of the recogniser's own.
         """
         chosen = options or self.options
-        files = [(path, _seconds(path)) for path in map(Path, paths)]
+        files = [(source, _seconds(source.path)) for source in map(Source.of, paths)]
         meter = Meter(sum(seconds for _, seconds in files), on_done)
 
         def pieces() -> Iterator[Piece]:
-            for path, seconds in files:
-                draft = Draft(str(path), seconds, journal(path) if journal else None)
-                yield from self.pipeline.pieces(draft, read_blocks(path), chosen)
+            for source, seconds in files:
+                draft = Draft(str(source.path), seconds, journal(source) if journal else None)
+                blocks = source.blocks(draft.notes.append)
+                yield from self.pipeline.pieces(draft, blocks, chosen)
 
         for piece in self.pipeline.run(pieces(), chosen, meter):
             for segment in piece.draft.add(piece):

@@ -47,6 +47,7 @@ class Cue(NamedTuple):
     start: int
     end: int
     lines: tuple[str, ...]
+    speaker: str | None = None
 
 
 class _Token(NamedTuple):
@@ -60,26 +61,29 @@ class _Token(NamedTuple):
 def cues(transcript: Transcript, layout: Layout | None = None) -> list[Cue]:
     """The subtitles of a transcript: all of its text, in order, and no two at a time.
 
-    They lie inside the audio. Words are timed by the segments' ``words`` where these say the
-    same as the segments' text, else in proportion to their characters.
+    They lie inside the audio; where several speak, cues of one come between those of another.
+    Words are timed by the segments' ``words`` where these say the same as the segments' text, else
+    in proportion to their characters.
     """
     layout = layout or Layout()
     duration = int(transcript.duration * 1000)
     groups = [
-        group
+        (segment.speaker, group)
         for segment in transcript.segments
         for group in _cut(_tokens(segment, layout.max_line_width), layout)
     ]
-    starts = _spread([min(group[0].start, duration) for group in groups], duration)
+    if any(speaker for speaker, _ in groups):
+        groups.sort(key=lambda both: both[1][0].start)
+    starts = _spread([min(group[0].start, duration) for _, group in groups], duration)
     found = []
-    for i, (group, start) in enumerate(zip(groups, starts)):
+    for i, ((speaker, group), start) in enumerate(zip(groups, starts)):
         lines = tuple(_wrap([token.text for token in group], layout.max_line_width))
         text_ms = sum(map(len, lines)) * 1000 // READING_SPEED
         wanted = max(group[-1].end, start + min(max(text_ms, SHORTEST_MS), LONGEST_MS))
         if len(group) > 1:
             wanted = min(wanted, start + LONGEST_MS)
         until = starts[i + 1] if i + 1 < len(starts) else duration
-        found.append(Cue(start, min(wanted, until), lines))
+        found.append(Cue(start, min(wanted, until), lines, speaker))
     return found
 
 

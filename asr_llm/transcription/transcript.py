@@ -35,7 +35,8 @@ class DecodedChunk:
 class Segment:
     """Text of a stretch of audio, ``start`` to ``end`` in seconds.
 
-    ``words`` is empty where nothing told their times.
+    ``words`` is empty where nothing told their times. ``channel`` counts from 1, and is None where
+    channels were mixed; ``speaker`` is None where nothing told one from another.
     """
 
     start: float
@@ -44,6 +45,8 @@ class Segment:
     words: tuple[Word, ...] = ()
     confidence: float | None = None
     guards: tuple[Guard, ...] = ()
+    channel: int | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)

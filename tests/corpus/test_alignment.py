@@ -59,6 +59,23 @@ def test_late_peaks_are_moved_forward_but_not_before_the_beginning() -> None:
     assert found.words == (Word("a", 0.0, 0.12), Word("c", 0.17, 0.285))
 
 
+def test_what_is_said_beside_the_transcript() -> None:
+    """Heard are a, b, b and c: "ab bc" accounts for all, "ab" for the half, "a" for one of four."""
+    heard = emission([0, 3, 1, 3, 3, 1, 3, 2, 3, 3], 0.9)
+    for text, covered in (("ab bc", 1.0), ("ab", 0.5), ("a", 0.25), ("abbc", 1.0)):
+        (found,) = align([heard], [spell(text, encode)], BLANK, 0.1)
+        assert isinstance(found, Alignment)
+        assert found.covered == pytest.approx(covered), text
+    (found,) = align([emission([3, 3, 3], 0.9)], [spell("a", encode)], BLANK, 0.1)
+    assert isinstance(found, Alignment)
+    assert found.covered is None
+
+
+def test_what_is_said_may_be_spelled_otherwise() -> None:
+    assert spell("Ab 2", encode, said=["Ab", "ca"]).tokens == ((0, 1), (2, 0))
+    assert spell("Ab 2", encode, said=["Ab", "ca"]).words == ("Ab", "2")
+
+
 def test_confidence_is_the_geometric_mean_of_the_tokens() -> None:
     wrong = emission([0, 3, 1], sure=0.7)  # 'c' is said to be where 'b' was heard
     (found,) = align([wrong], [spell("a c", encode)], BLANK, 0.1)

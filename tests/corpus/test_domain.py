@@ -483,3 +483,92 @@ def test_create_overwrites_nothing(tmp_path: Path) -> None:
         create(tmp_path / "file")
     with pytest.raises(DomainError, match="cannot be written"):
         create(tmp_path / "file" / "below")
+
+
+def test_what_is_left_out_is_counted(folder: Path) -> None:
+    write(folder, "terms/test.tsv", "# a\r# b\rECG\r#4 lead\r")
+    report = check(folder)
+    comments = {Path(file).name: count for file, count in report.comments.items()}
+    assert comments == {"text.txt": 1, "test.tsv": 2}
+    assert report.terms["TEST"] == 2
+
+
+def test_what_is_not_read_is_named(folder: Path) -> None:
+    write(folder, "terms/drug.tsv.txt", "sotalol\n")
+    write(folder, "terms/test.csv", 'term,spoken\n"echo, stress",\n')
+    write(folder, "terms/notes.md", "x\n")
+    write(folder, "more.docx", "x\n")
+    write(folder, "Text.txt", "x\n")
+    write(folder, "README.md", "x\n")
+    write(folder, "test/transcripts.tsv", "x\n")
+    report = check(folder)
+    assert report.terms == {"DRUG": 3, "TEST": 4}
+    named = [line for line in found(report) if "not read" in line or "ignored" in line]
+    assert named == [
+        "warning Text.txt: unknown name, ignored; did you mean 'text.txt'?",
+        "warning more.docx: unknown name, ignored; take it away if it is not meant to be read",
+        "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
+        ".txt: save it as one, or take it away",
+        "warning test: 1 files not read (transcripts.tsv); expected text.txt, audio, and one of "
+        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt",
+    ]
+
+
+def test_nothing_outside_the_folder_is_read(folder: Path) -> None:
+    secret = folder.parent / "secret"
+    secret.mkdir()
+    (secret / "text.txt").write_text("Nobody is to know.\n")
+    (secret / "trans.txt").write_text("a.wav\tNobody is to know.\n")
+    (folder / "text.txt").unlink()
+    (folder / "text.txt").symlink_to(secret / "text.txt")
+    (folder / "train").symlink_to(secret)
+    (folder / "terms/drug.tsv").unlink()
+    (folder / "terms/drug.tsv").symlink_to("/dev/zero")
+    errors = [line for line in found(check(folder)) if line.startswith("error")]
+    assert errors[:2] == [
+        "error terms/drug.tsv: a link that leads out of the folder; copy the list here",
+        "error text.txt: a link that leads out of the folder; put a copy of the file here",
+    ]
+    assert (
+        "error train/trans.txt: a link that leads out of the folder; Put a copy here; audio may "
+        "lie anywhere" in errors
+    )
+    with pytest.raises(DomainError, match=r"text\.txt: a link that leads out"):
+        Domain.load(folder).text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("domain.yaml", DOMAIN.replace("heart", "../heart"), "without slashes and no dot"),
+        ("domain.yaml", DOMAIN.split("voices")[0], "no voices for test, and no recordings in"),
+        ("domain.yaml", DOMAIN + "  dev: ['!en-*']\n", "all voices are taken away by '!'"),
+        ("domain.yaml", DOMAIN.replace("en-gb-x-rp", "piper:no-such-voice"), "no-such-voice"),
+        ("text.txt", "Fine.\n…\n", "text.txt:2: a sentence without a letter or digit"),
+        ("terms/drug.tsv", "aspirin\t—\n", "drug.tsv:1: a spoken form without a letter"),
+        ("entities.jsonl", '{"label": "DRUG", "pattern": [{"LEMMA": "be"}]}', "jsonl:1: LEMMA"),
+        ("dev/trans.txt", "", "trans.txt: lists no recordings"),
+        ("test", "not a folder", "test: a file; expected a folder"),
+    ],
+)
+def test_check_tries_what_will_be_built(folder: Path, name: str, text: str, message: str) -> None:
+    if name == "test":
+        (folder / "test/text.txt").unlink()
+        (folder / "test").rmdir()
+    write(folder, name, text)
+    errors = [str(problem) for problem in check(folder).errors]
+    assert any(message in error for error in errors), errors
+
+
+def test_recordings_are_read_to_their_end(folder: Path) -> None:
+    (folder / "dev").mkdir()
+    soundfile.write(folder / "dev/a.wav", np.full(8000, np.nan), 16000, "FLOAT")
+    soundfile.write(folder / "dev/b.wav", np.full(8000, 0.1), 16000)
+    rows = '{"audio_filepath": "b.wav", "text": "x", "offset": 0.3, "duration": 0.4}\n'
+    write(folder, "dev/manifest.jsonl", rows + '{"audio_filepath": "a.wav", "text": "x"}\n')
+    (error,) = check(folder).errors
+    assert "manifest.jsonl:1: offset and duration (0.3 + 0.4 s) reach beyond" in str(error)
+    write(folder, "dev/manifest.jsonl", rows.replace("0.4", "0.1") + rows.replace("b.", "a."))
+    write(folder, "dev/manifest.jsonl", '{"audio_filepath": "a.wav", "text": "x"}\n')
+    (error,) = check(folder).errors
+    assert "manifest.jsonl:1" in str(error) and "not finite" in str(error)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text import NORMALIZERS, normalize
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import (
     EntityFinder,
@@ -19,6 +19,7 @@ from asr_llm.evaluation.entities import (
     outcomes,
     term_of,
 )
+from asr_llm.evaluation.scores import score
 
 FINDER = EntityFinder(
     [
@@ -139,9 +140,17 @@ def test_a_mention_of_another_text_is_refused() -> None:
         ("He takes Lipitor", "He takes Lipitor!", True, True),
         ("He takes (Lipitor), daily", "He takes “Lipitor” daily", True, True),
         ("Lipitor, daily", "Lipitor uh daily", True, True),
-        # other things attached to it are part of the word
+        # what is joined to it by an apostrophe, a hyphen or a slash is not of the mention
         ("Lipitor's price", "Lipitor's price", True, True),
-        ("Lipitor's price", "Lipitor price", False, False),
+        ("Lipitor's price", "Lipitor price", True, True),
+        ("Lipitor price", "Lipitor's price", True, True),
+        ("Lipitor’s price", "Lipitor is pricey", True, True),
+        ("the Lipitor-related pain", "the Lipitor related pain", True, True),
+        ("non-Lipitor/tea days", "non Lipitor days", True, True),
+        ("no Lipitor.Then", "no Lipitor then", True, True),
+        ("Lipitor's price", "lip it's price", False, False),
+        # other letters are part of the word
+        ("Lipitor price", "Lipitors price", False, False),
         # hyphens
         ("a beta-blocker", "a beta-blocker.", True, True),
         ("a beta-blocker", "a beta blocker", False, True),
@@ -245,9 +254,19 @@ FORMS = [
     ("Take 3.5 now.", "3.5", "take 3.5 now", "yyyy"),
     ("Take 3.5 now.", "3.5", "take 35 now", "nnnn"),
     ("Take 3.5 now.", "3.5", "take three point five now", "nnyy"),
-    # The possessive belongs to the word; a contraction beside the mention does not.
+    # Neither a possessive nor a contraction beside the mention belongs to it.
     ("Lipitor's price", "Lipitor", "Lipitor's price", "yyyy"),
-    ("Lipitor's price", "Lipitor", "Lipitor price", "nnnn"),
+    ("Lipitor's price", "Lipitor", "Lipitor price", "yyyy"),
+    ("her gout's back", "gout", "her gout was back", "yyyy"),
+    ("ulcer-related pain", "ulcer", "ulcer related pain", "yyyy"),
+    ("ulcer-related pain", "ulcer", "Ulcer related pain", "nyyy"),
+    # Of an annotated mention the rest of the word is part.
+    ("two Lipitors now", "Lipitor", "two Lipitor now", "nnnn"),
+    # The whole phrase is the mention, whatever stands at its joints.
+    ("a beta-blocker's use", "beta-blocker", "a beta blocker use", "nyyy"),
+    ("COVID-19-related", "COVID-19", "covid 19 related", "nyyy"),
+    ("post-COVID-19 fog", "COVID-19", "post COVID-19 fog", "yyyy"),
+    ("the tibia/fibula", "fibula", "the tibia and fibula", "yyyy"),
     ("Ann won't go.", "Ann", "Ann will not go", "yyyy"),
     ("She didn't take Lipitor.", "Lipitor", "she did not take Lipitor", "yyyy"),
     # Diacritics: whisper's normaliser drops them, basic does not.
@@ -267,6 +286,52 @@ def test_forms_of_terms_through_every_normalizer(
 
 VOCABULARY = ["He", "Lipitor", "lipitor,", "atrial", "fibrillation.", "Crohn's", "disease", "&"]
 SENTENCES = st.lists(st.sampled_from(VOCABULARY), max_size=10).map(" ".join)
+
+TERMS = (
+    "gout,the gout,5 mg,half,twenty,ten fifteen,beta-blocker,beta,Crohn's disease,Crohn,COVID-19,"
+    "vitamin D,U.S.C.,oedema,edema,A&E,K,x ray,oh,um,five,120/80,$5,AT&T,H,N H S,Ménière,β-hCG,"
+    "§ 1983,Roe v. Wade,alright,1980s,okay,cause"
+)
+TRICKY = EntityFinder([{"label": "A", "pattern": term} for term in TERMS.split(",")])
+PIECES = (
+    "gout Gout's gout-related gout. the The 5 mg 5mg half a milligram twenty thirty minutes ten "
+    "fifteen beta-blocker beta blocker beta's Crohn’s Crohn's disease crohn COVID-19 covid‑19's "
+    "vitamin D D. D-deficient 42 U.S.C. oedema edema's A&E K. K x-ray x ray oh um five 120/80 over "
+    "$5 AT&T N H S Me\u0301nie\u0300re's β-hCG § 1983 Roe v. Wade alright all right nineteen "
+    "eighties 1980s okay 'cause cause because point million & ( ) [ ] \u201cgout\u201d is 's"
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES.split(" ")), max_size=9),
+    st.sampled_from([" ", " ", " ", "", "\u00a0", "-", "/", "."]),
+    st.sampled_from(list(NORMALIZERS)),
+)
+def test_references_against_themselves(pieces: list[str], by: str, normalizer: str) -> None:
+    """Nothing is lost, in its place or in the bag, and nothing is written that was not said."""
+    text = by.join(pieces)
+    scores = score(
+        references={"u": text}, systems={"a": {"u": text}}, finder=TRICKY, normalizer=normalizer
+    ).scores
+    for one in scores["systems"]["a"]["entities"].values():
+        mentions = scores["reference"]["mentions"]
+        assert one["found"] == one["bag_found"] == one["mentions"] == mentions
+        assert (one["false_insertions"], one["ne_errors"], one["partial"]) == (0, 0, 0)
+        assert not mentions or (one["eer"], one["bag_recall"], one["precision"]) == (0, 1, 1)
+
+
+def test_a_mention_found_in_its_place_is_in_the_bag_and_not_inserted() -> None:
+    for normalizer in NORMALIZERS:
+        scores = score(
+            references={"u": "her gout's back and gout-like"},
+            systems={"a": {"u": "her gout was back and gout like"}},
+            finder=TRICKY,
+            normalizer=normalizer,
+        ).scores
+        for one in scores["systems"]["a"]["entities"].values():
+            assert (one["mentions"], one["found"], one["bag_found"]) == (2, 2, 2)
+            assert one["false_insertions"] == 0
 
 
 @given(SENTENCES, st.sampled_from(["none", "basic"]))

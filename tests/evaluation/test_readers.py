@@ -123,7 +123,12 @@ def test_trn(write: Any) -> None:
     assert read_references(path) == {
         "ann-01": Row("ann-01", "he said (quietly) yes", "ann"),
         "ann_02": Row("ann_02", "", "ann"),
-        "bob_x-3": Row("bob_x-3", "it is a tea cup / so", "bob"),
+        "bob_x-3": Row(
+            "bob_x-3",
+            "it is a tea cup / so",
+            "bob",
+            alternatives="it { is / 's } { @ / uh } a { tea { cup / mug } / pot } / so",
+        ),
         "9": Row("9", "last"),
     }
     hypothesis = write("h.trn", "as { it / is (ann-01)\r\n")
@@ -140,7 +145,9 @@ talk 2 eve 0 2 hello
 
 def test_stm(write: Any) -> None:
     assert read_references(write("r.stm", STM)) == {
-        "talk-1-0-2500": Row("talk-1-0-2500", "good day", "ann", "talk"),
+        "talk-1-0-2500": Row(
+            "talk-1-0-2500", "good day", "ann", "talk", alternatives="good { day / morning }"
+        ),
         "talk-1-4000-5000": Row("talk-1-4000-5000", "", "bob", "talk"),
         "talk-2-0-2000": Row("talk-2-0-2000", "hello", "eve", "talk"),
     }
@@ -357,7 +364,7 @@ def test_what_cannot_be_read(write: Any, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match="empty: found nothing in it; expected a hypothesis"):
         read_hypotheses(tmp_path / "empty")
     (tmp_path / "text").write_bytes(b"a x\nb \xe9\n")
-    with pytest.raises(ScoreError, match=r"text:2: found bytes that are not UTF-8"):
+    with pytest.raises(ScoreError, match=r"text:2: found not UTF-8 text; expected a file of"):
         read_references(tmp_path / "text")
     write("c.wer_tag.json", '{"1": "ORG"}')
     with pytest.raises(ScoreError, match=r"c\.wer_tag\.json: found JSON of another form"):

@@ -386,6 +386,14 @@ def test_terms_that_nobody_said_are_warned_of() -> None:
     assert "--biasing-strength" in told
 
 
+def test_curly_apostrophes_are_warned_of_where_they_do_harm() -> None:
+    texts = {"references": {"u": "I don’t, he can’t"}, "systems": {"a": {"u": "I don't"}}}
+    for normalizer, warned in (("whisper-en", True), ("basic", False), ("medical-en", False)):
+        told = [w for w in figures(**texts, normalizer=normalizer)["warnings"] if "curly" in w]
+        assert bool(told) == warned
+        assert not warned or told[0].startswith("curly apostrophes (the references: 2):")
+
+
 def test_several_systems_are_each_compared_with_the_first() -> None:
     scores = scored(systems={"base": BASE, "adapted": ADAPTED, "third": BASE})
     assert set(scores["comparisons"]) == {"adapted", "third"}

@@ -370,7 +370,6 @@ def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> N
             b'{"name": "m", "sha256": "0", "biasing": NaN}',
             r"base\.json .*'biasing' is NaN",
         ),
-        ("base.json", None, r"has a biasing_list\.txt and no base\.json.*copy the whole folder"),
         (
             "biasing_list.txt",
             None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asr_llm.decoding.results import Guard
-from asr_llm.transcription.api import ApiError, Asked, body, delta, done, parse
+from asr_llm.transcription.api import ApiError, Asked, body, done, events, parse
 from asr_llm.transcription.transcript import Segment, Transcript, Word
 
 TRANSCRIPT = Transcript(
@@ -166,9 +166,46 @@ def test_only_the_granularities_that_are_asked_for() -> None:
 
 
 def test_events() -> None:
-    assert delta(" a") == {"type": "transcript.text.delta", "delta": " a"}
-    assert done(TRANSCRIPT) == {
+    first, second = TRANSCRIPT.segments
+    asked = Asked(model="m", stream=True)
+    assert events(asked, 0, first) == [{"type": "transcript.text.delta", "delta": "Two teas."}]
+    assert events(asked, 1, second) == [{"type": "transcript.text.delta", "delta": " And one."}]
+    assert done(asked, TRANSCRIPT) == {
         "type": "transcript.text.done",
         "text": "Two teas. And one.",
         "usage": {"type": "duration", "seconds": 4.5},
     }
+
+
+def test_events_with_all_that_is_known() -> None:
+    asked = Asked(
+        model="m",
+        stream=True,
+        response_format="verbose_json",
+        keywords=("two teas",),
+        timestamp_granularities=("word",),
+    )
+    first, second = TRANSCRIPT.segments
+    _, told = events(asked, 0, first, ["one"])
+    assert (told["type"], told["id"], told["start"], told["text"]) == (
+        "transcript.text.segment", "0", 0.25, "Two teas.",
+    )  # fmt: skip
+    assert [word["confidence"] for word in told["words"]] == [0.5, None]
+    assert told["listed"] == [[0, 2]]
+    _, told = events(asked, 1, second, ["one"])
+    assert (told["confidence"], told["listed"], told["words"]) == (0.5, [[1, 2]], [])
+    end = done(asked, TRANSCRIPT)
+    assert end["type"] == "transcript.text.done"
+    assert end["srt"].startswith("1\n00:00:00,250 --> ")
+    assert len(end["words"]) == 2 and "segments" not in end
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_field_is_one_that_was_not_given(empty: str) -> None:
+    """Forms send every field, those left empty too."""
+    names = [*Asked.model_fields, "timestamp_granularities[]", "keywords[]", "nothing"]
+    fields = [(name, empty) for name in names if name != "model"]
+    assert parse([*fields, ("model", "mini"), *fields]) == Asked(model="mini")
+    assert parse([("model", "mini"), ("language", empty), ("language", "en")]).language == "en"
+    with pytest.raises(ApiError, match="model is missing"):
+        parse([("model", empty)])

@@ -107,6 +107,7 @@ def test_json() -> None:
                 ],
                 "confidence": 0.85,
                 "guards": [{"found": "repetition", "done": "decoded again"}],
+                "speaker": None,
             },
             {
                 "id": 1,
@@ -119,6 +120,7 @@ def test_json() -> None:
                 ],
                 "confidence": None,
                 "guards": [],
+                "speaker": None,
             },
         ],
         "language": "en",

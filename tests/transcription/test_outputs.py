@@ -278,3 +278,40 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(RunError, match=r"out: is a file; expected a folder"):
         OutputFolder(tmp_path / "out", {})
+
+
+# Bad news ------------------------------------------------------------------------------
+
+
+def test_trouble_is_remembered_until_it_is_mended(tmp_path: Path, audio: Path) -> None:
+    folder = out(tmp_path)
+    folder.unfinished([audio], ["txt"])
+    folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: breaks off")
+    for _ in range(2):
+        again = out(tmp_path)
+        assert again.unfinished([audio], ["txt"]) == []
+        assert again.trouble(audio, ["txt"]) == "talk.v1.wav: breaks off"
+    # Another recording of that name, elsewhere, does not replace it.
+    other = tmp_path / "elsewhere" / audio.name
+    other.parent.mkdir()
+    other.write_bytes(b"RIFF, of others")
+    with pytest.raises(RunError, match="another recording"):
+        out(tmp_path).unfinished([other], ["txt"])
+    audio.write_bytes(b"RIFF, now whole")
+    mended = out(tmp_path)
+    assert mended.unfinished([audio], ["txt"]) == [audio]
+    mended.save(audio, {"txt": "whole\n"})
+    assert out(tmp_path).unfinished([audio], ["txt"]) == []
+    assert out(tmp_path).trouble(audio, ["txt"]) is None
+
+
+def test_a_text_that_you_changed_is_kept_though_the_audio_is_mended(
+    tmp_path: Path, audio: Path
+) -> None:
+    folder = out(tmp_path)
+    folder.unfinished([audio], ["txt"])
+    (path,) = folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: breaks off")
+    path.write_text("half, and what I heard\n")
+    audio.write_bytes(b"RIFF, now whole")
+    with pytest.raises(RunError, match="was changed after it was written"):
+        out(tmp_path).unfinished([audio], ["txt"])

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import re
 import stat
 import tempfile
 import threading
@@ -27,9 +28,11 @@ from asr_llm.transcription.speech_llm import SpeechLLM
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("python_multipart", reason="needs the extra 'serve'")
+pytest.importorskip("prometheus_client", reason="needs the extra 'serve'")
 testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra 'dev'")
 
-from asr_llm.transcription.server import Limits, create_app  # noqa: E402
+from asr_llm.transcription import uploads as uploads_module  # noqa: E402
+from asr_llm.transcription.server import Access, Limits, Served, create_app  # noqa: E402
 
 SOON = 120.0
 URL = "/v1/audio/transcriptions"
@@ -113,7 +116,7 @@ def lines() -> list[str]:
 def client(engine: Engine, lines: list[str]) -> Any:
     limits = Limits(max_bytes=800_000, timeout=SOON)
     plain = replace(ENERGY, confidence=True)
-    models = {"mini": plain, "medical": replace(plain, adapters=("medical",))}
+    models = {"mini": Served(plain), "medical": Served(replace(plain, adapters=("medical",)))}
     return testclient.TestClient(create_app(engine, models, limits, lines.append))
 
 
@@ -273,6 +276,161 @@ def test_too_large_and_too_long(client: Any) -> None:
     assert_error(long, 413, "file", "audio_too_long", "longer than 20 s")
 
 
+def test_forms_that_are_not_what_they_say(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_file = {"file": ("", b"")}  # as a browser sends where no file was chosen
+    response = client.post(URL, data={"model": "mini"}, files=no_file)
+    assert_error(response, 400, "file", "missing_required_parameter")
+    odd = {"content-type": "multipart/form-data; boundary=x; charset=punycode"}
+    response = client.post(URL, content=b"--x--", headers=odd)
+    assert_error(response, 400, None, "invalid_body", "expected utf-8")
+    monkeypatch.setattr(uploads_module, "_MOST_TEXT", 1000)
+    prompts = [(None, "x" * 300)] * 4
+    response = client.post(URL, files=[("prompt", prompt) for prompt in prompts])
+    assert_error(response, 400, None, "invalid_body", "its text is longer than", "filename")
+
+
+def test_file_names_lead_nowhere(client: Any, uploads: Path, tmp_path: Path) -> None:
+    for name in ("../../escaped.wav", "/etc/passwd", "C:\\x.wav", "a\0b", "x" * 3000, "é.m3u8"):
+        response = client.post(URL, data={"model": "mini"}, files={"file": (name, wav(100))})
+        assert response.status_code == 200, response.text
+        assert list(uploads.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["uploads"]
+
+
+def slow(seconds: float, body: bytes, app: Any) -> list[Any]:
+    """Send that of a form, then nothing for so long; what was answered."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": URL,
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": body, "more_body": True}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await asyncio.sleep(seconds)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), SOON))
+    return sent
+
+
+def test_who_sends_too_slowly_makes_room(
+    engine: Engine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads_module, "_PATIENCE", 0.2)
+    app = create_app(engine, {"mini": Served(ENERGY)}, Limits(), lines.append)
+    start, body = slow(SOON, b"--x\r\n", app)
+    assert start["status"] == 408
+    assert json.loads(body["body"])["error"]["code"] == "upload_too_slow"
+    assert "5 bytes came in 0 s; expected at least 1000 a second" in body["body"].decode()
+    assert engine.taken == 0
+    assert lines == [f"POST {URL} 408 {lines[0].split()[3]} s"]
+
+
+# Who may ask, and what is counted -----------------------------------------------------------
+
+
+def test_keys(engine: Engine, lines: list[str]) -> None:
+    access = Access(keys=("first", "second"))
+    client = testclient.TestClient(
+        create_app(engine, {"mini": Served(ENERGY)}, Limits(), lines.append, access)
+    )
+    for path in ("/", "/page.js", "/health"):
+        assert client.get(path).status_code == 200
+    wrong = ("", "Bearer", "Bearer ", "Bearer firs", "Bearer firstt", "Basic first", "first")
+    for header in (*wrong, "Bearer first second", b"Bearer \xff"):
+        response = client.get("/v1/models", headers={"authorization": header})
+        assert_error(response, 401, None, "invalid_api_key", "Authorization: Bearer KEY")
+        assert response.headers["www-authenticate"] == "Bearer"
+    for path in ("/metrics", "/v1/models", "/V1/models", "//v1/models", "/%76%31/models", "/x"):
+        assert client.get(path).status_code == 401
+    assert client.post(URL, content=b"x").status_code == 401
+    for header in ("Bearer first", "bearer  second "):
+        assert client.get("/v1/models", headers={"authorization": header}).status_code == 200
+    assert not any("first" in line or "second" in line for line in lines)
+    assert "first" not in repr(access)
+
+
+def test_pages_elsewhere(engine: Engine) -> None:
+    access = Access(keys=("k",), origins=("https://a.org",))
+    client = testclient.TestClient(
+        create_app(engine, {"mini": Served(ENERGY)}, Limits(), access=access)
+    )
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "x-any"}
+    allowed = client.options(URL, headers=asks | {"origin": "https://a.org"})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "https://a.org"
+    assert allowed.headers["access-control-allow-headers"] == "x-any"
+    refused = client.options(URL, headers=asks | {"origin": "https://b.org"})
+    assert "access-control-allow-origin" not in refused.headers
+    told = client.get("/v1/models", headers={"origin": "https://a.org"})  # what is wrong, too
+    assert told.status_code == 401
+    assert told.headers["access-control-allow-origin"] == "https://a.org"
+
+
+def test_without_origins_no_page_elsewhere_reads_anything(client: Any) -> None:
+    response = client.get("/v1/models", headers={"origin": "https://a.org"})
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_metrics(engine: Engine) -> None:
+    models = {"mini": Served(ENERGY), "whisper-1": Served(ENERGY)}
+    client = testclient.TestClient(create_app(engine, models, Limits()))
+    post(client, wav(100, 200))  # 5 s
+    post(client, wav(100), stream="true", model="whisper-1")  # 2.5 s
+    post(client, model="secret")
+    client.get("/secret")
+    with engine.place():
+        response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = response.text.splitlines()
+    for line in (
+        f'asr_llm_requests_total{{route="{URL}",status="200"}} 2.0',
+        f'asr_llm_requests_total{{route="{URL}",status="404"}} 1.0',
+        'asr_llm_requests_total{route="none",status="404"} 1.0',
+        f'asr_llm_request_seconds_count{{route="{URL}"}} 3.0',
+        'asr_llm_audio_seconds_total{model="mini"} 5.0',
+        'asr_llm_audio_seconds_total{model="whisper-1"} 2.5',
+        "asr_llm_places 2.0",
+        "asr_llm_places_taken 1.0",
+        "asr_llm_ready 1.0",
+    ):
+        assert line in found
+    assert any(line.startswith("process_resident_memory_bytes ") for line in found)
+    assert "secret" not in response.text
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: Any) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    names = re.findall(r'(?:src|href)="(?!data:,)([^"]*)"', page.text)
+    assert names == ["page.css", "page.js"]
+    for name in names:
+        part = client.get(f"/{name}")
+        assert part.status_code == 200
+        assert "://" not in part.text
+
+
+def test_a_stream_with_all_that_is_known(client: Any) -> None:
+    fields = {"stream": "true", "response_format": "verbose_json", "keywords[]": "200"}
+    *said, done = events(post(client, wav(100, 200), **fields))
+    assert [event["delta"] for event in said[::2]] == ["100", " 200"]
+    assert [(event["start"], event["listed"]) for event in said[1::2]] == [
+        (0.0, []),
+        (2.304, [[0, 1]]),
+    ]
+    assert done["srt"].startswith("1\n00:00:00,000 --> ")
+
+
 def test_all_places_taken(client: Any, engine: Engine) -> None:
     with engine.place(), engine.place():
         response = post(client)
@@ -288,7 +446,7 @@ def test_stopping(client: Any, engine: Engine) -> None:
 
 
 def test_what_takes_too_long(engine: Engine, decoder: FakeDecoder) -> None:
-    app = create_app(engine, {"mini": ENERGY}, Limits(timeout=0.5))
+    app = create_app(engine, {"mini": Served(ENERGY)}, Limits(timeout=0.5))
     with testclient.TestClient(app) as client:  # one loop for all
         decoder.go.clear()
         assert_error(post(client), 504, None, "timeout", "took too long")
@@ -366,7 +524,7 @@ def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream:
 def test_one_who_leaves_makes_room(
     engine: Engine, decoder: FakeDecoder, lines: list[str], stream: str
 ) -> None:
-    app = create_app(engine, {"mini": ENERGY}, Limits(), lines.append)
+    app = create_app(engine, {"mini": Served(ENERGY)}, Limits(), lines.append)
     decoder.go.clear()
     begun = decoder.begun
     answer = post_and_leave(app, wav(100), lambda _: begun.acquire(blocking=False), stream)
@@ -378,7 +536,7 @@ def test_one_who_leaves_makes_room(
 def test_one_who_leaves_in_the_middle_of_a_stream_makes_room(
     engine: Engine, decoder: FakeDecoder
 ) -> None:
-    app = create_app(engine, {"mini": ENERGY}, Limits())
+    app = create_app(engine, {"mini": Served(ENERGY)}, Limits())
     decoder.hold_from = 3
     answer = post_and_leave(app, wav(*range(100, 108)), lambda sent: "delta" in sent, "true")
     assert '"delta": "100"' in answer

@@ -1,0 +1,98 @@
+"""The compiled part of ``alignment``; apart from it, because importing numba takes 0.7 s."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_PAIR, _INSERTION, _DELETION = 0, 1, 2
+_OUTSIDE = -(2**62)
+
+
+def _compiled(function: Any) -> Any:
+    """Compiled at the first call, which takes seconds, and kept where there is a place for it."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # nowhere to write
+        return njit(function)
+
+
+@_compiled
+def _advance(
+    row: NDArray[np.int64],
+    i: int,
+    word: int,
+    heard: NDArray[np.int64],
+    equal: int,
+    unequal: int,
+    low: int,
+    high: int,
+    steps: NDArray[np.uint8],
+) -> None:
+    """Turn row i - 1 of ``saved`` into row i; cell j of row i is at j - i - low."""
+    first, last = max(0, i + low), min(len(heard), i + high)
+    for j in range(first, last + 1):
+        k = j - i - low
+        best, step = _OUTSIDE, _DELETION
+        if j > 0:
+            best = row[k] + (equal if heard[j - 1] == word else unequal)
+            step = _PAIR
+        if j > first and row[k - 1] > best:
+            best, step = row[k - 1], _INSERTION
+        if k + 1 < len(row) and row[k + 1] > best:
+            best, step = row[k + 1], _DELETION
+        row[k], steps[k] = best, step
+
+
+@_compiled
+def cheapest_path(
+    said: NDArray[np.int64],
+    heard: NDArray[np.int64],
+    equal: int,
+    unequal: int,
+    low: int,
+    high: int,
+    stride: int,
+) -> NDArray[np.int64]:
+    """The path that saves most among those with ``low`` <= j - i <= ``high``.
+
+    Args:
+        said: (I,) numbers of the reference words; ``heard`` (J,) of the hypothesis words.
+        equal: what a pair of equal words saves; ``unequal`` what any other pair does.
+        stride: of so many rows the steps are kept at once; those before are made anew on the
+            way back from every ``stride``-th row.
+
+    Returns:
+        (steps, 2): indices of the words of each step, -1 where there is none.
+    """
+    size, width = len(said), high - low + 1
+    blocks = max(1, (size + stride - 1) // stride)
+    kept = np.empty((blocks, width), dtype=np.int64)
+    steps = np.empty((stride + 1, width), dtype=np.uint8)
+    row = np.full(width, _OUTSIDE, dtype=np.int64)
+    row[-low : min(len(heard), high) - low + 1] = 0
+    kept[0] = row
+    for i in range(1, (blocks - 1) * stride + 1):
+        _advance(row, i, said[i - 1], heard, equal, unequal, low, high, steps[0])
+        if i % stride == 0:
+            kept[i // stride] = row
+
+    path = np.empty((size + len(heard), 2), dtype=np.int64)
+    at = len(path)
+    i, j = size, len(heard)
+    for block in range(blocks - 1, -1, -1):
+        first = block * stride
+        row = kept[block]
+        for k in range(first + 1, i + 1):
+            _advance(row, k, said[k - 1], heard, equal, unequal, low, high, steps[k - first])
+        while i > first or (block == 0 and j > 0):
+            step = _INSERTION if i == 0 else steps[i - first, j - i - low]
+            at -= 1
+            path[at, 0] = -1 if step == _INSERTION else i - 1
+            path[at, 1] = -1 if step == _DELETION else j - 1
+            i -= step != _INSERTION
+            j -= step != _DELETION
+    return path[at:]

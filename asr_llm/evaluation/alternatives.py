@@ -1,0 +1,119 @@
+"""sclite's alternatives in a reference: ``{ grey / gray / @ }``, where ``@`` is no word at all.
+
+As sclite does, a hypothesis is compared with those alternatives that come nearest to it, so that
+each system has a reference of its own, maybe of another length. Terms are looked for in the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Union
+
+from asr_llm.corpus.text import normalize
+from asr_llm.evaluation.alignment import Costs
+
+Part = Union[str, "Choice"]
+Choice = list[list["Part"]]  # type: ignore[misc]
+"""Alternatives, each of words and of further choices."""
+
+_Taken = tuple["_Taken", int] | None  # type: ignore[misc]
+"""The alternatives taken so far, the last of them first."""
+_Row = list[tuple[int, _Taken]]
+"""For every number of hypothesis words: the least cost, and what was taken for it."""
+
+_WEIGHT = 1_000_000  # of an error beside a hit: more hits decide between equal costs
+
+
+def parse(text: str) -> list[Part]:
+    """The words and choices of a reference.
+
+    Raises:
+        ValueError: a brace is not closed.
+    """
+    open_choices: list[Choice] = []
+    current: list[Part] = []
+    outer: list[list[Part]] = []
+    for word in text.split():
+        if word == "{":
+            outer.append(current)
+            current = []
+            open_choices.append([current])
+        elif open_choices and word == "/":
+            current = []
+            open_choices[-1].append(current)
+        elif open_choices and word == "}":
+            outer[-1].append(open_choices.pop())
+            current = outer.pop()
+        elif not (open_choices and word == "@"):
+            current.append(word)
+    if open_choices:
+        raise ValueError("a '{' that is not closed")
+    return current
+
+
+def first(parts: Sequence[Part]) -> str:
+    """The text with the first of all alternatives."""
+    return " ".join(_words(parts, iter(lambda: 0, 1)))
+
+
+def nearest(
+    parts: Sequence[Part], hypothesis: str, normalizer: str = "none", costs: Costs = "unit"
+) -> str:
+    """The text, not normalised, whose alignment with ``hypothesis`` is the cheapest.
+
+    Of equally cheap ones, the one with the most hits, then with the earlier alternatives.
+    """
+    heard = normalize(hypothesis, normalizer).split()
+    lone, pair = (1, 1) if costs == "unit" else (3, 4)
+    search = _Search(heard, lone * _WEIGHT, pair * _WEIGHT, normalizer)
+    row: _Row = [(lone * _WEIGHT * j, None) for j in range(len(heard) + 1)]
+    taken, path = search.through(parts, row)[-1][1], []
+    while taken is not None:
+        taken, choice = taken
+        path.append(choice)
+    return " ".join(_words(parts, reversed(path)))
+
+
+def _words(parts: Sequence[Part], choices: Iterator[int]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part[next(choices)], choices)
+
+
+class _Search:
+    def __init__(self, heard: list[str], lone: int, pair: int, normalizer: str) -> None:
+        self.heard, self.lone, self.pair, self.normalizer = heard, lone, pair, normalizer
+
+    def through(self, parts: Sequence[Part], row: _Row) -> _Row:
+        """The row behind the parts, from the one before them."""
+        run: list[str] = []
+        for part in parts:
+            if isinstance(part, str):
+                run.append(part)
+                continue
+            row, run = self._said(run, row), []
+            row = self._chosen(part, row)
+        return self._said(run, row)
+
+    def _chosen(self, choice: Choice, row: _Row) -> _Row:
+        ends = [
+            self.through(alternative, [(cost, (taken, number)) for cost, taken in row])
+            for number, alternative in enumerate(choice)
+        ]
+        return [min(cells, key=lambda cell: cell[0]) for cells in zip(*ends)]
+
+    def _said(self, run: list[str], row: _Row) -> _Row:
+        for word in normalize(" ".join(run), self.normalizer).split():
+            here: _Row = [(row[0][0] + self.lone, row[0][1])]
+            for j, heard in enumerate(self.heard, start=1):
+                step = -1 if heard == word else self.pair
+                cells = (
+                    (row[j - 1][0] + step, row[j - 1][1]),
+                    (here[j - 1][0] + self.lone, here[j - 1][1]),
+                    (row[j][0] + self.lone, row[j][1]),
+                )
+                here.append(min(cells, key=lambda cell: cell[0]))
+            row = here
+        return row

@@ -1,0 +1,42 @@
+"""The page of a vocabulary audit: one HTML file that opens from disk and needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+
+def render(title: str, about: Mapping[str, str], terms: Sequence[Mapping[str, Any]]) -> str:
+    """The page as HTML.
+
+    Args:
+        about: a table of facts: the model, the voices, the sentences.
+        terms: the worst first, each with the keys of ``auditing.AuditedTerm``.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = resources.files("asr_llm.evaluation") / "audit.html.jinja"
+    misheard = [term for term in terms if term["misheard"]]
+    return environment.from_string(template.read_text("utf-8")).render(
+        title=title,
+        about=about,
+        count=len(terms),
+        misheard=misheard,
+        well=[term["text"] for term in terms if not term["misheard"]],
+        with_list=sum(2 * term["right_with_list"] > term["said"] for term in misheard),
+        labels=_labels(terms),
+    )
+
+
+def _labels(terms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each label, how many of its terms are misheard."""
+    found: dict[str, dict[str, Any]] = {}
+    for term in terms:
+        row = found.setdefault(term["label"], {"label": term["label"], "terms": 0, "misheard": 0})
+        row["terms"] += 1
+        row["misheard"] += term["misheard"]
+    return sorted(found.values(), key=lambda row: row["label"])

@@ -1,0 +1,89 @@
+"""The bag of mentions, which forgets places, and the terms that were written and not said.
+
+How many of a text's mentions occur in the hypothesis at all, each as often as the reference has
+it, whatever the case. What a hypothesis has of the listed terms beyond what the reference has is
+*falsely inserted*. Both agree with the strict rule: a mention found in its place occurs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from asr_llm.corpus.phrases import key
+from asr_llm.corpus.text import normalize
+from asr_llm.evaluation.mentions import Mention
+from asr_llm.evaluation.tokens import Edges, Tokens, bare
+
+Term = tuple[str, ...]
+"""The words of a term, whatever their case and the punctuation around them."""
+
+
+def term_of(text: str, normalizer: str = "none") -> Term:
+    """A text's words as terms are compared by."""
+    return tuple(bare(word) for word in key(normalize(text, normalizer)).split())
+
+
+class TermCounter:
+    """Counts how often each of many terms stands in a text.
+
+    At every place the longest term counts, and none overlap.
+    """
+
+    def __init__(self, terms: Iterable[Term]) -> None:
+        self._by_first: dict[str, list[Term]] = defaultdict(list)
+        for term in sorted(set(terms), key=len, reverse=True):
+            if term:
+                self._by_first[term[0]].append(term)
+        self._edges = Edges(term for here in self._by_first.values() for term in here)
+
+    def count(self, words: Term) -> Counter[Term]:
+        """Occurrences of each term that occurs in the words of a text."""
+        words = tuple(Tokens.of(words, self._edges).bare)
+        found: Counter[Term] = Counter()
+        at = 0
+        while at < len(words):
+            here = self._by_first.get(words[at], ())
+            term = next((t for t in here if words[at : at + len(t)] == t), None)
+            if term is not None:
+                found[term] += 1
+            at += len(term) if term else 1
+        return found
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Of one utterance: mentions and false insertions by (label, term), places forgotten."""
+
+    found: Counter[tuple[str, Term]]
+    inserted: Counter[tuple[str, Term]]
+
+
+def bag_of(
+    *,
+    reference: str,
+    hypothesis: str,
+    mentions: Sequence[Mention],
+    found: Sequence[bool],
+    label_of: Mapping[Term, str],
+    listed: TermCounter,
+    normalizer: str = "none",
+) -> Bag:
+    """The bag of an utterance.
+
+    Args:
+        found: which of the mentions were found by the strict rule.
+        label_of: the label of every listed term, as it is when normalised.
+        listed: counts them.
+    """
+    terms = [(m.label, term_of(m.text, normalizer)) for m in mentions]
+    wanted = Counter(terms)
+    in_place = Counter(term for term, was in zip(terms, found) if was)
+    heard, said = term_of(hypothesis, normalizer), term_of(reference, normalizer)
+    there = TermCounter(term for _, term in wanted).count(heard)
+    in_bag = Counter({k: min(n, max(there[k[1]], in_place[k])) for k, n in wanted.items()})
+    # Said at least as often as it was mentioned, in whatever form it stands there.
+    mentioned = Counter(term for _, term in terms)
+    more = listed.count(heard) - (listed.count(said) | mentioned)
+    return Bag(in_bag, Counter({(label_of[term], term): n for term, n in more.items()}))

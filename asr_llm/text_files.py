@@ -1,0 +1,233 @@
+"""The one reader of text: every text, list and table that a user brings is read here.
+
+Text is UTF-8, with or without a byte order mark, or UTF-16 with one. Lines end in LF, CR LF or
+CR. Any other encoding, and whatever is no text, is refused with the line where it shows. How much
+is read is bounded, so that neither a device nor a packed bomb can fill the memory.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+
+from asr_llm.errors import AsrLlmError
+
+TEXT_SUFFIXES = frozenset({".txt", ".tsv", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
+"""Names of the files that hold the text, lists and tables of a folder."""
+
+LAYOUTS = (
+    "cuts.jsonl.gz",
+    "cuts.jsonl",
+    "manifest.json",
+    "manifest.jsonl",
+    "metadata.jsonl",
+    "trans.txt",
+)
+"""File names by which a folder of recordings with transcripts is known."""
+
+MOST_BYTES = 2**30
+"""No text is larger, unpacked."""
+
+# Longest first: the mark of UTF-16 begins that of UTF-32.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a]")
+_COMMENT = re.compile(r"#(\s|$)")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+class TextFileError(AsrLlmError):
+    """A file that cannot be read as text: where (``line`` from 1, or None), what is there, and how
+    to mend it."""
+
+    def __init__(self, path: Path, line: int | None, found: str, fix: str) -> None:
+        self.path, self.line, self.found, self.fix = path, line, found, fix
+        place = str(path) if line is None else f"{path}:{line}"
+        super().__init__(f"{place}: {found}; {fix}")
+
+
+def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
+    """A file's text without a byte order mark, every line ended by a line feed.
+
+    ``.gz`` is unpacked. A pipe or ``/dev/stdin`` is read to its end.
+
+    Args:
+        most: bytes that the file may have, unpacked.
+
+    Raises:
+        TextFileError: it cannot be read, is larger, is no text, or in another encoding.
+    """
+    return _decoded(path, _read_bytes(path, most))
+
+
+def read_lines(path: Path, *, most_lines: int | None = None) -> list[str]:
+    """The lines of a text without their ends; the last one only if it is not empty.
+
+    Not splitlines(): that also breaks at characters which belong to a line, such as U+2028.
+
+    Raises:
+        TextFileError: see ``read_text``; or there are more than ``most_lines``.
+    """
+    text = read_text(path)
+    if most_lines is not None and text.count("\n") > most_lines:
+        found = f"{text.count(chr(10)):,} lines; expected at most {most_lines:,}"
+        raise TextFileError(path, None, found, "take the part that matters")
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line is a comment: ``# `` at its start. "#11 blade" and "#MeToo" are text."""
+    return bool(_COMMENT.match(line))
+
+
+def cells(line: str, delimiter: str = "\t") -> list[str]:
+    """The cells of a line of a table, those that a spreadsheet has quoted unquoted.
+
+    A quote that does not enclose a whole cell is a letter of it: ``5" catheter``.
+    """
+    if '"' not in line:
+        return line.split(delimiter)
+    found, at = list[str](), 0
+    while at <= len(line):
+        quoted = _QUOTED.match(line, at)
+        end = quoted.end() if quoted else at
+        if quoted and (end == len(line) or line.startswith(delimiter, end)):
+            found.append(line[at + 1 : end - 1].replace('""', '"'))
+        else:
+            end = line.find(delimiter, at)
+            end = len(line) if end < 0 else end
+            found.append(line[at:end])
+        at = end + len(delimiter)
+    return found
+
+
+def is_open(line: str, delimiter: str = "\t") -> bool:
+    """Whether a cell of a line begins with a quote and is not closed on it."""
+    return '"' in line and any(
+        cell.startswith('"') and cell.count('"') % 2 for cell in cells(line, delimiter)
+    )
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is a pipe, a terminal or ``/dev/stdin``, whatever comes in by that.
+
+    It has no suffix and no folder to go by, and is read once.
+    """
+    if str(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/")):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
+def is_whole(text: str) -> bool:
+    """Whether no lone surrogate is in a text: JSON can escape one, and nothing can write it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def ids_of(audios: Iterable[str]) -> dict[str, str]:
+    """An id for each path of a recording: its stem, with the folders that tell it from others."""
+    parts = {audio: _id_parts(audio) for audio in audios}
+    depth = dict.fromkeys(parts, 1)
+
+    def name(audio: str) -> str:
+        return "/".join(parts[audio][-depth[audio] :])
+
+    while True:
+        shared = Counter(map(name, parts))
+        deeper = [a for a in parts if shared[name(a)] > 1 and depth[a] < len(parts[a])]
+        if not deeper:
+            return {audio: name(audio) for audio in parts}
+        for audio in deeper:
+            depth[audio] += 1
+
+
+def _id_parts(audio: str) -> tuple[str, ...]:
+    return PurePath(audio.replace("\\", "/")).with_suffix("").parts or (audio,)
+
+
+def no_file_of(folder: Path, path: Path) -> str | None:
+    """Why a file of a folder is not to be read: no regular file, or a link leads out of it.
+
+    Others' folders may link to what is not theirs: its text would end up in adapters and reports.
+    """
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return "a link that leads out of the folder"
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "not a file" if not is_pipe(path) else "a pipe or device, not a file"
+    except (OSError, RuntimeError) as error:  # a link to itself
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return None
+
+
+def _read_bytes(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if path.suffix.lower() == ".gz":
+                with gzip.open(file) as unpacked:
+                    data = unpacked.read(most + 1)
+            else:
+                data = file.read(most + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TextFileError(
+            path, None, f"cannot be unpacked ({error})", "write it again with gzip"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "cannot be read"
+        raise TextFileError(path, None, reason, "expected a file of text") from error
+    if len(data) > most:
+        raise TextFileError(
+            path, None, f"more than {most / 2**20:,.0f} MB of text", "expected less: take a part"
+        )
+    return data
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        found = f"not {encoding.removesuffix('-sig').upper()} text"
+        line = _lines_in(before.decode(encoding, "ignore")) + 1
+        raise TextFileError(path, line, found, "save it as UTF-8") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.endswith("\x1a"):  # how DOS ends a file
+        text = text[:-1]
+    if control := _CONTROL.search(text):
+        what = "not text: it holds control characters, as recordings and documents do"
+        if control.group() == "\0":
+            what += ", and UTF-16 without its byte order mark"
+        line = text.count("\n", 0, control.start()) + 1
+        raise TextFileError(path, line, what, "save it as plain text (UTF-8)")
+    return text
+
+
+def _lines_in(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def numbered(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Lines that are neither blank nor comments, with their numbers from 1."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not is_comment(line):
+            yield number, line

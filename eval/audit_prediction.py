@@ -1,0 +1,110 @@
+"""Does the vocabulary audit foretell which terms a model misses, in other voices and sentences?
+
+    python eval/audit_prediction.py domains/medical [--model mini] [--beam-size 4] [--sentences 240]
+
+The terms of a domain's test sentences are audited as ``asr-llm domain audit`` does it, in two
+carrier sentences by two voices of the dev set. Then the test sentences are decoded in the voices of
+the test set. A mention there is foretold to be missed if its term was right at most so many times
+of four; "misheard" is the audit's own line. Precision is the share of those that were missed,
+recall the share of the missed that were foretold; "else missed" is the share missed of the
+mentions that were not. AUC is the chance that of a missed and a found mention the missed one's term
+was right less often in the audit (a tie counts half).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr_llm.auditing import Audit, audit
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.spoken import spoken_set
+from asr_llm.decoding.options import NUM_BEAMS
+from asr_llm.evaluation.entities import EntityFinder, MentionOutcome, outcomes, term_of
+from asr_llm.transcription.speech_llm import SpeechLLM
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("domain", type=Path)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
+    parser.add_argument("--sentences", type=int, help="Only the first; default: all.")
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    mentions = _mentions(arguments)
+    terms = {term_of(one.mention.text) for one in mentions}
+    listed = [t.text for some in Domain.load(arguments.domain).terms().values() for t in some]
+    audited = audit(
+        arguments.domain,
+        model=arguments.model,
+        num_beams=arguments.beam_size,
+        only=[term for term in listed if term_of(term) in terms],
+    )
+    _report(audited, mentions)
+
+
+def _mentions(arguments: argparse.Namespace) -> list[MentionOutcome]:
+    """What the model makes of the mentions of the test set."""
+    domain = Domain.load(arguments.domain)
+    finder = EntityFinder(domain.patterns())
+    cuts = spoken_set(domain, "test")
+    if arguments.sentences:
+        cuts = cuts.subset(first=arguments.sentences)
+    model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
+    texts = model.transcribe_cuts(cuts)
+    found = []
+    for cut in cuts:
+        said = cut.supervisions[0].text
+        found += outcomes(
+            utterance=cut.id, reference=said, hypothesis=texts[cut.id], mentions=finder.find(said)
+        )
+    return found
+
+
+def _report(audited: Audit, mentions: Sequence[MentionOutcome]) -> None:
+    times = {term_of(term.text): term.right for term in audited.terms}
+    flagged = {term_of(term.text) for term in audited.misheard}
+    known = [
+        (times[key], one.found) for one in mentions if (key := term_of(one.mention.text)) in times
+    ]
+    missed = sum(not found for _, found in known)
+    print(
+        f"{audited.domain}, {audited.model}: {len(known)} mentions of {len(times)} terms, of which "
+        f"{missed / len(known):.1%} were missed; audited in {', '.join(audited.voices)}\n"
+    )
+    print("| foretold | terms | mentions | precision | recall | else missed |")
+    print("|---|---|---|---|---|---|")
+    most = max(term.said for term in audited.terms)
+    for least in range(most):
+        own = {key for key, right in times.items() if right <= least}
+        name = f"right {least} of {most} at most" + (", the audit's line" if own == flagged else "")
+        inside = [found for right, found in known if right <= least]
+        outside = [found for right, found in known if right > least]
+        hits = inside.count(False)
+        print(
+            f"| {name} | {len(own)} | {len(inside)} | {_share(hits, len(inside))} | "
+            f"{_share(hits, missed)} | {_share(outside.count(False), len(outside))} |"
+        )
+    print(f"\nAUC {_auc(known):.2f}")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}% ({part}/{whole})" if whole else "–"
+
+
+def _auc(known: Sequence[tuple[int, bool]]) -> float:
+    lost = [right for right, found in known if not found]
+    won = [right for right, found in known if found]
+    pairs = [(a < b) + (a == b) / 2 for a in lost for b in won]
+    return sum(pairs) / len(pairs) if pairs else float("nan")
+
+
+if __name__ == "__main__":
+    main()

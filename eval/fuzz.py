@@ -1,0 +1,300 @@
+"""Damaged inputs by the thousand: is there a traceback, a crash, or ten seconds of work?
+
+    python eval/fuzz.py [--count 10000] [--seed 0] [--only audio,manifest] [--keep DIR]
+
+Audio, manifests, domain folders, recipes and adapters that are right at first are damaged at
+random: bytes flipped, cut out, doubled, cut off, numbers made extreme. Each is read as the commands
+read it, in a child process, so that a crash inside a library counts too. What is right: it is read,
+or refused by an error of ours in at most three lines (exit status 2). Inputs that do worse are kept
+in ``--keep``. The same seed gives the same inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+
+from asr_llm.corpus import domain_check, domain_example
+from asr_llm.corpus.audio import SAMPLE_RATE, read_blocks
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.errors import AsrLlmError
+from asr_llm.model.adapters import fusion_weights
+from asr_llm.recipe import Recipe
+
+LONGEST_SECONDS = 10
+_BATCH = 50  # inputs to a child process
+_EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0")
+_SPOILT = (
+    b"\xff\xfe",
+    b"\0",
+    b"\r",
+    b"\t",
+    b'"',
+    b"{",
+    b"\n\n",
+    b"1e999",
+    b"-1",
+    b"null",
+    b"\xef\xbb\xbf",
+)
+
+
+# Inputs that are right -------------------------------------------------------------------
+
+
+def _samples(seconds: float = 1.0) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 0.1, (round(seconds * SAMPLE_RATE), 2))
+    return noise.astype(np.float32)
+
+
+def _encoded(fmt: str, codec: str, rate: int) -> bytes:
+    out = io.BytesIO()
+    with av.open(out, "w", format=fmt) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        stream.bit_rate = 12_200 if "amr" in codec else 64_000
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(_samples()[None, :, 0]), format="fltp", layout="mono"
+        )
+        frame.rate, frame.pts = SAMPLE_RATE, 0
+        fifo = av.AudioFifo()
+        for part in av.AudioResampler(stream.format, "mono", rate).resample(frame):
+            fifo.write(part)
+        size = stream.codec_context.frame_size or 1024
+        while part := fifo.read(size) or fifo.read(size, partial=True):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def audio(place: Path) -> None:
+    """A second of noise in each of the kinds that libsndfile and FFmpeg can write."""
+    kinds = ("WAV PCM_16", "WAV FLOAT", "WAV ULAW", "WAV IMA_ADPCM", "FLAC PCM_16", "AIFF PCM_16",
+             "OGG VORBIS", "OGG OPUS", "MP3 MPEG_LAYER_III", "CAF PCM_16", "AU PCM_16",
+             "W64 PCM_16", "RF64 PCM_16", "NIST PCM_16", "VOC PCM_16")  # fmt: skip
+    for kind in kinds:
+        fmt, subtype = kind.split()
+        soundfile.write(
+            place / kind.replace(" ", "."), _samples(), SAMPLE_RATE, subtype, format=fmt
+        )
+    for fmt, codec, rate in (
+        ("mp4", "aac", 44_100), ("mov", "alac", 16_000), ("webm", "libopus", 48_000),
+        ("matroska", "aac", 16_000), ("adts", "aac", 16_000), ("amr", "libopencore_amrnb", 8_000),
+        ("3gp", "libopencore_amrnb", 8_000), ("asf", "wmav2", 44_100), ("ac3", "ac3", 48_000),
+        ("avi", "pcm_s16le", 16_000), ("mpegts", "aac", 16_000),
+    ):  # fmt: skip
+        (place / f"a.{fmt}").write_bytes(_encoded(fmt, codec, rate))
+
+
+def manifest(place: Path) -> None:
+    """The same two recordings in every layout."""
+    for name in ("a", "b"):
+        soundfile.write(place / f"{name}.wav", _samples(0.1), SAMPLE_RATE)
+    (place / "trans.txt").write_text("a.wav\thello there\nb.wav\tgood bye\n")
+    row = {"audio_filepath": "a.wav", "text": "hello", "duration": 0.1, "offset": 0.0}
+    (place / "manifest.json").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
+    rows = [{"file_name": f"{name}.wav", "transcription": "hello"} for name in "ab"]
+    (place / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def domain(place: Path) -> None:
+    """The example of ``asr-llm domain init``, with patterns and a recording."""
+    shutil.rmtree(place)
+    domain_example.create(place, "example")
+    (place / "entities.jsonl").write_text('{"label": "DRUG", "pattern": [{"LOWER": "ink"}]}\n')
+    (place / "dev").mkdir(exist_ok=True)
+    soundfile.write(place / "dev" / "a.wav", _samples(0.1), SAMPLE_RATE)
+    (place / "dev" / "trans.txt").write_text("a.wav\tdescale the machine\n")
+
+
+def recipe(place: Path) -> None:
+    """The recipes that come with the project."""
+    for path in (Path(__file__).parent.parent / "adapt").glob("*.yaml"):
+        shutil.copy(path, place)
+
+
+def adapter(place: Path) -> None:
+    """An adapter of text with a list."""
+    from safetensors.numpy import save_file
+
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+    tensors = {
+        name.format("A"): np.ones((2, 8), np.float32),
+        name.format("B"): np.ones((8, 2), np.float32),
+    }
+    record = {"name": "mini", "sha256": "ab" * 32, "fusion": 0.5, "biasing": 2.0}
+    metadata = {"format": "pt", "asr_llm": json.dumps(record)}
+    save_file(tensors, place / "adapter_model.safetensors", metadata)
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    (place / "adapter_config.json").write_text(json.dumps(config, indent=2))
+    (place / "base.json").write_text(json.dumps(record, indent=2))
+    (place / "biasing_list.txt").write_text("metformin\nlisinopril\n")
+
+
+# What reads them -------------------------------------------------------------------------
+
+
+def _read_audio(folder: Path, changed: Path) -> None:
+    for _ in read_blocks(changed):
+        pass
+
+
+def _read_manifest(folder: Path, changed: Path) -> None:
+    names = ("trans.txt", "manifest.json", "metadata.jsonl")
+    for path in [changed] if changed.name in names else [folder / name for name in names]:
+        read_manifest(path)
+
+
+def _read_domain(folder: Path, changed: Path) -> None:
+    domain_check.check(folder)
+
+
+def _read_recipe(folder: Path, changed: Path) -> None:
+    Recipe.load(changed)
+
+
+def _read_adapter(folder: Path, changed: Path) -> None:
+    fusion_weights([folder])
+
+
+KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path, Path], None]]] = {
+    "audio": (audio, _read_audio),
+    "manifest": (manifest, _read_manifest),
+    "domain": (domain, _read_domain),
+    "recipe": (recipe, _read_recipe),
+    "adapter": (adapter, _read_adapter),
+}
+
+
+# Damage ----------------------------------------------------------------------------------
+
+
+def damaged(content: bytes, dice: random.Random) -> bytes:
+    """The content with one to four faults, more of them near its beginning."""
+    data = bytearray(content)
+    for _ in range(dice.randint(1, 4)):
+        place = min(int(len(data) * dice.random() ** dice.choice((1, 4))), max(0, len(data) - 1))
+        length = dice.randint(1, dice.choice((4, 64, 4096)))
+        fault = dice.randrange(7)
+        if fault == 0 and data:
+            data[place] ^= 1 << dice.randrange(8)
+        elif fault == 1:
+            data[place : place + 4] = dice.choice(_EXTREMES)
+        elif fault == 2:
+            del data[place : place + length]
+        elif fault == 3:
+            data[place:place] = data[place : place + length]
+        elif fault == 4:
+            data[place:place] = dice.choice(_SPOILT)
+        elif fault == 5:
+            data[place : place + length] = dice.randbytes(min(length, len(data) - place))
+        else:
+            del data[place:]
+    return bytes(data)
+
+
+def _damage(folder: Path, dice: random.Random) -> Path:
+    """Damage a file of a folder, which is returned."""
+    path = dice.choice(sorted(p for p in folder.rglob("*") if p.is_file()))
+    path.write_bytes(damaged(path.read_bytes(), dice))
+    return path
+
+
+def outcome(kind: str, folder: Path, changed: Path) -> str:
+    """Read an input: ``read``, ``refused``, or what went wrong."""
+    began = time.process_time()
+    try:
+        KINDS[kind][1](folder, changed)
+        found = "read"
+    except AsrLlmError as error:
+        lines = str(error).count("\n") + 1
+        found = "refused" if lines <= 3 else f"refused in {lines} lines"
+    except Exception:
+        found = traceback.format_exc(limit=-3)
+    took = time.process_time() - began
+    return found if took < LONGEST_SECONDS else f"took {took:.0f} s; {found}"
+
+
+def _case(kind: str, whole: Path, place: Path, seed: str) -> Path:
+    """An input made of the whole one, by its seed alone; the damaged file is returned."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(whole, place)
+    return _damage(place, random.Random(seed))
+
+
+def _batch(kind: str, whole: Path, place: Path, seeds: list[str], done: Path) -> None:
+    """In a child process: each outcome is written as soon as it is known."""
+    with done.open("w") as file:
+        for seed in seeds:
+            signal.alarm(6 * LONGEST_SECONDS)  # ends the process
+            found = outcome(kind, place, _case(kind, whole, place, seed))
+            file.write(json.dumps([seed, found]) + "\n")
+            file.flush()
+
+
+def main() -> int:
+    """Print a Markdown table; 1 if anything went wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default=",".join(KINDS))
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
+    arguments = parser.parse_args()
+    kinds = arguments.only.split(",")
+    faults = 0
+    print("| inputs | number | read | refused | wrong |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in kinds:
+            whole = Path(folder) / kind
+            whole.mkdir()
+            KINDS[kind][0](whole)
+            seeds = [f"{arguments.seed} {kind} {i}" for i in range(arguments.count // len(kinds))]
+            found = _run(kind, whole, Path(folder) / "case", seeds)
+            wrong = {s: what for s, what in found.items() if what not in ("read", "refused")}
+            for number, (seed, what) in enumerate(wrong.items()):
+                print(f"{seed}: {what}", file=sys.stderr)
+                _case(kind, whole, arguments.keep / f"{kind}{number}", seed)
+            counts = Counter(found.values())
+            faults += len(wrong)
+            row = (kind, len(found), counts["read"], counts["refused"], len(wrong))
+            print("|", " | ".join(map(str, row)), "|", flush=True)
+    return int(faults > 0)
+
+
+def _run(kind: str, whole: Path, place: Path, seeds: list[str]) -> dict[str, str]:
+    """The outcome of each seed; what ends the child process is one too."""
+    found: dict[str, str] = {}
+    done = place.with_suffix(".done")
+    while left := [seed for seed in seeds if seed not in found]:
+        batch = left[:_BATCH]
+        child = multiprocessing.get_context("fork").Process(
+            target=_batch, args=(kind, whole, place, batch, done)
+        )
+        child.start()
+        child.join()
+        rows = [json.loads(line) for line in done.read_text().splitlines()]
+        found.update(map(tuple, rows))
+        if len(rows) < len(batch):
+            found[batch[len(rows)]] = f"the process ended with status {child.exitcode}"
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
