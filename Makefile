@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint clean
+.PHONY: help install demo test test-all lint docs figures clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,6 +42,13 @@ lint: $(INSTALLED)  ## format and check the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
+docs: $(INSTALLED)  ## build the documents as a website in site/; a link that leads nowhere fails
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build
+
+figures: $(INSTALLED)  ## count the dashboard of docs/architecture.md anew
+	@$(BIN)/python tests/dashboard.py
+
 clean:  ## remove .venv and caches; runs/ is yours and stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find asr_llm tests adapt -name __pycache__ -type d -prune -exec rm -rf {} +
