@@ -31,7 +31,15 @@ LAYERS = (
 JOBS = 6
 APART = {"decoding", "training", "transcription", "evaluation"}
 """Neighbours on a layer that import nothing from each other."""
-EVALUATION_IMPORTS = ("errors", "files", "text_files", "yaml_lines", "corpus.text", "corpus.phrases", "evaluation")
+EVALUATION_IMPORTS = (
+    "errors",
+    "files",
+    "text_files",
+    "yaml_lines",
+    "corpus.text",
+    "corpus.phrases",
+    "evaluation",
+)
 
 # By hand: from the command to the network. Each is a file and a function in it; that the file
 # still has it is checked.
