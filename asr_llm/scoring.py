@@ -24,11 +24,17 @@ BootstrapBy = Literal["auto", "speaker", "recording", "utterance"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to score; see ``asr-llm score --help``."""
+    """How to score; see ``asr-llm score --help``.
+
+    Without a ``normalizer`` the normalised figures are by ``basic`` and the headline is of texts as
+    written; with one the headline is normalised too.
+    """
 
     entities: str | None = None
     biasing_list: Path | None = None
-    normalizer: str = "basic"
+    normalizer: str | None = None
+    sort: str | None = None
+    against: str | None = None
     costs: Costs = "unit"
     allow_missing: bool = False
     bootstrap_by: BootstrapBy = "auto"
@@ -89,10 +95,14 @@ def score_files(
         systems=systems,
         finder=finder,
         mentions=annotated,
-        normalizer=options.normalizer,
+        normalizer=options.normalizer or "basic",
         costs=options.costs,
         biasing=_biasing(rows, options.biasing_list),
         blocks=_blocks(rows, options.bootstrap_by),
+        recordings=_recordings(rows),
+        headline="normalized" if options.normalizer not in (None, "none") else "raw",
+        sort=options.sort,
+        against=options.against,
         seed=options.seed,
     )
     scored.scores["warnings"] += warnings
@@ -113,12 +123,15 @@ def score_files(
 
 
 def write(scored: Scored, place: Path) -> None:
-    """``scores.json`` and ``mentions.jsonl``, each whole or not at all."""
+    """``scores.json``, ``mentions.jsonl`` and ``recordings.csv``, each whole or not at all."""
+    from asr_llm.evaluation.recordings import recordings_csv
+
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
     write_text(place / "scores.json", text + "\n")
     rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
     write_text(place / "mentions.jsonl", "".join(rows))
+    write_text(place / "recordings.csv", recordings_csv(scored.scores))
 
 
 def write_report(path: Path, scored: Scored, shown: Shown) -> None:
@@ -178,6 +191,11 @@ def _biasing(
     if any(row.biasing_words is not None for row in rows.values()):
         return {i: row.biasing_words or () for i, row in rows.items()}
     return None
+
+
+def _recordings(rows: Mapping[str, Row]) -> dict[str, str]:
+    """The recording of each utterance; an utterance of none is one by itself."""
+    return {i: row.recording or i for i, row in rows.items()}
 
 
 def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:

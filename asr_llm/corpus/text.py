@@ -22,8 +22,12 @@ _KEPT = re.compile(r"(?<=[^\W_])'(?=[^\W_])|(?<=\d)\.(?=\d)")
 _SPACED = frozenset("/\u2044\\")
 
 
-def normalize(text: str, normalizer: str = "none") -> str:
-    """Apply the normaliser of that name (see ``NORMALIZERS``) to ``text``.
+Normalizer = str | Callable[[str], str]
+"""The name of one (see ``NORMALIZERS``), or a function."""
+
+
+def normalize(text: str, normalizer: Normalizer = "none") -> str:
+    """Apply a normaliser to ``text``.
 
     Raises:
         AsrLlmError: no normaliser has that name.
@@ -46,7 +50,7 @@ def version(normalizer: str) -> str:
     return name
 
 
-def groups(text: str, normalizer: str = "none") -> list[tuple[range, range]]:
+def groups(text: str, normalizer: Normalizer = "none") -> list[tuple[range, range]]:
     """Which words of ``text`` became which normalised words.
 
     Pairs of ranges, over ``text.split()`` and over ``normalize(text, normalizer).split()``. They
@@ -63,7 +67,9 @@ def groups(text: str, normalizer: str = "none") -> list[tuple[range, range]]:
     return _Search(text.split(), normalize(text, normalizer).split(), _named(normalizer)).run()
 
 
-def _named(normalizer: str) -> Callable[[str], str]:
+def _named(normalizer: Normalizer) -> Callable[[str], str]:
+    if not isinstance(normalizer, str):
+        return normalizer
     try:
         return NORMALIZERS[normalizer]
     except KeyError:

@@ -31,8 +31,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from asr_llm.corpus.text import groups, normalize
+from asr_llm.corpus.text import Normalizer
 from asr_llm.errors import ScoreError
+from asr_llm.evaluation.normalized import groups, normalize
 from asr_llm.evaluation.words import Costs, WordErrors, align, char_errors, errors_of
 
 # What may be attached to a word without belonging to it. No hyphen: it joins words.
@@ -152,7 +153,7 @@ def outcomes(
     reference: str,
     hypothesis: str,
     mentions: Sequence[Mention],
-    normalizer: str = "none",
+    normalizer: Normalizer = "none",
     costs: Costs = "unit",
 ) -> list[MentionOutcome]:
     """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
@@ -221,7 +222,7 @@ Term = tuple[str, ...]
 """The words of a term, whatever their case and the punctuation around them."""
 
 
-def term_of(text: str, normalizer: str = "none") -> Term:
+def term_of(text: str, normalizer: Normalizer = "none") -> Term:
     """A text's words as terms are compared by."""
     return tuple(_bare(word).casefold() for word in normalize(text, normalizer).split())
 
@@ -243,12 +244,16 @@ class TermCounter:
         found: Counter[Term] = Counter()
         at = 0
         while at < len(words):
-            here = self._by_first.get(words[at], ())
-            term = next((t for t in here if words[at : at + len(t)] == t), None)
+            term = self.at(words, at) if words[at] in self._by_first else None
             if term is not None:
                 found[term] += 1
             at += len(term) if term else 1
         return found
+
+    def at(self, words: Term, place: int) -> Term | None:
+        """The longest term that begins at a place."""
+        here = self._by_first.get(words[place], ())
+        return next((t for t in here if words[place : place + len(t)] == t), None)
 
 
 def _window(

@@ -29,7 +29,7 @@ class Difference:
 
 
 def rate_interval(
-    *, errors: Sequence[int], sizes: Sequence[int], resamples: int = 1000, seed: int = 0
+    *, errors: Sequence[float], sizes: Sequence[float], resamples: int = 1000, seed: int = 0
 ) -> tuple[float | None, float | None]:
     """The 95% percentile interval of one pooled rate, over blocks; see ``paired_bootstrap``."""
     drawn = paired_bootstrap(
@@ -60,9 +60,9 @@ def mcnemar(*, base: Sequence[bool], adapted: Sequence[bool]) -> dict[str, int |
 
 def paired_bootstrap(
     *,
-    base: Sequence[int],
-    adapted: Sequence[int],
-    sizes: Sequence[int],
+    base: Sequence[float],
+    adapted: Sequence[float],
+    sizes: Sequence[float],
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
@@ -86,8 +86,8 @@ def paired_bootstrap(
             f"bootstrap over {len(base)}, {len(adapted)} and {len(sizes)} blocks: "
             "both systems need the same blocks"
         )
-    gain = np.asarray(adapted, dtype=np.int64) - np.asarray(base, dtype=np.int64)
-    size = np.asarray(sizes, dtype=np.int64)
+    gain = np.asarray(adapted, dtype=float) - np.asarray(base, dtype=float)
+    size = np.asarray(sizes, dtype=float)
     if size.sum() == 0:
         return Difference(None, None, None, None)
     difference = float(gain.sum() / size.sum())
@@ -102,3 +102,47 @@ def paired_bootstrap(
     extreme = 1 + min(int((draws >= 0).sum()), int((draws <= 0).sum()))
     p = min(1.0, 2 * extreme / (1 + len(draws)))
     return Difference(difference, float(low), float(high), p)
+
+
+def pooled_draws(
+    *,
+    errors: Sequence[Sequence[float]],
+    sizes: Sequence[Sequence[float]],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Pooled error rates of several systems in the same draws of blocks.
+
+    The draws are those of ``paired_bootstrap``. A draw without anything to count is left out.
+
+    Args:
+        errors: (systems, blocks).
+        sizes: (systems, blocks); what the errors are counted against.
+
+    Returns:
+        (draws, systems).
+    """
+    wrong, size = np.asarray(errors, dtype=float), np.asarray(sizes, dtype=float)
+    rng, blocks = np.random.default_rng(seed), wrong.shape[1]
+    rates = []
+    for _ in range(resamples):
+        drawn = rng.integers(blocks, size=blocks)
+        total = size[:, drawn].sum(axis=1)
+        if (total > 0).all():
+            rates.append(wrong[:, drawn].sum(axis=1) / total)
+    return np.array(rates).reshape(len(rates), len(wrong))
+
+
+def told_apart(draws: np.ndarray) -> np.ndarray:
+    """Which systems are better than which, beyond chance (two-sided p < 0.05 of each pair).
+
+    Args:
+        draws: (draws, systems), pooled error rates.
+
+    Returns:
+        (systems, systems), bool: is the system of the row better than that of the column?
+    """
+    systems = range(draws.shape[1])
+    not_better = [(draws[:, [i]] >= draws).sum(axis=0) for i in systems]
+    p = 2 * (1 + np.array(not_better)) / (1 + len(draws))
+    return np.asarray(p < 0.05)
