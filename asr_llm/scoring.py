@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from asr_llm.errors import RunError, ScoreError
-from asr_llm.evaluation.rows import few, mismatch, read_lines
+from asr_llm.evaluation.rows import few, read_lines
 from asr_llm.files import new_folder, write_text
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Options:
     against: str | None = None
     costs: Costs = "unit"
     allow_missing: bool = False
+    common: bool = False
+    id_pattern: str | None = None
     bootstrap_by: BootstrapBy = "auto"
     seed: int = 0
 
@@ -63,6 +65,7 @@ def score_files(
         RunError: ``output`` is not empty.
     """
     from asr_llm.evaluation.entities import Mention
+    from asr_llm.evaluation.joining import join
     from asr_llm.evaluation.readers import read_references
     from asr_llm.evaluation.scores import base_first, score
     from asr_llm.finders import finder_of
@@ -76,10 +79,19 @@ def score_files(
         raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
     rows = read_references(reference)
     warnings: list[str] = []
-    systems: dict[str, dict[str, str]] = {}
-    for name, path in hypotheses.items():
-        texts = _read_hypotheses(Path(path), Path(reference), warnings)
-        systems[name] = _joined(name, rows, texts, options.allow_missing, warnings)
+    heard = {
+        name: _read_hypotheses(Path(path), Path(reference), warnings)
+        for name, path in hypotheses.items()
+    }
+    joined = join(
+        rows,
+        heard,
+        id_pattern=options.id_pattern,
+        common=options.common,
+        allow_missing=options.allow_missing,
+    )
+    rows, systems = joined.rows, joined.systems
+    warnings += joined.warnings
     finder = finder_of(options.entities) if options.entities is not None else None
     annotated: dict[str, list[Mention]] | None = None
     if finder is None and any(row.entities is not None for row in rows.values()):
@@ -151,33 +163,6 @@ def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[s
     if placed.outside:
         warnings.append(f"{path}: {placed.outside} words lie in no segment of {reference}")
     return placed.texts
-
-
-def _joined(
-    name: str,
-    rows: Mapping[str, Row],
-    texts: Mapping[str, str],
-    allow_missing: bool,
-    warnings: list[str],
-) -> dict[str, str]:
-    """The hypothesis of each reference; "" where one is missing and that is allowed."""
-    missing = [i for i in rows if i not in texts]
-    extra = [i for i in texts if i not in rows]
-    if not missing and not extra:
-        return dict(texts)
-    what = mismatch(name, missing, extra)
-    if len(missing) == len(rows):
-        raise ScoreError(
-            f"{what}. Not one id is in both; expected hypotheses of the same utterances: check "
-            "the two files, and how each names its utterances"
-        )
-    if not allow_missing:
-        raise ScoreError(
-            f"{what}. Give references and hypotheses the same ids, or --allow-missing to count "
-            "what is missing as nothing heard and to leave out what is extra"
-        )
-    warnings.append(what)
-    return {i: texts.get(i, "") for i in rows}
 
 
 def _biasing(

@@ -67,6 +67,13 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Count a missing hypothesis as nothing heard.")
     ] = False,
+    common: Annotated[
+        bool, typer.Option("--common", help="Score the utterances that every system has.")
+    ] = False,
+    id_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression; what it matches in an id (its group 1) is the id."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Folder: scores.json, mentions.jsonl, recordings.csv."),
@@ -90,6 +97,8 @@ def score(
         normalizer=normalizer,
         costs=alignment,
         allow_missing=allow_missing,
+        common=common,
+        id_pattern=id_pattern,
         bootstrap_by=bootstrap_by,
         sort=sort,
         against=compare[0] if compare else against,
