@@ -33,6 +33,7 @@ class Options:
     entities: str | None = None
     biasing_list: Path | None = None
     normalizer: str | None = None
+    equivalences: Path | None = None
     sort: str | None = None
     against: str | None = None
     costs: Costs = "unit"
@@ -65,6 +66,7 @@ def score_files(
         RunError: ``output`` is not empty.
     """
     from asr_llm.evaluation.entities import Mention
+    from asr_llm.evaluation.equivalences import Equivalences
     from asr_llm.evaluation.joining import join
     from asr_llm.evaluation.readers import read_references
     from asr_llm.evaluation.scores import base_first, score
@@ -112,6 +114,9 @@ def score_files(
         biasing=_biasing(rows, options.biasing_list),
         blocks=_blocks(rows, options.bootstrap_by),
         recordings=_recordings(rows),
+        equivalences=Equivalences.read(options.equivalences, options.normalizer or "basic")
+        if options.equivalences
+        else None,
         headline="normalized" if options.normalizer not in (None, "none") else "raw",
         sort=options.sort,
         against=options.against,

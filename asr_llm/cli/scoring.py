@@ -41,6 +41,13 @@ def score(
             "default: basic for WER, and terms as written."
         ),
     ] = None,
+    equivalences: Annotated[
+        Path | None,
+        typer.Option(
+            help="Variants to accept in normalised figures: a TSV (all of a line are the same), "
+            "or sclite's .glm."
+        ),
+    ] = None,
     alignment: Annotated[
         Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
     ] = "unit",
@@ -95,6 +102,7 @@ def score(
         entities=entities,
         biasing_list=biasing_list,
         normalizer=normalizer,
+        equivalences=equivalences,
         costs=alignment,
         allow_missing=allow_missing,
         common=common,

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from asr_llm.corpus.text import version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention, MentionOutcome, Term, term_of
+from asr_llm.evaluation.equivalences import Equivalences, accepted
 from asr_llm.evaluation.figures import Counts, counted, counts_of, term_counted
 from asr_llm.evaluation.leaderboard import standings
 from asr_llm.evaluation.measured import How, Measured, Texts, measure, mention_rows
@@ -68,6 +69,7 @@ def score(
     blocks: Blocks | None = None,
     general_blocks: Blocks | None = None,
     recordings: Mapping[str, str] | None = None,
+    equivalences: Equivalences | None = None,
     headline: Headline = "raw",
     sort: str | None = None,
     against: str | None = None,
@@ -91,6 +93,7 @@ def score(
         blocks: what is drawn as one in the bootstrap; without it every utterance is its own.
         general_blocks: the same of the general test set.
         recordings: the recording of each utterance; without them each is one.
+        equivalences: variants that the normalised figures accept for each other.
         headline: which terms' figures come first, those of normalised texts or of texts as written.
         sort: the figure to rank systems by (``figures``); default: the headline's EER, or WER where
             there are no terms.
@@ -118,7 +121,7 @@ def score(
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = How(normalizer, costs, listed, biasing)
+    how = How(equivalences or normalizer, costs, listed, biasing)
     measured = measure(references, systems, mentions, how)
     for name in general or {}:
         if name not in systems:
@@ -138,7 +141,7 @@ def score(
     )
     first, *others = _in_order(systems, against, rows[0]["system"])
     compared = {name: _compare(measured[first], measured[name], grouped, seed) for name in others}
-    plain = How(normalizer, costs, {}, None)
+    plain = How(equivalences or normalizer, costs, {}, None)
     elsewhere = {
         name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
         for name, texts in (general or {}).items()
@@ -152,7 +155,7 @@ def score(
         name: _system(m, grouped, seed) | _by_recording(m, of_recording)
         for name, m in measured.items()
     }
-    scores = {
+    scores: dict[str, Any] = {
         "reference": {
             "utterances": len(references),
             "words": sum(len(text.split()) for text in references.values()),
@@ -178,6 +181,8 @@ def score(
         "comparison": compared[others[0]] if others else {},
         "comparisons": compared,
     }
+    if equivalences is not None:
+        scores["equivalences"] = accepted(equivalences, references, systems)
     told = [row for name, m in measured.items() for row in mention_rows(name, m)]
     return Scored(scores, told)
 
