@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.errors import RunError, ScoreError
 from asr_llm.evaluation.rows import few, read_lines
@@ -34,6 +34,7 @@ class Options:
     biasing_list: Path | None = None
     normalizer: str | None = None
     equivalences: Path | None = None
+    safety: bool = False
     sort: str | None = None
     against: str | None = None
     costs: Costs = "unit"
@@ -117,6 +118,7 @@ def score_files(
         equivalences=Equivalences.read(options.equivalences, options.normalizer or "basic")
         if options.equivalences
         else None,
+        safety=options.safety,
         headline="normalized" if options.normalizer not in (None, "none") else "raw",
         sort=options.sort,
         against=options.against,
@@ -140,15 +142,23 @@ def score_files(
 
 
 def write(scored: Scored, place: Path) -> None:
-    """``scores.json``, ``mentions.jsonl`` and ``recordings.csv``, each whole or not at all."""
+    """``scores.json``, ``mentions.jsonl`` and ``recordings.csv``, each whole or not at all.
+
+    With safety words also ``safety.jsonl``.
+    """
     from asr_llm.evaluation.recordings import recordings_csv
 
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
     write_text(place / "scores.json", text + "\n")
-    rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
-    write_text(place / "mentions.jsonl", "".join(rows))
+    write_text(place / "mentions.jsonl", _lines(scored.mentions))
     write_text(place / "recordings.csv", recordings_csv(scored.scores))
+    if any("safety" in figures for figures in scored.scores["systems"].values()):
+        write_text(place / "safety.jsonl", _lines(scored.safety))
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_report(path: Path, scored: Scored, shown: Shown) -> None:

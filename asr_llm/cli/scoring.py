@@ -48,6 +48,14 @@ def score(
             "or sclite's .glm."
         ),
     ] = None,
+    safety: Annotated[
+        bool,
+        typer.Option(
+            "--safety",
+            help="Count negations, left and right, amounts and changes of a dose (English) that "
+            "were lost or turned round.",
+        ),
+    ] = False,
     alignment: Annotated[
         Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
     ] = "unit",
@@ -59,8 +67,8 @@ def score(
         str | None,
         typer.Option(
             metavar="FIGURE",
-            help="Rank by wer, cer, eer, term-wer or mean-wer; with -raw as written; eer:LABEL, "
-            "term-wer:LABEL. Default: eer, or wer without terms.",
+            help="Rank by wer, cer, eer, term-wer, mean-wer or safety; with -raw as written; "
+            "eer:LABEL, term-wer:LABEL. Default: eer, or wer without terms.",
         ),
     ] = None,
     compare: Annotated[
@@ -103,6 +111,7 @@ def score(
         biasing_list=biasing_list,
         normalizer=normalizer,
         equivalences=equivalences,
+        safety=safety,
         costs=alignment,
         allow_missing=allow_missing,
         common=common,

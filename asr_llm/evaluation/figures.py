@@ -1,8 +1,9 @@
 """The figures that systems are ranked and compared by, each as counts of every utterance.
 
-A figure is ``wer``, ``cer``, ``eer``, ``term-wer`` or ``mean-wer``; with ``-raw`` it is of texts as
-written, not normalised; ``eer:DRUG`` and ``term-wer:DRUG`` are of one label. All are errors over a
-size, so that pooling, intervals and differences are the same for each; the lower the better.
+A figure is ``wer``, ``cer``, ``eer``, ``term-wer``, ``mean-wer`` or ``safety``; with ``-raw`` it is
+of texts as written, not normalised; ``eer:DRUG`` and ``term-wer:DRUG`` are of one label. All are
+errors over a size, so that pooling, intervals and differences are the same for each; the lower the
+better.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FIGURES = {
     "eer": "terms not found",
     "term-wer": "errors on the words of terms",
     "mean-wer": "mean of the WER of each recording",
+    "safety": "safety words lost or turned",
 }
 
 
@@ -44,6 +46,8 @@ def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) ->
         return counted((measured.words if kind == "wer" else measured.characters)[text])
     if kind == "mean-wer":
         return _rates(measured.words[text], recordings)
+    if kind == "safety":
+        return safety_counted(measured)
     if kind == "term-wer":
         return term_counted(measured, text, label)
     return {
@@ -68,6 +72,17 @@ def _of(results: Sequence[MentionOutcome], label: str) -> list[MentionOutcome]:
     return [r for r in results if label in ("", r.mention.label)]
 
 
+def safety_counted(measured: Measured) -> Counts:
+    """Safety words lost or turned, and all that were said."""
+    return {
+        i: (
+            sum(o.status in ("lost", "turned") for o in found),
+            sum(o.status != "added" for o in found),
+        )
+        for i, found in measured.safety.items()
+    }
+
+
 def counted(errors: Mapping[str, WordErrors]) -> Counts:
     """Errors and words."""
     return {i: (e.errors, e.words) for i, e in errors.items()}
@@ -85,13 +100,15 @@ def _rates(errors: Mapping[str, WordErrors], recordings: Mapping[str, str]) -> C
 
 def _check(measured: Measured, figure: str, kind: str, label: str) -> None:
     of_terms = kind in ("eer", "term-wer")
-    if kind not in FIGURES or (label and not of_terms):
+    if kind not in FIGURES or (label and not of_terms) or figure == "safety-raw":
         raise ScoreError(
             f"no figure is called {figure!r}; expected one of: {', '.join(FIGURES)}; with -raw of "
             "texts as written, and eer:LABEL or term-wer:LABEL of one label"
         )
     if of_terms and not measured.entities:
         raise ScoreError(f"{figure!r} counts terms, and there are none; give --entities too")
+    if kind == "safety" and not measured.safety:
+        raise ScoreError("'safety' was not counted; give --safety too")
     labels = _labels(measured) if label else set()
     if label and label not in labels:
         raise ScoreError(

@@ -20,6 +20,7 @@ from asr_llm.evaluation.entities import (
 )
 from asr_llm.evaluation.normalized import normalize
 from asr_llm.evaluation.rows import mismatch
+from asr_llm.evaluation.safety import SafetyOutcome, safety_outcomes
 from asr_llm.evaluation.term_words import Key, ListedTerms
 from asr_llm.evaluation.words import (
     AlignedPair,
@@ -54,6 +55,8 @@ class Measured:
     """Inserted words of listed terms."""
     biasing: dict[str, dict[str, WordErrors]]
     """By "u_wer" and "b_wer"; empty without a biasing list."""
+    safety: dict[str, list[SafetyOutcome]]
+    """Empty where safety words are not counted."""
     listed: bool
     """Whether there is a list of terms, of which words may be inserted."""
 
@@ -66,6 +69,7 @@ class How:
     costs: Costs
     listed: Mapping[str, str]
     biasing: Mapping[str, Collection[str]] | Collection[str] | None
+    safety: bool = False
 
     @cached_property
     def texts(self) -> dict[str, Normalizer]:
@@ -122,6 +126,7 @@ def _empty(how: How, with_mentions: bool) -> Measured:
         bags={text: {} for text in of_mentions},
         inserted={text: {} for text in of_mentions},
         biasing={side: {} for side in ("u_wer", "b_wer") if how.biasing is not None},
+        safety={},
         listed=bool(how.listed),
     )
 
@@ -134,6 +139,8 @@ def _add(
     mentions: Sequence[Mention] | None,
     how: How,
 ) -> None:
+    if how.safety:
+        to.safety[i] = safety_outcomes(reference=reference, hypothesis=hypothesis)
     for text, normalizer in how.texts.items():
         sides = normalize(reference, normalizer), normalize(hypothesis, normalizer)
         said, heard = (side.split() for side in sides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
@@ -12,10 +12,11 @@ from asr_llm.corpus.text import version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention, MentionOutcome, Term, term_of
 from asr_llm.evaluation.equivalences import Equivalences, accepted
-from asr_llm.evaluation.figures import Counts, counted, counts_of, term_counted
+from asr_llm.evaluation.figures import Counts, counted, counts_of, safety_counted, term_counted
 from asr_llm.evaluation.leaderboard import standings
 from asr_llm.evaluation.measured import How, Measured, Texts, measure, mention_rows
 from asr_llm.evaluation.recordings import by_recording, means
+from asr_llm.evaluation.safety import safety_rows, summary
 from asr_llm.evaluation.significance import mcnemar, paired_bootstrap, rate_interval
 from asr_llm.evaluation.term_words import Key, term_counts, term_rate, term_words
 from asr_llm.evaluation.words import Costs, WordErrors
@@ -42,10 +43,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Scored:
-    """``scores`` is the content of `scores.json`; ``mentions`` has a row for each and system."""
+    """``scores`` is the content of `scores.json`; ``mentions`` has a row for each and system.
+
+    ``safety`` has a row for each safety word that a system did not keep.
+    """
 
     scores: dict[str, Any]
     mentions: list[dict[str, Any]]
+    safety: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def score(
     general_blocks: Blocks | None = None,
     recordings: Mapping[str, str] | None = None,
     equivalences: Equivalences | None = None,
+    safety: bool = False,
     headline: Headline = "raw",
     sort: str | None = None,
     against: str | None = None,
@@ -94,6 +100,8 @@ def score(
         general_blocks: the same of the general test set.
         recordings: the recording of each utterance; without them each is one.
         equivalences: variants that the normalised figures accept for each other.
+        safety: whether to count negations, sides, amounts and changes of a dose that were lost or
+            turned round (``safety``).
         headline: which terms' figures come first, those of normalised texts or of texts as written.
         sort: the figure to rank systems by (``figures``); default: the headline's EER, or WER where
             there are no terms.
@@ -121,7 +129,7 @@ def score(
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = How(equivalences or normalizer, costs, listed, biasing)
+    how = How(equivalences or normalizer, costs, listed, biasing, safety)
     measured = measure(references, systems, mentions, how)
     for name in general or {}:
         if name not in systems:
@@ -184,7 +192,8 @@ def score(
     if equivalences is not None:
         scores["equivalences"] = accepted(equivalences, references, systems)
     told = [row for name, m in measured.items() for row in mention_rows(name, m)]
-    return Scored(scores, told)
+    unkept = [row for name, m in measured.items() for row in safety_rows(name, m.safety)]
+    return Scored(scores, told, unkept)
 
 
 def _default_figure(mentions: object, headline: Headline) -> str:
@@ -299,6 +308,9 @@ def _system(measured: Measured, grouped: Mapping[str, list[str]], seed: int) -> 
         }
         for text, found in scores["entities"].items():
             found["term_wer"] |= _interval(term_counted(measured, text), grouped, seed)
+    if measured.safety:
+        found = summary(chain.from_iterable(measured.safety.values()))
+        scores["safety"] = found | _interval(safety_counted(measured), grouped, seed)
     if measured.biasing:
         scores["biasing"] = {
             side: _rate(sum(errors.values(), start=WordErrors()))
@@ -467,6 +479,8 @@ def _compare(
         found = [[r.found for rs in m.entities["raw"].values() for r in rs] for m in both]
         comparison["mcnemar"] = mcnemar(base=found[0], adapted=found[1])
         comparison["term_wer"] = difference([term_counted(m, "normalized") for m in both])
+    if base.safety:
+        comparison["safety"] = difference([safety_counted(m) for m in both])
     comparison["wer"] = difference([counted(m.words["normalized"]) for m in both])
     for side in base.biasing:
         comparison[side] = difference([counted(m.biasing[side]) for m in both])
