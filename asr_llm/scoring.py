@@ -37,6 +37,7 @@ class Options:
     safety: bool = False
     sort: str | None = None
     against: str | None = None
+    compare: tuple[str, str] | None = None
     costs: Costs = "unit"
     allow_missing: bool = False
     common: bool = False
@@ -121,7 +122,7 @@ def score_files(
         safety=options.safety,
         headline="normalized" if options.normalizer not in (None, "none") else "raw",
         sort=options.sort,
-        against=options.against,
+        against=options.compare[0] if options.compare else options.against,
         seed=options.seed,
     )
     scored.scores["warnings"] += warnings
@@ -131,11 +132,12 @@ def score_files(
         from asr_llm.evaluation.report import Shown
 
         shown = Shown(
-            title=f"{Path(reference).name}: {' and '.join(base_first(systems)[:2])}",
+            title=f"{Path(reference).name}: {_title(base_first(systems))}",
             references={i: row.text for i, row in rows.items()},
             systems=systems,
             speakers={i: row.speaker or "" for i, row in rows.items()},
             text=report_text,
+            pair=options.compare,
         )
         write_report(Path(report), scored, shown)
     return scored
@@ -155,6 +157,10 @@ def write(scored: Scored, place: Path) -> None:
     write_text(place / "recordings.csv", recordings_csv(scored.scores))
     if any("safety" in figures for figures in scored.scores["systems"].values()):
         write_text(place / "safety.jsonl", _lines(scored.safety))
+
+
+def _title(names: list[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{len(names)} systems"
 
 
 def _lines(rows: list[dict[str, Any]]) -> str:

@@ -118,7 +118,8 @@ def score(
         id_pattern=id_pattern,
         bootstrap_by=bootstrap_by,
         sort=sort,
-        against=compare[0] if compare else against,
+        against=against,
+        compare=compare,
     )
     done = score_files(reference, named, options, output, report=report, report_text=not no_text)
     if as_json:

@@ -158,7 +158,7 @@ def _folded(row: Sequence[str], widths: Sequence[int], *, left: int) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _cells(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def cells(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Heading and rows: rank, system, the figure ranked by with its interval, the others."""
     by = found[0]["by"].replace("-", "_")
     twin = by.removesuffix("_raw") if by.endswith("_raw") else f"{by}_raw"
@@ -187,15 +187,15 @@ def _percent(rate: float | None) -> str:
 
 
 def _text(found: Sequence[Mapping[str, Any]]) -> str:
-    cells = _cells(found)
-    widths = [max(map(len, column)) for column in zip(*cells)]
+    rows = cells(found)
+    widths = [max(map(len, column)) for column in zip(*rows)]
     room = WIDTH - sum(widths) + widths[1] - 2 * (len(widths) - 1)
     widths[1] = min(widths[1], max(8, room))
-    return "".join(_folded(row, widths, left=1) for row in cells)
+    return "".join(_folded(row, widths, left=1) for row in rows)
 
 
 def _markdown(found: Sequence[Mapping[str, Any]]) -> str:
-    heading, *rows = ([cell.replace("|", "\\|") for cell in row] for row in _cells(found))
+    heading, *rows = ([cell.replace("|", "\\|") for cell in row] for row in cells(found))
     rule = ["---:", "---"] + ["---:"] * (len(heading) - 2)
     return "".join(f"| {' | '.join(row)} |\n" for row in [heading, rule, *rows])
 
@@ -209,7 +209,7 @@ def _csv(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _html(found: Sequence[Mapping[str, Any]]) -> str:
-    heading, *rows = _cells(found)
+    heading, *rows = cells(found)
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in heading)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>\n"

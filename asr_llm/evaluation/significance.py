@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -94,10 +95,9 @@ def paired_bootstrap(
     if np.count_nonzero(size) < 2:
         return Difference(difference, None, None, None)
 
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(len(size), size=len(size)) for _ in range(resamples)]
+    gains, sums = _drawn(np.stack([gain, size]), resamples, seed)
     # A draw of nothing but blocks without a word or mention has no rate.
-    draws = np.array([gain[i].sum() / size[i].sum() for i in drawn if size[i].sum() > 0])
+    draws = gains[sums > 0] / sums[sums > 0]
     low, high = np.percentile(draws, [2.5, 97.5])
     extreme = 1 + min(int((draws >= 0).sum()), int((draws <= 0).sum()))
     p = min(1.0, 2 * extreme / (1 + len(draws)))
@@ -123,14 +123,31 @@ def pooled_draws(
         (draws, systems).
     """
     wrong, size = np.asarray(errors, dtype=float), np.asarray(sizes, dtype=float)
-    rng, blocks = np.random.default_rng(seed), wrong.shape[1]
-    rates = []
-    for _ in range(resamples):
-        drawn = rng.integers(blocks, size=blocks)
-        total = size[:, drawn].sum(axis=1)
-        if (total > 0).all():
-            rates.append(wrong[:, drawn].sum(axis=1) / total)
-    return np.array(rates).reshape(len(rates), len(wrong))
+    systems = len(wrong)
+    drawn = _drawn(np.concatenate([wrong, size]), resamples, seed)
+    counted = (drawn[systems:] > 0).all(axis=0)
+    return (drawn[:systems, counted] / drawn[systems:, counted]).T
+
+
+_AT_ONCE = 2_000_000  # times that a block is drawn, all kept: 16 MB
+
+
+def _drawn(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Sums over blocks drawn with replacement; (rows, blocks) → (rows, resamples)."""
+    blocks = values.shape[1]
+    if blocks * resamples <= _AT_ONCE:
+        return values @ _times_drawn(blocks, resamples, seed)
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(blocks, size=blocks) for _ in range(resamples))
+    return np.stack([values[:, indices].sum(axis=1) for indices in drawn], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(blocks: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each block is in each draw; (blocks, resamples)."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(blocks, size=blocks) for _ in range(resamples))
+    return np.stack([np.bincount(d, minlength=blocks) for d in drawn], axis=1).astype(float)
 
 
 def told_apart(draws: np.ndarray) -> np.ndarray:
