@@ -3,7 +3,7 @@
     python eval/medical_stt.py FOLDER [--normalizer medical-en]
 
 FOLDER holds ref.jsonl, terms/<LABEL>.tsv, hyp/<system>.jsonl and published.tsv (system, wer, m_wer,
-drug_m_wer as fractions), as made from Omi-Health/medical-STT-eval: PriMock57, 55 mock consultations.
+drug_m_wer as fractions), made from Omi-Health/medical-STT-eval: PriMock57, 55 mock consultations.
 Prints a Markdown table, Kendall's tau with the published ranks, and processor seconds of one core.
 """
 
