@@ -35,6 +35,7 @@ class Options:
     normalizer: str | None = None
     equivalences: Path | None = None
     safety: bool = False
+    speakers: bool = False
     sort: str | None = None
     against: str | None = None
     compare: tuple[str, str] | None = None
@@ -81,12 +82,16 @@ def score_files(
         file := next((p for p in Path(report).parents if p.is_file()), None)
     ):
         raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
-    rows = read_references(reference)
     warnings: list[str] = []
-    heard = {
-        name: _read_hypotheses(Path(path), Path(reference), warnings)
-        for name, path in hypotheses.items()
-    }
+    speakers: dict[str, dict[str, Any]] = {}
+    if options.speakers:
+        rows, heard, speakers = _by_speaker(Path(reference), hypotheses, options)
+    else:
+        rows = read_references(reference)
+        heard = {
+            name: _read_hypotheses(Path(path), Path(reference), warnings)
+            for name, path in hypotheses.items()
+        }
     joined = join(
         rows,
         heard,
@@ -126,6 +131,8 @@ def score_files(
         seed=options.seed,
     )
     scored.scores["warnings"] += warnings
+    for name, block in speakers.items():
+        scored.scores["systems"][name]["speakers"] = block
     if place is not None:
         write(scored, place)
     if report is not None:
@@ -173,6 +180,23 @@ def write_report(path: Path, scored: Scored, shown: Shown) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render(scored, shown))
+
+
+def _by_speaker(
+    reference: Path, hypotheses: Mapping[str, str | Path], options: Options
+) -> tuple[dict[str, Row], dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
+    """Rows for each session and speaker, what each system wrote for them, and its cpWER."""
+    from asr_llm.evaluation.speakers import attribute, read_segments, rows_of
+
+    said = read_segments(reference)
+    heard, blocks = {}, {}
+    for name, path in hypotheses.items():
+        heard[name], blocks[name] = attribute(
+            reference=said,
+            hypothesis=read_segments(Path(path)),
+            normalizer=options.normalizer or "basic",
+        )
+    return rows_of(said), heard, blocks
 
 
 def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[str, str]:

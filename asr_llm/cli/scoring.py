@@ -56,6 +56,14 @@ def score(
             "were lost or turned round.",
         ),
     ] = False,
+    speakers: Annotated[
+        bool,
+        typer.Option(
+            "--speakers",
+            help="cpWER, tcpWER and the terms of each speaker; all files are STM or SegLST "
+            "(.json). Needs meeteval.",
+        ),
+    ] = False,
     alignment: Annotated[
         Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
     ] = "unit",
@@ -112,6 +120,7 @@ def score(
         normalizer=normalizer,
         equivalences=equivalences,
         safety=safety,
+        speakers=speakers,
         costs=alignment,
         allow_missing=allow_missing,
         common=common,

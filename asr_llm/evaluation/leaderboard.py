@@ -87,6 +87,8 @@ def records(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
                 record |= {f"eer {label}": one["eer"], f"term_wer {label}": one["term_wer"]["rate"]}
         if "safety" in system:
             record["safety"] = system["safety"]["rate"]
+        for name, one in system.get("speakers", {}).items():
+            record[name] = one["rate"]
         found.append(record)
     return found
 
@@ -98,6 +100,8 @@ _SHOWN = {
     "eer_raw": "EER raw",
     "term_wer": "T-WER",
     "safety": "safety",
+    "cpwer": "cpWER",
+    "tcpwer": "tcpWER",
 }
 
 

@@ -263,6 +263,9 @@ def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list
         rows.append(_row(f"EER ({other})", [s["entities"][other] for s in chosen]))
         rows.append(_row(f"T-WER ({text})", [r["term_wer"] for r in shown]))
     rows.append(_row("WER domain (normalized)", [s["wer"]["normalized"] for s in chosen]))
+    for key, name in (("cpwer", "cpWER (normalized)"), ("tcpwer", "tcpWER (normalized)")):
+        if all("speakers" in system for system in chosen):
+            rows.append(_row(name, [s["speakers"][key] for s in chosen]))
     if all("biasing" in system for system in chosen):
         rows.append(_row("B-WER (listed words)", [s["biasing"]["b_wer"] for s in chosen]))
         rows.append(_row("U-WER (all others)", [s["biasing"]["u_wer"] for s in chosen]))
