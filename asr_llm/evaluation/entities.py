@@ -244,16 +244,12 @@ class TermCounter:
         found: Counter[Term] = Counter()
         at = 0
         while at < len(words):
-            term = self.at(words, at) if words[at] in self._by_first else None
+            here = self._by_first.get(words[at], ())
+            term = next((t for t in here if words[at : at + len(t)] == t), None)
             if term is not None:
                 found[term] += 1
             at += len(term) if term else 1
         return found
-
-    def at(self, words: Term, place: int) -> Term | None:
-        """The longest term that begins at a place."""
-        here = self._by_first.get(words[place], ())
-        return next((t for t in here if words[place : place + len(t)] == t), None)
 
 
 def _window(

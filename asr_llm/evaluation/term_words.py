@@ -27,12 +27,13 @@ class ListedTerms:
     """
 
     def __init__(self, listed: Mapping[str, str], normalizer: Normalizer = "none") -> None:
-        self.label_of = {term_of(phrase, normalizer): label for phrase, label in listed.items()}
+        self.label_of: dict[Term, str] = {}
+        self._keys: dict[Term, Key] = {}
+        for phrase, label in listed.items():
+            term = term_of(phrase, normalizer)
+            self.label_of.setdefault(term, label)
+            self._keys.setdefault(term, (label, term_of(phrase)))
         self.counter = TermCounter(self.label_of)
-        self._keys = {
-            term_of(phrase, normalizer): (label, term_of(phrase))
-            for phrase, label in listed.items()
-        }
         self._words = {word for term in self._keys for word in term}
         self._longest = max(map(len, self._keys), default=0)
 
@@ -49,10 +50,11 @@ class ListedTerms:
 
     def _around(self, words: Term, place: int) -> Key | None:
         """The longest term in the text that a word is part of."""
-        starts = range(max(0, place - self._longest + 1), place + 1)
-        terms = ((start, self.counter.at(words, start)) for start in starts)
-        around = [term for start, term in terms if term and start + len(term) > place]
-        return self._keys[max(around, key=len)] if around else None
+        for length in range(self._longest, 0, -1):
+            for start in range(max(0, place - length + 1), place + 1):
+                if (key := self._keys.get(words[start : start + length])) is not None:
+                    return key
+        return None
 
 
 def term_words(
