@@ -62,6 +62,10 @@ _REQUIRED = {
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
 }
 _OPTIONAL = {
+    "meeteval": (
+        "no cpWER without it (score --speakers)",
+        "pip install 'asr-llm[speakers]'",
+    ),
     "piper-tts": (
         "no neural voices without it, only espeak-ng's (it is GPL-3.0)",
         "pip install 'asr-llm[piper]'",

@@ -128,7 +128,8 @@ def measure(
     Args:
         sets: "domain", and "general" where there is one.
         place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
-            ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
+            ``scores.json``, ``mentions.jsonl`` and ``recordings.csv``; with None nothing is
+            written.
         report: write one, of the domain's set.
         num_beams: hypotheses kept while decoding.
         biasing: phrases that all systems prefer, beside those that their adapters bring; WER is

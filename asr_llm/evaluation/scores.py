@@ -369,8 +369,13 @@ def _entities(measured: Measured, text: str) -> dict[str, Any]:
     for one in measured.bags[text].values():
         bag.update(one.found)
         inserted.update(one.inserted)
-    added = sum(measured.inserted[text].values(), start=Counter[Key]())
+    added: Counter[Key] = Counter()
+    for more in measured.inserted[text].values():
+        added.update(more)
     words = term_words(results, added)
+    words_of: dict[Term, list[WordErrors]] = defaultdict(list)
+    for key, errors in words.items():
+        words_of[key[1]].append(errors)
     listed = measured.listed
 
     def of_label(label: str) -> dict[str, Any]:
@@ -393,7 +398,7 @@ def _entities(measured: Measured, text: str) -> dict[str, Any]:
                 "label": found[0].mention.label,
                 "mentions": len(found),
                 "found": sum(r.found for r in found),
-                **term_counts(e for key, e in words.items() if key[1] == term),
+                **term_counts(words_of[term]),
             }
             for term, found in sorted(by_term.items())
         },
