@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CARRIERS = ("She asked about {term} again today.", "The note said that {term} was discussed.")
 """Everyday sentences; ``{term}`` stands inside, where it has no capital of its own."""
 VOICES = ("en-us+belinda", "en-gb-x-rp+john")
-"""Who speaks where a domain names nobody."""
+"""Who speaks where a domain names nobody and hibari is not installed."""
 
 
 @dataclass(frozen=True)

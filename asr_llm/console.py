@@ -144,13 +144,6 @@ def _files(count: int) -> str:
     return f"{count} file{'' if count == 1 else 's'}"
 
 
-_COMPARED = {
-    "eer": "EER (raw)",
-    "wer": "WER domain (normalized)",
-    "general_wer": "WER general (normalized)",
-}
-
-
 def print_scores(scores: dict[str, Any]) -> None:
     """The table of ``scores.json`` on stdout, and how certain its changes are.
 
@@ -160,18 +153,36 @@ def print_scores(scores: dict[str, Any]) -> None:
 
     first, *others = base_first(scores["systems"])
     for names in [[first, other] for other in others] or [[first]]:
-        _print_table(scores, names)
-        compared = scores["comparisons"].get(names[-1], {})
-        for metric, name in _COMPARED.items():
-            found = compared.get(metric, {})
-            if found.get("low") is not None:
-                p = "" if found["p"] is None else f", p = {found['p']:.3f}"
-                typer.echo(
-                    f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
-                    f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}{p}"
-                )
+        print_pair(scores, names)
+    print_warnings(scores)
+
+
+def print_warnings(scores: dict[str, Any]) -> None:
+    """What makes the figures unreliable, on stderr."""
     for warning in scores["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
+
+
+def print_pair(scores: dict[str, Any], names: list[str]) -> None:
+    """One system's figures, or a second's beside those that it was compared with."""
+    _print_table(scores, names)
+    compared = scores["comparisons"].get(names[-1], {})
+    for metric, name in _compared(scores["headline"]).items():
+        found = compared.get(metric, {})
+        if found.get("low") is not None:
+            p = "" if found["p"] is None else f", p = {found['p']:.3f}"
+            typer.echo(
+                f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
+                f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}{p}"
+            )
+
+
+def _compared(headline: str) -> dict[str, str]:
+    return {
+        "eer_normalized" if headline == "normalized" else "eer": f"EER ({headline})",
+        "wer": "WER domain (normalized)",
+        "general_wer": "WER general (normalized)",
+    }
 
 
 def _print_table(scores: dict[str, Any], names: list[str]) -> None:
@@ -184,7 +195,9 @@ def _print_table(scores: dict[str, Any], names: list[str]) -> None:
     columns = ["count", *names, *(["change"] if names[1:] else [])]
     shown = Table("metric", box=box.SIMPLE)
     for column in columns:
-        shown.add_column(column, justify="right", no_wrap=True)
+        # Names may be long: they are folded, never cut.
+        shown.add_column(column, justify="right", overflow="fold", min_width=6)
+    shown.columns[1].no_wrap = True
     for row in table(scores, names):
         shown.add_row(*row[: 1 + len(columns)])
     # Where no one looks, a table is as wide as it has to be.

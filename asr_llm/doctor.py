@@ -73,6 +73,10 @@ _OPTIONAL = {
         "text is spoken by espeak-ng alone without it, which sounds like a machine",
         "pip install 'asr-llm[voices]'",
     ),
+    "meeteval": (
+        "no cpWER without it (score --speakers)",
+        "pip install 'asr-llm[speakers]'",
+    ),
     "piper-tts": (
         "no Piper voices without it (it is GPL-3.0)",
         "pip install 'asr-llm[piper]'",

@@ -186,8 +186,8 @@ def evaluate(
         baseline: an adapter that takes the place of the model alone.
         general: domain folder or manifest that shows forgetting; default: the test set that
             the checkpoint brings, where ``data`` is a domain.
-        output: new or empty folder for ``hypotheses/``, ``scores.json``, ``mentions.jsonl`` and
-            ``report.html``.
+        output: new or empty folder for ``hypotheses/``, ``scores.json``, ``mentions.jsonl``,
+            ``recordings.csv`` and ``report.html``.
         report: where the HTML report goes, in place of ``output``.
         report_audio, report_text: whether it plays and shows the test set.
 

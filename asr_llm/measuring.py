@@ -125,7 +125,8 @@ def measure(
         systems: WER is split by the phrases that the first one's options prefer, too.
         sets: "domain", and "general" where there is one.
         place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
-            ``scores.json`` and ``mentions.jsonl``; with None nothing is written.
+            ``scores.json``, ``mentions.jsonl`` and ``recordings.csv``; with None nothing is
+            written.
         report: write one, of the domain's set.
 
     Returns:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.corpus.biasing_list import read_phrases
 from asr_llm.errors import RunError, ScoreError
-from asr_llm.evaluation.rows import few, mismatch
+from asr_llm.evaluation.rows import few
 from asr_llm.files import new_folder, write_text
 
 if TYPE_CHECKING:
@@ -25,13 +25,25 @@ BootstrapBy = Literal["auto", "speaker", "recording", "utterance"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to score; see ``asr-llm score --help``."""
+    """How to score; see ``asr-llm score --help``.
+
+    Without a ``normalizer`` the normalised figures are by ``basic`` and the headline is of texts as
+    written; with one the headline is normalised too.
+    """
 
     entities: str | None = None
     biasing_list: Path | None = None
-    normalizer: str = "basic"
+    normalizer: str | None = None
+    equivalences: Path | None = None
+    safety: bool = False
+    speakers: bool = False
+    sort: str | None = None
+    against: str | None = None
+    compare: tuple[str, str] | None = None
     costs: Costs = "unit"
     allow_missing: bool = False
+    common: bool = False
+    id_pattern: str | None = None
     bootstrap_by: BootstrapBy = "auto"
     seed: int = 0
 
@@ -58,6 +70,8 @@ def score_files(
         RunError: ``output`` is not empty.
     """
     from asr_llm.evaluation.entities import Mention
+    from asr_llm.evaluation.equivalences import Equivalences
+    from asr_llm.evaluation.joining import join
     from asr_llm.evaluation.readers import read_references, unread
     from asr_llm.evaluation.scores import base_first, score
     from asr_llm.finders import finder_of
@@ -69,12 +83,25 @@ def score_files(
         file := next((p for p in Path(report).parents if p.is_file()), None)
     ):
         raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
-    rows = read_references(reference)
     warnings = [told for path in (reference, *hypotheses.values()) if (told := unread(path))]
-    systems: dict[str, dict[str, str]] = {}
-    for name, path in hypotheses.items():
-        texts = _read_hypotheses(Path(path), Path(reference), warnings)
-        systems[name] = _joined(name, rows, texts, options.allow_missing, warnings)
+    speakers: dict[str, dict[str, Any]] = {}
+    if options.speakers:
+        rows, heard, speakers = _by_speaker(Path(reference), hypotheses, options)
+    else:
+        rows = read_references(reference)
+        heard = {
+            name: _read_hypotheses(Path(path), Path(reference), warnings)
+            for name, path in hypotheses.items()
+        }
+    joined = join(
+        rows,
+        heard,
+        id_pattern=options.id_pattern,
+        common=options.common,
+        allow_missing=options.allow_missing,
+    )
+    rows, systems = joined.rows, joined.systems
+    warnings += joined.warnings
     finder = finder_of(options.entities) if options.entities is not None else None
     annotated: dict[str, list[Mention]] | None = None
     if finder is None and any(row.entities is not None for row in rows.values()):
@@ -90,37 +117,63 @@ def score_files(
         systems=systems,
         finder=finder,
         mentions=annotated,
-        normalizer=options.normalizer,
+        normalizer=options.normalizer or "basic",
         costs=options.costs,
         biasing=_biasing(rows, options.biasing_list),
         alternatives={i: row.alternatives for i, row in rows.items() if row.alternatives},
         blocks=_blocks(rows, options.bootstrap_by),
+        recordings=_recordings(rows),
+        equivalences=Equivalences.read(options.equivalences, options.normalizer or "basic")
+        if options.equivalences
+        else None,
+        safety=options.safety,
+        headline="normalized" if options.normalizer not in (None, "none") else "raw",
+        sort=options.sort,
+        against=options.compare[0] if options.compare else options.against,
         seed=options.seed,
     )
     scored.scores["warnings"] += warnings
+    for name, block in speakers.items():
+        scored.scores["systems"][name]["speakers"] = block
     if place is not None:
         write(scored, place)
     if report is not None:
         from asr_llm.evaluation.report import Shown
 
         shown = Shown(
-            title=f"{Path(reference).name}: {' and '.join(base_first(systems)[:2])}",
+            title=f"{Path(reference).name}: {_title(base_first(systems))}",
             references={i: row.text for i, row in rows.items()},
             systems=systems,
             speakers={i: row.speaker or "" for i, row in rows.items()},
             text=report_text,
+            pair=options.compare,
         )
         write_report(Path(report), scored, shown)
     return scored
 
 
 def write(scored: Scored, place: Path) -> None:
-    """``scores.json`` and ``mentions.jsonl``, each whole or not at all."""
+    """``scores.json``, ``mentions.jsonl`` and ``recordings.csv``, each whole or not at all.
+
+    With safety words also ``safety.jsonl``.
+    """
+    from asr_llm.evaluation.recordings import recordings_csv
+
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(scored.scores, indent=2, ensure_ascii=False)
     write_text(place / "scores.json", text + "\n")
-    rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in scored.mentions)
-    write_text(place / "mentions.jsonl", "".join(rows))
+    write_text(place / "mentions.jsonl", _lines(scored.mentions))
+    write_text(place / "recordings.csv", recordings_csv(scored.scores))
+    if any("safety" in figures for figures in scored.scores["systems"].values()):
+        write_text(place / "safety.jsonl", _lines(scored.safety))
+
+
+def _title(names: list[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{len(names)} systems"
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_report(path: Path, scored: Scored, shown: Shown) -> None:
@@ -129,6 +182,23 @@ def write_report(path: Path, scored: Scored, shown: Shown) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render(scored, shown))
+
+
+def _by_speaker(
+    reference: Path, hypotheses: Mapping[str, str | Path], options: Options
+) -> tuple[dict[str, Row], dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
+    """Rows for each session and speaker, what each system wrote for them, and its cpWER."""
+    from asr_llm.evaluation.speakers import attribute, read_segments, rows_of
+
+    said = read_segments(reference)
+    heard, blocks = {}, {}
+    for name, path in hypotheses.items():
+        heard[name], blocks[name] = attribute(
+            reference=said,
+            hypothesis=read_segments(Path(path)),
+            normalizer=options.normalizer or "basic",
+        )
+    return rows_of(said), heard, blocks
 
 
 def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[str, str]:
@@ -142,33 +212,6 @@ def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[s
     return placed.texts
 
 
-def _joined(
-    name: str,
-    rows: Mapping[str, Row],
-    texts: Mapping[str, str],
-    allow_missing: bool,
-    warnings: list[str],
-) -> dict[str, str]:
-    """The hypothesis of each reference; "" where one is missing and that is allowed."""
-    missing = [i for i in rows if i not in texts]
-    extra = [i for i in texts if i not in rows]
-    if not missing and not extra:
-        return dict(texts)
-    what = mismatch(name, missing, extra)
-    if len(missing) == len(rows):
-        raise ScoreError(
-            f"{what}. Not one id is in both; expected hypotheses of the same utterances: check "
-            "the two files, and how each names its utterances"
-        )
-    if not allow_missing:
-        raise ScoreError(
-            f"{what}. Give references and hypotheses the same ids, or --allow-missing to count "
-            "what is missing as nothing heard and to leave out what is extra"
-        )
-    warnings.append(what)
-    return {i: texts.get(i, "") for i in rows}
-
-
 def _biasing(
     rows: Mapping[str, Row], listed: Path | None
 ) -> Mapping[str, Collection[str]] | Collection[str] | None:
@@ -177,6 +220,11 @@ def _biasing(
     if any(row.biasing_words is not None for row in rows.values()):
         return {i: row.biasing_words or () for i, row in rows.items()}
     return None
+
+
+def _recordings(rows: Mapping[str, Row]) -> dict[str, str]:
+    """The recording of each utterance; an utterance of none is one by itself."""
+    return {i: row.recording or i for i, row in rows.items()}
 
 
 def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from asr_llm import auditing
 from asr_llm.cli import app
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus import hibari
+from asr_llm.corpus.synthesis import held_out_voices, select_voices, synthesize
 from asr_llm.errors import DomainError, SynthesisError
 from asr_llm.transcription.speech_llm import SpeechLLM
 
@@ -121,8 +122,14 @@ def test_what_cannot_be_audited(folder: Path, recogniser: Recogniser) -> None:
     assert recogniser.asked == []
 
 
-def test_domains_without_voices_are_spoken_by_ours(folder: Path, recogniser: Recogniser) -> None:
+def test_domains_without_voices_are_spoken_by_ours(
+    folder: Path, recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "domain.yaml").write_text(YAML.split("voices")[0], "utf-8")
+    if hibari.is_installed():
+        held_out = select_voices(held_out_voices("dev"))
+        assert auditing.audit(folder, only=["lungo"]).voices == held_out[:2]
+    monkeypatch.setattr(hibari, "is_installed", lambda: False)
     assert auditing.audit(folder, only=["lungo"]).voices == auditing.VOICES
 
 

@@ -72,6 +72,7 @@ def test_adapt_writes_a_whole_run_folder(adapted: tuple[Path, str]) -> None:
         "hypotheses/adapted.general.jsonl",
         "scores.json",
         "mentions.jsonl",
+        "recordings.csv",
         "report.html",
     ):
         assert (run_folder / name).is_file(), name

@@ -130,10 +130,9 @@ def test_each_system_is_shown_and_what_was_written_is_said(folder: Path) -> None
     asked = ["--reference", "ref.jsonl", *hypotheses, "--entities"]
     done = run(*asked, "terms", "--report", "new/r.html", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[-3:-1] for line in done.stdout.splitlines() if "metric" in line] == [
-        ["a", "b"],
-        ["a", "c"],
-    ]
+    heading, *rows = done.stdout.splitlines()[:4]
+    assert heading.split()[:4] == ["rank", "system", "EER", "raw"]  # no normaliser was asked for
+    assert [row.split()[:2] for row in rows] == [["–", "a"], ["–", "b"], ["–", "c"]]  # 2 speakers
     assert "Written: new/r.html" in done.stdout
     assert ", p = " not in done.stdout  # of two speakers
     (folder / "terms" / "drug.tsv").write_text("metformin\n", "utf-8")
@@ -141,6 +140,37 @@ def test_each_system_is_shown_and_what_was_written_is_said(folder: Path) -> None
     assert done.returncode == 2
     assert "expected a file for --report" in done.stderr
     assert "no term occurs in the references" in run(*asked, "terms", cwd=folder).stderr
+
+
+def test_the_leaderboard_and_what_is_compared(folder: Path) -> None:
+    """Twelve speakers; "one" misses Lipitor half of the time, "bad" always."""
+    rows = [{"id": f"{i}", "text": "He takes Lipitor.", "speaker": f"{i}"} for i in range(12)]
+    (folder / "ref.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    for name, missed in (("all", 0), ("one", 6), ("bad", 12)):
+        texts = ["he takes lip" if i < missed else "he takes lipitor" for i in range(12)]
+        (folder / f"{name}.tsv").write_text("".join(f"{i}\t{t}\n" for i, t in enumerate(texts)))
+    asked = ["--reference", "ref.jsonl", "--entities", "terms", "--normalizer", "basic"]
+    asked += [x for name in ("bad", "one", "all") for x in ("--hypothesis", f"{name}.tsv")]
+    done = run(*asked, "-o", "out", cwd=folder)
+    assert [line.split()[:3] for line in done.stdout.splitlines()[:4]] == [
+        ["rank", "system", "EER"], ["1", "all", "0.0"], ["2", "one", "50.0"], ["3", "bad", "100.0"]
+    ]  # fmt: skip
+    lines = (folder / "out" / "recordings.csv").read_text("utf-8").splitlines()
+    assert lines[0].startswith("system,recording,words,substitutions,deletions,insertions,wer")
+    assert lines[1].startswith("bad,0,3,1,0,0,0.333") and len(lines) == 37
+    done = run(*asked, "--compare", "all", "one", cwd=folder)
+    assert "EER (normalized): +50.0 points" in done.stdout
+    done = run(*asked, "--against", "best", cwd=folder)
+    assert "against all" in done.stdout and "+100.0 (+100.0 to +100.0) p 0.002" in done.stdout
+    done = run(*asked, "-f", "md", "--sort", "wer", cwd=folder)
+    assert done.stdout.splitlines()[0] == (
+        "| rank | system | WER (95%) | WER raw | EER | EER raw | T-WER |"
+    )
+    assert run(*asked, "--compare", "all", "two", cwd=folder).stderr.startswith(
+        "error: --compare: no system is called 'two'; expected two of: bad, one, all"
+    )
+    both = run(*asked, "--compare", "all", "one", "--against", "best", cwd=folder)
+    assert both.returncode == 2 and "give one" in both.stderr
 
 
 def test_two_files_of_one_name(folder: Path) -> None:

@@ -23,8 +23,9 @@ from asr_llm import __version__
 from asr_llm.cli.corpus import domain_app, terms
 from asr_llm.cli.exporting import export
 from asr_llm.cli.listening import align, ask, transcribe
-from asr_llm.cli.measuring import evaluate, qa, score
+from asr_llm.cli.measuring import evaluate, qa
 from asr_llm.cli.models import model_app
+from asr_llm.cli.scoring import score
 from asr_llm.cli.serving import serve
 from asr_llm.cli.training import adapt, pretrain
 from asr_llm.cli.upkeep import cache_app, doctor

@@ -1,9 +1,9 @@
-"""Commands that measure: evaluate, score, qa."""
+"""Commands that measure a model: evaluate, qa."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from asr_llm.cli.options import (
     Model,
     NoAudio,
     NoText,
+    tell_written,
 )
 from asr_llm.console import Bar, print_answers, print_scores, to_json
 from asr_llm.decoding.options import NUM_BEAMS
@@ -84,7 +85,7 @@ def evaluate(
         typer.echo(to_json(done.scores))
     else:
         print_scores(done.scores)
-        _tell_written(output, report)
+        tell_written(output, report)
     if max_general_wer_increase is not None:
         from asr_llm.evaluation.scores import general_wer_increase
 
@@ -95,91 +96,6 @@ def evaluate(
                 err=True,
             )
             raise typer.Exit(4)
-
-
-def score(
-    reference: Annotated[Path, typer.Option("--reference", help="What was said.")],
-    hypothesis: Annotated[
-        list[str],
-        typer.Option(
-            "--hypothesis",
-            metavar="[NAME=]FILE",
-            help="What a system wrote; several times to compare systems with the first.",
-        ),
-    ],
-    entities: Annotated[
-        str | None,
-        typer.Option(
-            help="Words that matter: EntityRuler patterns (.jsonl), terms (.tsv, .csv, or a "
-            "folder), a domain folder, or a spaCy pipeline (its name or folder). Default: what "
-            "the reference marks."
-        ),
-    ] = None,
-    biasing_list: Annotated[
-        Path | None,
-        typer.Option(help="As --entities: words by which WER is split into U- and B-WER."),
-    ] = None,
-    normalizer: Annotated[
-        str, typer.Option(help="Of the normalised figures: basic, whisper-en, medical-en or none.")
-    ] = "basic",
-    alignment: Annotated[
-        Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
-    ] = "unit",
-    bootstrap_by: Annotated[
-        Literal["auto", "speaker", "recording", "utterance"],
-        typer.Option(help="What is drawn as one; auto: speakers where known, else recordings."),
-    ] = "auto",
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Count a missing hypothesis as nothing heard.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder: scores.json, mentions.jsonl.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
-    no_text: NoText = False,
-    as_json: AsJson = False,
-) -> None:
-    """Score what any recogniser wrote: words, and the entities that matter."""
-    from asr_llm.scoring import Options, score_files
-
-    options = Options(
-        entities=entities,
-        biasing_list=biasing_list,
-        normalizer=normalizer,
-        costs=alignment,
-        allow_missing=allow_missing,
-        bootstrap_by=bootstrap_by,
-    )
-    done = score_files(
-        reference, _named(hypothesis), options, output, report=report, report_text=not no_text
-    )
-    if as_json:
-        typer.echo(to_json(done.scores))
-    else:
-        print_scores(done.scores)
-        _tell_written(output, report)
-
-
-def _tell_written(*made: Path | None) -> None:
-    for path in made:
-        if path is not None:
-            typer.echo(f"Written: {path}")
-
-
-def _named(hypotheses: list[str]) -> dict[str, str]:
-    """NAME=FILE by name; a file without a name is called by its own."""
-    found: dict[str, str] = {}
-    for given in hypotheses:
-        name, equals, path = given.partition("=")
-        if not equals or not name or Path(given).exists():
-            name, path = Path(given).stem, given
-        if name in found:
-            raise AsrLlmError(
-                f"two hypotheses are called {name!r}; expected a name for each: "
-                "--hypothesis NAME=FILE"
-            )
-        found[name] = path
-    return found
 
 
 def qa(

@@ -59,3 +59,10 @@ NoText = Annotated[
     bool, typer.Option("--no-text", help="Leave all texts and recordings out of report.html.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+def tell_written(*made: Path | None) -> None:
+    """Say what a command has written, on stdout."""
+    for path in made:
+        if path is not None:
+            typer.echo(f"Written: {path}")

@@ -15,9 +15,12 @@ from asr_llm.corpus import english, openai
 from asr_llm.corpus.basic import basic
 from asr_llm.errors import AsrLlmError
 
+Normalizer = str | Callable[[str], str]
+"""The name of one (see ``NORMALIZERS``), or a function."""
 
-def normalize(text: str, normalizer: str = "none") -> str:
-    """Apply the normaliser of that name (see ``NORMALIZERS``) to ``text``.
+
+def normalize(text: str, normalizer: Normalizer = "none") -> str:
+    """Apply a normaliser to ``text``.
 
     Raises:
         AsrLlmError: no normaliser has that name.
@@ -40,7 +43,7 @@ def version(normalizer: str) -> str:
     return name
 
 
-def groups(text: str, normalizer: str = "none") -> list[tuple[range, range]]:
+def groups(text: str, normalizer: Normalizer = "none") -> list[tuple[range, range]]:
     """Which words of ``text`` became which normalised words.
 
     Pairs of ranges, over ``text.split()`` and over ``normalize(text, normalizer).split()``. They
@@ -57,7 +60,9 @@ def groups(text: str, normalizer: str = "none") -> list[tuple[range, range]]:
     return _Search(text.split(), normalize(text, normalizer).split(), _named(normalizer)).run()
 
 
-def _named(normalizer: str) -> Callable[[str], str]:
+def _named(normalizer: Normalizer) -> Callable[[str], str]:
+    if not isinstance(normalizer, str):
+        return normalizer
     try:
         return NORMALIZERS[normalizer]
     except KeyError:

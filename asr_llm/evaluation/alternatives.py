@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Union
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text import Normalizer
 from asr_llm.evaluation.alignment import Costs
+from asr_llm.evaluation.normalized import normalize
 
 Part = Union[str, "Choice"]
 Choice = list[list["Part"]]  # type: ignore[misc]
@@ -57,7 +58,7 @@ def first(parts: Sequence[Part]) -> str:
 
 
 def nearest(
-    parts: Sequence[Part], hypothesis: str, normalizer: str = "none", costs: Costs = "unit"
+    parts: Sequence[Part], hypothesis: str, normalizer: Normalizer = "none", costs: Costs = "unit"
 ) -> str:
     """The text, not normalised, whose alignment with ``hypothesis`` is the cheapest.
 
@@ -83,7 +84,7 @@ def _words(parts: Sequence[Part], choices: Iterator[int]) -> Iterator[str]:
 
 
 class _Search:
-    def __init__(self, heard: list[str], lone: int, pair: int, normalizer: str) -> None:
+    def __init__(self, heard: list[str], lone: int, pair: int, normalizer: Normalizer) -> None:
         self.heard, self.lone, self.pair, self.normalizer = heard, lone, pair, normalizer
 
     def through(self, parts: Sequence[Part], row: _Row) -> _Row:

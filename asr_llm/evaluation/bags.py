@@ -12,15 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr_llm.corpus.phrases import key
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text import Normalizer
 from asr_llm.evaluation.mentions import Mention
+from asr_llm.evaluation.normalized import normalize
 from asr_llm.evaluation.tokens import Edges, Tokens, bare
 
 Term = tuple[str, ...]
 """The words of a term, whatever their case and the punctuation around them."""
 
 
-def term_of(text: str, normalizer: str = "none") -> Term:
+def term_of(text: str, normalizer: Normalizer = "none") -> Term:
     """A text's words as terms are compared by."""
     return tuple(bare(word) for word in key(normalize(text, normalizer)).split())
 
@@ -68,7 +69,7 @@ def bag_of(
     found: Sequence[bool],
     label_of: Mapping[Term, str],
     listed: TermCounter,
-    normalizer: str = "none",
+    normalizer: Normalizer = "none",
 ) -> Bag:
     """The bag of an utterance.
 

@@ -29,10 +29,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from asr_llm.corpus.text import groups, normalize
+from asr_llm.corpus.text import Normalizer
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.bags import Term, TermCounter, term_of
 from asr_llm.evaluation.mentions import EntityFinder, Mention
+from asr_llm.evaluation.normalized import groups, normalize
 from asr_llm.evaluation.tokens import PUNCTUATION, Edges, Tokens
 from asr_llm.evaluation.words import Costs, WordErrors, align, char_errors, errors_of
 
@@ -87,7 +88,7 @@ def outcomes(
     reference: str,
     hypothesis: str,
     mentions: Sequence[Mention],
-    normalizer: str = "none",
+    normalizer: Normalizer = "none",
     costs: Costs = "unit",
 ) -> list[MentionOutcome]:
     """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
@@ -144,7 +145,7 @@ def outcomes(
 
 
 def _places(
-    reference: str, mentions: Sequence[Mention], normalizer: str, said: Tokens, edges: Edges
+    reference: str, mentions: Sequence[Mention], normalizer: Normalizer, said: Tokens, edges: Edges
 ) -> Iterator[tuple[range, str] | None]:
     """The tokens of each mention, and how they read; None if the normaliser left none."""
     spans, tied = _word_spans(reference), groups(reference, normalizer)

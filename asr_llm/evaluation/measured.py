@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text import Normalizer
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.alternatives import Part, nearest, parse
 from asr_llm.evaluation.bags import Bag, bag_of
 from asr_llm.evaluation.entities import (
     Mention,
     MentionOutcome,
-    Term,
-    TermCounter,
     outcomes,
-    term_of,
 )
+from asr_llm.evaluation.normalized import normalize
 from asr_llm.evaluation.rows import mismatch
+from asr_llm.evaluation.safety import SafetyOutcome, safety_outcomes
+from asr_llm.evaluation.term_words import Key, ListedTerms
 from asr_llm.evaluation.words import (
     AlignedPair,
     Costs,
@@ -41,108 +42,149 @@ class Measured:
     characters: dict[str, dict[str, WordErrors]]
     entities: dict[str, dict[str, list[MentionOutcome]]]
     bags: dict[str, dict[str, Bag]]
+    inserted: dict[str, dict[str, Counter[Key]]]
+    """Inserted words of listed terms."""
     biasing: dict[str, dict[str, WordErrors]]
     """By "u_wer" and "b_wer"; empty without a biasing list."""
+    safety: dict[str, list[SafetyOutcome]]
+    """Empty where safety words are not counted."""
+    listed: bool
+    """Whether there is a list of terms, of which words may be inserted."""
 
 
 @dataclass(frozen=True)
 class How:
     """What a measurement depends on beside the texts."""
 
-    normalizer: str
+    normalizer: Normalizer
     costs: Costs
     listed: Mapping[str, str]
     biasing: Mapping[str, Collection[str]] | Collection[str] | None
     alternatives: Mapping[str, str] = field(default_factory=dict)
     """By utterance id, references as written where they have sclite's alternatives."""
+    safety: bool = False
 
     @cached_property
     def _parsed(self) -> dict[str, list[Part]]:
         return {i: parse(text) for i, text in self.alternatives.items()}
 
-    def said(self, utterance: str, reference: str, hypothesis: str, normalizer: str) -> str:
+    def said(self, utterance: str, reference: str, hypothesis: str, normalizer: Normalizer) -> str:
         """The reference, of its alternatives those that come nearest to the hypothesis."""
         parts = self._parsed.get(utterance)
         return reference if parts is None else nearest(parts, hypothesis, normalizer, self.costs)
 
+    @cached_property
+    def texts(self) -> dict[str, Normalizer]:
+        """The normaliser of each of the two comparisons."""
+        return {"raw": "none", "normalized": self.normalizer}
+
+    @cached_property
+    def terms(self) -> dict[str, ListedTerms]:
+        """The listed terms as they stand in the texts of each comparison."""
+        return {text: ListedTerms(self.listed, n) for text, n in self.texts.items()}
+
+    def biasing_words(self, utterance: str) -> set[str]:
+        """The normalised words listed for an utterance."""
+        if isinstance(self.biasing, Mapping):
+            return self._words_of(self.biasing.get(utterance, ()))
+        return self._everywhere
+
+    @cached_property
+    def _everywhere(self) -> set[str]:
+        return self._words_of(self.biasing or ())
+
+    def _words_of(self, phrases: Iterable[str]) -> set[str]:
+        return {word for p in phrases for word in normalize(p, self.normalizer).split()}
+
 
 def measure(
-    name: str,
     references: Texts,
-    hypotheses: Texts,
+    systems: Mapping[str, Texts],
     mentions: Mapping[str, Sequence[Mention]] | None,
     how: How,
-) -> Measured:
-    _check_ids(name, references, hypotheses)
-    measured = Measured({}, {}, {}, {}, {})
-    for text, normalizer in (("raw", "none"), ("normalized", how.normalizer)):
-        words = measured.words[text] = {}
-        characters = measured.characters[text] = {}
-        pairs = {}
-        for i in references:
-            chosen = how.said(i, references[i], hypotheses[i], normalizer)
-            reference = normalize(chosen, normalizer)
-            hypothesis = normalize(hypotheses[i], normalizer)
-            said, heard = reference.split(), hypothesis.split()
-            steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
-            pairs[i] = said, heard, steps
-            words[i] = errors_of(steps)
-            characters[i] = char_errors(reference=[reference], hypothesis=[hypothesis])
-        if text == "normalized" and how.biasing is not None:
-            measured.biasing.update(_biasing(pairs, how))
-        if mentions is not None:
-            measured.entities[text] = {
-                i: outcomes(
-                    utterance=i,
-                    reference=references[i],
-                    hypothesis=hypotheses[i],
-                    mentions=mentions[i],
-                    normalizer=normalizer,
-                    costs=how.costs,
-                )
-                for i in references
-            }
-            label_of: dict[Term, str] = {}
-            for phrase, label in how.listed.items():
-                label_of.setdefault(term_of(phrase, normalizer), label)
-            listed = TermCounter(label_of)
-            measured.bags[text] = {
-                i: bag_of(
-                    reference=references[i],
-                    hypothesis=hypotheses[i],
-                    mentions=mentions[i],
-                    found=[outcome.found for outcome in measured.entities[text][i]],
-                    label_of=label_of,
-                    listed=listed,
-                    normalizer=normalizer,
-                )
-                for i in references
-            }
+) -> dict[str, Measured]:
+    """Every system measured, utterance by utterance, so that a reference is prepared once.
+
+    Raises:
+        ScoreError: a system's ids are not those of the references.
+    """
+    for name, hypotheses in systems.items():
+        _check_ids(name, references, hypotheses)
+    measured = {name: _empty(how, mentions is not None) for name in systems}
+    for i, reference in references.items():
+        for name, hypotheses in systems.items():
+            said = None if mentions is None else mentions[i]
+            _add(measured[name], i, reference, hypotheses[i], said, how)
     return measured
 
 
+def _empty(how: How, with_mentions: bool) -> Measured:
+    both = list(how.texts)
+    of_mentions = both if with_mentions else []
+    return Measured(
+        words={text: {} for text in both},
+        characters={text: {} for text in both},
+        entities={text: {} for text in of_mentions},
+        bags={text: {} for text in of_mentions},
+        inserted={text: {} for text in of_mentions},
+        biasing={side: {} for side in ("u_wer", "b_wer") if how.biasing is not None},
+        safety={},
+        listed=bool(how.listed),
+    )
+
+
+def _add(
+    to: Measured,
+    i: str,
+    reference: str,
+    hypothesis: str,
+    mentions: Sequence[Mention] | None,
+    how: How,
+) -> None:
+    if how.safety:
+        to.safety[i] = safety_outcomes(reference=reference, hypothesis=hypothesis)
+    for text, normalizer in how.texts.items():
+        chosen = how.said(i, reference, hypothesis, normalizer)
+        sides = normalize(chosen, normalizer), normalize(hypothesis, normalizer)
+        said, heard = (side.split() for side in sides)
+        steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
+        to.words[text][i] = errors_of(steps)
+        to.characters[text][i] = char_errors(reference=[sides[0]], hypothesis=[sides[1]])
+        if text == "normalized" and how.biasing is not None:
+            for side, errors in _biasing(said, heard, steps, how.biasing_words(i)).items():
+                to.biasing[side][i] = errors
+        if mentions is not None:
+            to.entities[text][i] = outcomes(
+                utterance=i,
+                reference=reference,
+                hypothesis=hypothesis,
+                mentions=mentions,
+                normalizer=normalizer,
+                costs=how.costs,
+            )
+            terms = how.terms[text]
+            to.bags[text][i] = bag_of(
+                reference=reference,
+                hypothesis=hypothesis,
+                mentions=mentions,
+                found=[outcome.found for outcome in to.entities[text][i]],
+                label_of=terms.label_of,
+                listed=terms.counter,
+                normalizer=normalizer,
+            )
+            to.inserted[text][i] = terms.inserted(heard, steps)
+
+
 def _biasing(
-    pairs: Mapping[str, tuple[list[str], list[str], list[AlignedPair]]], how: How
-) -> dict[str, dict[str, WordErrors]]:
+    said: Sequence[str], heard: Sequence[str], steps: Iterable[AlignedPair], listed: set[str]
+) -> dict[str, WordErrors]:
     """Word errors on listed words (B) and on all others (U): of a reference word where it is
     listed, of an inserted word where that is."""
-
-    def words_of(phrases: Iterable[str]) -> set[str]:
-        return {word for p in phrases for word in normalize(p, how.normalizer).split()}
-
-    everywhere = None if isinstance(how.biasing, Mapping) else words_of(how.biasing or ())
-    split: dict[str, dict[str, WordErrors]] = {"u_wer": {}, "b_wer": {}}
-    for i, (said, heard, steps) in pairs.items():
-        listed = everywhere
-        if isinstance(how.biasing, Mapping):
-            listed = words_of(how.biasing.get(i, ()))
-        sides: dict[str, list[AlignedPair]] = {"u_wer": [], "b_wer": []}
-        for step in steps:
-            word = heard[step.hypothesis or 0] if step.reference is None else said[step.reference]
-            sides["b_wer" if word in (listed or ()) else "u_wer"].append(step)
-        for side, chosen in sides.items():
-            split[side][i] = errors_of(chosen)
-    return split
+    sides: dict[str, list[AlignedPair]] = {"u_wer": [], "b_wer": []}
+    for step in steps:
+        word = heard[step.hypothesis or 0] if step.reference is None else said[step.reference]
+        sides["b_wer" if word in listed else "u_wer"].append(step)
+    return {side: errors_of(chosen) for side, chosen in sides.items()}
 
 
 def mention_rows(name: str, measured: Measured) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from asr_llm.corpus.text import normalize
 from asr_llm.evaluation.entities import term_of
+from asr_llm.evaluation.leaderboard import cells, compared_in, records
 from asr_llm.evaluation.scores import Scored, base_first
 from asr_llm.evaluation.words import align
 
@@ -28,6 +29,8 @@ class Shown:
 
     ``clips`` has a source for each utterance's audio: a ``data:`` URL, or a link to a file.
     ``about`` is a table of facts: the model, the adapter, the test set. ``recipe`` is YAML.
+    ``pair`` are the two of several systems that are shown side by side; default: the one that the
+    others were compared with, and the best of those.
     """
 
     title: str
@@ -38,6 +41,7 @@ class Shown:
     about: Mapping[str, str] = field(default_factory=dict)
     recipe: str | None = None
     text: bool = True
+    pair: tuple[str, str] | None = None
 
 
 def render(scored: Scored, shown: Shown) -> str:
@@ -48,7 +52,7 @@ def render(scored: Scored, shown: Shown) -> str:
     import jinja2
 
     scores = scored.scores
-    names = base_first(scores["systems"])[:2]
+    names = list(shown.pair or _pair(scores))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -64,7 +68,8 @@ def render(scored: Scored, shown: Shown) -> str:
         headlines=_headlines(scores, names),
         labels=_labels(scores, names),
         normalized_words=scores["systems"][names[0]]["wer"]["normalized"]["words"],
-        systems=_systems(scores),
+        leaderboard=cells(records(scores)) if len(scores["systems"]) > 2 else [],
+        safety=_safety(scored, names, shown.text),
         terms=_terms(scored, names) if shown.text else [],
         few=TERMS_SHOWN,
         about=shown.about,
@@ -74,6 +79,24 @@ def render(scored: Scored, shown: Shown) -> str:
         utterances=json.dumps(rows, ensure_ascii=False).replace("<", "\\u003c"),
         count=len(rows),
     )
+
+
+def _pair(scores: Mapping[str, Any]) -> list[str]:
+    return compared_in(scores)[:2] if len(scores["systems"]) > 2 else base_first(scores["systems"])
+
+
+def _safety(scored: Scored, names: Sequence[str], text: bool) -> list[dict[str, Any]]:
+    """Of each system shown: counts by kind, and the words that it did not keep."""
+    systems = scored.scores["systems"]
+    return [
+        {
+            "name": name,
+            "kinds": {"all": systems[name]["safety"], **systems[name]["safety"]["by_kind"]},
+            "rows": [row for row in scored.safety if row["system"] == name and text],
+        }
+        for name in names
+        if "safety" in systems[name]
+    ]
 
 
 def _percent(rate: float | None) -> str:
@@ -87,38 +110,47 @@ def _points(difference: float | None) -> str:
 def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """Name, what it means, rates and counts of each system, and the comparison if there is one."""
     systems = [scores["systems"][name] for name in names]
+    compared = scores["comparisons"].get(names[-1], {})
+    text = scores["headline"]
     found = []
     if all("entities" in system for system in systems):
         found.append(
             {
                 "name": "Terms not recognised",
-                "means": "Share of term mentions of which not every word is right (EER, raw).",
-                "rates": [s["entities"]["raw"] for s in systems],
+                "means": "Share of term mentions of which not every word is right (EER, "
+                f"{_AS[text]}).",
+                "rates": [s["entities"][text] for s in systems],
                 "rate": "eer",
                 "counts": [
-                    f"{s['entities']['raw']['mentions'] - s['entities']['raw']['found']} of "
-                    f"{s['entities']['raw']['mentions']} mentions"
+                    f"{s['entities'][text]['mentions'] - s['entities'][text]['found']} of "
+                    f"{s['entities'][text]['mentions']} mentions"
                     for s in systems
                 ],
-                "change": scores["comparison"].get("eer"),
+                "change": compared.get("eer" if text == "raw" else "eer_normalized"),
                 "also": _also(scores, names),
             }
         )
-    found.append(_words("Words wrong in the domain", [s["wer"] for s in systems], scores))
+    wer = [s["wer"] for s in systems]
+    found.append(_words("Words wrong in the domain", wer, compared.get("wer")))
     if all(name in scores["general"] for name in names) and scores["general"]:
         general = [scores["general"][name]["wer"] for name in names]
         words = _words("Words wrong in general speech", general, None)
         words["means"] = "The same on a general test set: what the domain has cost."
-        words["change"] = scores["comparison"].get("general_wer")
+        words["change"] = compared.get("general_wer")
         found.append(words)
     return found
 
 
 def _also(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """What a sceptic asks of the first figure: is it but case and commas, and what was lost?"""
-    rates = [scores["systems"][name]["entities"]["normalized"]["eer"] for name in names]
-    told = [f"Case and punctuation set aside: {' → '.join(map(_percent, rates))}."]
-    if test := scores["comparison"].get("mcnemar"):
+    other = "raw" if scores["headline"] == "normalized" else "normalized"
+    entities = [scores["systems"][name]["entities"] for name in names]
+    told = [
+        f"{_ASIDE[other]}: {_arrows([e[other]['eer'] for e in entities])}.",
+        f"Words of terms wrong (T-WER, normalised): "
+        f"{_arrows([e['normalized']['term_wer']['rate'] for e in entities])}.",
+    ]
+    if test := scores["comparisons"].get(names[-1], {}).get("mcnemar"):
         p = "" if test["p"] is None else f" (McNemar’s test: p {_p(test['p'])})"
         told.append(
             f"Only {names[0]} found {test['base_only']}, only {names[1]} {test['adapted_only']}{p}."
@@ -126,12 +158,20 @@ def _also(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return told
 
 
+_AS = {"raw": "as written", "normalized": "normalised"}
+_ASIDE = {"raw": "Case and spelling counted too", "normalized": "Case and punctuation set aside"}
+
+
+def _arrows(rates: Sequence[float | None]) -> str:
+    return " → ".join(map(_percent, rates))
+
+
 def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _words(
-    name: str, rates: Sequence[Mapping[str, Any]], scores: Mapping[str, Any] | None
+    name: str, rates: Sequence[Mapping[str, Any]], change: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -139,13 +179,15 @@ def _words(
         "rates": [r["normalized"] for r in rates],
         "rate": "rate",
         "counts": [f"{r['normalized']['errors']} of {r['normalized']['words']}" for r in rates],
-        "change": scores["comparison"].get("wer") if scores else None,
+        "change": change,
     }
 
 
 def _labels(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """For each label, and each system, the share found."""
-    systems = [scores["systems"][name].get("entities", {}).get("raw") for name in names]
+    systems = [
+        scores["systems"][name].get("entities", {}).get(scores["headline"]) for name in names
+    ]
     if not all(systems):
         return []
     return [
@@ -166,7 +208,8 @@ def _terms(scored: Scored, names: Sequence[str]) -> list[tuple[str, str, list[di
     Of two systems: those the second found more often, those it found less often, and those it
     missed without having lost them; of one only what it missed.
     """
-    found = [scored.scores["systems"][n].get("entities", {}).get("raw", {}) for n in names]
+    headline = scored.scores["headline"]
+    found = [scored.scores["systems"][n].get("entities", {}).get(headline, {}) for n in names]
     if not all(found):
         return []
     first, last = found[0]["by_term"], found[-1]["by_term"]
@@ -194,22 +237,6 @@ def _terms(scored: Scored, names: Sequence[str]) -> list[tuple[str, str, list[di
     return [entry for entry in lists if entry[2]]
 
 
-def _systems(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of more than two systems a row for each: rates, and how they differ from the first."""
-    names = base_first(scores["systems"])
-    if len(names) < 3:
-        return []
-    return [
-        {
-            "name": name,
-            "eer": scores["systems"][name].get("entities", {}).get("raw", {}).get("eer"),
-            "wer": scores["systems"][name]["wer"]["normalized"]["rate"],
-            "changes": [scores["comparisons"].get(name, {}).get(key) for key in ("eer", "wer")],
-        }
-        for name in names
-    ]
-
-
 def _written(scored: Scored) -> dict[str, str]:
     """How each term is written in the references, most often: its capitals count too."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -222,7 +249,7 @@ def _heard_instead(scored: Scored, system: str) -> dict[str, list[str]]:
     """What was written in place of each term that was missed, most frequent first."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in scored.mentions:
-        if row["system"] == system and row["raw"] != "found":
+        if row["system"] == system and row[scored.scores["headline"]] != "found":
             counts[" ".join(term_of(row["text"]))][row["heard"] or "(nothing)"] += 1
     return {term: [text for text, _ in heard.most_common()] for term, heard in counts.items()}
 
@@ -233,7 +260,7 @@ def _utterances(scored: Scored, shown: Shown, names: Sequence[str]) -> list[dict
     A diff is a list of [operation, word said, word heard], the operation "=", "s", "d" or "i"
     by the normalised words; what is shown are the words as written.
     """
-    mentions: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    text_of, mentions = scored.scores["headline"], dict[str, dict[str, list[Mapping[str, Any]]]]()
     for row in scored.mentions:
         mentions.setdefault(row["utterance"], {}).setdefault(row["system"], []).append(row)
     rows = []
@@ -252,7 +279,7 @@ def _utterances(scored: Scored, shown: Shown, names: Sequence[str]) -> list[dict
                 "systems": [
                     {
                         "diff": _diff(text, shown.systems[name][i]),
-                        "missed": sum(row["raw"] != "found" for row in found.get(name, [])),
+                        "missed": sum(row[text_of] != "found" for row in found.get(name, [])),
                     }
                     for name in names
                 ],

@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from asr_llm.corpus.text import version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention, MentionOutcome, Term, term_of
+from asr_llm.evaluation.equivalences import Equivalences, accepted
+from asr_llm.evaluation.figures import Counts, counted, counts_of, safety_counted, term_counted
+from asr_llm.evaluation.leaderboard import standings
 from asr_llm.evaluation.measured import How, Measured, Texts, measure, mention_rows
+from asr_llm.evaluation.recordings import by_recording, means
+from asr_llm.evaluation.safety import safety_rows, summary
 from asr_llm.evaluation.significance import mcnemar, paired_bootstrap, rate_interval
+from asr_llm.evaluation.term_words import Key, term_counts, term_rate, term_words
 from asr_llm.evaluation.words import Costs, WordErrors
 
 BASE = "base"
@@ -22,6 +28,8 @@ BASE = "base"
 RESAMPLES = 1000
 FEW_BLOCKS = 6
 _CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
+Headline = Literal["raw", "normalized"]
+
 FEW_UNSAID = 10  # by chance, or names that others have too
 
 
@@ -37,10 +45,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Scored:
-    """``scores`` is the content of `scores.json`; ``mentions`` has a row for each and system."""
+    """``scores`` is the content of `scores.json`; ``mentions`` has a row for each and system.
+
+    ``safety`` has a row for each safety word that a system did not keep.
+    """
 
     scores: dict[str, Any]
     mentions: list[dict[str, Any]]
+    safety: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,12 @@ def score(
     alternatives: Mapping[str, str] | None = None,
     blocks: Blocks | None = None,
     general_blocks: Blocks | None = None,
+    recordings: Mapping[str, str] | None = None,
+    equivalences: Equivalences | None = None,
+    safety: bool = False,
+    headline: Headline = "raw",
+    sort: str | None = None,
+    against: str | None = None,
     seed: int = 0,
 ) -> Scored:
     """Score systems against references, joined by utterance id.
@@ -85,6 +103,15 @@ def score(
             words are compared with those that come nearest to each hypothesis.
         blocks: what is drawn as one in the bootstrap; without it every utterance is its own.
         general_blocks: the same of the general test set.
+        recordings: the recording of each utterance; without them each is one.
+        equivalences: variants that the normalised figures accept for each other.
+        safety: whether to count negations, sides, amounts and changes of a dose that were lost or
+            turned round (``safety``).
+        headline: which terms' figures come first, those of normalised texts or of texts as written.
+        sort: the figure to rank systems by (``figures``); default: the headline's EER, or WER where
+            there are no terms.
+        against: the system that the others are compared with, in place of the first; "best" is the
+            best by that figure.
         seed: of the bootstrap.
 
     Returns:
@@ -107,11 +134,8 @@ def score(
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = How(normalizer, costs, listed, biasing, alternatives or {})
-    measured = {
-        name: measure(name, references, hypotheses, mentions, how)
-        for name, hypotheses in systems.items()
-    }
+    how = How(equivalences or normalizer, costs, listed, biasing, alternatives or {}, safety=safety)
+    measured = measure(references, systems, mentions, how)
     for name in general or {}:
         if name not in systems:
             raise ScoreError(
@@ -119,25 +143,38 @@ def score(
                 + ", ".join(systems)
             )
     grouped = _grouped(references, blocks)
-    first, *others = base_first(systems)
+    of_recording = recordings or {i: i for i in references}
+    by = sort or _default_figure(mentions, headline)
+    rows = standings(
+        {name: counts_of(m, by, of_recording) for name, m in measured.items()},
+        grouped,
+        ranked=len(grouped) >= FEW_BLOCKS,
+        resamples=RESAMPLES,
+        seed=seed,
+    )
+    first, *others = _in_order(systems, against, rows[0]["system"])
     compared = {name: _compare(measured[first], measured[name], grouped, seed) for name in others}
-    plain = How(normalizer, costs, {}, None)
+    plain = How(equivalences or normalizer, costs, {}, None)
     elsewhere = {
-        name: measure(f"{name}, general", *texts, None, plain)
+        name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
         for name, texts in (general or {}).items()
     }
     drawn = {name: _grouped(m.words["raw"], general_blocks) for name, m in elsewhere.items()}
     for name in others:
         if first in elsewhere and name in elsewhere and drawn[first] == drawn[name]:
-            both = [_counted(elsewhere[n].words["normalized"]) for n in (first, name)]
+            both = [counted(elsewhere[n].words["normalized"]) for n in (first, name)]
             compared[name]["general_wer"] = _difference(both, drawn[name], seed)
-    figures = {name: _system(m, grouped, seed) for name, m in measured.items()}
-    scores = {
+    figures = {
+        name: _system(m, grouped, seed) | _by_recording(m, of_recording)
+        for name, m in measured.items()
+    }
+    scores: dict[str, Any] = {
         "reference": {
             "utterances": len(references),
             "words": sum(len(text.split()) for text in references.values()),
             "mentions": None if mentions is None else sum(map(len, mentions.values())),
         },
+        "headline": headline,
         "normalizer": normalizer,
         "normalizer_version": version(normalizer),
         "alignment": "unit costs" if costs == "unit" else "sclite costs (4, 3, 3)",
@@ -157,11 +194,39 @@ def score(
             name: {"wer": _with_intervals(m.words, drawn[name], seed)}
             for name, m in elsewhere.items()
         },
+        "leaderboard": {"by": by, "rows": rows},
         "comparison": compared[others[0]] if others else {},
         "comparisons": compared,
     }
-    rows = [row for name, m in measured.items() for row in mention_rows(name, m)]
-    return Scored(scores, rows)
+    if equivalences is not None:
+        scores["equivalences"] = accepted(equivalences, references, systems)
+    told = [row for name, m in measured.items() for row in mention_rows(name, m)]
+    unkept = [row for name, m in measured.items() for row in safety_rows(name, m.safety)]
+    return Scored(scores, told, unkept)
+
+
+def _default_figure(mentions: object, headline: Headline) -> str:
+    if mentions is None:
+        return "wer"
+    return "eer" if headline == "normalized" else "eer-raw"
+
+
+def _in_order(systems: Iterable[str], against: str | None, best: str) -> list[str]:
+    """The system that the others are compared with, then the others."""
+    names = base_first(systems)
+    if against is None:
+        return names
+    first = best if against == "best" and against not in names else against
+    if first not in names:
+        raise ScoreError(
+            f"no system is called {first!r}; expected 'best', or one of: {', '.join(names)}"
+        )
+    return sorted(names, key=lambda name: name != first)
+
+
+def _by_recording(measured: Measured, recordings: Mapping[str, str]) -> dict[str, Any]:
+    rows = by_recording(measured, recordings)
+    return {"mean_over_recordings": means(rows), "by_recording": rows}
 
 
 def base_first(systems: Iterable[str]) -> list[str]:
@@ -188,8 +253,9 @@ def general_wer_increase(scores: Mapping[str, Any]) -> float:
 def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
     """The rows of a table: entity error rates, then word error rates, base beside adapted.
 
-    EER is raw first, overall and for each label, then normalised; WER is of normalised text, and
-    split by a biasing list if there was one.
+    EER is of the headline's texts first, overall and for each label, then of the others, and so is
+    the term word error rate; WER is of normalised text, and split by a biasing list if there was
+    one.
     ``names`` are the one or two systems shown; default: the base and the first other. Counts read
     errors/total, of base → adapted (of the only system where there is one).
     """
@@ -197,12 +263,18 @@ def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list
     chosen = [scores["systems"][name] for name in names]
     rows = []
     if all("entities" in system for system in chosen):
-        raw = [system["entities"]["raw"] for system in chosen]
-        rows.append(_row("EER (raw)", raw))
-        for label in raw[0]["by_label"]:
-            rows.append(_row(f"EER (raw) {label}", [r["by_label"][label] for r in raw]))
-        rows.append(_row("EER (normalized)", [s["entities"]["normalized"] for s in chosen]))
+        text = scores["headline"]
+        other = "raw" if text == "normalized" else "normalized"
+        shown = [system["entities"][text] for system in chosen]
+        rows.append(_row(f"EER ({text})", shown))
+        for label in shown[0]["by_label"]:
+            rows.append(_row(f"EER ({text}) {label}", [r["by_label"][label] for r in shown]))
+        rows.append(_row(f"EER ({other})", [s["entities"][other] for s in chosen]))
+        rows.append(_row(f"T-WER ({text})", [r["term_wer"] for r in shown]))
     rows.append(_row("WER domain (normalized)", [s["wer"]["normalized"] for s in chosen]))
+    for key, name in (("cpwer", "cpWER (normalized)"), ("tcpwer", "tcpWER (normalized)")):
+        if all("speakers" in system for system in chosen):
+            rows.append(_row(name, [s["speakers"][key] for s in chosen]))
     if all("biasing" in system for system in chosen):
         rows.append(_row("B-WER (listed words)", [s["biasing"]["b_wer"] for s in chosen]))
         rows.append(_row("U-WER (all others)", [s["biasing"]["u_wer"] for s in chosen]))
@@ -246,6 +318,11 @@ def _system(measured: Measured, grouped: Mapping[str, list[str]], seed: int) -> 
             text: _entities(measured, text) | _interval(_missed(measured, text), grouped, seed)
             for text in measured.entities
         }
+        for text, found in scores["entities"].items():
+            found["term_wer"] |= _interval(term_counted(measured, text), grouped, seed)
+    if measured.safety:
+        found = summary(chain.from_iterable(measured.safety.values()))
+        scores["safety"] = found | _interval(safety_counted(measured), grouped, seed)
     if measured.biasing:
         scores["biasing"] = {
             side: _rate(sum(errors.values(), start=WordErrors()))
@@ -258,7 +335,7 @@ def _with_intervals(
     errors: Mapping[str, Mapping[str, WordErrors]], grouped: Mapping[str, list[str]], seed: int
 ) -> dict[str, dict[str, Any]]:
     return {
-        text: counts | _interval(_counted(errors[text]), grouped, seed)
+        text: counts | _interval(counted(errors[text]), grouped, seed)
         for text, counts in _pooled(errors).items()
     }
 
@@ -276,14 +353,6 @@ def _rate(total: WordErrors) -> dict[str, Any]:
     return {"rate": rate, "errors": total.errors, "words": total.words}
 
 
-Counts = Mapping[str, tuple[int, int]]
-"""Utterance id → errors, and what they are counted against."""
-
-
-def _counted(errors: Mapping[str, WordErrors]) -> Counts:
-    return {i: (e.errors, e.words) for i, e in errors.items()}
-
-
 def _missed(measured: Measured, text: str) -> Counts:
     return {
         i: (sum(not r.found for r in results), len(results))
@@ -297,22 +366,33 @@ def _interval(counts: Counts, grouped: Mapping[str, list[str]], seed: int) -> di
     return {"low": low, "high": high}
 
 
-def _by_block(counts: Counts, grouped: Mapping[str, list[str]]) -> tuple[list[int], list[int]]:
+def _by_block(counts: Counts, grouped: Mapping[str, list[str]]) -> tuple[list[float], list[float]]:
     errors = [sum(counts[i][0] for i in ids) for ids in grouped.values()]
     return errors, [sum(counts[i][1] for i in ids) for ids in grouped.values()]
 
 
 def _entities(measured: Measured, text: str) -> dict[str, Any]:
     results = list(chain.from_iterable(measured.entities[text].values()))
-    bag: Counter[tuple[str, Term]] = Counter()
-    inserted: Counter[tuple[str, Term]] = Counter()
+    bag: Counter[Key] = Counter()
+    inserted: Counter[Key] = Counter()
     for one in measured.bags[text].values():
         bag.update(one.found)
         inserted.update(one.inserted)
+    added: Counter[Key] = Counter()
+    for more in measured.inserted[text].values():
+        added.update(more)
+    words = term_words(results, added)
+    words_of: dict[Term, list[WordErrors]] = defaultdict(list)
+    for key, errors in words.items():
+        words_of[key[1]].append(errors)
+    listed = measured.listed
 
     def of_label(label: str) -> dict[str, Any]:
         in_bag, more = (sum(n for key, n in c.items() if key[0] == label) for c in (bag, inserted))
-        return _recall([r for r in results if r.mention.label == label], in_bag, more)
+        errors = [e for key, e in words.items() if key[0] == label]
+        return _recall([r for r in results if r.mention.label == label], in_bag, more) | {
+            "term_wer": term_rate(errors, listed)
+        }
 
     labels = sorted({r.mention.label for r in results} | {label for label, _ in inserted})
     by_term: dict[Term, list[MentionOutcome]] = defaultdict(list)
@@ -320,12 +400,14 @@ def _entities(measured: Measured, text: str) -> dict[str, Any]:
         by_term[term_of(result.mention.text)].append(result)
     return {
         **_recall(results, bag.total(), inserted.total()),
+        "term_wer": term_rate(words.values(), listed),
         "by_label": {label: of_label(label) for label in labels},
         "by_term": {
             " ".join(term): {
                 "label": found[0].mention.label,
                 "mentions": len(found),
                 "found": sum(r.found for r in found),
+                **term_counts(words_of[term]),
             }
             for term, found in sorted(by_term.items())
         },
@@ -432,9 +514,12 @@ def _compare(
         comparison["eer_normalized"] = difference([_missed(m, "normalized") for m in both])
         found = [[r.found for rs in m.entities["raw"].values() for r in rs] for m in both]
         comparison["mcnemar"] = mcnemar(base=found[0], adapted=found[1])
-    comparison["wer"] = difference([_counted(m.words["normalized"]) for m in both])
+        comparison["term_wer"] = difference([term_counted(m, "normalized") for m in both])
+    if base.safety:
+        comparison["safety"] = difference([safety_counted(m) for m in both])
+    comparison["wer"] = difference([counted(m.words["normalized"]) for m in both])
     for side in base.biasing:
-        comparison[side] = difference([_counted(m.biasing[side]) for m in both])
+        comparison[side] = difference([counted(m.biasing[side]) for m in both])
     return comparison
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Difference:
 
 
 def rate_interval(
-    *, errors: Sequence[int], sizes: Sequence[int], resamples: int = 1000, seed: int = 0
+    *, errors: Sequence[float], sizes: Sequence[float], resamples: int = 1000, seed: int = 0
 ) -> tuple[float | None, float | None]:
     """The 95% percentile interval of one pooled rate, over blocks; see ``paired_bootstrap``."""
     drawn = paired_bootstrap(
@@ -60,9 +61,9 @@ def mcnemar(*, base: Sequence[bool], adapted: Sequence[bool]) -> dict[str, int |
 
 def paired_bootstrap(
     *,
-    base: Sequence[int],
-    adapted: Sequence[int],
-    sizes: Sequence[int],
+    base: Sequence[float],
+    adapted: Sequence[float],
+    sizes: Sequence[float],
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
@@ -86,19 +87,79 @@ def paired_bootstrap(
             f"bootstrap over {len(base)}, {len(adapted)} and {len(sizes)} blocks: "
             "both systems need the same blocks"
         )
-    gain = np.asarray(adapted, dtype=np.int64) - np.asarray(base, dtype=np.int64)
-    size = np.asarray(sizes, dtype=np.int64)
+    gain = np.asarray(adapted, dtype=float) - np.asarray(base, dtype=float)
+    size = np.asarray(sizes, dtype=float)
     if size.sum() == 0:
         return Difference(None, None, None, None)
     difference = float(gain.sum() / size.sum())
     if np.count_nonzero(size) < 2:
         return Difference(difference, None, None, None)
 
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(len(size), size=len(size)) for _ in range(resamples)]
+    gains, sums = _drawn(np.stack([gain, size]), resamples, seed)
     # A draw of nothing but blocks without a word or mention has no rate.
-    draws = np.array([gain[i].sum() / size[i].sum() for i in drawn if size[i].sum() > 0])
+    draws = gains[sums > 0] / sums[sums > 0]
     low, high = np.percentile(draws, [2.5, 97.5])
     extreme = 1 + min(int((draws >= 0).sum()), int((draws <= 0).sum()))
     p = min(1.0, 2 * extreme / (1 + len(draws)))
     return Difference(difference, float(low), float(high), p)
+
+
+def pooled_draws(
+    *,
+    errors: Sequence[Sequence[float]],
+    sizes: Sequence[Sequence[float]],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Pooled error rates of several systems in the same draws of blocks.
+
+    The draws are those of ``paired_bootstrap``. A draw without anything to count is left out.
+
+    Args:
+        errors: (systems, blocks).
+        sizes: (systems, blocks); what the errors are counted against.
+
+    Returns:
+        (draws, systems).
+    """
+    wrong, size = np.asarray(errors, dtype=float), np.asarray(sizes, dtype=float)
+    systems = len(wrong)
+    drawn = _drawn(np.concatenate([wrong, size]), resamples, seed)
+    counted = (drawn[systems:] > 0).all(axis=0)
+    return (drawn[:systems, counted] / drawn[systems:, counted]).T
+
+
+_AT_ONCE = 2_000_000  # times that a block is drawn, all kept: 16 MB
+
+
+def _drawn(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Sums over blocks drawn with replacement; (rows, blocks) → (rows, resamples)."""
+    blocks = values.shape[1]
+    if blocks * resamples <= _AT_ONCE:
+        return values @ _times_drawn(blocks, resamples, seed)
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(blocks, size=blocks) for _ in range(resamples))
+    return np.stack([values[:, indices].sum(axis=1) for indices in drawn], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(blocks: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each block is in each draw; (blocks, resamples)."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(blocks, size=blocks) for _ in range(resamples))
+    return np.stack([np.bincount(d, minlength=blocks) for d in drawn], axis=1).astype(float)
+
+
+def told_apart(draws: np.ndarray) -> np.ndarray:
+    """Which systems are better than which, beyond chance (two-sided p < 0.05 of each pair).
+
+    Args:
+        draws: (draws, systems), pooled error rates.
+
+    Returns:
+        (systems, systems), bool: is the system of the row better than that of the column?
+    """
+    systems = range(draws.shape[1])
+    not_better = [(draws[:, [i]] >= draws).sum(axis=0) for i in systems]
+    p = 2 * (1 + np.array(not_better)) / (1 + len(draws))
+    return np.asarray(p < 0.05)

@@ -1,32 +1,24 @@
-"""Where a text has words and phrases of a list."""
+"""Which words of a text are of listed phrases."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate
 
-_ATTACHED = ".,;:!?…\"'“”‘’«»()[]{}"  # punctuation that stands beside a word and is not its own
+from asr_llm.corpus.phrases import PhraseFinder
 
 
 def listed(words: Sequence[str], phrases: Iterable[str]) -> list[range]:
     """The places of listed phrases, as ranges of indices into ``words``, in order.
 
-    Whatever their case and the punctuation around their words. At every place the longest phrase
-    counts, and none overlap.
+    What a phrase is, ``corpus.phrases`` decides, as for scores. None overlap: of phrases that are
+    joined in one word the first counts.
     """
-    keys = [_key(word) for word in words]
-    wanted = {tuple(map(_key, phrase.split())) for phrase in phrases} - {()}
-    longest_first = sorted(wanted, key=lambda phrase: (phrase[0], -len(phrase)))
-    by_first = {first: list(some) for first, some in groupby(longest_first, lambda p: p[0])}
-    found, at = [], 0
-    while at < len(keys):
-        here = by_first.get(keys[at], [])
-        length = next((len(p) for p in here if tuple(keys[at : at + len(p)]) == p), 0)
-        if length:
-            found.append(range(at, at + length))
-        at += length or 1
-    return found
-
-
-def _key(word: str) -> str:
-    return word.strip(_ATTACHED).casefold() or word
+    starts = [0, *accumulate(len(word) + 1 for word in words)]
+    places: list[range] = []
+    for found in PhraseFinder(phrases).find(" ".join(words)):
+        first, stop = bisect_right(starts, found.start) - 1, bisect_left(starts, found.end)
+        if not places or first >= places[-1].stop:
+            places.append(range(first, stop))
+    return places

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from asr_llm.evaluation.entities import EntityFinder
+from asr_llm.evaluation.equivalences import Equivalences, Rule
 from asr_llm.evaluation.report import Shown, render
 from asr_llm.evaluation.scores import Blocks, Scored, score
 
@@ -152,8 +153,50 @@ def test_all_of_several_systems_are_compared() -> None:
         score(references=REFERENCES, systems=systems, finder=FINDER),
         Shown("x", REFERENCES, systems),
     )
-    assert re.search(r'<th scope="row">third</th><td class="n">66\.7%', page)
+    assert re.search(r'<th scope="row">third</th><td class="n">66\.7 \(', page)
+    assert "Below are base and adapted" in page
     assert "All systems" not in render(scored(), SHOWN)
+
+
+def test_fifty_systems_are_one_table_and_a_pair_of_them_is_shown() -> None:
+    systems = {f"system-{i}": BASE for i in range(48)} | {"base": BASE, "adapted": ADAPTED}
+    made = score(
+        references=REFERENCES,
+        systems=systems,
+        finder=FINDER,
+        headline="normalized",
+        against="adapted",
+        safety=True,
+    )
+    page = render(made, Shown("x", REFERENCES, systems, pair=("adapted", "system-7")))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert page.count('<th scope="row">system-') == 48 + 1  # once more with its safety words
+    assert re.search(r"0\.0%\s*→\s*66\.7%", page) and "(EER, normalised)" in page
+    assert "All systems" in page and "Below are adapted and system-7" in page
+    assert len(page) < 60_000
+    by_default = render(made, Shown("x", REFERENCES, systems))
+    assert "Below are adapted and base" in by_default  # the best of the others, by name
+
+
+def test_safety_words_and_variants_stand_in_it() -> None:
+    references = {"u": "No pain. Take Tylenol & rest."}
+    systems = {"x": {"u": "Pain. Take paracetamol and rest."}}
+    rules = (Rule(("tylenol",), ("paracetamol",)),)
+    made = score(
+        references=references,
+        systems=systems,
+        safety=True,
+        equivalences=Equivalences("basic", rules),
+    )
+    page = render(made, Shown("x", references, systems))
+    assert "<td>no pain take</td>" in page and "negation turned" in page
+    assert page.index("Safety words") < page.index("Every utterance")
+    assert "Word errors without them: x 3, with them 2." in page
+    assert "<td>tylenol = paracetamol</td>" in page
+    hidden = render(made, Shown("x", references, systems, text=False))
+    assert "pain" not in hidden and "tylenol" not in hidden and "Safety words" in hidden
 
 
 def test_without_text_there_is_none() -> None:

@@ -91,7 +91,11 @@ def test_word_errors_by_hand() -> None:
 def test_entities_by_hand() -> None:
     systems = scored()["systems"]
     raw = systems["base"]["entities"]["raw"]
-    by_label = raw.pop("by_label")
+    by_label, term_wer = raw.pop("by_label"), raw.pop("term_wer")
+
+    def one(label: str, found: int, **words: int) -> dict[str, Any]:
+        return {"label": label, "mentions": 1, "found": found, **words, "insertions": 0}
+
     # NE-CER: Lipitor → lip itor (2 of 7), Crohn's disease (0 of 15), aspirin → Aspirin (1 of 7).
     assert raw == {
         "mentions": 3,
@@ -110,11 +114,15 @@ def test_entities_by_hand() -> None:
         "false_insertions": 0,
         "precision": 1.0,
         "by_term": {
-            "aspirin": {"label": "DRUG", "mentions": 1, "found": 0},
-            "crohn's disease": {"label": "CONDITION", "mentions": 1, "found": 1},
-            "lipitor": {"label": "DRUG", "mentions": 1, "found": 0},
+            "aspirin": one("DRUG", 0, words=1, errors=1),
+            "crohn's disease": one("CONDITION", 1, words=2, errors=0),
+            "lipitor": one("DRUG", 0, words=1, errors=1),
         },
     }
+    # Lipitor and aspirin of four words of terms; "itor" is inserted, but in no list.
+    assert (term_wer["rate"], term_wer["errors"], term_wer["words"]) == (0.5, 2, 4)
+    assert (term_wer["insertions"], term_wer["rate_with_insertions"]) == (0, 0.5)
+    assert (term_wer["low"], term_wer["high"]) == (pytest.approx(1 / 3), 1.0)
     assert {label: (x["mentions"], x["found"], x["eer"]) for label, x in by_label.items()} == {
         "CONDITION": (1, 1, 0.0),
         "DRUG": (2, 0, 1.0),
@@ -147,7 +155,8 @@ def test_the_general_set_has_intervals_over_its_own_blocks() -> None:
 
 def test_comparison_is_adapted_minus_base() -> None:
     comparison = scored()["comparison"]
-    assert set(comparison) == {"eer", "eer_normalized", "wer", "mcnemar", "general_wer"}
+    metrics = {"eer", "eer_normalized", "term_wer", "wer", "mcnemar", "general_wer"}
+    assert set(comparison) == metrics
     # Two mentions are found by the second alone: p = 2 · (1/2)².
     assert comparison["mcnemar"] == {"base_only": 0, "adapted_only": 2, "p": 0.5}
     assert comparison["eer"]["difference"] == pytest.approx(-2 / 3)
@@ -225,6 +234,7 @@ def test_table_by_hand() -> None:
         Row("EER (raw) CONDITION", "0/1 → 0/1", "0.0%", "0.0%", "+0.0"),
         Row("EER (raw) DRUG", "2/2 → 0/2", "100.0%", "0.0%", "-100.0"),
         Row("EER (normalized)", "1/3 → 0/3", "33.3%", "0.0%", "-33.3"),
+        Row("T-WER (raw)", "2/4 → 0/4", "50.0%", "0.0%", "-50.0"),
         Row("WER domain (normalized)", "2/10 → 0/10", "20.0%", "0.0%", "-20.0"),
         Row("WER general (normalized)", "0/4 → 1/4", "0.0%", "25.0%", "+25.0"),
     ]

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import asr_llm.decoding.decoder  # noqa: F401 - first, as its libraries make temporary folders
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.results import Decoded, DecodedWord

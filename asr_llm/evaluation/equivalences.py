@@ -1,0 +1,189 @@
+"""Variants that the user accepts for each other, applied to both sides after normalisation.
+
+A TSV has the variants of one word or phrase on a line; all become the first:
+
+    paracetamol<TAB>acetaminophen<TAB>Tylenol
+
+A GLM is sclite's file of rules, in NIST's format:
+
+    [HEALTHCARE] => [HEALTH CARE] / [ ] __ [ ] ;; compounds
+
+Of the alternatives ``{A / B}`` on the right of a rule the first is taken, on both sides (sclite
+takes what is nearest to the reference). At each word the longest rule applies, and what it writes
+is not rewritten again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr_llm.evaluation.normalized import normalize
+from asr_llm.evaluation.rows import fail, read_lines
+from asr_llm.evaluation.words import word_errors
+
+Words = tuple[str, ...]
+Texts = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``old`` becomes ``new``, between the words ``before`` and ``after`` where there are any."""
+
+    old: Words
+    new: Words
+    before: Words = ()
+    after: Words = ()
+
+    @property
+    def name(self) -> str:
+        """As shown in a report."""
+        return f"{' '.join(self.old)} = {' '.join(self.new) or '(nothing)'}"
+
+
+@dataclass(frozen=True, eq=False)  # as what it is: to hash thousands of rules takes long
+class Equivalences:
+    """A normaliser with the user's rules behind it; call it with a text.
+
+    ``rules`` are of normalised words.
+    """
+
+    normalizer: str
+    rules: tuple[Rule, ...]
+
+    def __post_init__(self) -> None:
+        by_first: dict[str, list[Rule]] = defaultdict(list)
+        for rule in sorted(self.rules, key=lambda rule: -len(rule.old)):
+            by_first[rule.old[0]].append(rule)
+        object.__setattr__(self, "_by_first", dict(by_first))
+
+    @classmethod
+    def read(cls, path: Path, normalizer: str) -> Equivalences:
+        """From a TSV of variants, or a GLM.
+
+        Raises:
+            ScoreError: malformed, without a rule, or one variant would become two things.
+        """
+        found = _glm(path) if path.suffix.lower() == ".glm" else _variants(path)
+        rules: dict[tuple[Words, Words, Words], tuple[str, Rule]] = {}
+        for place, given in found:
+            old, new, before, after = (
+                tuple(normalize(" ".join(words), normalizer).split())
+                for words in (given.old, given.new, given.before, given.after)
+            )
+            if not old or old == new:  # the normaliser does it already
+                continue
+            rule, key = Rule(old, new, before, after), (old, before, after)
+            if key in rules and rules[key][1].new != new:
+                fail(
+                    place,
+                    f"{' '.join(old)!r}, which becomes another thing at {rules[key][0]}",
+                    "each variant once",
+                )
+            rules.setdefault(key, (place, rule))
+        return cls(normalizer, tuple(rule for _, rule in rules.values()))
+
+    def __call__(self, text: str) -> str:
+        """The text normalised and rewritten."""
+        words: list[str] = []
+        for _, piece in self._pieces(text):
+            words += piece
+        return " ".join(words)
+
+    def count(self, texts: Iterable[str]) -> Counter[str]:
+        """How often each rule applies in texts."""
+        return Counter(rule.name for text in texts for rule, _ in self._pieces(text) if rule)
+
+    def _pieces(self, text: str) -> Iterator[tuple[Rule | None, Words]]:
+        words, at = tuple(normalize(text, self.normalizer).split()), 0
+        by_first: dict[str, list[Rule]] = self._by_first  # type: ignore[attr-defined]
+        while at < len(words):
+            here = by_first.get(words[at], ())
+            rule = next((rule for rule in here if _applies(rule, words, at)), None)
+            yield rule, rule.new if rule else words[at : at + 1]
+            at += len(rule.old) if rule else 1
+
+
+def accepted(
+    equivalences: Equivalences, references: Mapping[str, str], systems: Mapping[str, Texts]
+) -> dict[str, Any]:
+    """The block ``equivalences`` of scores.json: what each rule rewrote, and the errors without."""
+    counts = {"reference": equivalences.count(references.values())}
+    counts |= {name: equivalences.count(texts.values()) for name, texts in systems.items()}
+    applied = sorted(set().union(*counts.values()))
+    plain = equivalences.normalizer
+    return {
+        "rules": len(equivalences.rules),
+        "applied": {
+            rule: {name: count[rule] for name, count in counts.items()} for rule in applied
+        },
+        "word_errors_without": {
+            name: sum(
+                word_errors(
+                    reference=[normalize(text, plain)], hypothesis=[normalize(texts[i], plain)]
+                ).errors
+                for i, text in references.items()
+            )
+            for name, texts in systems.items()
+        },
+    }
+
+
+def _applies(rule: Rule, words: Words, at: int) -> bool:
+    end = at + len(rule.old)
+    start = at - len(rule.before)
+    return (
+        words[at:end] == rule.old
+        and start >= 0
+        and words[start:at] == rule.before
+        and words[end : end + len(rule.after)] == rule.after
+    )
+
+
+def _variants(path: Path) -> Iterator[tuple[str, Rule]]:
+    empty = True
+    for place, line in read_lines(path):
+        if line.startswith("#"):
+            continue
+        first, *others = (tuple(cell.split()) for cell in line.rstrip().split("\t"))
+        if not first or not others or not all(others):
+            fail(place, f"{1 + len(others)} variants, or an empty one", "two or more, with tabs")
+        empty = False
+        yield from ((place, Rule(other, first)) for other in others)
+    if empty:
+        fail(path, "nothing in it", "the variants of a word on each line, with tabs between")
+
+
+_RULE = re.compile(
+    r"(?P<old>\[[^\]]*\]|.*?)\s*=>\s*(?P<new>\[[^\]]*\]|[^/\[\]]*|\{.*\})"
+    r"(?:\s*/\s*\[(?P<before>[^\]]*)\]\s*_+\s*\[(?P<after>[^\]]*)\])?\s*"
+)
+
+
+def _glm(path: Path) -> Iterator[tuple[str, Rule]]:
+    empty = True
+    for place, line in read_lines(path):
+        text = line.split(";;")[0].strip()
+        if not text or text.startswith((";", "*")):  # remarks; directives, such as * name "en.glm"
+            continue
+        match = _RULE.fullmatch(text)
+        if match is None:
+            fail(place, "no rule", "[OLD] => [NEW] / [ ] __ [ ]")
+        old, new, before, after = (
+            tuple(_first_of(match[part] or "").split())
+            for part in ("old", "new", "before", "after")
+        )
+        empty = False
+        yield place, Rule(old, tuple(w for w in new if w != "@"), before, after)
+    if empty:
+        fail(path, "no rule in it", "[OLD] => [NEW] / [ ] __ [ ] on each line")
+
+
+def _first_of(part: str) -> str:
+    """Without brackets, and of ``{A / B}`` the first."""
+    part = re.sub(r"\{\s*([^{}/]*)(?:/[^{}]*)?\}", r"\1", part)
+    return part.strip().removeprefix("[").removesuffix("]")

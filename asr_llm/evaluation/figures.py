@@ -1,0 +1,121 @@
+"""The figures that systems are ranked and compared by, each as counts of every utterance.
+
+A figure is ``wer``, ``cer``, ``eer``, ``term-wer``, ``mean-wer`` or ``safety``; with ``-raw`` it is
+of texts as written, not normalised; ``eer:DRUG`` and ``term-wer:DRUG`` are of one label. All are
+errors over a size, so that pooling, intervals and differences are the same for each; the lower the
+better.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from asr_llm.errors import ScoreError
+from asr_llm.evaluation.entities import MentionOutcome
+from asr_llm.evaluation.measured import Measured
+from asr_llm.evaluation.words import WordErrors
+
+Counts = Mapping[str, tuple[float, float]]
+"""Utterance id → errors, and what they are counted against."""
+
+FIGURES = {
+    "wer": "word errors per word, pooled",
+    "cer": "character errors per character, pooled",
+    "eer": "terms not found",
+    "term-wer": "errors on the words of terms",
+    "mean-wer": "mean of the WER of each recording",
+    "safety": "safety words lost or turned",
+}
+
+
+def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) -> Counts:
+    """A figure's errors and size by utterance.
+
+    ``recordings`` has the recording of each utterance. Of ``mean-wer`` a recording's rate, of size
+    1, stands at its first utterance.
+
+    Raises:
+        ScoreError: there is no such figure, or nothing of it was measured.
+    """
+    name, _, label = figure.partition(":")
+    kind = name.removesuffix("-raw")
+    text = "raw" if name.endswith("-raw") else "normalized"
+    _check(measured, figure, kind, label)
+    if kind in ("wer", "cer"):
+        return counted((measured.words if kind == "wer" else measured.characters)[text])
+    if kind == "mean-wer":
+        return _rates(measured.words[text], recordings)
+    if kind == "safety":
+        return safety_counted(measured)
+    if kind == "term-wer":
+        return term_counted(measured, text, label)
+    return {
+        i: (sum(not r.found for r in _of(results, label)), len(_of(results, label)))
+        for i, results in measured.entities[text].items()
+    }
+
+
+def term_counted(measured: Measured, text: str, label: str = "") -> Counts:
+    """Substituted and missing words of terms, and all words of terms; of one label, or of all."""
+    return {
+        i: (
+            sum(r.words.substitutions + r.words.deletions for r in found),
+            sum(r.words.words for r in found),
+        )
+        for i, results in measured.entities[text].items()
+        for found in [_of(results, label)]
+    }
+
+
+def _of(results: Sequence[MentionOutcome], label: str) -> list[MentionOutcome]:
+    return [r for r in results if label in ("", r.mention.label)]
+
+
+def safety_counted(measured: Measured) -> Counts:
+    """Safety words lost or turned, and all that were said."""
+    return {
+        i: (
+            sum(o.status in ("lost", "turned") for o in found),
+            sum(o.status != "added" for o in found),
+        )
+        for i, found in measured.safety.items()
+    }
+
+
+def counted(errors: Mapping[str, WordErrors]) -> Counts:
+    """Errors and words."""
+    return {i: (e.errors, e.words) for i, e in errors.items()}
+
+
+def _rates(errors: Mapping[str, WordErrors], recordings: Mapping[str, str]) -> Counts:
+    pooled: dict[str, WordErrors] = defaultdict(WordErrors)
+    first: dict[str, str] = {}
+    for i, e in errors.items():
+        pooled[recordings[i]] += e
+        first.setdefault(recordings[i], i)
+    placed = {first[r]: (e.rate, 1.0) for r, e in pooled.items() if e.words}
+    return {i: placed.get(i, (0.0, 0.0)) for i in errors}
+
+
+def _check(measured: Measured, figure: str, kind: str, label: str) -> None:
+    of_terms = kind in ("eer", "term-wer")
+    if kind not in FIGURES or (label and not of_terms) or figure == "safety-raw":
+        raise ScoreError(
+            f"no figure is called {figure!r}; expected one of: {', '.join(FIGURES)}; with -raw of "
+            "texts as written, and eer:LABEL or term-wer:LABEL of one label"
+        )
+    if of_terms and not measured.entities:
+        raise ScoreError(f"{figure!r} counts terms, and there are none; give --entities too")
+    if kind == "safety" and not measured.safety:
+        raise ScoreError("'safety' was not counted; give --safety too")
+    labels = _labels(measured) if label else set()
+    if label and label not in labels:
+        raise ScoreError(
+            f"{figure!r}: no term in the references has the label {label!r}; expected one of: "
+            + ", ".join(sorted(labels))
+        )
+
+
+def _labels(measured: Measured) -> set[str]:
+    return {r.mention.label for found in measured.entities["raw"].values() for r in found}

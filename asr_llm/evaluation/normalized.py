@@ -1,0 +1,40 @@
+"""Normalised texts, kept while they are needed again.
+
+One reference is compared with the hypotheses of every system, and words, mentions and bags each
+need both sides normalised. Normalising costs more than all else of scoring; here it is done once,
+as long as an utterance is scored in all systems before the next one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from asr_llm.corpus import text as plain
+from asr_llm.corpus.text import Normalizer
+
+_SHORT = 100  # characters: terms and phrases, of which there are many, over and over
+
+
+def normalize(text: str, normalizer: Normalizer = "none") -> str:
+    """As ``corpus.text.normalize``."""
+    if normalizer == "none":
+        return text
+    return _short(text, normalizer) if len(text) <= _SHORT else _long(text, normalizer)
+
+
+@lru_cache(maxsize=8)
+def groups(text: str, normalizer: Normalizer = "none") -> list[tuple[range, range]]:
+    """As ``corpus.text.groups``."""
+    if normalizer == "none":  # each word is itself; no need to search
+        return [(range(i, i + 1), range(i, i + 1)) for i in range(len(text.split()))]
+    return plain.groups(text, normalizer)
+
+
+@lru_cache(maxsize=20_000)
+def _short(text: str, normalizer: Normalizer) -> str:
+    return plain.normalize(text, normalizer)
+
+
+@lru_cache(maxsize=128)  # one utterance in a hundred systems; an hour's text has 50 kB
+def _long(text: str, normalizer: Normalizer) -> str:
+    return plain.normalize(text, normalizer)
