@@ -1,0 +1,206 @@
+"""What a model hears of people, with Whisper base beside it in the same run.
+
+    python eval/people.py --data ../shared/data --readers runs/small-data/speech/heldout.jsonl \\
+        --whisper base -o runs/people [--sets readers coffee] [--limit 100]
+
+Sets: `readers` (six LibriSpeech readers that no training heard), `silence` (the same, half a second
+of silence before and after), `joined` (the same, clips of a reader joined to at most 25 s),
+`coffee` (orders without transcripts: which of their slot values are in the text), and the test sets
+of domains/general, medical and legal. Whisper is faster-whisper's (a development extra) in 8 bits;
+both decode with the same beams. Texts are written first and kept: what is there is not decoded
+again. `asr-llm score` prints each table, normalised as Whisper's tables are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.text import normalize
+
+DOMAINS = Path(__file__).resolve().parent.parent / "domains"
+SETS = ("readers", "silence", "joined", "coffee", "general", "medical", "legal")
+SILENCE, LONGEST = 0.5, 25.0  # seconds
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An utterance: its audio, what is said, and of an order the values of its slots."""
+
+    id: str
+    samples: np.ndarray
+    text: str
+    speaker: str
+    slots: tuple[str, ...] = field(default=())
+
+
+def main() -> None:
+    """Decode what is not decoded yet, and print a table for each set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with speech/")
+    parser.add_argument("--readers", type=Path, help="manifest of the held-out readers")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--adapter", type=Path, help="adds a third system, 'adapted'")
+    parser.add_argument("--whisper", help="faster-whisper's model, a name or a folder")
+    parser.add_argument("--beams", type=int, default=4)
+    parser.add_argument("--limit", type=int, help="utterances of a set, spread over it")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    silence_libraries()
+    for name in arguments.sets:
+        clips = list(_spread(list(_clips(name, arguments)), arguments.limit))
+        place = arguments.output / name
+        place.mkdir(parents=True, exist_ok=True)
+        _write(place / "reference.jsonl", ({**_row(c), "text": c.text} for c in clips))
+        for system in _systems(arguments):
+            _decode(system, clips, place / f"{system}.jsonl", arguments)
+        print(f"\n## {name}: {len(clips)} clips, {_seconds(clips) / 60:.1f} minutes\n", flush=True)
+        _slots(clips, place) if name == "coffee" else _score(name, place, arguments)
+
+
+def _clips(name: str, arguments: argparse.Namespace) -> Iterator[Clip]:
+    if name == "coffee":
+        folder = arguments.data / "speech" / "coffee-orders"
+        for line in (folder / "manifest.jsonl").open(encoding="utf-8"):
+            row = json.loads(line)
+            samples, _ = sf.read(folder / row["audio_filepath"], dtype="float32")
+            yield Clip(row["id"], samples, "", "", tuple(row["slots"].values()))
+        return
+    if name in ("general", "medical", "legal"):
+        cuts: Iterable[Any] = spoken_set(Domain.load(DOMAINS / name), "test")
+    else:
+        cuts = read_manifest(arguments.readers)
+    clips = [
+        Clip(cut.id, cut_audio(cut), cut.supervisions[0].text, cut.supervisions[0].speaker)
+        for cut in cuts
+    ]
+    if name == "silence":
+        pause = np.zeros(round(SILENCE * SAMPLE_RATE), np.float32)
+        clips = [
+            Clip(c.id, np.concatenate([pause, c.samples, pause]), c.text, c.speaker) for c in clips
+        ]
+    yield from _joined(clips) if name == "joined" else clips
+
+
+def _joined(clips: list[Clip]) -> Iterator[Clip]:
+    """Clips of one reader, in order, as many together as fit."""
+    for speaker, own in groupby(sorted(clips, key=lambda c: c.speaker), lambda c: c.speaker):
+        waiting: list[Clip] = []
+        for clip in [*own, None]:
+            if clip is None or _seconds([*waiting, clip]) > LONGEST:
+                if waiting:
+                    samples = np.concatenate([c.samples for c in waiting])
+                    text = " ".join(c.text for c in waiting)
+                    yield Clip(f"{waiting[0].id}+", samples, text, speaker)
+                waiting = []
+            if clip is not None:
+                waiting.append(clip)
+
+
+def _systems(arguments: argparse.Namespace) -> list[str]:
+    return [
+        *(["whisper-base"] if arguments.whisper else []),
+        Path(arguments.model).name,
+        *(["adapted"] if arguments.adapter else []),
+    ]
+
+
+def _decode(system: str, clips: list[Clip], path: Path, arguments: argparse.Namespace) -> None:
+    if path.is_file() and len(path.read_text("utf-8").splitlines()) == len(clips):
+        return
+    begun = time.perf_counter()
+    whisper = system == "whisper-base"
+    texts = _by_whisper(clips, arguments) if whisper else _by_us(system, clips, arguments)
+    _write(path, ({**_row(clip), "pred_text": text} for clip, text in zip(clips, texts)))
+    took = time.perf_counter() - begun
+    print(f"{system}: RTFx {_seconds(clips) / took:.1f}, with loading", file=sys.stderr)
+
+
+def _by_whisper(clips: list[Clip], arguments: argparse.Namespace) -> list[str]:
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(arguments.whisper, device="cpu", compute_type="int8")
+    texts = []
+    for clip in clips:
+        found, _ = model.transcribe(clip.samples, beam_size=arguments.beams, language="en")
+        texts.append(" ".join(segment.text.strip() for segment in found))
+    return texts
+
+
+def _by_us(system: str, clips: list[Clip], arguments: argparse.Namespace) -> list[str]:
+    from asr_llm import SpeechLLM
+
+    adapter = arguments.adapter if system == "adapted" else None
+    model = SpeechLLM.load(arguments.model, adapter=adapter, num_beams=arguments.beams)
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.wav" for i in range(len(clips))]
+        for path, clip in zip(paths, clips):
+            sf.write(path, clip.samples, SAMPLE_RATE)
+        return [getattr(done, "text", "") for done in model.transcribe_many(paths)]
+
+
+def _score(name: str, place: Path, arguments: argparse.Namespace) -> None:
+    entities = DOMAINS / name / "terms"
+    systems = [f"{place / system}.jsonl" for system in _systems(arguments)]
+    command = [sys.executable, "-m", "asr_llm.cli", "score", "--normalizer", "whisper-en"]
+    command += ["--reference", str(place / "reference.jsonl")]
+    command += [part for system in systems for part in ("--hypothesis", system)]
+    subprocess.run(
+        [*command, *(["--entities", str(entities)] if entities.is_dir() else [])], check=True
+    )
+
+
+def _slots(clips: list[Clip], place: Path) -> None:
+    """Of each system, how many slot values are in the text, word for word."""
+    for path in sorted(place.glob("*.jsonl")):
+        if path.name == "reference.jsonl":
+            continue
+        rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+        said = {row["id"]: f" {normalize(row['pred_text'], 'whisper-en')} " for row in rows}
+        wanted = [
+            (clip.id, normalize(value, "whisper-en")) for clip in clips for value in clip.slots
+        ]
+        found = sum(f" {value} " in said[id] for id, value in wanted)
+        print(f"{path.stem}: {found}/{len(wanted)} slot values, {found / len(wanted):.1%}")
+
+
+def _row(clip: Clip) -> dict[str, Any]:
+    duration = round(len(clip.samples) / SAMPLE_RATE, 3)
+    return {"id": clip.id, "duration": duration, "speaker": clip.speaker}
+
+
+def _spread(clips: list[Clip], limit: int | None) -> list[Clip]:
+    step = max(1, len(clips) // limit) if limit else 1
+    return clips[::step][:limit]
+
+
+def _seconds(clips: Iterable[Clip]) -> float:
+    return sum(len(clip.samples) for clip in clips) / SAMPLE_RATE
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
