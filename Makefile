@@ -43,8 +43,7 @@ lint: $(INSTALLED)  ## format and check the code
 	$(BIN)/mypy
 
 docs: $(INSTALLED)  ## build the documents as a website in site/; a link that leads nowhere fails
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	$(BIN)/mkdocs build
+	$(BIN)/mkdocs build --quiet
 
 figures: $(INSTALLED)  ## count the dashboard of docs/architecture.md anew
 	@$(BIN)/python tests/dashboard.py
