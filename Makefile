@@ -43,7 +43,7 @@ lint: $(INSTALLED)  ## format and check the code
 	$(BIN)/mypy
 
 docs: $(INSTALLED)  ## build the documents as a website in site/; a link that leads nowhere fails
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build
 
 figures: $(INSTALLED)  ## count the dashboard of docs/architecture.md anew
 	@$(BIN)/python tests/dashboard.py
