@@ -21,7 +21,7 @@ from asr_llm.corpus.synthesis import synthesize
 ROOT = Path(__file__).resolve().parents[1]
 RUN = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("transcribing", "adapting", "evaluating", "serving")),
+    *(f"docs/{name}.md" for name in ("adapting", "transcribing", "evaluating", "serving")),
 ]
 """Documents whose commands are run, in this order and in one folder, each command once."""
 
