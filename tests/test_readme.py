@@ -26,8 +26,8 @@ RUN = [
 """Documents whose commands are run, in this order and in one folder, each command once."""
 
 DOCUMENTS = [
-    *(ROOT.glob("*.md")),
-    *(path for folder in ("docs", "adapt", "eval") for path in (ROOT / folder).rglob("*.md")),
+    *sorted(ROOT.glob("*.md")),
+    *(path for name in ("docs", "adapt", "eval") for path in sorted((ROOT / name).rglob("*.md"))),
 ]
 README_WORDS = 900
 
