@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm import __version__
+from asr_llm import __version__, defaults
 from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import Source
 from asr_llm.corpus.domain import Domain
@@ -159,7 +159,7 @@ def adapt(
 def evaluate(
     data: str | Path,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapter: str | Path | Iterable[str | Path] | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
@@ -340,7 +340,7 @@ def _unreadable(path: Path) -> AudioError | None:
 def export(
     output: str | Path,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapters: Sequence[str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,

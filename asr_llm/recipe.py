@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from asr_llm import defaults
 from asr_llm.errors import RecipeError
 from asr_llm.yaml_lines import parse_yaml
 
@@ -188,7 +189,9 @@ class Recipe(_Trains):
     """Everything that decides a run. The defaults are text-only domain adaptation."""
 
     name: str = "text"
-    model: str = Field("mini", description="'mini', a checkpoint folder, or a hub name")
+    model: str = Field(
+        defaults.MODEL, description="'small', 'mini', a checkpoint folder, or a hub name"
+    )
     create: str | None = Field(
         None, description="pretraining only: YAML of a new model to begin with, in place of 'model'"
     )
@@ -356,7 +359,9 @@ def text_recipe() -> Recipe:
             SourceRecipe(task="text", data="domain", weight=0.5),
             SourceRecipe(task="text", data="replay", weight=0.5),
         ],
-        steps=400,
-        optimizer=OptimizerRecipe(lr=2e-3),
-        validation=ValidationRecipe(every=100, utterances=300, tolerance=0.03),
+        lora=LoraRecipe(r=16, lora_alpha=32),
+        steps=120,
+        batch_positions=1000,
+        optimizer=OptimizerRecipe(lr=5e-4),
+        validation=ValidationRecipe(every=40, utterances=100, tolerance=0.03),
     )

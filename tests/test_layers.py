@@ -11,7 +11,7 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "errors", "files", "text_files", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "defaults", "errors", "files", "text_files", "yaml_lines", "recipe"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"model"}
@@ -19,11 +19,12 @@ DECODING = MODEL | {"decoding"}
 JOBS = DECODING | {"training", "transcription", "evaluation"}
 
 MAY_IMPORT = {
+    "defaults": set(),
     "errors": set(),
     "files": {"errors"},
     "text_files": {"errors"},
     "yaml_lines": {"errors", "text_files"},
-    "recipe": {"errors", "yaml_lines"},
+    "recipe": {"defaults", "errors", "yaml_lines"},
     "corpus": CORPUS,
     "sequences": SEQUENCES,
     "model": MODEL,

@@ -23,7 +23,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_text_yaml_states_the_defaults() -> None:
-    assert Recipe.load(ADAPT / "text.yaml") == text_recipe()
+    assert Recipe.load(ADAPT / "text.yaml") == text_recipe().override(model="small")
 
 
 def test_recipes_are_found() -> None:
