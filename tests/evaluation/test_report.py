@@ -24,10 +24,14 @@ from asr_llm.evaluation.scores import Blocks, Scored, score
 REFERENCES = {
     "u1": "He takes Lipitor.",
     "u2": "She takes aspirin & </script><b>tea</b>.",
-    "u3": "No more  aspirin today.",
+    "u3": "No more  aspirin for today.",
 }
-BASE = {"u1": "he takes lip itor", "u2": "She takes aspirin tea", "u3": "No more sprint"}
-ADAPTED = {"u1": "He takes Lipitor.", "u2": "She takes aspirin tea", "u3": "No more aspirin today"}
+BASE = {"u1": "he takes lip itor", "u2": "She takes aspirin tea", "u3": "No more sprint for"}
+ADAPTED = {
+    "u1": "He takes Lipitor.",
+    "u2": "She takes aspirin tea",
+    "u3": "No more aspirin for today",
+}
 FINDER = EntityFinder([{"label": "DRUG", "pattern": p} for p in ("Lipitor", "aspirin")])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -138,7 +142,9 @@ def test_both_counts_of_words_are_explained() -> None:
     )
     assert "3 words as written (4 once normalised)" in page
     assert "makes 4 words of the 3 written ones" in page
-    assert "once normalised" not in render(scored(), SHOWN)
+    same = {"u": "a plan"}
+    page = render(score(references=same, systems={"x": same}), Shown("x", same, {"x": {**same}}))
+    assert "once normalised" not in page
 
 
 def test_a_change_is_coloured_only_if_its_interval_leaves_out_zero() -> None:
