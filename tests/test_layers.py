@@ -11,10 +11,10 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "defaults", "errors", "files", "text_files", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "defaults", "errors", "files", "text_files", "yaml_lines"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
-MODEL = SEQUENCES | {"model"}
+MODEL = SEQUENCES | {"recipe", "model"}
 DECODING = MODEL | {"decoding"}
 JOBS = DECODING | {"training", "transcription", "evaluation"}
 
@@ -24,9 +24,9 @@ MAY_IMPORT = {
     "files": {"errors"},
     "text_files": {"errors"},
     "yaml_lines": {"errors", "text_files"},
-    "recipe": {"defaults", "errors", "yaml_lines"},
     "corpus": CORPUS,
     "sequences": SEQUENCES,
+    "recipe": SEQUENCES,
     "model": MODEL,
     "decoding": DECODING,
     "training": MODEL | {"training"},
