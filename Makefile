@@ -8,7 +8,7 @@ DEMO := runs/demo
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint clean
+.PHONY: help install demo test test-all lint docs figures clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,12 @@ lint: $(INSTALLED)  ## format and check the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
+docs: $(INSTALLED)  ## build the documents as a website in site/; a link that leads nowhere fails
+	$(BIN)/mkdocs build
+
+figures: $(INSTALLED)  ## count the dashboard of docs/architecture.md anew
+	@$(BIN)/python tests/dashboard.py
+
 clean:  ## remove .venv and caches; runs/ is yours and stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find asr_llm tests adapt -name __pycache__ -type d -prune -exec rm -rf {} +

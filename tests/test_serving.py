@@ -149,7 +149,7 @@ def test_transcriptions(client: Any, spoken: list[Path], texts: list[str]) -> No
     assert create(file=spoken[0], model="model", response_format="vtt").startswith("WEBVTT\n")
 
 
-def test_the_readme(
+def test_the_documents_examples(
     server: Server,
     spoken: list[Path],
     texts: list[str],
@@ -158,13 +158,13 @@ def test_the_readme(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its lines for clients run, and print the text."""
-    section = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
-    section = section.split("## Serve it")[1].split("\n## ")[0]
-    section = section.replace("http://localhost:8000/v1", server.url).replace("mini", "model")
+    section = Path(__file__).parents[1].joinpath("docs/serving.md").read_text("utf-8")
+    section = section.split("## Clients")[1].split("\n## ")[0]
+    section = section.replace("http://localhost:8000/v1", server.url).replace("small", "model")
     shutil.copy(spoken[0], tmp_path / "visit.wav")
     monkeypatch.chdir(tmp_path)
     (python,) = re.findall(r"```python\n(.*?)```", section, re.S)
-    exec(compile(python, "README.md", "exec"), {})
+    exec(compile(python, "serving.md", "exec"), {})
     assert capsys.readouterr().out == texts[0] + "\n"
     if shutil.which("curl"):
         (line,) = re.findall(r"^curl .*$", section, re.M)
