@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from asr_llm import defaults
 from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
 from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items, word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
@@ -51,7 +52,7 @@ def align_manifest(
     manifest: str | Path,
     output: str | Path | None = None,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     timings: str | Path | None = None,
     backend: Backend = "auto",
     min_confidence: float = MIN_CONFIDENCE,

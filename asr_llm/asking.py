@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from asr_llm import defaults
 from asr_llm.errors import AudioError
 from asr_llm.files import new_folder, write_text
 from asr_llm.measuring import Progress, System, told
@@ -39,7 +40,7 @@ def ask(
     audio: str | Path,
     question: str | None = None,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapter: str | Path | None = None,
     max_new_tokens: int = 64,
 ) -> str:
@@ -72,7 +73,7 @@ def ask(
 def qa(
     suite: str | Path,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapter: str | Path | None = None,
     output: str | Path | None = None,
     progress: Progress | None = None,

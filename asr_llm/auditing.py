@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr_llm import defaults
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.synthesis import select_voices
 from asr_llm.decoding.options import NUM_BEAMS
@@ -61,7 +62,7 @@ class _Said:
 def audit(
     folder: str | Path,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     voices: Sequence[str] = (),
     carriers: Sequence[str] = (),
     only: Iterable[str] | None = None,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm import __version__
+from asr_llm import __version__, defaults
 from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import Source
 from asr_llm.corpus.domain import Domain
@@ -39,7 +39,8 @@ from asr_llm.measuring import (
     told,
 )
 from asr_llm.model.adapter_folder import AdapterFolder
-from asr_llm.recipe import SPEECH_TASKS, TIMED_TASKS, Recipe, text_recipe
+from asr_llm.recipe import Recipe, text_recipe
+from asr_llm.sequences.sources import SpeechSource, untimed
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def adapt(
 def evaluate(
     data: str | Path,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapter: str | Path | Iterable[str | Path] | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
@@ -340,7 +341,7 @@ def _unreadable(path: Path) -> AudioError | None:
 def export(
     output: str | Path,
     *,
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapters: Sequence[str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
@@ -406,8 +407,6 @@ def pretrain(
 
 def notes_of(trained: Trained) -> list[str]:
     """What to tell of a training that left something out, or was stopped by its monitor."""
-    from asr_llm.sequences.sources import untimed
-
     notes = [untimed(trained.left_out)] if trained.left_out else []
     if trained.stopped is not None:
         notes.append(
@@ -420,12 +419,13 @@ def notes_of(trained: Trained) -> list[str]:
 def _wants_word_times(recipe: Recipe, domain: Domain, split: str) -> bool:
     """Whether recordings without word times are to be interleaved, or too long to stay whole."""
     sources = recipe.sources if split == "train" else recipe.held_out_sources
-    heard = [s for s in sources if s.data == "domain" and s.task in SPEECH_TASKS]
+    heard = [s for s in sources if isinstance(s, SpeechSource) and s.data == "domain"]
     heard = [s for s in heard if s.speech != "synthetic"]
     cuts = domain.recordings(split) if heard else None
-    untimed = [cut for cut in cuts or () if not word_items(cut)]
-    interleaved = any(s.task in TIMED_TASKS for s in heard)
-    return any(interleaved or cut.duration > LONGEST_SECONDS for cut in untimed)
+    interleaved = any(s.needs_word_times for s in heard)
+    return any(
+        interleaved or cut.duration > LONGEST_SECONDS for cut in cuts or () if not word_items(cut)
+    )
 
 
 def _with_word_times(

@@ -5,102 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from asr_llm import defaults
 from asr_llm.errors import RecipeError
-from asr_llm.yaml_lines import parse_yaml
-
-TASKS = Literal[
-    "asr",
-    "word_synchronous",
-    "interleave",
-    "insert",
-    "text",
-    "denoise",
-    "restore",
-    "misheard",
-    "question",
-]
-SPEECH_TASKS = {"asr", "word_synchronous", "interleave"}
-"""Those in which every sequence holds speech."""
-
-TIMED_TASKS = {"word_synchronous", "interleave"}
-"""Those which need to know when each word is said."""
+from asr_llm.sequences.sources import AsrSource, Source, SpeechSource, TextSource
+from asr_llm.yaml_lines import Strict, parse_yaml
 
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class InterleaveRecipe(_Strict):
-    """JSTIP: how an utterance is cut into units that alternate between speech and text."""
-
-    units: Literal["word", "segment", "mixed"] = "mixed"
-    words: float = Field(0.5, ge=0, le=1, description="share of word level where units are mixed")
-    silence: float | None = Field(
-        0.2, gt=0, description="seconds of silence that end a segment; null: none do"
-    )
-    punctuation: bool = Field(True, description="whether punctuation ends a segment too")
-    leading: str = Field(
-        "\x1e",
-        description="stands before each segment but the first; default: ASCII's record separator, "
-        "which byte-level vocabularies hold and no text uses",
-    )
-    encode: Literal["splice", "slice"] = Field(
-        "splice",
-        description="cut the audio, then encode; or encode, then cut the frames, which lets the "
-        "model hear the text units (an ablation)",
-    )
-
-
-class InsertRecipe(_Strict):
-    """InSerter: which pieces of a text are spoken."""
-
-    level: Literal["word", "sentence"] = "word"
-    share: float = Field(0.3, gt=0, le=1, description="of the words, about")
-
-
-class SourceRecipe(_Strict):
-    """Where examples come from and what is made of them."""
-
-    task: TASKS
-    data: str = Field(
-        description="'domain' (the folder given on the command line), 'replay' (the general "
-        "speech that the base model brings, or 'replay:' of the recipe), a domain folder, a "
-        "text file (one sentence a line), a question file (.jsonl) or a manifest of recordings"
-    )
-    weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
-    optional: bool = Field(False, description="whether to do without where there is no such data")
-    speech: Literal["any", "recorded", "synthetic"] = Field(
-        "any", description="for speech: recordings, text spoken, or recordings where there are any"
-    )
-    prompt: bool = Field(
-        False,
-        description="for 'text': behind the prompt of recognition, the speech left out, rather "
-        "than alone",
-    )
-    voices: list[str] | None = Field(
-        None,
-        description="voices that speak text for 'asr': patterns such as en-us+*, or !*+Annie to "
-        "leave some out; default: the domain's own",
-    )
-    augment: float = Field(
-        0.5, ge=0, le=1, description="probability of each of echo, band limit and noise"
-    )
-    speed: float = Field(
-        0.0,
-        ge=0,
-        lt=0.5,
-        description="speech is played slower or faster by up to this share, pitch and formants "
-        "with it; 0.1 is common",
-    )
-    interleave: InterleaveRecipe = InterleaveRecipe()
-    insert: InsertRecipe = InsertRecipe()
-
-
-class LoraRecipe(_Strict):
+class LoraRecipe(Strict):
     """PEFT's LoRA on the LLM."""
 
     r: int = Field(32, gt=0)
@@ -119,7 +34,7 @@ class LoraRecipe(_Strict):
     )
 
 
-class OptimizerRecipe(_Strict):
+class OptimizerRecipe(Strict):
     """AdamW with linear warm-up, then linear or cosine decay to ``final`` times the peak."""
 
     lr: float = Field(2e-4, gt=0, description="peak learning rate")
@@ -131,10 +46,10 @@ class OptimizerRecipe(_Strict):
     clip: float = Field(1.0, gt=0, description="gradient norm limit")
 
 
-class ValidationRecipe(_Strict):
+class ValidationRecipe(Strict):
     """Held-out loss, and early stop on it."""
 
-    sources: list[SourceRecipe] = Field(
+    sources: list[Source] = Field(
         default_factory=list, description="default: the domain's dev set as ASR pairs"
     )
     every: int = Field(150, gt=0, description="steps between validations")
@@ -156,7 +71,7 @@ class ValidationRecipe(_Strict):
     )
 
 
-class _Trains(_Strict):
+class _Trains(Strict):
     """What holds of all that can be trained together."""
 
     @field_validator("train", check_fields=False)
@@ -188,7 +103,9 @@ class Recipe(_Trains):
     """Everything that decides a run. The defaults are text-only domain adaptation."""
 
     name: str = "text"
-    model: str = Field("mini", description="'mini', a checkpoint folder, or a hub name")
+    model: str = Field(
+        defaults.MODEL, description="'small', 'mini', a checkpoint folder, or a hub name"
+    )
     create: str | None = Field(
         None, description="pretraining only: YAML of a new model to begin with, in place of 'model'"
     )
@@ -228,7 +145,7 @@ class Recipe(_Trains):
         description="whether what a frozen encoder, or its frozen layers, make of a recording is "
         "kept on disk for the next epoch ('asr-llm cache' lists and clears it)",
     )
-    sources: list[SourceRecipe] = Field(min_length=1)
+    sources: list[Source] = Field(min_length=1)
     replay: str | None = Field(
         None,
         description="domain folder of general speech; default: the base model's own, or if it "
@@ -291,10 +208,10 @@ class Recipe(_Trains):
     @field_validator("sources", "validation")
     @classmethod
     def _is_heard(cls, value: Any, info: ValidationInfo) -> Any:
-        sources: list[SourceRecipe] = getattr(value, "sources", value)
-        silent = {s.task for s in sources} - SPEECH_TASKS
+        sources: list[Source] = getattr(value, "sources", value)
+        silent = {s.task for s in sources if not isinstance(s, SpeechSource)}
         if silent and info.data.get("objective") == "ctc":
-            raise ValueError(f"only speech ({', '.join(sorted(SPEECH_TASKS))}) with objective ctc")
+            raise ValueError(f"only speech (not {', '.join(sorted(silent))}) with objective ctc")
         return value
 
     @classmethod
@@ -318,12 +235,12 @@ class Recipe(_Trains):
     )
 
     @property
-    def held_out_sources(self) -> list[SourceRecipe]:
+    def held_out_sources(self) -> list[Source]:
         """What is validated on; where the recipe names nothing, the domain's dev set."""
         # An adapter of text is to know the domain's sentences, not to listen.
-        task: TASKS = "asr" if self.fusion is None else "text"
-        domain = SourceRecipe(task=task, data="domain", augment=0.0)
-        return self.validation.sources or [domain]
+        if self.fusion is not None:
+            return self.validation.sources or [TextSource(data="domain")]
+        return self.validation.sources or [AsrSource(data="domain", augment=0.0)]
 
     def in_stages(self) -> list[Recipe]:
         """A recipe for each stage, the first of which starts from ``model``; or this one alone."""
@@ -353,10 +270,12 @@ def text_recipe() -> Recipe:
         fusion=0.5,
         biasing=2.5,
         sources=[
-            SourceRecipe(task="text", data="domain", weight=0.5),
-            SourceRecipe(task="text", data="replay", weight=0.5),
+            TextSource(data="domain", weight=0.5),
+            TextSource(data="replay", weight=0.5),
         ],
-        steps=400,
-        optimizer=OptimizerRecipe(lr=2e-3),
-        validation=ValidationRecipe(every=100, utterances=300, tolerance=0.03),
+        lora=LoraRecipe(r=16, lora_alpha=32),
+        steps=120,
+        batch_positions=1000,
+        optimizer=OptimizerRecipe(lr=5e-4),
+        validation=ValidationRecipe(every=40, utterances=100, tolerance=0.03),
     )

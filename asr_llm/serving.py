@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from asr_llm import defaults
 from asr_llm.errors import CheckpointError, ServerError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Door:
 
 
 def serve(
-    model: str = "mini",
+    model: str = defaults.MODEL,
     adapters: Sequence[str | Path] = (),
     *,
     say: Say,

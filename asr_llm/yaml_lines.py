@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from asr_llm.errors import AsrLlmError
 from asr_llm.text_files import TextFileError, read_text
@@ -20,6 +20,12 @@ _MOST_NODES = 500_000
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = Sequence[str | int]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses keys it does not know and numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,8 @@ def validate_yaml(path: Path, model: type[Model]) -> tuple[Model | None, YamlFil
         return model.model_validate(file.data), file
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            message = _explain(item, model)
-            file.problems.append(YamlProblem(file.line_of(item["loc"]), message))
+            location, message = _explain(item, model)
+            file.problems.append(YamlProblem(file.line_of(location), message))
         return None, file
 
 
@@ -140,19 +146,37 @@ def parse_yaml(path: Path, model: type[Model], error: type[AsrLlmError]) -> Mode
     raise error(f"{path}:{first.line}: {first.message}{more}")
 
 
-def _explain(item: Any, model: type[BaseModel]) -> str:
-    location = [str(part) for part in item["loc"]]
-    key = ".".join(location)
+def _explain(item: Any, model: type[BaseModel]) -> tuple[Location, str]:
+    """Where in the file an error lies, and what to say of it."""
+    location = _untagged(model, item["loc"])[0]
+    context = item.get("ctx", {})
+    if item["type"].startswith("union_tag_"):
+        location.append(context["discriminator"].strip("'"))
+    key = ".".join(map(str, location))
     if item["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else "remove it"
-        return f"{key}: unknown key; expected one of {', '.join(known)}; {advice}"
-    if item["type"] == "missing":
-        return f"{key}: missing; add this key"
+        return location, f"{key}: {_unknown(model, item['loc'])}"
+    if item["type"] in ("missing", "union_tag_not_found"):
+        return location, f"{key}: missing; add this key"
+    if item["type"] == "union_tag_invalid":
+        expected = f"one of {context['expected_tags']}"
+        return location, f"{key}: found {context['tag']!r}; expected {expected}"
+    return location, f"{key}: {_unfit(item)}"
+
+
+def _unknown(model: type[BaseModel], location: Location) -> str:
+    models = _untagged(model, location[:-1])[1]
+    known = list(dict.fromkeys(name for found in models for name in found.model_fields))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else "remove it"
+    tag = _tag(models[0]) if len(models) == 1 else None
+    where = f" for {tag[0]} {tag[1]!r}" if tag else ""
+    return f"unknown key{where}; expected one of {', '.join(known)}; {advice}"
+
+
+def _unfit(item: Any) -> str:
     value = item["input"]
     expected = str(item["msg"]).replace("Input should be ", "").removeprefix("Value error, ")
-    what = f"{key}: found {_short(value)}; expected {expected}"
+    what = f"found {_short(value)}; expected {expected}"
     if item["type"] == "string_type" and not isinstance(value, dict | list | None):
         # YAML reads yes, no, 10 and 2020-01-01 as other things than text.
         what += "; put it in quotes"
@@ -168,14 +192,33 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
-    """Field names of the model (or of the union's models) which a location lies in."""
-    models = [model]
+def _untagged(
+    model: type[BaseModel], location: Location
+) -> tuple[list[str | int], list[type[BaseModel]]]:
+    """A location as the file has it, and the models that it leads into.
+
+    Pydantic puts the tag of a union in between (``sources.0.asr.weight``), which may be a key too.
+    """
+    models, kept = [model], []
     for part in location:
+        chosen = [m for m in models if (tag := _tag(m)) and tag[1] == part]
+        if chosen and len(models) > 1:
+            models = chosen
+            continue
+        kept.append(part)
         inner = [m.model_fields[str(part)].annotation for m in models if part in m.model_fields]
         if inner:
             models = [found for annotation in inner for found in _models_in(annotation)]
-    return list(dict.fromkeys(name for found in models for name in found.model_fields))
+    return kept, models
+
+
+def _tag(model: type[BaseModel]) -> tuple[str, Any] | None:
+    """The field that can have one value only, and this value: it tells a model of a union."""
+    for name, field_ in model.model_fields.items():
+        values = typing.get_args(field_.annotation)
+        if typing.get_origin(field_.annotation) is typing.Literal and len(values) == 1:
+            return name, values[0]
+    return None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

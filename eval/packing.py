@@ -17,11 +17,12 @@ import torch
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
-from asr_llm.recipe import Recipe, SourceRecipe
+from asr_llm.recipe import Recipe
 from asr_llm.sequences.batching import to_device
+from asr_llm.sequences.sources import AsrSource, InterleaveSource, TextSource
 from asr_llm.training.train import make_stream, prepare
 
-TASKS = ("asr", "interleave", "text")
+KINDS = (AsrSource, InterleaveSource, TextSource)
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     base = checkpoints.locate(arguments.model)
     model = checkpoints.load(base).to(device)
     recipe = Recipe(
-        sources=[SourceRecipe(task=task, data="replay") for task in TASKS],
+        sources=[kind(data="replay") for kind in KINDS],
         batch_positions=arguments.positions,
         steps=arguments.batches,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("same")
+
+# `small` must be fetched; the embedded model runs in seconds and anywhere.
+os.environ["ASR_LLM_MODEL"] = "mini"
 
 # Started in the background, a process ignores Ctrl-C, and hands that down to what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,8 +16,7 @@ import soundfile
 
 from asr_llm.corpus.domain import create
 from asr_llm.corpus.synthesis import synthesize
-from asr_llm.recipe import SourceRecipe
-from asr_llm.sequences.sources import make_source
+from asr_llm.sequences.sources import AsrSource, Folders
 from asr_llm.sequences.tasks import Chat
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
@@ -310,11 +309,10 @@ def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
     assert "has no test set" in done.stdout
     assert (tmp_path / "runs" / "shop" / "adapter" / "adapter_model.safetensors").is_file()
     aligned = tmp_path / "runs" / "shop" / "alignment" / "train.jsonl.gz"
-    source = make_source(
-        SourceRecipe(task="asr", data=str(aligned)), Chat("<u>", "</u><a>", "</a>")
-    )
-    assert source is not None
-    assert (source.count > 4, source.left_out) == (True, frozenset())
+    source = AsrSource(data=str(aligned))
+    examples = source.examples(Chat("<u>", "</u><a>", "</a>"), Folders())
+    assert examples is not None
+    assert (examples.count > 4, examples.left_out) == (True, frozenset())
 
 
 def test_what_recordings_say_is_text_to_learn_from(

@@ -11,21 +11,22 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "errors", "files", "text_files", "yaml_lines", "recipe"}
+BASICS = {"asr_llm", "defaults", "errors", "files", "text_files", "yaml_lines"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
-MODEL = SEQUENCES | {"model"}
+MODEL = SEQUENCES | {"recipe", "model"}
 DECODING = MODEL | {"decoding"}
 JOBS = DECODING | {"training", "transcription", "evaluation"}
 
 MAY_IMPORT = {
+    "defaults": set(),
     "errors": set(),
     "files": {"errors"},
     "text_files": {"errors"},
     "yaml_lines": {"errors", "text_files"},
-    "recipe": {"errors", "yaml_lines"},
     "corpus": CORPUS,
     "sequences": SEQUENCES,
+    "recipe": SEQUENCES,
     "model": MODEL,
     "decoding": DECODING,
     "training": MODEL | {"training"},

@@ -23,7 +23,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_text_yaml_states_the_defaults() -> None:
-    assert Recipe.load(ADAPT / "text.yaml") == text_recipe()
+    assert Recipe.load(ADAPT / "text.yaml") == text_recipe().override(model="small")
 
 
 def test_recipes_are_found() -> None:
@@ -88,6 +88,34 @@ def test_recipes_are_frozen() -> None:
         ("sources:\n- {task: text, data: domain}\nlora:\n  rank: 8\n", 4, ["lora.rank", "unknown"]),
         ("sources:\n- task: text\n  data: domain\n  weigth: 1\n", 4, ["'weight'"]),
         ("sources:\n- {task: sing, data: domain}\n", 2, ["'sing'", "'denoise'"]),
+        ("sources:\n- data: domain\n", 2, ["sources.0.task: missing"]),
+        ("sources:\n- text\n", 2, ["sources.0", "'text'"]),
+        (
+            "sources:\n- {task: asr, data: replay}\n- task: question\n  data: q.jsonl\n"
+            "  voices: [zz]\n  insert: {share: 0.9}\n",
+            5,
+            [
+                "sources.1.voices: unknown key for task 'question'; expected one of task, data, "
+                "weight; remove it (and 1 more)"
+            ],
+        ),
+        (
+            "sources:\n- task: interleave\n  data: domain\n  interleave:\n    unit: word\n",
+            5,
+            ["sources.0.interleave.unit: unknown key; ", "'units'"],
+        ),
+        (
+            "sources:\n- task: interleave\n  data: domain\n  interleave:\n    units: word\n"
+            "  weigth: 2\n",
+            6,
+            ["sources.0.weigth: unknown key for task 'interleave'; ", "'weight'?"],
+        ),
+        ("sources:\n- task: insert\n  data: domain\n  insert: {share: 2}\n", 4, ["insert.share"]),
+        (
+            "sources:\n- task: asr\n  data: domain\n  voices: [en-us]\n  speech: recorded\n",
+            5,
+            ["sources.0.speech: found 'recorded'; expected any or synthetic beside 'voices'"],
+        ),
         ("steps: many\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "'many'"]),
         ("steps: 0\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "greater than 0"]),
         ("precision: bf8\nsources:\n- {task: text, data: domain}\n", 1, ["precision", "'bf8'"]),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from asr_llm import defaults
 from asr_llm.cli.options import AsJson, BeamSize, Model
 from asr_llm.console import Bar, print_audit, report_text, terms_text, to_json
 from asr_llm.decoding.options import NUM_BEAMS
@@ -44,7 +45,7 @@ def domain_check(
 @domain_app.command("audit")
 def domain_audit(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     beam_size: BeamSize = NUM_BEAMS,
     voice: Annotated[
         list[str] | None,
@@ -84,7 +85,7 @@ def terms(
     text: Annotated[
         list[Path], typer.Argument(help="Text files or domain folders.", metavar="TEXT")
     ],
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     against: Annotated[
         list[Path] | None,
         typer.Option(help="More general text, whose words are no terms; may be repeated."),

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from asr_llm import defaults
 from asr_llm.cli.options import Adapters, Model
 
 
 def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     adapter: Adapters = None,
     merge: Annotated[
         bool,

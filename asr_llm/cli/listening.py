@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from asr_llm import defaults
 from asr_llm.cli.options import (
     Adapter,
     Adapters,
@@ -34,7 +35,7 @@ def transcribe(
             metavar="AUDIO",
         ),
     ],
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
@@ -170,7 +171,7 @@ def align(
     ] = "jsonl",
     model: Annotated[
         str, typer.Option(help="A checkpoint with a CTC head, or a NeMo CTC model (.nemo).")
-    ] = "mini",
+    ] = defaults.MODEL,
     timings: Annotated[
         Path | None,
         typer.Option(
@@ -226,7 +227,7 @@ def ask(
     question: Annotated[
         str | None, typer.Option(help="Default: the question is what is said in AUDIO.")
     ] = None,
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     adapter: Adapter = None,
 ) -> None:
     """Ask the model a question about a recording."""

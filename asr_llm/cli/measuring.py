@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr_llm import defaults
 from asr_llm.cli.options import (
     Adapter,
     Adapters,
@@ -31,7 +32,7 @@ def evaluate(
     data: Annotated[
         Path, typer.Argument(help="A domain folder, or a manifest.", metavar="DOMAIN|MANIFEST")
     ],
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
@@ -100,7 +101,7 @@ def evaluate(
 
 def qa(
     suite: Annotated[Path, typer.Argument(help="YAML, or questions (.jsonl).", metavar="SUITE")],
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     adapter: Adapter = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for answers.jsonl, scores.json.")

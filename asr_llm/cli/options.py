@@ -9,7 +9,10 @@ import typer
 
 Model = Annotated[
     str,
-    typer.Option("--model", help="'small', 'mini', a checkpoint folder, or a name on the hub."),
+    typer.Option(
+        "--model",
+        help="'small', 'mini', a checkpoint folder, or a name on the hub.",
+    ),
 ]
 Adapter = Annotated[
     Path | None, typer.Option("--adapter", help="An adapter folder, such as runs/NAME/adapter.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr_llm import defaults
 from asr_llm.cli.options import Adapters, BeamSize, Model
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import ServerError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    model: Model = "mini",
+    model: Model = defaults.MODEL,
     adapter: Adapters = None,
     beam_size: BeamSize = NUM_BEAMS,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from asr_llm import defaults
 from asr_llm.cli.options import General, NoAudio, NoText, Resume
 from asr_llm.console import Bar, print_scores
 
@@ -59,7 +60,7 @@ def adapt(
         typer.echo(f"{domain} has no test set, so nothing was measured; add test/text.txt")
     if done.adapter is not None:
         how = f"--adapter {shlex.quote(str(done.adapter))}"
-        if done.model != "mini":
+        if done.model != defaults.MODEL:
             how = f"--model {shlex.quote(done.model)} {how}"
         typer.echo(f"The adapter is in {done.adapter}")
     else:

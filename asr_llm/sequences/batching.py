@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -18,28 +17,8 @@ import torch
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
+from asr_llm.sequences.examples import Examples, Item
 from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
-
-
-@dataclass(frozen=True)
-class Item:
-    """An example not made yet: ``cost`` in decoder positions, ``make(rng)`` builds it."""
-
-    cost: float
-    make: Callable[[np.random.Generator], Sequence | None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and its share of the mix.
-
-    ``left_out`` names the recordings that could not be used for want of word times.
-    """
-
-    count: int
-    weight: float
-    item: Callable[[int], Item]
-    left_out: frozenset[str] = frozenset()
 
 
 class Collator:
@@ -174,7 +153,7 @@ class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        sources: list[Source],
+        sources: list[Examples],
         collate: Collator,
         seed: int,
         budget: int,

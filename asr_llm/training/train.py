@@ -7,6 +7,7 @@ checkpoint ends with the same weights as one that was never stopped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
-from asr_llm.recipe import Recipe, SourceRecipe
+from asr_llm.recipe import Recipe
 from asr_llm.sequences.batching import BatchStream, Collator
-from asr_llm.sequences.sources import make_source
+from asr_llm.sequences.sources import AsrSource, Folders, Source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, keep_memory, loader
@@ -216,7 +217,7 @@ def _cached_encoder(model: SpanSALM, recipe: Recipe) -> CachedEncoder | None:
 def make_stream(
     recipe: Recipe,
     model: SpanSALM,
-    sources: list[SourceRecipe],
+    sources: Sequence[Source],
     domain: Domain | None,
     replay: Domain | None,
     split: str = "train",
@@ -235,8 +236,9 @@ def make_stream(
         model.frame_samples,
         ctc=model.ctc_vocabulary.encode if heads else None,
     )
-    found = [make_source(source, model.chat, domain, replay, split) for source in sources]
-    made = [source for source in found if source is not None]
+    folders = Folders(domain, replay, split)
+    found = [source.examples(model.chat, folders) for source in sources]
+    made = [examples for examples in found if examples is not None]
     if not made:
         raise RecipeError("all sources are optional and none has data; expected one that has")
     length = recipe.steps * recipe.accumulate
@@ -268,7 +270,7 @@ def _monitored_batches(
             "max_rise out"
         )
     split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
-    source = SourceRecipe(task="asr", data="replay", augment=0.0)
+    source = AsrSource(data="replay", augment=0.0)
     stream = make_stream(recipe, model, [source], None, replay, split, seed=0)
     return [batch | {"monitor": True} for batch in _fixed(recipe, stream)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from asr_llm import defaults
 from asr_llm.decoding.options import DecodeOptions
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Recogniser:
             one, or a NeMo CTC model (``.nemo``).
     """
 
-    model: str = "mini"
+    model: str = defaults.MODEL
     adapters: tuple[AdapterFolder, ...] = ()
     aligner: str | None = None
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr_llm import defaults
 from asr_llm.corpus.audio import Source, audio_info, cut_audio, read_blocks
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class SpeechLLM:
     """A recogniser that is ready to use.
 
-        model = SpeechLLM.load("mini", adapter="runs/medical/adapter")
+        model = SpeechLLM.load("small", adapter="runs/medical/adapter")
         for segment in model.transcribe("visit.wav"):
             print(segment.start, segment.text)
 
@@ -66,7 +67,7 @@ class SpeechLLM:
     @classmethod
     def load(
         cls,
-        model: str | Path = "mini",
+        model: str | Path = defaults.MODEL,
         adapter: AdapterFolder | str | Path | Iterable[AdapterFolder | str | Path] | None = None,
         fusion: float | None = None,
         num_beams: int = NUM_BEAMS,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import DomainError
-from asr_llm.sequences.batching import BatchStream, Collator, Item, Source, _split, to_device
+from asr_llm.sequences.batching import BatchStream, Collator, _split, to_device
+from asr_llm.sequences.examples import Examples, Item
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
 LOCATOR, PAD = 1, 0
@@ -96,7 +97,7 @@ def test_collate_without_speech_has_no_audio() -> None:
 # The stream ------------------------------------------------------------------------------
 
 
-def named_source(name: str, count: int, weight: float, cost: Any = lambda i: 5.0) -> Source:
+def named_source(name: str, count: int, weight: float, cost: Any = lambda i: 5.0) -> Examples:
     """Examples that say which they are: "name", their number in letters, and some noise."""
 
     def item(i: int) -> Item:
@@ -106,7 +107,7 @@ def named_source(name: str, count: int, weight: float, cost: Any = lambda i: 5.0
             lambda rng: (Text(name + number + chr(97 + int(rng.integers(26))), True),),
         )
 
-    return Source(count, weight, item)
+    return Examples(count, weight, item)
 
 
 def drawn(batch: dict[str, Any]) -> list[tuple[str, int]]:
@@ -115,11 +116,11 @@ def drawn(batch: dict[str, Any]) -> list[tuple[str, int]]:
     return [(r[0], int("".join(str(ord(c) - 97) for c in r[1:4]))) for r in rows]
 
 
-def stream(sources: list[Source], budget: int = 40, seed: int = 1, pool: int = 4) -> BatchStream:
+def stream(sources: list[Examples], budget: int = 40, seed: int = 1, pool: int = 4) -> BatchStream:
     return BatchStream(sources, collator(), seed, budget, length=10_000, pool=pool)
 
 
-def two_sources() -> list[Source]:
+def two_sources() -> list[Examples]:
     return [
         named_source("x", 30, 0.75, cost=lambda i: 3.0 + i % 7),
         named_source("y", 11, 0.25, cost=lambda i: 20.0),
@@ -197,12 +198,12 @@ def test_noise_differs_from_batch_to_batch() -> None:
     assert len(rows) > 5
 
 
-def broken_source(count: int, usable: set[int]) -> Source:
+def broken_source(count: int, usable: set[int]) -> Examples:
     def item(i: int) -> Item:
         made: Sequence | None = (Text("xaa" + chr(97 + i), True),) if i in usable else None
         return Item(1.0, lambda rng: made)
 
-    return Source(count, 1.0, item)
+    return Examples(count, 1.0, item)
 
 
 def test_examples_that_cannot_be_used_leave_no_batch_empty() -> None:

@@ -8,28 +8,33 @@ import numpy as np
 import pytest
 import soundfile
 from lhotse import CutSet
+from pydantic import TypeAdapter
 
 from asr_llm.aligning import align_manifest
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
-from asr_llm.recipe import SourceRecipe
-from asr_llm.sequences import sources
-from asr_llm.sequences.batching import BatchStream, Collator, Source
+from asr_llm.sequences.batching import BatchStream, Collator
+from asr_llm.sequences.examples import Examples
+from asr_llm.sequences.sources import Folders, Source
 from asr_llm.sequences.spans import Sequence, Speech, Text
 from asr_llm.sequences.tasks import Chat
 
 CHAT = Chat("<u>", "</u><a>", "</a>")
+_SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
 
-def make(task: str, data: Path | str, **more: object) -> Source:
-    recipe = SourceRecipe.model_validate({"task": task, "data": str(data)} | more)
-    source = sources.make_source(recipe, CHAT)
-    assert source is not None
-    return source
+def entry(task: str, data: Path | str, **more: object) -> Source:
+    return _SOURCE.validate_python({"task": task, "data": str(data)} | more)
 
 
-def sequence(source: Source, i: int, seed: int = 1) -> Sequence:
+def make(task: str, data: Path | str, **more: object) -> Examples:
+    made = entry(task, data, **more).examples(CHAT, Folders())
+    assert made is not None
+    return made
+
+
+def sequence(source: Examples, i: int, seed: int = 1) -> Sequence:
     made = source.item(i).make(np.random.default_rng(seed))
     assert made is not None
     return made
@@ -76,12 +81,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_optional_source_may_have_no_data(folder: Path, recordings: Path) -> None:
     for task, more in (("text", {}), ("asr", {}), ("asr", {"speech": "recorded"})):
-        recipe = SourceRecipe.model_validate(
-            {"task": task, "data": str(folder), "optional": True, **more}
-        )
-        assert sources.make_source(recipe, CHAT) is None
+        source = entry(task, folder, optional=True, **more)
+        assert source.examples(CHAT, Folders()) is None
         with pytest.raises(DomainError, match=r"no domain text|no recordings for the 'asr' source"):
-            sources.make_source(recipe.model_copy(update={"optional": False}), CHAT)
+            source.model_copy(update={"optional": False}).examples(CHAT, Folders())
 
 
 def test_recordings_come_before_spoken_text_unless_said_otherwise(

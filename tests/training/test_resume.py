@@ -40,7 +40,8 @@ EARLY: dict[str, Kills] = {
 
 
 def source(task: str, data: Path, **more: Any) -> dict[str, Any]:
-    return {"task": task, "data": str(data), "voices": ["en-us+*"]} | more
+    voices = {"voices": ["en-us+*"]} if task in ("asr", "word_synchronous") else {}
+    return {"task": task, "data": str(data)} | voices | more
 
 
 @pytest.fixture(scope="module")

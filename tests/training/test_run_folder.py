@@ -14,10 +14,11 @@ import yaml
 
 from asr_llm import __version__
 from asr_llm.errors import DomainError, RunError
-from asr_llm.recipe import Recipe, SourceRecipe
+from asr_llm.recipe import Recipe
+from asr_llm.sequences.sources import TextSource
 from asr_llm.training.run_folder import RunFolder, write_text
 
-RECIPE = Recipe(name="a", sources=[SourceRecipe(task="text", data="domain")])
+RECIPE = Recipe(name="a", sources=[TextSource(data="domain")])
 
 
 @pytest.fixture

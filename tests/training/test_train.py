@@ -45,7 +45,11 @@ def recipe(tiny: Path, text: Path) -> Callable[..., Recipe]:
 
     def build(**keys: Any) -> Recipe:
         tasks = keys.pop("tasks", ["text"])
-        sources = [{"task": task, "data": str(text), "voices": ["en-us"]} for task in tasks]
+        spoken = {"asr", "word_synchronous"}
+        sources = [
+            {"task": task, "data": str(text)} | ({"voices": ["en-us"]} if task in spoken else {})
+            for task in tasks
+        ]
         return Recipe.model_validate(
             {
                 "model": str(tiny),
@@ -527,7 +531,7 @@ def test_a_bad_recording_is_one_line_though_another_process_met_it(
         (tmp_path / "b.wav").write_bytes(b"RIFF")
         return cuts
 
-    monkeypatch.setattr("asr_llm.sequences.sources.read_manifest", listed)
+    monkeypatch.setattr("asr_llm.sequences.sources.data.read_manifest", listed)
     with pytest.raises(AudioError) as caught:
         go(chosen, tmp_path / "run")
     assert "b.wav" in str(caught.value)

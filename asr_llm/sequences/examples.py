@@ -1,0 +1,37 @@
+"""What a source gives: examples that are made only when their turn comes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_llm.sequences.spans import Sequence
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example not made yet: ``cost`` in decoder positions, ``make(rng)`` builds it."""
+
+    cost: float
+    make: Callable[[np.random.Generator], Sequence | None]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and their share of the mix.
+
+    ``left_out`` names the recordings that could not be used for want of word times.
+    """
+
+    count: int
+    weight: float
+    item: Callable[[int], Item]
+    left_out: frozenset[str] = frozenset()
+
+
+def python_rng(rng: np.random.Generator) -> random.Random:
+    """Python's generator, seeded by one draw from NumPy's."""
+    return random.Random(int(rng.integers(2**63)))

@@ -1,0 +1,52 @@
+"""Sources of training examples: one class a task, each with its own keys and its own builder.
+
+A recipe's ``sources`` are a list of these; ``task`` says which class an entry is. To add a task,
+write its class in a file of its own and name it in ``Source`` below (docs/adding-a-task.md).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from asr_llm.sequences.sources.asr import AsrSource
+from asr_llm.sequences.sources.data import Folders
+from asr_llm.sequences.sources.denoise import DenoiseSource
+from asr_llm.sequences.sources.insert import InsertSource
+from asr_llm.sequences.sources.interleave import InterleaveSource
+from asr_llm.sequences.sources.misheard import MisheardSource
+from asr_llm.sequences.sources.question import QuestionSource
+from asr_llm.sequences.sources.restore import RestoreSource
+from asr_llm.sequences.sources.speech import SpeechSource, untimed
+from asr_llm.sequences.sources.text import TextSource
+from asr_llm.sequences.sources.word_synchronous import WordSynchronousSource
+
+Source = Annotated[
+    AsrSource
+    | WordSynchronousSource
+    | InterleaveSource
+    | InsertSource
+    | TextSource
+    | DenoiseSource
+    | RestoreSource
+    | MisheardSource
+    | QuestionSource,
+    Field(discriminator="task"),
+]
+
+__all__ = [
+    "AsrSource",
+    "DenoiseSource",
+    "Folders",
+    "InsertSource",
+    "InterleaveSource",
+    "MisheardSource",
+    "QuestionSource",
+    "RestoreSource",
+    "Source",
+    "SpeechSource",
+    "TextSource",
+    "WordSynchronousSource",
+    "untimed",
+]

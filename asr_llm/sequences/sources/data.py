@@ -1,0 +1,121 @@
+"""What a source's ``data`` names: a domain folder, a text file or a manifest of recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain_files import read_text, strictly
+from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.pieces import text_pieces
+from asr_llm.corpus.synthesis import select_voices
+from asr_llm.errors import DomainError, RecipeError
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+_WANTED = {
+    "domain": "a domain folder on the command line ('asr-llm adapt DOMAIN')",
+    "replay": "a base model that brings replay text, or 'replay: FOLDER' in the recipe "
+    "(without general speech, training on text makes the model ignore the audio)",
+}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What ``domain`` and ``replay`` mean in a run, and which split of a folder is read."""
+
+    domain: Domain | None = None
+    replay: Domain | None = None
+    split: str = "train"
+
+    def find(self, name: str) -> Data:
+        """The data of a name.
+
+        Raises:
+            RecipeError: there is none.
+        """
+        folder = {"domain": self.domain, "replay": self.replay}.get(name)
+        path = Path(name)
+        if folder is None and name in _WANTED:
+            raise RecipeError(
+                f"a source has data: {name}, but there is none; expected {_WANTED[name]}"
+            )
+        if folder is None and path.is_dir() and (path / "domain.yaml").is_file():
+            folder = Domain.load(path)
+        if folder is None and not path.exists():
+            raise RecipeError(
+                f"a source has data: {name}, but nothing is there; paths count from the current "
+                f"folder, {Path.cwd()}"
+            )
+        return Data(name, folder, self.split)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data that is there: a split of a domain folder or, where ``folder`` is None, a file."""
+
+    name: str
+    folder: Domain | None
+    split: str
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the file."""
+        return self.folder.path if self.folder else Path(self.name)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is text to read; a file is text."""
+        return self.folder is None or self.folder.has_text(self.split)
+
+    @property
+    def has_recordings(self) -> bool:
+        """Whether a domain folder has recordings of this split."""
+        return self.folder is not None and self.folder.manifest(self.split) is not None
+
+    def sentences(self, task: str) -> list[str]:
+        """The text, long lines in pieces.
+
+        Raises:
+            DomainError: there is none.
+        """
+        lines = self.folder.text(self.split) if self.folder else read_lines(self.path)
+        if not lines:
+            raise DomainError(f"no text for the {task!r} source {self.name}; add sentences")
+        return [piece for line in lines for piece in text_pieces(line)]
+
+    def spoken(self, line: str) -> str | None:
+        """How a sentence is said, where the domain's terms say so."""
+        return self.folder.spoken(line) if self.folder else None
+
+    def recordings(self) -> CutSet | None:
+        """Recordings with transcripts, of the folder or the manifest; None if there are none."""
+        if self.folder is not None:
+            return self.folder.recordings(self.split)
+        path = self.path
+        listed = path.suffix in (".json", ".jsonl", ".gz") or path.name == "trans.txt"
+        return read_manifest(path) if listed else None
+
+    def voices(self, patterns: Sequence[str] | None) -> tuple[str, ...]:
+        """The voices that patterns choose; without patterns, the domain's own.
+
+        Raises:
+            DomainError: all were taken away.
+        """
+        patterns = patterns or (self.folder.voices(self.split) if self.folder else [])
+        voices = select_voices(list(patterns) or ["en-us"])
+        if not voices:
+            raise DomainError(
+                f"no voices left for the source {self.name} after those taken away with '!'; "
+                "expected at least one"
+            )
+        return voices
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without comments."""
+    return [line.text for line in strictly(lambda problems: read_text(path, problems))]

@@ -1,0 +1,63 @@
+"""JSTIP (arXiv 2607.01733): speech and text take turns inside an utterance."""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from asr_llm.corpus.synthesis import Utterance
+from asr_llm.sequences.interleave import interleave, segment_units, word_units
+from asr_llm.sequences.sources.speech import SpeechSource
+from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.tasks import Chat
+from asr_llm.yaml_lines import Strict
+
+
+class InterleaveOptions(Strict):
+    """How an utterance is cut into units that alternate between speech and text."""
+
+    units: Literal["word", "segment", "mixed"] = "mixed"
+    words: float = Field(0.5, ge=0, le=1, description="share of word level where units are mixed")
+    silence: float | None = Field(
+        0.2, gt=0, description="seconds of silence that end a segment; null: none do"
+    )
+    punctuation: bool = Field(True, description="whether punctuation ends a segment too")
+    leading: str = Field(
+        "\x1e",
+        description="stands before each segment but the first; default: ASCII's record separator, "
+        "which byte-level vocabularies hold and no text uses",
+    )
+    encode: Literal["splice", "slice"] = Field(
+        "splice",
+        description="cut the audio, then encode; or encode, then cut the frames, which lets the "
+        "model hear the text units (an ablation)",
+    )
+
+
+class InterleaveSource(SpeechSource):
+    """Speech(A₁) Text(T₂)* Speech(A₃) Text(T₄)* …, or text first."""
+
+    task: Literal["interleave"] = "interleave"
+    interleave: InterleaveOptions = InterleaveOptions()
+    needs_word_times: ClassVar[bool] = True
+
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+        """Word or segment level, speech or text first: drawn anew for each sequence."""
+        options = self.interleave
+        build = functools.partial(
+            interleave,
+            utterance,
+            chat=chat,
+            speech_first=rng.random() < 0.5,
+            sliced=options.encode == "slice",
+        )
+        drawn = "word" if rng.random() < options.words else "segment"
+        if (drawn if options.units == "mixed" else options.units) == "segment":
+            units = segment_units(utterance.words, options.silence, options.punctuation)
+            # One segment has nothing to alternate with.
+            if len(units) > 1 or options.units == "segment":
+                return build(units, leading=options.leading)
+        return build(word_units(utterance.words))

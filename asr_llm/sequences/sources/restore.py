@@ -1,0 +1,23 @@
+"""Noisy text without case and punctuation, as CTC writes it, in place of the speech."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from asr_llm.sequences import tasks
+from asr_llm.sequences.examples import python_rng
+from asr_llm.sequences.sources.base import WrittenSource
+from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.tasks import Chat
+
+
+class RestoreSource(WrittenSource):
+    """Text(prompt) Text(T, lower-cased, without punctuation, and noisy) Text(T)*."""
+
+    task: Literal["restore"] = "restore"
+
+    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
+        """The prompt, the corrupted text, the text to be written."""
+        return tasks.restore(text, chat, python_rng(rng))

@@ -1,0 +1,131 @@
+"""Sources in which every sequence holds speech: recordings, or text spoken on the fly."""
+
+from __future__ import annotations
+
+import functools
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
+
+from asr_llm.corpus.alignment import word_items
+from asr_llm.corpus.audio import cut_audio
+from asr_llm.corpus.pieces import LONGEST_SECONDS, cut_pieces
+from asr_llm.corpus.synthesis import Utterance, Word
+from asr_llm.errors import DomainError
+from asr_llm.sequences.examples import Examples, Item, python_rng
+from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS
+from asr_llm.sequences.sources.data import Data
+from asr_llm.sequences.sources.speaking import SpokenSource, speak_at_random
+from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.tasks import Chat
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+    from lhotse.cut import Cut
+
+CHARACTERS_PER_SECOND = 15.0
+
+Speak = Callable[[np.random.Generator], Utterance]
+
+
+class SpeechSource(SpokenSource):
+    """Examples made of one utterance each; a task says what they look like."""
+
+    needs_word_times: ClassVar[bool] = False
+    """Whether it must be known when each word is said."""
+
+    speech: Literal["any", "recorded", "synthetic"] = Field(
+        "any", description="recordings, text spoken, or recordings where there are any"
+    )
+
+    @field_validator("speech")
+    @classmethod
+    def _has_use_for_voices(cls, speech: str, info: ValidationInfo) -> str:
+        if speech == "recorded" and info.data.get("voices") is not None:
+            raise ValueError("any or synthetic beside 'voices': recordings have their own")
+        return speech
+
+    def found_in(self, data: Data) -> bool:
+        """Whether a folder has recordings or, where those are not insisted on, text."""
+        recorded = self.speech != "synthetic" and data.has_recordings
+        return recorded or (self.speech != "recorded" and data.has_text)
+
+    def build(self, data: Data, chat: Chat) -> Examples:
+        """One example for each recording or, where there are none, for each sentence."""
+        # A manifest is never read aloud, whatever 'speech' says.
+        skipped = data.folder is not None and self.speech == "synthetic"
+        cuts = None if skipped else data.recordings()
+        if cuts is None and self.speech == "recorded":
+            raise DomainError(
+                f"{data.path}: no recordings for the {self.task!r} source; expected a manifest "
+                f"and audio in {data.split}/, or leave out 'speech: recorded'"
+            )
+        return self._spoken(data, chat) if cuts is None else self._recorded(cuts, chat)
+
+    @abstractmethod
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+        """The spans of one example; None where the utterance is unfit for the task."""
+
+    def _recorded(self, cuts: CutSet, chat: Chat) -> Examples:
+        """Recordings, long ones in pieces; those that lack the times of their words are named."""
+        found: list[Cut] = []
+        left_out: set[str] = set()
+        for cut in cuts:
+            pieces = cut_pieces(cut) if word_items(cut) or not self.needs_word_times else []
+            found += pieces
+            if not pieces:
+                left_out.add(cut.id)
+        if not found:
+            raise DomainError(f"{self.data}: nothing to learn from: {untimed(left_out)}")
+        speakers: list[tuple[float, Speak]] = [
+            (cut.duration, functools.partial(load_utterance, cut)) for cut in found
+        ]
+        return replace(self._of(speakers, chat), left_out=frozenset(left_out))
+
+    def _spoken(self, data: Data, chat: Chat) -> Examples:
+        """Text, to be spoken when its turn comes."""
+        lines = data.sentences(self.task)
+        voices = data.voices(self.voices)
+        speakers: list[tuple[float, Speak]] = []
+        for line in lines:
+            speak = functools.partial(speak_at_random, line, data.spoken(line), voices)
+            speakers.append((len(line) / CHARACTERS_PER_SECOND, speak))
+        return self._of(speakers, chat)
+
+    def _of(self, speakers: list[tuple[float, Speak]], chat: Chat) -> Examples:
+        frame = chat.frame_samples / chat.sample_rate
+
+        def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
+            utterance = self.augmented(speak(rng), rng)
+            if utterance.duration > LONGEST_SECONDS:
+                return None
+            return self.sequence(utterance, chat, python_rng(rng))
+
+        def item(i: int) -> Item:
+            seconds, speak = speakers[i]
+            cost = seconds / frame + seconds * CHARACTERS_PER_SECOND / CHARACTERS_PER_TOKEN
+            return Item(cost + PROMPT_TOKENS, functools.partial(make, speak))
+
+        return Examples(len(speakers), self.weight, item)
+
+
+def untimed(left_out: Collection[str]) -> str:
+    """What to tell of recordings that were not learned from."""
+    return (
+        f"left out {len(left_out)} recordings (the first: {min(left_out)}): it is not known when "
+        "their words are said, as it must be to interleave them, or to cut those longer than "
+        f"{LONGEST_SECONDS:g} s. Find out with: asr-llm align MANIFEST"
+    )
+
+
+def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:
+    """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
+    supervision = cut.supervisions[0]
+    words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
+    speaker = supervision.speaker or cut.id
+    return Utterance(supervision.text or "", speaker, cut_audio(cut), words, recorded=True)

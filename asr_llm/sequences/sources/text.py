@@ -1,0 +1,32 @@
+"""Text alone: the language model learns how the domain writes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from asr_llm.sequences import tasks
+from asr_llm.sequences.sources.base import PROMPT_TOKENS, WrittenSource
+from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.tasks import Chat
+
+
+class TextSource(WrittenSource):
+    """Text(T)*."""
+
+    task: Literal["text"] = "text"
+    prompt: bool = Field(
+        False,
+        description="behind the prompt of recognition, the speech left out, rather than alone",
+    )
+
+    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
+        """The text, behind the prompt if so wanted."""
+        build = tasks.prompted_text if self.prompt else tasks.text_only
+        return build(text, chat)
+
+    def cost(self, tokens: float) -> float:
+        """Decoder positions, about: the text stands there once."""
+        return tokens + (PROMPT_TOKENS if self.prompt else 1)

@@ -1,0 +1,23 @@
+"""Each word right after its own audio: a curriculum for a new projector."""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar, Literal
+
+from asr_llm.corpus.synthesis import Utterance
+from asr_llm.sequences import tasks
+from asr_llm.sequences.sources.speech import SpeechSource
+from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.tasks import Chat
+
+
+class WordSynchronousSource(SpeechSource):
+    """Text(prompt) Speech(A₁) Text(T₁)* Speech(A₂) Text(T₂)* …."""
+
+    task: Literal["word_synchronous"] = "word_synchronous"
+    needs_word_times: ClassVar[bool] = True
+
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+        """Prompt, then word by word; None for more words than frames."""
+        return tasks.word_synchronous(utterance, chat)
