@@ -73,7 +73,7 @@ class Adapters:
             if hasattr(layer, "merged_adapters")
         ]
         self._weights = [layer.get_base_layer().weight.data for *_, layer in self._layers]
-        self._projector = {name: p.data for name, p in model.perception.proj.named_parameters()}
+        self._projector = {n: p.data for n, p in lora.projector_parameters(model).items()}
         self._in_use: tuple[str, ...] | None = None  # not known while it is changed
         self.use(*self.loaded)
 
@@ -148,7 +148,7 @@ class Adapters:
                 layer.merged_adapters.clear()
 
     def _project(self, trained: list[dict[str, Tensor]]) -> None:
-        for name, parameter in self.model.perception.proj.named_parameters():
+        for name, parameter in lora.projector_parameters(self.model).items():
             own = self._projector[name]
             parameter.data = own
             if len(trained) == 1:

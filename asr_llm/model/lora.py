@@ -105,7 +105,7 @@ def save(
         with move_embedding(model), quiet():
             model.llm.save_pretrained(part, save_embedding_layers=False)
         if projector:
-            weights = {k: v.detach().cpu() for k, v in model.perception.proj.state_dict().items()}
+            weights = {k: v.detach().cpu() for k, v in projector_parameters(model).items()}
             save_file(weights, part / PROJECTOR, metadata={"format": "pt"})
             (part / PROJECTOR).chmod(0o644)
         config = json.loads((part / CONFIG).read_text("utf-8"))
@@ -190,6 +190,13 @@ def load(
     return projector
 
 
+def projector_parameters(model: SpanSALM) -> dict[str, Tensor]:
+    """SALM's linear projector by its own names, and what a modality adapter has before it."""
+    perception = model.perception
+    before = perception.modality_adapter.named_parameters(prefix="modality_adapter")
+    return dict(perception.proj.named_parameters()) | dict(before)
+
+
 def _read_projector(model: SpanSALM, folder: Path) -> dict[str, Tensor] | None:
     """On the model's device and in its precision.
 
@@ -200,7 +207,7 @@ def _read_projector(model: SpanSALM, folder: Path) -> dict[str, Tensor] | None:
 
     if not (folder / PROJECTOR).is_file():
         return None
-    own, found = model.perception.proj.state_dict(), load_file(folder / PROJECTOR)
+    own, found = projector_parameters(model), load_file(folder / PROJECTOR)
     shapes = [{name: tuple(t.shape) for name, t in each.items()} for each in (found, own)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{PROJECTOR} holds {shapes[0]}, expected {shapes[1]}")

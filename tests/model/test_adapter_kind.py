@@ -50,7 +50,7 @@ def test_the_kind_survives_without_its_record(made: Path, tiny: Path, tmp_path: 
         assert (found.base, found.fusion, found.kind) == (whole.base, whole.fusion, whole.kind)
         assert fusion_weights([found]) == [weight]
         model = checkpoints.load(tiny)
-        assert Adapters(model, tiny, [folder]).loaded[name].fusion == weight
+        assert Adapters(model, tiny, [folder]).loaded[name].folder.fusion == weight
 
 
 def test_the_base_is_still_known(made: Path, other_tiny: Path, tmp_path: Path) -> None:

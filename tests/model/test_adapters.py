@@ -358,7 +358,7 @@ def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> N
             b"",
             r"own list: .*biasing_list\.txt: no phrases.*copy it again",
         ),
-        ("biasing_list.txt", b"\xff\xfe", r"own list: .*biasing_list\.txt:1: not UTF-8"),
+        ("biasing_list.txt", b"caf\xe9\n", r"own list: .*biasing_list\.txt:1: .*UTF-8"),
         ("base.json", b'{"name": "m", "sha256": "0", "biasing": "much"}', "the numbers 'fusion'"),
         (
             "base.json",

@@ -87,3 +87,27 @@ def test_a_vocabulary_as_large_as_the_projector_is_refused(fake: Any, folder: Pa
         )
     with pytest.raises(ValueError, match="found 6 symbols; expected 1 to 5"):
         PosteriorProjector(width=8, d_model=6, symbols=6)
+
+
+def test_an_adapter_brings_the_whole_projector(folder: Path, tmp_path: Path) -> None:
+    """SALM's linear layer alone would leave the trained layers before it behind."""
+    from asr_llm.model import lora
+    from asr_llm.model.adapters import Adapters
+    from asr_llm.recipe import LoraRecipe
+
+    trained = checkpoints.load(folder)
+    lora.install(trained, LoraRecipe(r=2, lora_alpha=4))
+    with torch.no_grad():
+        for name, parameter in trained.named_parameters():
+            if "lora_B" in name or "modality_adapter" in name or "perception.proj" in name:
+                parameter.add_(0.1)
+    lora.save(trained, tmp_path / "adapter", folder, projector=True)
+    again = checkpoints.load(folder)
+    adapters = Adapters(again, folder, [tmp_path / "adapter"])
+    expected = lora.projector_parameters(trained)
+    assert any(name.startswith("modality_adapter.ctc") for name in expected)
+    for name, parameter in lora.projector_parameters(again).items():
+        assert torch.allclose(parameter, expected[name], atol=1e-6), name
+    adapters.use()
+    for name, parameter in lora.projector_parameters(again).items():
+        assert torch.allclose(parameter, expected[name] - 0.1, atol=1e-6), name
