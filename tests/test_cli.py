@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import save_file
 
 from asr_llm import __version__, cli, doctor, jobs
 from asr_llm.corpus.domain import create
@@ -191,8 +192,8 @@ def test_a_weight_needs_an_adapter(wav: Path) -> None:
 def test_adapters_are_refused_before_the_model_is_loaded(wav: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (adapter / name).write_text("")
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
+    save_file({"layer.lora_A.weight": np.ones((2, 4))}, adapter / "adapter_model.safetensors")
     done = run("transcribe", wav, "--adapter", adapter, "--adapter", adapter)
     assert_refused(done, f"{adapter} is given twice")
     done = run("transcribe", wav, "--adapter", adapter, "--adapter", tmp_path)

@@ -138,7 +138,12 @@ def propose(sentences: Sequence[str], general: General) -> list[Candidate]:
                     places[key].append((number, i))
     made = [_candidate(key, at, text, lines, judge) for key, at in places.items()]
     counts = PhraseFinder(one.term for one in made).count(text)
-    made = [replace(one, count=counts[one.term]) for one in made if counts[one.term]]
+    # Places that overlap are counted once, and no more contexts than places are shown.
+    made = [
+        replace(one, count=counts[one.term], contexts=one.contexts[: counts[one.term]])
+        for one in made
+        if counts[one.term]
+    ]
     return sorted(made, key=lambda made: (-made.score, made.term))
 
 
