@@ -25,8 +25,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED)  ## adapt mini to domains/medical in runs/demo, show the gain; go on if it was begun
-	@echo "adapting and measuring in $(DEMO): about 7 minutes on two cores" >&2
+demo: $(INSTALLED)  ## transcribe, adapt small to domains/medical in runs/demo, show the gain; go on if it was begun
+	@$(BIN)/asr-llm transcribe examples/visit.flac
+	@echo "adapting and measuring in $(DEMO): half an hour or so on two cores" >&2
 	@$(BIN)/asr-llm adapt domains/medical -o $(DEMO) --resume
 
 test: $(INSTALLED)  ## lint and the tests that take minutes together
