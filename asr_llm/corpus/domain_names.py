@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from asr_llm.corpus.audio_kinds import SUFFIXES
 from asr_llm.corpus.lines import Problem
 from asr_llm.corpus.manifests import LAYOUTS
 
@@ -14,12 +15,6 @@ _FILES = ("domain.yaml", "text.txt", "templates.yaml", "entities.jsonl")
 _FOLDERS = ("terms", *SPLITS)
 _DOCUMENTS = ("readme", "license", "licence", "notice", "changelog", "citation")
 _NAMED = 5  # files named in a message; the rest are counted
-
-AUDIO_SUFFIXES = {
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".sph"),
-    *(".w64", ".m4a", ".mp4", ".mov", ".webm", ".aac", ".amr", ".3gp", ".wma", ".mka", ".mkv"),
-}
-"""Names of recordings."""
 
 
 def name_problems(folder: Path) -> list[Problem]:
@@ -53,7 +48,7 @@ def split_problems(folder: Path, listed: Iterable[Path]) -> list[Problem]:
     left = [
         path
         for path in _visible(folder.rglob("*"))
-        if path.suffix.lower() not in AUDIO_SUFFIXES
+        if path.suffix.lower() not in SUFFIXES
         and not (path.parent == folder and path.name in known)
         and not path.name.endswith((".aligned.jsonl.gz", ".aligned.ctm", ".aligned.TextGrid"))
         and path.absolute() not in audio
@@ -69,7 +64,7 @@ def split_problems(folder: Path, listed: Iterable[Path]) -> list[Problem]:
 def audio_of(folder: Path) -> set[Path]:
     """The recordings in a folder and in its folders."""
     found = folder.rglob("*") if folder.is_dir() else ()
-    return {p.absolute() for p in _visible(found) if p.suffix.lower() in AUDIO_SUFFIXES}
+    return {p.absolute() for p in _visible(found) if p.suffix.lower() in SUFFIXES}
 
 
 def named(names: list[str]) -> str:

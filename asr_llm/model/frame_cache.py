@@ -113,8 +113,10 @@ class CachedEncoder:
         """Hash of what is frozen."""
         digest = hashlib.sha1(str(self.depth).encode())
         encoder = self.perception.encoder
-        late = [] if self.depth is None else list(encoder.layers[self.depth :].parameters())
-        trained = {id(parameter) for parameter in late}
+        trained: set[int] = set()
+        if self.depth is not None:  # the last layers, and the normalisation behind them
+            late = [*encoder.layers[self.depth :], encoder.whisper.layer_norm]
+            trained = {id(parameter) for module in late for parameter in module.parameters()}
         for parameter in encoder.parameters():
             if id(parameter) not in trained:
                 digest.update(parameter.detach().float().cpu().numpy().tobytes())

@@ -28,7 +28,7 @@ class WhisperPreprocessor(nn.Module):
 
     Whisper scales by the loudest frame of what it is given, and so does this, row by row: of
     spliced speech, by the loudest frame of the splice. Cutting one utterance apart hence shifts
-    all features of a piece by up to a constant; what the encoder makes of that is tested.
+    all features of a piece by up to a constant.
     """
 
     filters: Tensor
@@ -114,10 +114,7 @@ class WhisperEncoder(nn.Module):
     def states(
         self, audio_signal: Tensor, length: Tensor, last: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The convolutions and the first ``last`` layers: (B, S, hidden) and lengths (B,).
-
-        Of a whole number of output frames: what they lack is zero.
-        """
+        """The convolutions and the first ``last`` layers: (B, S, hidden) and lengths (B,)."""
         w = self.whisper
         inside = _inside(length, audio_signal.shape[-1])[:, None]
         first = F.gelu(w.conv1(audio_signal * inside)) * inside
