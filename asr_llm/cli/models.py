@@ -65,6 +65,13 @@ def model_compose(
             "projector then takes."
         ),
     ] = None,
+    first_pass: Annotated[
+        bool,
+        typer.Option(
+            "--first-pass",
+            help="Bring Whisper's decoder too: what it writes is shown to the LLM with the speech.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the projector's random weights.")] = 0,
 ) -> None:
     """Make an untrained model of a Whisper encoder and an LLM, for 'asr-llm pretrain'."""
@@ -72,7 +79,7 @@ def model_compose(
     from asr_llm.model.composition import compose_from
 
     folder = new_folder(output)
-    compose_from(encoder, llm, folder, seed, width, ctc_vocabulary)
+    compose_from(encoder, llm, folder, seed, width, ctc_vocabulary, first_pass)
     typer.echo(f"The untrained model is in {output}")
     typer.echo(
         f"Train it with a recipe that says 'model: {shlex.quote(str(output))}':  "

@@ -99,6 +99,11 @@ def _piece(
             start=0.0,
             duration=piece.duration,
             text=" ".join(word.text for word in said),
+            custom={
+                key: value
+                for key, value in (cut.supervisions[0].custom or {}).items()
+                if key != "first_pass"  # it is of the whole
+            },
             alignment={"word": alignment_items(said, scores[first:after])},
         )
     ]

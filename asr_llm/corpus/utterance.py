@@ -24,6 +24,7 @@ class Utterance:
     """One utterance in memory: ``samples`` float32 (T,) at 16 kHz, and its words if timed.
 
     ``recorded``: it will come again, sample for sample, so what is made of it is worth keeping.
+    ``first_pass``: what another recogniser wrote of it.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Utterance:
     samples: np.ndarray
     words: tuple[Word, ...] = ()
     recorded: bool = False
+    first_pass: str | None = None
 
     @property
     def duration(self) -> float:

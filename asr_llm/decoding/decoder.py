@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from asr_llm.corpus.biasing_list import BiasingList, joined
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
-from asr_llm.decoding.drafted import can_draft, ctc_drafts, write
+from asr_llm.decoding.drafted import Draft, Letters, can_draft, ctc_drafts, write
 from asr_llm.decoding.generate import generate, n_best
 from asr_llm.decoding.guards import cut_loop, decode_checked
 from asr_llm.decoding.options import DecodeOptions
@@ -38,6 +39,7 @@ from asr_llm.sequences.tasks import asr
 
 if TYPE_CHECKING:
     from asr_llm.model.adapters import Adapters
+    from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
 
 _LISTS = 8  # sets of biasing lists that are kept ready: those of a server's clients take turns
@@ -52,10 +54,16 @@ class Decoder:
     Args:
         model: in evaluation mode; from now on only the decoder may change it.
         adapters: those loaded onto the model.
+        first_pass: what the model's checkpoint brings for a first pass.
     """
 
-    def __init__(self, model: SpanSALM, adapters: Adapters | None = None) -> None:
-        self.model, self.adapters = model, adapters
+    def __init__(
+        self,
+        model: SpanSALM,
+        adapters: Adapters | None = None,
+        first_pass: FirstPass | None = None,
+    ) -> None:
+        self.model, self.adapters, self.first_pass = model, adapters, first_pass
         self._tries: dict[tuple[BiasingList, ...], Phrases] = {}
         self._turn = threading.RLock()
 
@@ -96,10 +104,11 @@ class Decoder:
             preferences = self._preferences(options)
             phrases = preferences.phrases
             chat = model.chat if phrases is None else model.chat.naming(phrases.named)
-            spliced = splice(model, [prompt(audio, chat) for audio in audios])
+            first = self._first_pass(audios, options)
+            spliced = splice(model, [prompt(*pair) for pair in zip(audios, repeat(chat), first)])
             most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
             limits = [options.max_new_tokens or limit for limit in most]
-            written = self._search(spliced, limits, options, preferences)
+            written = self._search(spliced, limits, options, preferences, first)
         decoded = [self._decoded(one, options, phrases) for one in written]
         if options.keep_encoded:
             rows = zip(spliced["encoded"], spliced["encoded_lens"].tolist())
@@ -138,12 +147,19 @@ class Decoder:
                 lost.append(float(model.losses(to_device(batch, model.device))["lm"]))
         return lost[0] - lost[1]
 
+    def _first_pass(self, audios: list[np.ndarray], options: DecodeOptions) -> list[str | None]:
+        """What to show the LLM of each of B audios."""
+        if self.first_pass is None or not options.first_pass:
+            return [None] * len(audios)
+        return [cut_loop(text) or None for text in self.first_pass.write(audios)]
+
     def _search(
         self,
         spliced: dict[str, Any],
         limits: list[int],
         options: DecodeOptions,
         preferences: Preferences,
+        first_pass: list[str | None],
     ) -> list[Hypothesis]:
         """The best hypothesis for each of B prompts: by beam search, or greedily with drafts."""
         model, beams = self.model, options.num_beams
@@ -152,7 +168,7 @@ class Decoder:
         if beams == 1 and all(processor is recorder for processor in steered):
             end = end_token(model)
             drafted = options.drafts and can_draft(model, len(limits))
-            drafts = ctc_drafts(model, spliced, end) if drafted else None
+            drafts = self._drafts(spliced, end, first_pass) if drafted else None
             return write(model, spliced, limits, end, drafts, options.confidence)
         weight = ctc_weight(model, options.ctc_weight) if beams > 1 else 0.0
         if weight:
@@ -165,6 +181,15 @@ class Decoder:
             return found
         sure = recorder.of([one.ids for one in found])
         return [replace(one, log_probs=tuple(own)) for one, own in zip(found, sure)]
+
+    def _drafts(
+        self, spliced: dict[str, Any], end: int, first_pass: list[str | None]
+    ) -> list[Draft]:
+        """The first pass where there is one, which is near to what will be written; else CTC's."""
+        if None in first_pass:
+            return ctc_drafts(self.model, spliced, end)
+        letters = Letters(self.model.tokenizer.tokenizer)
+        return [Draft(text or "", letters, end) for text in first_pass]
 
     def _decoded(
         self, written: Hypothesis, options: DecodeOptions, phrases: Phrases | None

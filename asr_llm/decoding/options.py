@@ -28,6 +28,8 @@ class DecodeOptions:
         bf16: bfloat16 autocast; by default on CUDA only.
         drafts: let the CTC head draft greedy decoding where that pays (``decoding.drafted``): the
             same text, faster.
+        first_pass: show the LLM what the whole of Whisper writes, where the checkpoint brings one
+            (``model.first_pass``).
         keep_encoded: return the encoder's output; its rows share one tensor, which lives as long
             as any of them.
     """
@@ -41,6 +43,7 @@ class DecodeOptions:
     max_new_tokens: int | None = None
     bf16: bool | None = None
     drafts: bool = True
+    first_pass: bool = True
     keep_encoded: bool = False
 
     @property

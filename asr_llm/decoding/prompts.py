@@ -24,9 +24,9 @@ TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
 """The default token limit of an audio: speech has 5 to 8 tokens a second."""
 
 
-def prompt(samples: np.ndarray, chat: Chat) -> Sequence:
+def prompt(samples: np.ndarray, chat: Chat, first_pass: str | None = None) -> Sequence:
     """What training puts before a transcript: text, the speech (T,) in whole frames, text."""
-    return asr(Utterance("", "", samples), chat)[:-1]
+    return asr(Utterance("", "", samples, first_pass=first_pass), chat)[:-1]
 
 
 def max_tokens(num_samples: int, sample_rate: int) -> int:

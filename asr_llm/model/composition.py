@@ -41,6 +41,7 @@ def compose(
     seed: int,
     width: int = WIDTH,
     ctc_vocabulary: Path | None = None,
+    with_first_pass: bool = False,
 ) -> None:
     """Write an untrained checkpoint: both foundations, and a fresh projector between them.
 
@@ -49,6 +50,7 @@ def compose(
         width: of the projector's hidden layer.
         ctc_vocabulary: a ``ctc_tokenizer.json`` for the CTC head that will be trained; the
             projector then takes its posteriors (``model.posteriors``).
+        with_first_pass: bring the whole of Whisper for a first pass (``model.first_pass``).
 
     Raises:
         CheckpointError: the LLM's vocabulary or chat template has no place for audio, its
@@ -56,9 +58,13 @@ def compose(
     """
     import torch
 
+    from asr_llm.model import first_pass
+
     config, tokens = _config(encoder, llm, width)
     if ctc_vocabulary is not None:
         _take_posteriors(config, ctc_vocabulary, width)
+    if with_first_pass:
+        config["first_pass_prompt"] = first_pass.PROMPT
     torch.manual_seed(seed)
     model = build(config, llm, base_state(encoder, llm))
     card = (
@@ -68,6 +74,8 @@ def compose(
         f"of JSTIP: `{tokens[1]}`.\n"
     )
     checkpoints.save(model, folder, card, dtype=torch.bfloat16)
+    if with_first_pass:
+        first_pass.save(encoder, folder / first_pass.FOLDER)
 
 
 def compose_from(
@@ -77,6 +85,7 @@ def compose_from(
     seed: int,
     width: int = WIDTH,
     ctc_vocabulary: Path | None = None,
+    with_first_pass: bool = False,
     say: Say = tell,
 ) -> None:
     """``compose`` of what these names stand for; see ``foundations.find_encoder``.
@@ -87,7 +96,7 @@ def compose_from(
     with tempfile.TemporaryDirectory() as place:
         ears = find_encoder(encoder, Path(place), say)
         mind = find_llm(llm, Path(place), say)
-    compose(ears, mind, folder, seed, width, ctc_vocabulary)
+    compose(ears, mind, folder, seed, width, ctc_vocabulary, with_first_pass)
 
 
 def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:

@@ -52,31 +52,71 @@ def whisper_encoder(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             ("layer_norm.bias", "layer_norm/beta"),
         )
     }
+    return taken | _layers(tensors, "encoder")
+
+
+def whisper_decoder(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state dict of transformers' ``WhisperDecoder``; see ``whisper_encoder``."""
+    taken = {
+        ours: _float32(tensors, f"decoder/{theirs}")
+        for ours, theirs in (
+            ("embed_tokens.weight", "embeddings/weight"),
+            ("embed_positions.weight", "position_encodings/encodings"),
+            ("layer_norm.weight", "layer_norm/gamma"),
+            ("layer_norm.bias", "layer_norm/beta"),
+        )
+    }
+    return taken | _layers(tensors, "decoder")
+
+
+def _layers(tensors: Mapping[str, np.ndarray], side: str) -> dict[str, np.ndarray]:
+    taken: dict[str, np.ndarray] = {}
     layer = 0
-    while f"encoder/layer_{layer}/self_attention/linear_0/weight" in tensors:
-        for name, tensor in _layer(tensors, f"encoder/layer_{layer}").items():
-            taken[f"layers.{layer}.{name}"] = tensor
+    while f"{side}/layer_{layer}/self_attention/linear_0/weight" in tensors:
+        at = f"{side}/layer_{layer}"
+        own = _layer(tensors, at) | (_cross_attention(tensors, at) if side == "decoder" else {})
+        taken |= {f"layers.{layer}.{name}": tensor for name, tensor in own.items()}
         layer += 1
     return taken
 
 
 def _layer(tensors: Mapping[str, np.ndarray], at: str) -> dict[str, np.ndarray]:
-    stacked = _float32(tensors, f"{at}/self_attention/linear_0/weight")
-    biases = _float32(tensors, f"{at}/self_attention/linear_0/bias")
-    names = ("q_proj", "k_proj", "v_proj")
-    taken = {f"self_attn.{name}.weight": w for name, w in zip(names, np.split(stacked, 3))}
-    taken |= {
-        f"self_attn.{name}.bias": b
-        for name, b in zip(names, np.split(biases, 3))
-        if name != "k_proj"
-    }
-    for ours, theirs in (
+    return _stacked(tensors, f"{at}/self_attention/linear_0", "self_attn", "qkv") | _linears(
+        tensors,
+        at,
         ("self_attn.out_proj", "self_attention/linear_1"),
         ("self_attn_layer_norm", "self_attention/layer_norm"),
         ("fc1", "ffn/linear_0"),
         ("fc2", "ffn/linear_1"),
         ("final_layer_norm", "ffn/layer_norm"),
-    ):
+    )
+
+
+def _cross_attention(tensors: Mapping[str, np.ndarray], at: str) -> dict[str, np.ndarray]:
+    return _stacked(tensors, f"{at}/attention/linear_1", "encoder_attn", "kv") | _linears(
+        tensors,
+        at,
+        ("encoder_attn.q_proj", "attention/linear_0"),
+        ("encoder_attn.out_proj", "attention/linear_2"),
+        ("encoder_attn_layer_norm", "attention/layer_norm"),
+    )
+
+
+def _stacked(
+    tensors: Mapping[str, np.ndarray], at: str, ours: str, parts: str
+) -> dict[str, np.ndarray]:
+    """Projections that CTranslate2 keeps in one matrix, such as queries, keys and values."""
+    weights = np.split(_float32(tensors, f"{at}/weight"), len(parts))
+    biases = np.split(_float32(tensors, f"{at}/bias"), len(parts))
+    taken = {f"{ours}.{part}_proj.weight": w for part, w in zip(parts, weights)}
+    return taken | {f"{ours}.{p}_proj.bias": b for p, b in zip(parts, biases) if p != "k"}
+
+
+def _linears(
+    tensors: Mapping[str, np.ndarray], at: str, *names: tuple[str, str]
+) -> dict[str, np.ndarray]:
+    taken = {}
+    for ours, theirs in names:
         weight, bias = ("gamma", "beta") if ours.endswith("norm") else ("weight", "bias")
         taken[f"{ours}.weight"] = _float32(tensors, f"{at}/{theirs}/{weight}")
         taken[f"{ours}.bias"] = _float32(tensors, f"{at}/{theirs}/{bias}")

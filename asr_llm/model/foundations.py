@@ -29,10 +29,17 @@ PINS = Path(__file__).parent.parent / "assets" / SMALL / "foundations.yaml"
 
 @dataclass(frozen=True)
 class Encoder:
-    """A Whisper encoder: keys of transformers' ``WhisperConfig``, ``WhisperEncoder``'s state."""
+    """A Whisper model, of which the encoder is built in; the rest is for a first pass.
+
+    ``config`` holds keys of transformers' ``WhisperConfig``, ``weights`` and ``decoder`` are the
+    state dicts of its ``WhisperEncoder`` and ``WhisperDecoder``, ``tokenizer`` is the text of a
+    ``tokenizer.json``.
+    """
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
+    decoder: dict[str, Tensor]
+    tokenizer: str
 
 
 @dataclass(frozen=True)
@@ -47,16 +54,18 @@ class Llm:
     weights: dict[str, Tensor]
 
 
-def encoder_from_ct2(parts: Sequence[Path]) -> Encoder:
-    """Whisper's encoder out of a ``model.bin`` that may lie there in parts, in their order.
+def encoder_from_ct2(files: Sequence[Path]) -> Encoder:
+    """Whisper out of a ``tokenizer.json`` and a ``model.bin``, which may lie there in parts.
 
     Raises:
         CheckpointError: see ``ct2.read`` and ``ct2.whisper_encoder``.
     """
     import torch
 
+    (tokenizer,) = (path for path in files if path.name == "tokenizer.json")
+    parts = sorted(path for path in files if path.name.startswith("model.bin"))
     tensors = ct2.read(b"".join(part.read_bytes() for part in parts))
-    weights = ct2.whisper_encoder(tensors)
+    weights, decoder = ct2.whisper_encoder(tensors), ct2.whisper_decoder(tensors)
     width, features, _ = weights["conv1.weight"].shape
     config = {
         "d_model": width,
@@ -65,12 +74,22 @@ def encoder_from_ct2(parts: Sequence[Path]) -> Encoder:
         "encoder_attention_heads": int(tensors["encoder/num_heads"]),
         "encoder_ffn_dim": len(weights["layers.0.fc1.weight"]),
         "max_source_positions": len(weights["embed_positions.weight"]),
+        "decoder_layers": sum(name.endswith(".fc1.weight") for name in decoder),
+        "decoder_attention_heads": int(tensors["decoder/num_heads"]),
+        "decoder_ffn_dim": len(decoder["layers.0.fc1.weight"]),
+        "max_target_positions": len(decoder["embed_positions.weight"]),
+        "vocab_size": len(decoder["embed_tokens.weight"]),
     }
-    return Encoder(config, {name: torch.from_numpy(w) for name, w in weights.items()})
+    return Encoder(
+        config,
+        {name: torch.from_numpy(w) for name, w in weights.items()},
+        {name: torch.from_numpy(w) for name, w in decoder.items()},
+        tokenizer.read_text("utf-8"),
+    )
 
 
 def encoder_from_folder(folder: Path) -> Encoder:
-    """Whisper's encoder out of a Hugging Face folder with safetensors, of any size.
+    """Whisper out of a Hugging Face folder with safetensors, of any size.
 
     Raises:
         CheckpointError: there is no Whisper model that transformers can read without pickle.
@@ -85,9 +104,18 @@ def encoder_from_folder(folder: Path) -> Encoder:
     with _reading(folder, "Whisper model"):
         model = _whole(WhisperModel, folder, use_safetensors=True)
     keys = ("d_model", "num_mel_bins", "encoder_layers", "encoder_attention_heads",
-            "encoder_ffn_dim", "max_source_positions")  # fmt: skip
+            "encoder_ffn_dim", "max_source_positions", "decoder_layers", "decoder_attention_heads",
+            "decoder_ffn_dim", "max_target_positions", "vocab_size")  # fmt: skip
     config = {key: getattr(model.config, key) for key in keys}
-    return Encoder(config, {k: v.float() for k, v in model.encoder.state_dict().items()})
+    encoder, decoder = (
+        {k: v.float() for k, v in half.state_dict().items()}
+        for half in (model.encoder, model.decoder)
+    )
+    try:
+        tokenizer = (folder / "tokenizer.json").read_text("utf-8")
+    except OSError:
+        tokenizer = ""  # a first pass would need it
+    return Encoder(config, encoder, decoder, tokenizer)
 
 
 def llm_from_gguf(path: Path) -> Llm:

@@ -81,6 +81,7 @@ class SpanSALM(SALM):
             frame_samples=self.frame_samples,
             sample_rate=self.sampling_rate,
             biasing_prompt=self.cfg.get("biasing_prompt"),
+            first_pass_prompt=self.cfg.get("first_pass_prompt"),
         )
 
     def add_ctc_head(self) -> nn.Linear:

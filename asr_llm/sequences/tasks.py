@@ -12,7 +12,7 @@ from asr_llm.corpus.synthesis import Utterance
 from asr_llm.corpus.text import normalize
 from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
 
-AUDIO, WORDS = "{audio}", "{words}"
+AUDIO, WORDS, FIRST_PASS = "{audio}", "{words}", "{first_pass}"
 PROMPT_WORDS = 100
 """Most words that a prompt names."""
 
@@ -24,7 +24,8 @@ class Chat:
     ``before`` and ``after`` enclose the user's message, ``end`` closes the answer, and
     ``asr_prompt`` is the message that asks for a transcript, with ``{audio}`` where the
     speech goes. ``biasing_prompt``, of a checkpoint trained for it, is the one that names words
-    that may occur, where ``{words}`` stands.
+    that may occur, where ``{words}`` stands. ``first_pass_prompt``, of a checkpoint trained for
+    it, follows either and shows what another recogniser wrote, where ``{first_pass}`` stands.
     """
 
     before: str
@@ -34,6 +35,7 @@ class Chat:
     frame_samples: int = 1280
     sample_rate: int = 16000
     biasing_prompt: str | None = None
+    first_pass_prompt: str | None = None
 
     def naming(self, words: Iterable[str]) -> Chat:
         """The chat whose ASR prompt names the first of these words, if it was trained for that."""
@@ -42,15 +44,21 @@ class Chat:
             return self
         return replace(self, asr_prompt=self.biasing_prompt.replace(WORDS, named))
 
-    def around_audio(self) -> tuple[str, str]:
+    def around_audio(self, first_pass: str | None = None) -> tuple[str, str]:
         """The text before and after the speech in the ASR prompt."""
         head, tail = self.asr_prompt.split(AUDIO)
+        if first_pass and self.first_pass_prompt is not None:
+            tail += self.first_pass_prompt.replace(FIRST_PASS, first_pass)
         return self.before + head, tail + self.after
 
 
 def asr(utterance: Utterance, chat: Chat) -> Sequence:
-    """Prompt, speech, transcript: Text(prompt) Speech(A) Text(T)*."""
-    head, tail = chat.around_audio()
+    """Prompt, speech, transcript: Text(prompt) Speech(A) Text(T)*.
+
+    A first pass of the utterance stands behind its speech, where the checkpoint reads one: the LLM
+    deliberates on both (arXiv 2003.07962).
+    """
+    head, tail = chat.around_audio(utterance.first_pass)
     speech = Speech(utterance, 0, num_frames(utterance, chat.frame_samples))
     return Text(head), speech, Text(tail), Text(utterance.text + chat.end, loss=True)
 

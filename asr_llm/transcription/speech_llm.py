@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from asr_llm.model.adapters import Adapters
     from asr_llm.model.ctc import CtcModel
+    from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
 
 
@@ -40,6 +41,7 @@ class SpeechLLM:
         options: what it transcribes by, unless a call brings options of its own.
         loaded: the adapters on it; transcripts name the folders of those in use.
         aligner: tells when each word is said, ``model``'s own CTC head or another's.
+        first_pass: what the checkpoint brings for a first pass over the audio.
         batch_seconds: see ``Pipeline``.
     """
 
@@ -51,6 +53,7 @@ class SpeechLLM:
         *,
         loaded: Adapters | None = None,
         aligner: CtcModel | None = None,
+        first_pass: FirstPass | None = None,
         batch_seconds: float | None = None,
     ) -> None:
         from asr_llm.decoding.decoder import Decoder
@@ -58,7 +61,7 @@ class SpeechLLM:
         self.model, self.name, self.options = model.eval(), name, options
         self._loaded = loaded
         self.pipeline = Pipeline(
-            Decoder(self.model, loaded),
+            Decoder(self.model, loaded, first_pass),
             aligner,
             num_beams=options.num_beams,
             batch_seconds=batch_seconds,
@@ -116,7 +119,7 @@ class SpeechLLM:
         """Load a recogniser; see ``load``."""
         import torch
 
-        from asr_llm.model import checkpoints, ctc
+        from asr_llm.model import checkpoints, ctc, first_pass
         from asr_llm.model.adapters import Adapters, fusion_weights
 
         fusion_weights(recogniser.adapters, options.fusion)
@@ -131,7 +134,10 @@ class SpeechLLM:
         loaded = None
         if recogniser.adapters:
             loaded = Adapters(model, recogniser.model, recogniser.adapters)
-        return cls(model, recogniser.model, options, loaded=loaded, aligner=aligner)
+        first = first_pass.of(checkpoints.locate(recogniser.model), model)
+        return cls(
+            model, recogniser.model, options, loaded=loaded, aligner=aligner, first_pass=first
+        )
 
     @property
     def aligner(self) -> CtcModel | None:

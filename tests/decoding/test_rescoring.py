@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,8 @@ def test_the_searchs_scores_are_those_of_transformers(model: SpanSALM, strength:
     assert len({one.ids for own in found for one in own}) == len(AUDIOS) * BEAMS
 
 
-def test_the_hypothesis_is_taken_that_the_emissions_are_of(
-    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def let_the_third_be_heard(model: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Emissions of what the search finds third for each audio; returns its spelling."""
     found, _ = searched(model, [12] * len(AUDIOS))
     tokenizer, head = model.tokenizer.tokenizer, ctc.CheckpointCtc(model)
     third = [text_of(tokenizer, list(own[2].ids)) for own in found]
@@ -135,6 +135,14 @@ def test_the_hypothesis_is_taken_that_the_emissions_are_of(
 
     monkeypatch.setattr("asr_llm.decoding.decoder.splice", roomy)
     monkeypatch.setattr(SpanSALM, "ctc_log_probs", lambda self, encoded: made_by_hand(encoded))
+    return spelt
+
+
+def test_the_hypothesis_is_taken_that_the_emissions_are_of(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spelt = let_the_third_be_heard(model, monkeypatch)
+    head = ctc.CheckpointCtc(model)
     options = DecodeOptions(num_beams=BEAMS, max_new_tokens=12, ctc_weight=100.0)
     decoded = Decoder(model).decode_once(AUDIOS, options)
     assert [head.spell(one.text).flat for one in decoded] == spelt
@@ -157,13 +165,15 @@ def test_the_checkpoint_says_how_much_it_weighs(
     model: SpanSALM, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ctc_weight(model, None) == 0.0
-    plain = Decoder(model).decode_once(AUDIOS)
-    weighed = Decoder(model).decode_once(AUDIOS, DecodeOptions(ctc_weight=50.0))
+    let_the_third_be_heard(model, monkeypatch)
+    short = DecodeOptions(max_new_tokens=12)
+    plain = Decoder(model).decode_once(AUDIOS, short)
+    weighed = Decoder(model).decode_once(AUDIOS, replace(short, ctc_weight=100.0))
     assert weighed != plain
-    model.cfg.ctc_weight = 50
-    assert ctc_weight(model, None) == 50.0
-    assert Decoder(model).decode_once(AUDIOS) == weighed
-    assert Decoder(model).decode_once(AUDIOS, DecodeOptions(ctc_weight=0.0)) == plain
+    model.cfg.ctc_weight = 100
+    assert ctc_weight(model, None) == 100.0
+    assert Decoder(model).decode_once(AUDIOS, short) == weighed
+    assert Decoder(model).decode_once(AUDIOS, replace(short, ctc_weight=0.0)) == plain
     model.cfg.ctc_weight = "much"
     with pytest.raises(CheckpointError, match="ctc_weight is much; expected a number from 0"):
         Decoder(model).decode_once(AUDIOS)

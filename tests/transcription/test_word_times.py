@@ -7,7 +7,7 @@ import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,8 +41,12 @@ class Heard(ctc.CtcModel):
     def __init__(self, *frames: str) -> None:
         self.frames = frames
 
-    def spell(self, text: str) -> Spelling:
-        return spell(text, lambda words: [[ord(c) - 97 for c in w if c in LETTERS] for w in words])
+    def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
+        return spell(
+            text,
+            lambda words: [[ord(c) - 97 for c in w if c in LETTERS] for w in words],
+            said=said,
+        )
 
     def log_probs(self, audios: list[np.ndarray]) -> list[torch.Tensor]:
         found = []

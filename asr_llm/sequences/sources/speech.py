@@ -128,4 +128,11 @@ def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utteranc
     supervision = cut.supervisions[0]
     words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
     speaker = supervision.speaker or cut.id
-    return Utterance(supervision.text or "", speaker, cut_audio(cut), words, recorded=True)
+    return Utterance(
+        supervision.text or "",
+        speaker,
+        cut_audio(cut),
+        words,
+        recorded=True,
+        first_pass=(supervision.custom or {}).get("first_pass"),
+    )
