@@ -19,7 +19,7 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.batching import to_device
-from asr_llm.sequences.sources import AsrSource, InterleaveSource, TextSource
+from asr_llm.sequences.sources import AsrSource, Folders, InterleaveSource, TextSource
 from asr_llm.training.train import make_stream, prepare
 
 KINDS = (AsrSource, InterleaveSource, TextSource)
@@ -49,7 +49,9 @@ def main() -> None:
     prepare(model, recipe)
     model.causal_lm.set_attn_implementation(arguments.attention)
     model.train()
-    stream = make_stream(recipe, model, recipe.sources, None, Domain.load(base / "replay"))
+    stream = make_stream(
+        recipe, model, recipe.sources, Folders(replay=Domain.load(base / "replay"))
+    )
     batches = [to_device(stream[i], device) for i in range(arguments.batches)]
     with torch.no_grad():
         positions = sum(int(model.splice(batch)["attention_mask"].sum()) for batch in batches)

@@ -7,6 +7,7 @@
     ctc_head.safetensors       optional: a CTC output layer on the encoder
     ctc_tokenizer.json         optional: the vocabulary of that layer, if it is not the LLM's
     replay/                    optional: a domain folder of general text to replay
+    first_pass/                optional: a Whisper model whose text is shown with the speech
     former.txt                 optional: SHA-256 of former weights whose adapters fit these, too
     README.md                  the card
 
@@ -42,6 +43,7 @@ WEIGHTS, CONFIG, CTC_HEAD, LLM_CONFIG = (
     "llm_backbone",
 )
 FORMER = "former.txt"
+REPLAY, FIRST_PASS = "replay", "first_pass"
 
 
 _NEEDED = {"pretrained_llm", "perception", "audio_locator_tag", "prompt_format"}
@@ -247,13 +249,14 @@ def save(
     folder: Path,
     card: str,
     dtype: torch.dtype | None = None,
-    replay: Path | None = None,
+    base: Path | None = None,
 ) -> None:
     """Write a checkpoint folder; a complete folder appears or none does.
 
     Args:
         dtype: precision on disk (the audio features stay float32); default: as in memory.
-        replay: a domain folder of general sentences that it is to bring along.
+        base: the checkpoint folder it was made from, whose ``replay/`` and ``first_pass/`` come
+            along.
 
     Raises:
         CheckpointError: an adapter is on the model, which its config does not know of.
@@ -292,8 +295,9 @@ def save(
         if model.ctc_vocabulary.path is not None:
             shutil.copyfile(model.ctc_vocabulary.path, part / CTC_TOKENIZER)
         (part / "README.md").write_text(card, "utf-8")
-        if replay is not None:
-            shutil.copytree(replay, part / "replay")
+        for name in (REPLAY, FIRST_PASS):
+            if base is not None and (base / name).is_dir():
+                shutil.copytree(base / name, part / name)
 
 
 def _portable(model: SpanSALM) -> dict[str, Any]:

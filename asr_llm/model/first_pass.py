@@ -31,7 +31,7 @@ from asr_llm.model.whisper import STATES_A_SECOND, WhisperEncoder, WhisperPrepro
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
-FOLDER = "first_pass"
+FOLDER = checkpoints.FIRST_PASS
 PROMPT = "\nFirst pass: {first_pass}"
 """How a checkpoint that is composed with a first pass shows it to the LLM."""
 

@@ -61,8 +61,7 @@ def export(
             )
         _save_llm(model, folder, card)
     else:
-        replay = origin / "replay"
-        checkpoints.save(model, folder, card, replay=replay if replay.is_dir() else None)
+        checkpoints.save(model, folder, card, base=origin)
 
 
 def _refuse_fused(adapter: AdapterFolder) -> None:

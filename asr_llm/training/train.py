@@ -21,10 +21,12 @@ from asr_llm.errors import RecipeError, RunError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
+from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import AsrSource, Folders, Source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
+from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, keep_memory, loader
 from asr_llm.training.run_folder import RunFolder
@@ -85,9 +87,10 @@ def _train(
         # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
         model.causal_lm.set_attn_implementation("eager")
 
-    stream = make_stream(recipe, model, recipe.sources, domain, replay)
-    held_out = _validation_batches(recipe, model, domain, replay)
-    monitored = _monitored_batches(recipe, model, replay)
+    folders = Folders(domain, replay, hear=hearer(base, model, tell if progress else None))
+    stream = make_stream(recipe, model, recipe.sources, folders)
+    held_out = _validation_batches(recipe, model, folders)
+    monitored = _monitored_batches(recipe, model, folders)
     if recipe.fit_projector and last is None:
         _fit_projector(model, stream)
     model.cached_encoder = _cached_encoder(model, recipe)
@@ -218,9 +221,7 @@ def make_stream(
     recipe: Recipe,
     model: SpanSALM,
     sources: Sequence[Source],
-    domain: Domain | None,
-    replay: Domain | None,
-    split: str = "train",
+    folders: Folders,
     seed: int | None = None,
 ) -> BatchStream:
     """The batches of a recipe's sources, for this model's tokenizer and frame rate.
@@ -236,7 +237,6 @@ def make_stream(
         model.frame_samples,
         ctc=model.ctc_vocabulary.encode if heads else None,
     )
-    folders = Folders(domain, replay, split)
     found = [source.examples(model.chat, folders) for source in sources]
     made = [examples for examples in found if examples is not None]
     if not made:
@@ -246,23 +246,23 @@ def make_stream(
     return BatchStream(made, collate, seed, recipe.batch_positions, length)
 
 
-def _validation_batches(
-    recipe: Recipe, model: SpanSALM, domain: Domain | None, replay: Domain | None
-) -> list[dict[str, Any]]:
+def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[dict[str, Any]]:
     """The same held-out batches at every validation and for every seed; [] if none."""
+    domain = folders.domain
     has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
     if not (recipe.validation.sources or has_dev):
         return []
-    sources = recipe.held_out_sources
-    return _fixed(recipe, make_stream(recipe, model, sources, domain, replay, "dev", seed=0))
+    stream = make_stream(
+        recipe, model, recipe.held_out_sources, replace(folders, split="dev"), seed=0
+    )
+    return _fixed(recipe, stream)
 
 
-def _monitored_batches(
-    recipe: Recipe, model: SpanSALM, replay: Domain | None
-) -> list[dict[str, Any]]:
+def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[dict[str, Any]]:
     """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
     if recipe.validation.max_rise is None:
         return []
+    replay = folders.replay
     if replay is None:
         raise RecipeError(
             "validation.max_rise watches the loss on replayed speech, but there is none; expected "
@@ -271,7 +271,8 @@ def _monitored_batches(
         )
     split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
     source = AsrSource(data="replay", augment=0.0)
-    stream = make_stream(recipe, model, [source], None, replay, split, seed=0)
+    watched = Folders(None, replay, split, folders.hear)
+    stream = make_stream(recipe, model, [source], watched, seed=0)
     return [batch | {"monitor": True} for batch in _fixed(recipe, stream)]
 
 
@@ -329,8 +330,7 @@ def _finish(
         )
         return Trained(run.path, run.adapter, None, best)
     card = f"# {recipe.name}\n\nWritten by `asr-llm pretrain`; see recipe.yaml in its run folder.\n"
-    replay = base / "replay"
-    checkpoints.save(model, run.model, card, replay=replay if replay.is_dir() else None)
+    checkpoints.save(model, run.model, card, base=base)
     return Trained(run.path, None, run.model, best)
 
 

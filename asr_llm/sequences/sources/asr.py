@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,11 @@ from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.speech import SpeechSource
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+    from asr_llm.sequences.sources.data import Data
 
 
 class AsrSource(SpeechSource):
@@ -23,8 +28,8 @@ class AsrSource(SpeechSource):
         0.5,
         ge=0,
         le=1,
-        description="share of the utterances whose first pass is shown, of those that have one: "
-        "recordings whose manifest has 'first_pass', for checkpoints with a first_pass_prompt",
+        description="share of the recordings whose first pass is shown, if the checkpoint brings "
+        "one; a manifest may have it as 'first_pass'",
     )
     misheard: float = Field(
         0.3,
@@ -32,6 +37,10 @@ class AsrSource(SpeechSource):
         le=1,
         description="share of the first passes shown some words of which are misspelt by ear",
     )
+
+    def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:
+        """Each with its first pass, where the model reads one."""
+        return data.hear(cuts) if data.hear and self.first_pass else cuts
 
     def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence:
         """Prompt, speech, perhaps a first pass, transcript."""

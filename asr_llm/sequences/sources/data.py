@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from asr_llm.errors import DomainError, RecipeError
 
 if TYPE_CHECKING:
     from lhotse import CutSet
+    from lhotse.cut import Cut
 
 _WANTED = {
     "domain": "a domain folder on the command line ('asr-llm adapt DOMAIN')",
@@ -26,11 +27,15 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class Folders:
-    """What ``domain`` and ``replay`` mean in a run, and which split of a folder is read."""
+    """What ``domain`` and ``replay`` mean in a run, and which split of a folder is read.
+
+    ``hear`` gives each cut its first pass, where the model reads one.
+    """
 
     domain: Domain | None = None
     replay: Domain | None = None
     split: str = "train"
+    hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
 
     def find(self, name: str) -> Data:
         """The data of a name.
@@ -51,7 +56,7 @@ class Folders:
                 f"a source has data: {name}, but nothing is there; paths count from the current "
                 f"folder, {Path.cwd()}"
             )
-        return Data(name, folder, self.split)
+        return Data(name, folder, self.split, self.hear)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Data:
     name: str
     folder: Domain | None
     split: str
+    hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
 
     @property
     def path(self) -> Path:

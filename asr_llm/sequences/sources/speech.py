@@ -65,13 +65,17 @@ class SpeechSource(SpokenSource):
                 f"{data.path}: no recordings for the {self.task!r} source; expected a manifest "
                 f"and audio in {data.split}/, or leave out 'speech: recorded'"
             )
-        return self._spoken(data, chat) if cuts is None else self._recorded(cuts, chat)
+        return self._spoken(data, chat) if cuts is None else self._recorded(cuts, data, chat)
 
     @abstractmethod
     def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
         """The spans of one example; None where the utterance is unfit for the task."""
 
-    def _recorded(self, cuts: CutSet, chat: Chat) -> Examples:
+    def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:
+        """The recordings with what the task needs to know of them besides."""
+        return cuts
+
+    def _recorded(self, cuts: CutSet, data: Data, chat: Chat) -> Examples:
         """Recordings, long ones in pieces; those that lack the times of their words are named."""
         found: list[Cut] = []
         left_out: set[str] = set()
@@ -83,7 +87,8 @@ class SpeechSource(SpokenSource):
         if not found:
             raise DomainError(f"{self.data}: nothing to learn from: {untimed(left_out)}")
         speakers: list[tuple[float, Speak]] = [
-            (cut.duration, functools.partial(load_utterance, cut)) for cut in found
+            (cut.duration, functools.partial(load_utterance, cut))
+            for cut in self.heard(found, data)
         ]
         return replace(self._of(speakers, chat), left_out=frozenset(left_out))
 
