@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration
 
 from asr_llm.errors import CheckpointError
@@ -57,7 +56,7 @@ class FirstPass(nn.Module):
         config = whisper.config
         self.preprocessor = WhisperPreprocessor(config.num_mel_bins)
         self.encoder = WhisperEncoder.of(whisper.model.encoder)
-        self.decoder = whisper.model.decoder
+        self.decoder, self.head = whisper.model.decoder, whisper.proj_out
         self.tokenizer = tokenizer
         ids = {token: tokenizer.token_to_id(token) for token in (*_PROMPT, "<|endoftext|>")}
         start, language, task, no_times = (ids[token] for token in _PROMPT)
@@ -155,7 +154,7 @@ class FirstPass(nn.Module):
                     encoder_attention_mask=mask,
                     past_key_values=cache,
                 )
-            logits = F.linear(decoder.layer_norm(hidden[:, -1]), decoder.embed_tokens.weight)
+            logits = self.head(decoder.layer_norm(hidden[:, -1]))
             logits[:, never] = float("-inf")
             if not at:
                 logits[:, self.never_first] = float("-inf")

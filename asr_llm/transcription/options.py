@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asr_llm.model.adapter_folder import AdapterFolder
 
 VadKind = Literal["silero", "energy"]
+ComputeType = Literal["auto", "float32", "int8"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class Recogniser:
         adapters: put on the model together, see ``model.adapters``.
         aligner: gives word times in place of the model's own CTC head: another checkpoint with
             one, or a NeMo CTC model (``.nemo``).
+        compute_type: int8 keeps the weights of linear layers in 8 bits, on a CPU only; auto does
+            so where the checkpoint's config has ``cpu_int8: true``.
     """
 
     model: str = defaults.MODEL
     adapters: tuple[AdapterFolder, ...] = ()
     aligner: str | None = None
+    compute_type: ComputeType = "auto"
 
 
 @dataclass(frozen=True)

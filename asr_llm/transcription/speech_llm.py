@@ -15,7 +15,7 @@ from asr_llm.errors import AudioError, ScoreError
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.transcription.drafts import Draft, Piece
 from asr_llm.transcription.journal import Journal
-from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
+from asr_llm.transcription.options import ComputeType, Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.pipeline import Meter, Pipeline, Progress
 from asr_llm.transcription.transcript import Segment, Transcript
 
@@ -79,6 +79,7 @@ class SpeechLLM:
         confidence: bool = False,
         word_timestamps: bool = False,
         aligner: str | Path | None = None,
+        compute_type: ComputeType = "auto",
         biasing: BiasingList | Iterable[str] | None = None,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
@@ -88,6 +89,7 @@ class SpeechLLM:
                 otherwise.
             aligner: tells when words are said in place of the checkpoint's CTC head: another
                 checkpoint with one, or a NeMo CTC model (``.nemo``). Brings ``word_timestamps``.
+            compute_type: see ``Recogniser``.
             biasing: phrases to prefer, see ``prefer``.
             fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps: see
                 ``TranscribeOptions``. A checkpoint without a CTC head tells of no words unless
@@ -100,6 +102,7 @@ class SpeechLLM:
             str(model),
             AdapterFolder.read_all(adapter),
             None if aligner is None else str(aligner),
+            compute_type,
         )
         options = TranscribeOptions(
             fusion=fusion,
@@ -119,7 +122,7 @@ class SpeechLLM:
         """Load a recogniser; see ``load``."""
         import torch
 
-        from asr_llm.model import checkpoints, ctc, first_pass
+        from asr_llm.model import checkpoints, ctc, first_pass, int8
         from asr_llm.model.adapters import Adapters, fusion_weights
 
         fusion_weights(recogniser.adapters, options.fusion)
@@ -135,6 +138,10 @@ class SpeechLLM:
         if recogniser.adapters:
             loaded = Adapters(model, recogniser.model, recogniser.adapters)
         first = first_pass.of(checkpoints.locate(recogniser.model), model)
+        if int8.wanted(model, recogniser.compute_type):
+            int8.quantise(model.llm)
+            if first is not None:
+                int8.quantise(first)
         return cls(
             model, recogniser.model, options, loaded=loaded, aligner=aligner, first_pass=first
         )

@@ -1,0 +1,62 @@
+"""8-bit weights in linear layers on a CPU, by PyTorch's dynamic quantisation.
+
+One token at a time, an LLM is as fast as its weights are read from memory; in 8 bits they are a
+quarter as long (eval/RESULTS.md#speed-of-small). LoRA matrices stay in float32, beside the layer
+they belong to.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from asr_llm.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from asr_llm.model.salm import SpanSALM
+
+_NARROW = 64
+"""Layers with fewer inputs or outputs, such as LoRA's, gain nothing."""
+
+
+def wanted(model: SpanSALM, compute_type: str) -> bool:
+    """Whether this type asks for 8 bits.
+
+    Raises:
+        CheckpointError: it does, and the model is not on a CPU.
+    """
+    on_cpu = model.device.type == "cpu"
+    if compute_type == "int8" and not on_cpu:
+        raise CheckpointError(
+            f"int8 is for a CPU, but the model is on {model.device.type}; expected compute type "
+            "auto or float32 there"
+        )
+    return compute_type == "int8" or (
+        compute_type == "auto" and on_cpu and bool(model.cfg.get("cpu_int8", False))
+    )
+
+
+def quantise(module: nn.Module) -> None:
+    """Put 8-bit weights into the linear layers within a module on a CPU, in place.
+
+    Activations are rounded too, so that a text may differ from the float32 one.
+    """
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear and min(child.weight.shape) >= _NARROW:
+                setattr(parent, name, _in_8_bits(child))
+
+
+def _in_8_bits(linear: nn.Linear) -> nn.Module:
+    from torch.ao.nn.quantized.dynamic import Linear
+    from torch.ao.quantization import default_dynamic_qconfig
+
+    linear.qconfig = default_dynamic_qconfig  # type: ignore[assignment]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.ao announces its successor
+        made: nn.Module = Linear.from_float(linear)
+    del linear.qconfig
+    return made
