@@ -80,6 +80,7 @@ class SpeechLLM:
         word_timestamps: bool = False,
         aligner: str | Path | None = None,
         biasing: BiasingList | Iterable[str] | None = None,
+        first_pass: bool = True,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
@@ -89,7 +90,7 @@ class SpeechLLM:
             aligner: tells when words are said in place of the checkpoint's CTC head: another
                 checkpoint with one, or a NeMo CTC model (``.nemo``). Brings ``word_timestamps``.
             biasing: phrases to prefer, see ``prefer``.
-            fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps: see
+            fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps, first_pass: see
                 ``TranscribeOptions``. A checkpoint without a CTC head tells of no words unless
                 there is an ``aligner``: then there are segments only.
 
@@ -106,6 +107,7 @@ class SpeechLLM:
             num_beams=num_beams,
             biasing=_as_list(biasing),
             confidence=confidence or word_timestamps,
+            first_pass=first_pass,
             chunk_seconds=chunk_seconds,
             vad=vad,
             word_timestamps=word_timestamps or aligner is not None,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,8 @@ def _ct2_layer(
         named[f"{theirs}/{b}/layer_norm/beta"] = arrays[f"{ours}.{a}.bias"]
 
 
-VOCABULARY, ENGLISH_VOCABULARY = 51865, 51864
-"""Tokens of the multilingual Whisper models, and of those for English only."""
+VOCABULARY = 51865
+"""Tokens of the multilingual Whisper models; those for English only have one less."""
 
 
 def whisper_tokenizer(vocabulary: int = VOCABULARY) -> str:
@@ -211,6 +212,12 @@ def _hub(folder: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {"repository": f"owner/{folder.name}", "revision": "0" * 40, "bytes": size,
             "files": files}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of() -> Callable[[int], str]:
+    """Makes a Whisper tokenizer for a vocabulary of so many tokens."""
+    return whisper_tokenizer
 
 
 @pytest.fixture(scope="session")
