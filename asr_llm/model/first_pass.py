@@ -91,17 +91,22 @@ class FirstPass(nn.Module):
                     local_files_only=True,
                     use_safetensors=True,
                     attn_implementation="sdpa",
+                    ignore_mismatched_sizes=True,
                     output_loading_info=True,
                 )
-            if absent := sorted(told["missing_keys"]):  # transformers makes them up
-                raise ValueError(f"{len(absent)} tensors are missing, such as {absent[0]}")
+            wrong = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
+            if wrong:  # transformers makes them up
+                raise CheckpointError(
+                    f"{len(wrong)} tensors are missing or of another shape, such as {min(wrong)}"
+                )
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             return cls(whisper, tokenizer).eval()
         except MemoryError:
             raise
         except Exception as error:
+            reason = str(error) if isinstance(error, CheckpointError) else in_a_line(error)
             raise CheckpointError(
-                f"{folder} holds no Whisper model that can be read: {in_a_line(error)}"
+                f"{folder} holds no Whisper model that can be read: {reason}"
             ) from error
 
     @property
@@ -234,7 +239,5 @@ def save(encoder: Encoder, folder: Path) -> None:
 def _id(tokenizer: Any, token: str) -> int:
     found = tokenizer.token_to_id(token)
     if found is None:
-        raise CheckpointError(
-            f"the tokenizer has no {token}; expected the tokenizer.json of Whisper"
-        )
+        raise CheckpointError(f"the tokenizer has no {token}; expected Whisper's tokenizer.json")
     return int(found)

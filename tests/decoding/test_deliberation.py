@@ -66,8 +66,8 @@ def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_its_text_stands_behind_the_speech(model: SpanSALM, prompts: list[str]) -> None:
     after = model.chat.after
-    decoder(model, "she said", "", "on" + " and on" * 9).decode_once(AUDIOS, GREEDY)
-    assert prompts == [f"\nHeard: she said{after}", after, f"\nHeard: on and on{after}"]
+    decoder(model, "she said", "", "on and on" + " so" * 9).decode_once(AUDIOS, GREEDY)
+    assert prompts == [f"\nHeard: she said{after}", after, f"\nHeard: on and on so{after}"]
 
 
 def test_the_llm_reads_it(model: SpanSALM) -> None:

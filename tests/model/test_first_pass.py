@@ -168,8 +168,6 @@ def test_a_loop_ends_at_the_limit_or_where_positions_end(
     first = FirstPass.load(saved(few, tokenizer_of(51865), tmp_path / "few"))
     first.never = sorted({*first.never, END})
     assert [len(ids) for ids in tokens(first, AUDIOS[:2])] == [16, 16]
-    first.most = 1000
-    assert [len(ids) for ids in tokens(first, [noise(0.01)])] == [16]
 
 
 def test_whisper_for_english_only_is_told_no_language(
@@ -230,8 +228,9 @@ def without_a_tensor(folder: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def of_another_kind(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({"model_type": "mine"}), "utf-8")
+def of_another_size(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"d_model": 32}), "utf-8")
 
 
 def cut_short(folder: Path) -> None:
@@ -246,9 +245,9 @@ def cut_short(folder: Path) -> None:
         (with_another_tokenizer, r"has no <\|notimestamps\|>; expected Whisper's tokenizer\.json"),
         (
             without_a_tensor,
-            r"1 tensors are missing, such as model\.decoder\.layers\.1\.fc1\.weight",
+            r"1 tensors are missing or of another shape, such as .*layers\.1\.fc1\.weight",
         ),
-        (of_another_kind, "model_type|model type|mine"),
+        (of_another_size, r"\d+ tensors are missing or of another shape"),
         (cut_short, "safetensors|Safetensor"),
     ],
 )
