@@ -233,6 +233,8 @@ def save(encoder: Encoder, folder: Path) -> None:
     )
     with quiet(), redirect_stderr(io.StringIO()):
         whisper.half().save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for the owner's eyes only
     (folder / "tokenizer.json").write_text(encoder.tokenizer, "utf-8")
 
 

@@ -193,6 +193,7 @@ def test_what_is_saved_in_float16_is_read_again(
 ) -> None:
     stored = load_file(folder / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o644
     for ours, theirs in (
         (first.decoder, whisper.model.decoder),
         (first.encoder.whisper, whisper.model.encoder),
