@@ -164,6 +164,7 @@ def evaluate(
     adapter: str | Path | Iterable[str | Path] | None = None,
     fusion: float | None = None,
     num_beams: int = NUM_BEAMS,
+    first_pass: bool = True,
     biasing: BiasingList | None = None,
     baseline: str | Path | None = None,
     general: str | Path | None = None,
@@ -182,6 +183,7 @@ def evaluate(
             do together.
         fusion: weight of the adapters made from text, in place of their own.
         num_beams: hypotheses kept while decoding; 1 is greedy.
+        first_pass: show the LLM what Whisper's own decoder writes, where the model brings that.
         biasing: phrases that all systems prefer, beside those that their adapters bring; WER is
             split by them.
         baseline: an adapter that takes the place of the model alone.
@@ -214,7 +216,7 @@ def evaluate(
             f"{data}: no test set; expected test/text.txt, test recordings or test templates. "
             f"See: asr-llm domain check {data}"
         )
-    options = TranscribeOptions(num_beams=num_beams, biasing=biasing)
+    options = TranscribeOptions(num_beams=num_beams, first_pass=first_pass, biasing=biasing)
     systems = [System("base", model, options=options)]
     if baselines:
         systems = [System("baseline", model, baselines, options)]

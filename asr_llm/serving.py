@@ -76,6 +76,7 @@ def serve(
     *,
     say: Say,
     num_beams: int,
+    first_pass: bool = True,
     door: Door = Door(),
     aliases: Sequence[str] = (),
     places: int = 100,
@@ -91,6 +92,7 @@ def serve(
     Args:
         model: see ``SpeechLLM.load``.
         adapters: each is a model of its own to those who ask.
+        num_beams, first_pass: see ``DecodeOptions``.
         say: told where it listens, each request, and the end.
         aliases: other names of models, as ``whisper-1=mini``.
         places: requests at a time.
@@ -118,7 +120,9 @@ def serve(
         from asr_llm.transcription.speech_llm import SpeechLLM
 
         folders = AdapterFolder.read_all(adapters)
-        loaded = SpeechLLM.load(model, folders, num_beams=num_beams, word_timestamps=True)
+        loaded = SpeechLLM.load(
+            model, folders, num_beams=num_beams, word_timestamps=True, first_pass=first_pass
+        )
         models = with_aliases(served(loaded, folders), aliases)
         engine = Engine(loaded, places=places, max_seconds=max_seconds)
         limits = Limits(round(max_megabytes * 1e6), timeout)

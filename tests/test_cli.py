@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
 from asr_llm import __version__, cli, doctor, jobs
 from asr_llm.corpus.domain import create
@@ -230,6 +231,35 @@ def test_transcribe_refuses_an_unknown_format(wav: Path) -> None:
 def test_transcribe_refuses_to_write_two_files_to_one(wav: Path, tmp_path: Path) -> None:
     done = run("transcribe", wav, tmp_path / "noise.mp3", "-o", tmp_path / "out")
     assert_refused(done, "noise.txt")
+
+
+@pytest.mark.parametrize("command", ["transcribe", "evaluate", "serve"])
+@pytest.mark.parametrize(("flags", "shown"), [([], True), (["--no-first-pass"], False)])
+def test_the_first_pass_can_be_left_out(
+    wav: Path, monkeypatch: pytest.MonkeyPatch, command: str, flags: list[str], shown: bool
+) -> None:
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+    seen: list[bool] = []
+
+    def stop(first_pass: bool) -> None:
+        seen.append(first_pass)
+        raise RunError("that is all")
+
+    def of(recogniser: Any, options: Any) -> None:
+        stop(options.first_pass)
+
+    def measure(systems: Any, *_: Any) -> None:
+        stop(systems[0].options.first_pass)
+
+    monkeypatch.setattr(SpeechLLM, "of", of)
+    monkeypatch.setattr(jobs, "measure", measure)
+    manifest = wav.with_name("manifest.json")
+    manifest.write_text(json.dumps({"audio_filepath": wav.name, "text": "hm"}), "utf-8")
+    given = {"transcribe": [wav], "evaluate": [manifest], "serve": ["--port", 0]}[command]
+    done = CliRunner().invoke(cli.app, [command, "--model", "mini", *map(str, given), *flags])
+    assert "that is all" in done.stderr + str(done.exception), done.output
+    assert seen == [shown]
 
 
 def test_evaluate_needs_a_domain_or_a_manifest(tmp_path: Path, wav: Path) -> None:

@@ -16,6 +16,7 @@ from asr_llm.cli.options import (
     Bias,
     BiasingFile,
     BiasingStrength,
+    FirstPass,
     Fusion,
     Model,
 )
@@ -39,6 +40,7 @@ def transcribe(
     adapter: Adapters = None,
     fusion: Fusion = None,
     beam_size: BeamSize = NUM_BEAMS,
+    first_pass: FirstPass = True,
     biasing_list: BiasingFile = None,
     bias: Bias = None,
     biasing_strength: BiasingStrength = None,
@@ -132,6 +134,7 @@ def transcribe(
                 num_beams=beam_size,
                 biasing=make_list(biasing_list, bias or [], biasing_strength),
                 confidence=True,
+                first_pass=first_pass,
                 chunk_seconds=chunk_seconds,
                 vad=vad,
                 word_timestamps=word_timestamps or aligner is not None,

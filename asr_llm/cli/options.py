@@ -32,6 +32,13 @@ Fusion = Annotated[
 BeamSize = Annotated[
     int, typer.Option("--beam-size", min=1, help="Hypotheses kept while decoding; 1 is greedy.")
 ]
+FirstPass = Annotated[
+    bool,
+    typer.Option(
+        "--first-pass/--no-first-pass",
+        help="Show the LLM what Whisper's own decoder writes, where the model brings that.",
+    ),
+]
 BiasingFile = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.options import Adapters, BeamSize, Model
+from asr_llm.cli.options import Adapters, BeamSize, FirstPass, Model
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import ServerError
 
@@ -20,6 +20,7 @@ def serve(
     model: Model = defaults.MODEL,
     adapter: Adapters = None,
     beam_size: BeamSize = NUM_BEAMS,
+    first_pass: FirstPass = True,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8000,
     alias: Annotated[
@@ -83,6 +84,7 @@ def serve(
         adapter or [],
         say=lambda line: typer.echo(line, err=True),
         num_beams=beam_size,
+        first_pass=first_pass,
         door=serving.Door(host, port, tls, api_key_file, tuple(cors_origin or ())),
         aliases=alias or [],
         places=queue,

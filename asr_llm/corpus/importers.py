@@ -116,6 +116,7 @@ def _file_cut(entry: Entry, cut_id: str, recordings: dict[Path, Recording], wher
             text=entry.text,
             speaker=entry.speaker,
             language=entry.language,
+            custom=None if entry.first_pass is None else {"first_pass": entry.first_pass},
         )
     ]
     return cut

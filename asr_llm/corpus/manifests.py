@@ -29,6 +29,8 @@ class Entry:
     duration: float | None = None
     speaker: str | None = None
     language: str | None = None
+    first_pass: str | None = None
+    """What another recogniser wrote of it."""
     lhotse_cut: dict[str, Any] | None = field(default=None, repr=False)
     """The cut as written, its audio paths made absolute, where the manifest is Lhotse's."""
 
@@ -128,6 +130,7 @@ def _entry(path: Path, number: int, line: str) -> Entry:
         duration=_seconds(item, "duration"),
         speaker=_optional(item, "speaker"),
         language=_optional(item, "lang") or _optional(item, "language"),
+        first_pass=_transcript(item, "first_pass") or None,
     )
 
 

@@ -54,7 +54,8 @@ def compose(
 
     Raises:
         CheckpointError: the LLM's vocabulary or chat template has no place for audio, its
-            tensors don't fit its config, or ``ctc_vocabulary`` is no tokenizer or too large.
+            tensors don't fit its config, or ``ctc_vocabulary`` is no tokenizer or too large; or
+            a first pass is asked of a Whisper without a tokenizer.
     """
     import torch
 
@@ -73,9 +74,10 @@ def compose(
         f"Token in whose place audio goes: `{tokens[0]}`. Leading token of segments in recipes "
         f"of JSTIP: `{tokens[1]}`.\n"
     )
-    checkpoints.save(model, folder, card, dtype=torch.bfloat16)
-    if with_first_pass:
-        first_pass.save(encoder, folder / first_pass.FOLDER)
+    with checkpoints.replacing(folder) as part:
+        checkpoints.save(model, part, card, dtype=torch.bfloat16)
+        if with_first_pass:
+            first_pass.save(encoder, part / first_pass.FOLDER)
 
 
 def compose_from(

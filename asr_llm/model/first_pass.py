@@ -39,7 +39,8 @@ _SILENCE = 1.2  # seconds
 _TOKENS_A_SECOND, _TOKENS_ANYWAY = 8, 12
 _PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 _BATCH_SECONDS = 120.0
-_BEGIN_NEVER = (220, 50257)  # a space, the end: an empty text
+_END = "<|endoftext|>"
+_SPACE = 220  # the token; a text that begins with it, or with the end, is mostly an empty one
 _ENGLISH_ONLY = 51864  # tokens
 
 
@@ -49,6 +50,9 @@ class FirstPass(nn.Module):
     Args:
         whisper: as transformers loads it.
         tokenizer: of the ``tokenizers`` library.
+
+    Raises:
+        CheckpointError: the tokenizer is not Whisper's.
     """
 
     def __init__(self, whisper: WhisperForConditionalGeneration, tokenizer: Any) -> None:
@@ -58,15 +62,16 @@ class FirstPass(nn.Module):
         self.encoder = WhisperEncoder.of(whisper.model.encoder)
         self.decoder, self.head = whisper.model.decoder, whisper.proj_out
         self.tokenizer = tokenizer
-        ids = {token: tokenizer.token_to_id(token) for token in (*_PROMPT, "<|endoftext|>")}
-        start, language, task, no_times = (ids[token] for token in _PROMPT)
+        start, language, task, no_times = (_id(tokenizer, token) for token in _PROMPT)
         english = config.vocab_size <= _ENGLISH_ONLY
         self.prompt = [start, no_times] if english else [start, language, task, no_times]
-        self.end = ids["<|endoftext|>"]
-        told = whisper.generation_config
-        special = range(self.end + 1, config.vocab_size)
-        self.never = sorted({*special, *(told.suppress_tokens or ())} - {self.end})
-        self.never_first = list(told.begin_suppress_tokens or ())
+        self.end = _id(tokenizer, _END)
+        told, tokens = whisper.generation_config, range(config.vocab_size)
+        special = tokens[self.end + 1 :]
+        never = {*special, *(told.suppress_tokens or ())} - {self.end}
+        self.never = sorted(never.intersection(tokens))  # -1 is said for none
+        self.never_first = sorted({*(told.begin_suppress_tokens or ())}.intersection(tokens))
+        self.most = config.max_target_positions - len(self.prompt)
 
     @classmethod
     def load(cls, folder: Path) -> FirstPass:
@@ -79,19 +84,29 @@ class FirstPass(nn.Module):
 
         try:
             with quiet(), redirect_stderr(io.StringIO()):
-                whisper = WhisperForConditionalGeneration.from_pretrained(
+                whisper, told = WhisperForConditionalGeneration.from_pretrained(
                     folder,
                     dtype="float32",
                     local_files_only=True,
                     use_safetensors=True,
                     attn_implementation="sdpa",
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                )
+            wrong = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
+            if wrong:  # transformers makes them up
+                raise CheckpointError(
+                    f"{len(wrong)} tensors are missing or of another shape, such as {min(wrong)}"
                 )
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            return cls(whisper, tokenizer).eval()
+        except MemoryError:
+            raise
         except Exception as error:
+            reason = str(error) if isinstance(error, CheckpointError) else in_a_line(error)
             raise CheckpointError(
-                f"{folder} holds no Whisper model that can be read: {in_a_line(error)}"
+                f"{folder} holds no Whisper model that can be read: {reason}"
             ) from error
-        return cls(whisper, tokenizer).eval()
 
     @property
     def device(self) -> torch.device:
@@ -106,7 +121,6 @@ class FirstPass(nn.Module):
         texts: dict[int, str] = {}
         order = sorted(range(len(audios)), key=lambda i: len(audios[i]))
         while order:
-            count = 1
             longest = len(audios[order[-1]]) / SAMPLE_RATE + _SILENCE
             count = max(1, int(_BATCH_SECONDS / longest))
             batch, order = order[-count:], order[:-count]
@@ -117,6 +131,7 @@ class FirstPass(nn.Module):
     def _batch(self, audios: list[np.ndarray]) -> list[str]:
         states, lens = self._encoded(audios)
         limits = lens // STATES_A_SECOND * _TOKENS_A_SECOND + _TOKENS_ANYWAY
+        limits = limits.clamp(max=self.most)
         written = self._decoded(states, lens, limits.tolist())
         return [self.tokenizer.decode(ids).strip() for ids in written]
 
@@ -192,8 +207,12 @@ def save(encoder: Encoder, folder: Path) -> None:
     Raises:
         CheckpointError: it has no tokenizer, or tensors are missing.
     """
+    from tokenizers import Tokenizer
     from transformers import GenerationConfig, WhisperConfig
-    from transformers.models.whisper.configuration_whisper import NON_SPEECH_TOKENS_MULTI
+    from transformers.models.whisper.configuration_whisper import (
+        NON_SPEECH_TOKENS,
+        NON_SPEECH_TOKENS_MULTI,
+    )
 
     if not encoder.tokenizer:
         raise CheckpointError(
@@ -206,9 +225,20 @@ def save(encoder: Encoder, folder: Path) -> None:
         (whisper.model.decoder, encoder.decoder),
     ):
         load_strictly(part, weights, "Whisper")
+    english = encoder.config["vocab_size"] <= _ENGLISH_ONLY
     whisper.generation_config = GenerationConfig(
-        suppress_tokens=list(NON_SPEECH_TOKENS_MULTI), begin_suppress_tokens=list(_BEGIN_NEVER)
+        suppress_tokens=list(NON_SPEECH_TOKENS if english else NON_SPEECH_TOKENS_MULTI),
+        begin_suppress_tokens=[_SPACE, _id(Tokenizer.from_str(encoder.tokenizer), _END)],
     )
     with quiet(), redirect_stderr(io.StringIO()):
         whisper.half().save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for the owner's eyes only
     (folder / "tokenizer.json").write_text(encoder.tokenizer, "utf-8")
+
+
+def _id(tokenizer: Any, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise CheckpointError(f"the tokenizer has no {token}; expected Whisper's tokenizer.json")
+    return int(found)

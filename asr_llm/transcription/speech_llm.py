@@ -81,6 +81,7 @@ class SpeechLLM:
         aligner: str | Path | None = None,
         compute_type: ComputeType = "auto",
         biasing: BiasingList | Iterable[str] | None = None,
+        first_pass: bool = True,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
@@ -91,7 +92,7 @@ class SpeechLLM:
                 checkpoint with one, or a NeMo CTC model (``.nemo``). Brings ``word_timestamps``.
             compute_type: see ``Recogniser``.
             biasing: phrases to prefer, see ``prefer``.
-            fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps: see
+            fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps, first_pass: see
                 ``TranscribeOptions``. A checkpoint without a CTC head tells of no words unless
                 there is an ``aligner``: then there are segments only.
 
@@ -109,6 +110,7 @@ class SpeechLLM:
             num_beams=num_beams,
             biasing=_as_list(biasing),
             confidence=confidence or word_timestamps,
+            first_pass=first_pass,
             chunk_seconds=chunk_seconds,
             vad=vad,
             word_timestamps=word_timestamps or aligner is not None,

@@ -54,7 +54,7 @@ def test_nemo_manifest_with_offsets(tmp_path: Path) -> None:
         {"audio_filepath": "audio/long.wav", "offset": 1.0, "duration": 0.5, "text": "one"},
         {"audio_filepath": str(long), "offset": 3, "duration": 1, "text": "two", "speaker": 7},
         {"audio_filepath": "short.wav", "duration": 1.004, "text": "three", "lang": "en"},
-        {"audio_filepath": "short.wav", "text": "four"},
+        {"audio_filepath": "short.wav", "text": "four", "first_pass": "for"},
         {"audio_filepath": "short.wav"},
     )
     cuts = read_manifest(manifest)
@@ -65,9 +65,11 @@ def test_nemo_manifest_with_offsets(tmp_path: Path) -> None:
         ("short-2", "four", 0.0, 1.0),
         ("short-3", "", 0.0, 1.0),
     ]
-    _, second, third, *_ = cuts
+    _, second, third, fourth, fifth = cuts
     assert second.supervisions[0].speaker == "7"
     assert third.supervisions[0].language == "en"
+    assert fourth.supervisions[0].custom == {"first_pass": "for"}
+    assert fifth.supervisions[0].custom is None
     assert [len(cut.supervisions) for cut in cuts] == [1] * 5
     assert second.supervisions[0].duration == 1.0
     samples = cut_audio(second)
@@ -171,6 +173,7 @@ def test_missing_files_are_named_together(tmp_path: Path) -> None:
         ("[1, 2]", "found no JSON object; expected one a line"),
         ('{"text": "x"}', "found no 'audio_filepath'; expected one that is not empty"),
         ('{"audio_filepath": "a.wav", "text": 3}', "'text' is int; expected text"),
+        ('{"audio_filepath": "a.wav", "first_pass": []}', "'first_pass' is list; expected text"),
         ('{"audio_filepath": "a.wav", "duration": "1"}', "'duration' is '1'; expected seconds"),
         ('{"audio_filepath": "a.wav", "duration": 0}', "'duration' is 0; expected seconds"),
         ('{"audio_filepath": "a.wav", "offset": -1}', "'offset' is -1; expected seconds"),

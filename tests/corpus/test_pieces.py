@@ -107,3 +107,13 @@ def test_what_is_short_stays_and_what_has_no_times_is_in_no_piece(recording: Cut
     recording.supervisions[0].alignment = None
     assert cut_pieces(recording, 10.0) == [recording]
     assert cut_pieces(recording, 9.0) == []
+
+
+def test_what_is_said_of_the_whole_goes_with_its_pieces_but_for_the_first_pass(
+    recording: Cut,
+) -> None:
+    recording.supervisions[0].custom = {"first_pass": "good morning", "site": 3}
+    assert [piece.supervisions[0].custom for piece in cut_pieces(recording, 4.0)] == [
+        {"site": 3}
+    ] * 3
+    assert cut_pieces(recording, 10.0)[0].supervisions[0].custom["first_pass"] == "good morning"

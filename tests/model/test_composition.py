@@ -16,7 +16,7 @@ from asr_llm.model.foundations import Encoder, Llm, encoder_from_ct2, llm_from_g
 
 @pytest.fixture(scope="module")
 def encoder(fake: Any) -> Encoder:
-    return encoder_from_ct2(fake.parts)
+    return encoder_from_ct2(fake.files)
 
 
 @pytest.fixture

@@ -30,21 +30,27 @@ def nothing(line: str) -> None:
 
 
 def test_the_encoder_out_of_a_package_is_whispers(fake: Any) -> None:
-    read = encoder_from_ct2(fake.parts)
-    own = fake.encoder.state_dict()
-    assert read.weights.keys() == own.keys()
-    assert all(tensor.equal(own[name]) for name, tensor in read.weights.items())
+    read = encoder_from_ct2(fake.files)
+    for taken, half in ((read.weights, fake.whisper.encoder), (read.decoder, fake.whisper.decoder)):
+        own = half.state_dict()
+        assert taken.keys() == own.keys()
+        assert all(tensor.equal(own[name]) for name, tensor in taken.items())
     assert read.config == {
         "d_model": 16, "num_mel_bins": 80, "encoder_layers": 2, "encoder_attention_heads": 2,
-        "encoder_ffn_dim": 32, "max_source_positions": 1500,
+        "encoder_ffn_dim": 32, "max_source_positions": 1500, "decoder_layers": 1,
+        "decoder_attention_heads": 4, "decoder_ffn_dim": 24, "max_target_positions": 448,
+        "vocab_size": 51865,
     }  # fmt: skip
+    assert read.tokenizer == fake.tokenizer.read_text("utf-8")
 
 
 def test_the_hub_gives_the_same_encoder(fake: Any) -> None:
-    ours, theirs = encoder_from_ct2(fake.parts), encoder_from_folder(fake.hub / "whisper")
+    ours, theirs = encoder_from_ct2(fake.files), encoder_from_folder(fake.hub / "whisper")
     assert ours.config == theirs.config
-    assert ours.weights.keys() == theirs.weights.keys()
-    assert all(tensor.equal(theirs.weights[name]) for name, tensor in ours.weights.items())
+    assert ours.tokenizer == theirs.tokenizer
+    for own, other in ((ours.weights, theirs.weights), (ours.decoder, theirs.decoder)):
+        assert own.keys() == other.keys()
+        assert all(tensor.equal(other[name]) for name, tensor in own.items())
 
 
 def test_the_llm_out_of_a_package_is_the_llm_but_for_four_bits(fake: Any) -> None:
@@ -130,7 +136,7 @@ def test_tensors_that_are_missing_are_not_made_up(fake: Any, tmp_path: Path) -> 
 
 def test_pickle_is_not_opened(fake: Any, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((fake.hub / "whisper" / "config.json").read_bytes())
-    torch.save(fake.encoder.state_dict(), tmp_path / "pytorch_model.bin")
+    torch.save(fake.whisper.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="no Whisper model that can be read"):
         encoder_from_folder(tmp_path)
 

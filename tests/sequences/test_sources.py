@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,82 @@ def test_a_long_recording_is_learned_from_in_pieces(recordings: Path) -> None:
         assert isinstance(heard, Speech)
         assert written == Text(f"{text}</a>", True)
         assert heard.utterance.duration == pytest.approx(seconds, abs=1e-3)
+
+
+HEARS = Chat("<u>", "</u><a>", "</a>", first_pass_prompt="\nHeard: {first_pass}")
+
+
+def first_passes(data: Path, chat: Chat = HEARS, **more: object) -> list[str]:
+    """What stands behind the speech of the first recording, from 40 seeds."""
+    source = entry("asr", data, **more).examples(chat, Folders())
+    assert source is not None
+    made = [sequence(source, 0, seed) for seed in range(40)]
+    tails = [tail.text for _, _, tail, _ in made if isinstance(tail, Text) and not tail.loss]
+    assert len(tails) == len(made)
+    return [tail.removesuffix("</u><a>") for tail in tails]
+
+
+@pytest.fixture
+def heard(recordings: Path) -> Path:
+    """Two recordings, to the first of which a recogniser has listened."""
+    said = "the patient takes one tablet of metoprolol before dinner every other day"
+    path = recordings.with_name("manifest.json")
+    first = {"audio_filepath": "a.wav", "text": "Alpha.", "first_pass": said}
+    path.write_text(
+        f"{json.dumps(first)}\n" + json.dumps({"audio_filepath": "b.wav", "text": "Beta."}), "utf-8"
+    )
+    return path
+
+
+def test_a_first_pass_is_shown_behind_the_speech(heard: Path) -> None:
+    said = "the patient takes one tablet of metoprolol before dinner every other day"
+    source = entry("asr", heard, first_pass=1.0, misheard=0.0).examples(HEARS, Folders())
+    assert source is not None
+    head, speech, tail, text = sequence(source, 0)
+    assert isinstance(speech, Speech)
+    assert (head, tail, text) == (
+        Text("<u>Transcribe the following: "),
+        Text(f"\nHeard: {said}</u><a>"),
+        Text("Alpha.</a>", True),
+    )
+    assert sequence(source, 1)[2] == Text("</u><a>")  # the other has none
+
+
+def test_a_share_of_the_first_passes_is_shown(heard: Path) -> None:
+    shown = "\nHeard: the patient takes one tablet of metoprolol before dinner every other day"
+    assert first_passes(heard, first_pass=0.0) == [""] * 40
+    assert first_passes(heard, first_pass=1.0, misheard=0.0) == [shown] * 40
+    assert set(first_passes(heard, misheard=0.0)) == {"", shown}
+    assert first_passes(heard, CHAT, first_pass=1.0) == [""] * 40  # the checkpoint reads none
+
+
+def test_a_share_of_the_first_passes_is_misspelt_by_ear(heard: Path) -> None:
+    (shown,) = set(first_passes(heard, first_pass=1.0, misheard=0.0))
+    words = len(shown.split())
+    misspelt = set(first_passes(heard, first_pass=1.0, misheard=1.0))
+    assert len(misspelt) > 30
+    assert all(words <= len(text.split()) <= 2 * words for text in misspelt)
+    mixed = first_passes(heard, first_pass=1.0, misheard=0.5)
+    assert 8 < mixed.count(shown) < 32
+
+
+def test_pieces_of_a_long_recording_have_no_first_pass(recordings: Path) -> None:
+    manifest = recordings.with_name("manifest.json")
+    long = {"audio_filepath": "long.wav", "text": "Too long.", "first_pass": "two log"}
+    manifest.write_text(json.dumps(long), "utf-8")
+    (recordings.parent / "t.ctm").write_text("long 1 1 11 Too\nlong 1 13 11.5 long.\n", "utf-8")
+    aligned = align_manifest(manifest, timings=recordings.parent / "t.ctm").path
+    (cut,) = read_manifest(aligned)
+    assert cut.supervisions[0].custom == {"first_pass": "two log"}  # aligning keeps it
+    assert first_passes(aligned, first_pass=1.0) == [""] * 40
+
+
+@pytest.mark.parametrize("key", ["first_pass", "misheard"])
+def test_shares_are_from_0_to_1_and_of_asr_alone(heard: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="less than or equal to 1"):
+        entry("asr", heard, **{key: 1.5})
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        entry("interleave", heard, **{key: 0.5})
 
 
 def test_nothing_but_long_recordings_is_an_error(recordings: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ def lost(sequence: Sequence) -> str:
 
 def test_the_prompt_around_the_audio() -> None:
     assert CHAT.around_audio() == ("<u>Write: ", "!</u><a>")
+
+
+def test_a_first_pass_ends_the_message() -> None:
+    chat = replace(CHAT, first_pass_prompt=" Heard: {first_pass}.")
+    assert chat.around_audio("a cpap") == ("<u>Write: ", "! Heard: a cpap.</u><a>")
+    assert chat.around_audio("{audio}")[1] == "! Heard: {audio}.</u><a>"
+    for chat_of, heard in ((chat, None), (chat, ""), (CHAT, "a cpap")):
+        assert chat_of.around_audio(heard) == ("<u>Write: ", "!</u><a>")
+    naming = replace(chat, biasing_prompt="Of {words}: {audio}").naming(["CPAP"])
+    assert tasks.asr(replace(SPEECH, first_pass="a cpap"), naming)[2] == Text(
+        " Heard: a cpap.</u><a>"
+    )
 
 
 def test_asr() -> None:

@@ -1,0 +1,121 @@
+"""What a first pass wrote stands in the prompt, and its drafts change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asr_llm.decoding import decoder as of_decoding
+from asr_llm.decoding.decoder import Decoder
+from asr_llm.decoding.drafted import Draft
+from asr_llm.decoding.options import DecodeOptions
+from asr_llm.decoding.results import Decoded
+from asr_llm.model import checkpoints
+from asr_llm.model.salm import SpanSALM
+from asr_llm.sequences.spans import Sequence, Text
+
+GREEDY = DecodeOptions(num_beams=1, max_new_tokens=20)
+
+
+class Wrote:
+    """A first pass that writes what it is told of audios of each length."""
+
+    def __init__(self, *texts: str) -> None:
+        self.of = {len(audio): text for audio, text in zip(AUDIOS, texts, strict=True)}
+
+    def write(self, audios: list[np.ndarray]) -> list[str]:
+        return [self.of[len(audio)] for audio in audios]
+
+
+def noise(num_samples: int) -> np.ndarray:
+    return np.random.default_rng(num_samples).normal(0, 0.1, num_samples).astype(np.float32)
+
+
+AUDIOS = [noise(n) for n in (1600, 23456, 9000)]
+
+
+@pytest.fixture
+def model(lively: Path) -> SpanSALM:
+    model = checkpoints.load(lively)
+    model.cfg.first_pass_prompt = "\nHeard: {first_pass}"
+    return model
+
+
+def decoder(model: SpanSALM, *texts: str) -> Decoder:
+    wrote: Any = Wrote(*texts)
+    return Decoder(model, first_pass=wrote)
+
+
+@pytest.fixture
+def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What stands behind the speech in each prompt that is decoded."""
+    seen: list[str] = []
+
+    def splice(model: SpanSALM, sequences: list[Sequence]) -> dict[str, Any]:
+        seen.extend(span.text for _, _, span in sequences if isinstance(span, Text))
+        return embedded(model, sequences)
+
+    embedded = of_decoding.splice
+    monkeypatch.setattr(of_decoding, "splice", splice)
+    return seen
+
+
+def test_its_text_stands_behind_the_speech(model: SpanSALM, prompts: list[str]) -> None:
+    after = model.chat.after
+    decoder(model, "she said", "", "on and on" + " so" * 9).decode_once(AUDIOS, GREEDY)
+    assert prompts == [f"\nHeard: she said{after}", after, f"\nHeard: on and on so{after}"]
+
+
+def test_the_llm_reads_it(model: SpanSALM) -> None:
+    one, other = (
+        decoder(model, text, text, text).decode_once(AUDIOS, GREEDY) for text in ("a", "the court")
+    )
+    assert one != other
+
+
+@pytest.mark.parametrize("with_prompt", [True, False])
+def test_it_is_not_shown_where_it_is_not_wanted(
+    model: SpanSALM, prompts: list[str], with_prompt: bool
+) -> None:
+    plain = Decoder(model).decode_once(AUDIOS, GREEDY)
+    if with_prompt:
+        options = replace(GREEDY, first_pass=False)
+    else:
+        model.cfg.first_pass_prompt, options = None, GREEDY
+    assert decoder(model, "a", "b", "c").decode_once(AUDIOS, options) == plain
+    assert set(prompts) == {model.chat.after}
+
+
+@pytest.mark.parametrize("texts", [("she said", "that the court", "x"), ("she said", "", "x")])
+def test_drafts_of_it_change_nothing(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch, texts: tuple[str, ...]
+) -> None:
+    used: list[list[Draft] | None] = []
+    write = of_decoding.write
+
+    def spy(*arguments: Any) -> Any:
+        used.append(arguments[4])
+        return write(*arguments)
+
+    monkeypatch.setattr(of_decoding, "write", spy)
+    found: list[list[Decoded]] = [
+        decoder(model, *texts).decode_once(AUDIOS, replace(GREEDY, drafts=drafts))
+        for drafts in (False, True)
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0])) == len(AUDIOS)
+    plain, drafted = used
+    assert plain is None and drafted is not None
+    letters = ["".join(text.split()) for text in texts]
+    assert ([draft.letters for draft in drafted] == letters) is all(texts)  # else CTC's
+
+
+def test_a_text_does_not_depend_on_its_batch(model: SpanSALM) -> None:
+    decode = decoder(model, "she said", "", "that the court would").decode_once
+    for options in (GREEDY, replace(GREEDY, num_beams=3)):
+        alone = [decode([audio], options)[0] for audio in AUDIOS]
+        assert decode(AUDIOS, options) == alone
