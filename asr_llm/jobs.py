@@ -282,7 +282,15 @@ def transcribe(
         yield result
 
 
-_NO_SETTINGS = ("ctc_weight", "confidence", "max_new_tokens", "bf16", "drafts", "keep_encoded")
+_NO_SETTINGS = (
+    "ctc_weight",
+    "first_pass_weight",
+    "confidence",
+    "max_new_tokens",
+    "bf16",
+    "drafts",
+    "keep_encoded",
+)
 """Options that the command line has no flag for: they are what they always are."""
 
 

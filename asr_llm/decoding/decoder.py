@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -31,18 +31,28 @@ from asr_llm.decoding.prompts import (
     splice,
     text_of,
 )
-from asr_llm.decoding.rescoring import SearchScores, ctc_weight, rescored
+from asr_llm.decoding.rescoring import Judge, SearchScores, Weights, ctc_judge, rescored
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.batching import to_device
 from asr_llm.sequences.tasks import asr
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from asr_llm.model.adapters import Adapters
     from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
 
 _LISTS = 8  # sets of biasing lists that are kept ready: those of a server's clients take turns
+
+
+@dataclass(frozen=True)
+class _FirstHeard:
+    """Of each of B audios the first pass, if any, and the states that it was written from."""
+
+    texts: list[str | None]
+    states: list[Tensor] | None = None
 
 
 class Decoder:
@@ -77,7 +87,7 @@ class Decoder:
 
         Raises:
             CheckpointError: no adapter of that name was loaded; see also ``prompts.end_token``,
-                ``confidence.calibration`` and ``rescoring.ctc_weight``.
+                ``confidence.calibration`` and ``rescoring.Weights``.
         """
         alone = options.without_preferences
         with self._turn:
@@ -105,7 +115,9 @@ class Decoder:
             phrases = preferences.phrases
             chat = model.chat if phrases is None else model.chat.naming(phrases.named)
             first = self._first_pass(audios, options)
-            spliced = splice(model, [prompt(*pair) for pair in zip(audios, repeat(chat), first)])
+            spliced = splice(
+                model, [prompt(*row) for row in zip(audios, repeat(chat), first.texts)]
+            )
             most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
             limits = [options.max_new_tokens or limit for limit in most]
             written = self._search(spliced, limits, options, preferences, first)
@@ -147,11 +159,13 @@ class Decoder:
                 lost.append(float(model.losses(to_device(batch, model.device))["lm"]))
         return lost[0] - lost[1]
 
-    def _first_pass(self, audios: list[np.ndarray], options: DecodeOptions) -> list[str | None]:
-        """What to show the LLM of each of B audios."""
+    def _first_pass(self, audios: list[np.ndarray], options: DecodeOptions) -> _FirstHeard:
+        """What to show the LLM of each of B audios, and what its texts are judged by."""
         if self.first_pass is None or not options.first_pass:
-            return [None] * len(audios)
-        return [cut_loop(text) or None for text in self.first_pass.write(audios)]
+            return _FirstHeard([None] * len(audios))
+        states = self.first_pass.states(audios)
+        texts = self.first_pass.texts(states)
+        return _FirstHeard([cut_loop(text) or None for text in texts], states)
 
     def _search(
         self,
@@ -159,7 +173,7 @@ class Decoder:
         limits: list[int],
         options: DecodeOptions,
         preferences: Preferences,
-        first_pass: list[str | None],
+        first: _FirstHeard,
     ) -> list[Hypothesis]:
         """The best hypothesis for each of B prompts: by beam search, or greedily with drafts."""
         model, beams = self.model, options.num_beams
@@ -168,19 +182,37 @@ class Decoder:
         if beams == 1 and all(processor is recorder for processor in steered):
             end = end_token(model)
             drafted = options.drafts and can_draft(model, len(limits))
-            drafts = self._drafts(spliced, end, first_pass) if drafted else None
+            drafts = self._drafts(spliced, end, first.texts) if drafted else None
             return write(model, spliced, limits, end, drafts, options.confidence)
-        weight = ctc_weight(model, options.ctc_weight) if beams > 1 else 0.0
-        if weight:
+        judges = self._judges(spliced, options, first) if beams > 1 else []
+        if judges:
             scores = SearchScores(beams, end_token(model))
             several = n_best(model, spliced, limits, beams, beams, [*steered, scores])
-            found = rescored(model, spliced, several, scores.totals(several), weight)
+            found = rescored(model, several, scores.totals(several), judges)
         else:
             found = generate(model, spliced, limits, beams, steered)
         if recorder is None:
             return found
         sure = recorder.of([one.ids for one in found])
         return [replace(one, log_probs=tuple(own)) for one, own in zip(found, sure)]
+
+    def _judges(
+        self, spliced: dict[str, Any], options: DecodeOptions, first: _FirstHeard
+    ) -> list[tuple[float, Judge]]:
+        """Those who choose among the final hypotheses, with their weights."""
+        weights = Weights.of(self.model, options.ctc_weight, options.first_pass_weight)
+        judges: list[tuple[float, Judge]] = []
+        if weights.ctc:
+            judges.append((weights.ctc, ctc_judge(self.model, spliced)))
+        whisper, states = self.first_pass, first.states
+        if weights.first_pass and whisper is not None and states is not None:
+            judges.append(
+                (
+                    weights.first_pass,
+                    lambda i, texts: whisper.log_likelihoods(states[i], texts),
+                )
+            )
+        return judges
 
     def _drafts(
         self, spliced: dict[str, Any], end: int, first_pass: list[str | None]

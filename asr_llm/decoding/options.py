@@ -23,6 +23,8 @@ class DecodeOptions:
             ``BiasingList((), 0.0)`` disables both.
         ctc_weight: weight of the CTC head when the final hypotheses of a beam search are rescored
             (``decoding.rescoring``); by default the checkpoint's ``ctc_weight``, or 0.
+        first_pass_weight: the same for the first pass, which scores them as Whisper would; by
+            default the checkpoint's ``first_pass_weight``, or 0.
         confidence: return words with their confidence: 3% slower, the same text.
         max_new_tokens: token limit for each audio; by default ``prompts.max_tokens`` of its length.
         bf16: bfloat16 autocast; by default on CUDA only.
@@ -39,6 +41,7 @@ class DecodeOptions:
     num_beams: int = NUM_BEAMS
     biasing: BiasingList | None = None
     ctc_weight: float | None = None
+    first_pass_weight: float | None = None
     confidence: bool = False
     max_new_tokens: int | None = None
     bf16: bool | None = None

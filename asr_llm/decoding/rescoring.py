@@ -1,11 +1,13 @@
-"""N-best rescoring: the CTC head chooses among the final hypotheses of a beam search.
+"""N-best rescoring: others who heard the audio choose among the hypotheses of a beam search.
 
-    score = log p(text | speech) by the search + weight * log p_ctc(normalised text | speech)
+    score = log p(text | speech) by the search
+          + ctc_weight * log p_ctc(normalised text | speech)
+          + first_pass_weight * log p_whisper(text | speech)
 
 The search's score includes fusion and biasing. An LLM may skip words, or go on where nothing is
 said; CTC has to account for every frame and finds such texts unlikely. See the rescoring method of
 Hori, Watanabe and Hershey, "Joint CTC/attention decoding for end-to-end speech recognition" (ACL
-2017).
+2017). A first pass (``model.first_pass``) scores the texts as its decoder would have written them.
 
 Legend: B audios, K hypotheses of each, F frames, V the CTC head's vocabulary with the blank.
 """
@@ -13,8 +15,9 @@ Legend: B audios, K hypotheses of each, F frames, V the CTC head's vocabulary wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -30,24 +33,43 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 
-def ctc_weight(model: SpanSALM, asked: float | None) -> float:
-    """The weight to use: as asked for, else the checkpoint's; 0 without a CTC head.
+Judge = Callable[[int, Sequence[str]], list[float]]
+"""The log-likelihoods of some texts, by what a judge heard of the audio of that number."""
 
-    Raises:
-        CheckpointError: it is not a number from 0 up, or it is asked for and there is no head.
-    """
-    found = model.cfg.get("ctc_weight", 0.0) if asked is None else asked
+
+@dataclass(frozen=True)
+class Weights:
+    """How much the judges count; 0: not at all."""
+
+    ctc: float
+    first_pass: float
+
+    @classmethod
+    def of(cls, model: SpanSALM, ctc: float | None, first_pass: float | None) -> Self:
+        """As asked for, else as the checkpoint says; 0 for CTC without a head.
+
+        Raises:
+            CheckpointError: one is not a number from 0 up, or CTC's is asked for without a head.
+        """
+        found = cls(
+            _weight(model, "ctc_weight", ctc), _weight(model, "first_pass_weight", first_pass)
+        )
+        if ctc and model.ctc_head is None:
+            raise CheckpointError(
+                f"ctc_weight is {ctc:g}, but this checkpoint has no CTC head; expected "
+                "ctc_head.safetensors beside its weights, or ctc_weight 0"
+            )
+        return found if model.ctc_head is not None else replace(found, ctc=0.0)
+
+
+def _weight(model: SpanSALM, name: str, asked: float | None) -> float:
+    found = model.cfg.get(name, 0.0) if asked is None else asked
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < math.inf:
         raise CheckpointError(
-            f"ctc_weight is {found}; expected a number from 0 up (0 disables rescoring): check the "
-            "options, or this checkpoint's config.json"
+            f"{name} is {found}; expected a number from 0 up (0 disables it): check the options, "
+            "or this checkpoint's config.json"
         )
-    if asked and model.ctc_head is None:
-        raise CheckpointError(
-            f"ctc_weight is {asked:g}, but this checkpoint has no CTC head; expected "
-            "ctc_head.safetensors beside its weights, or ctc_weight 0"
-        )
-    return float(found) if model.ctc_head is not None else 0.0
+    return float(found)
 
 
 class SearchScores(TokenScores):
@@ -84,26 +106,35 @@ class SearchScores(TokenScores):
 
 def rescored(
     model: SpanSALM,
-    spliced: dict[str, Any],
     found: Sequence[Sequence[Hypothesis]],
     searched: Sequence[Sequence[float]],
-    weight: float,
+    judges: Sequence[tuple[float, Judge]],
 ) -> list[Hypothesis]:
     """The best of K hypotheses of each of B audios.
 
     Args:
-        spliced: of ``prompts.splice``, with what the encoder made of the audios.
         searched: the search's score of each hypothesis.
+        judges: each with its weight.
     """
-    ctc, tokenizer = CheckpointCtc(model), model.tokenizer.tokenizer
+    tokenizer, out = model.tokenizer.tokenizer, []
+    for i, (own, scores) in enumerate(zip(found, searched, strict=True)):
+        texts = [text_of(tokenizer, list(one.ids)) for one in own]
+        judged = [(weight, judge(i, texts)) for weight, judge in judges]
+        out.append(best(own, scores, judged))
+    return out
+
+
+def ctc_judge(model: SpanSALM, spliced: dict[str, Any]) -> Judge:
+    """The CTC head, by what the encoder made of the audios of ``prompts.splice``."""
+    ctc = CheckpointCtc(model)
     emissions = model.ctc_log_probs(spliced["encoded"])
     counts = spliced["encoded_lens"].tolist()
-    out = []
-    for own, scores, rows, count in zip(found, searched, emissions, counts, strict=True):
-        spelt = [ctc.spell(text_of(tokenizer, list(one.ids))).flat for one in own]
-        heard = [ctc_log_likelihood(rows[:count], tokens, ctc.blank) for tokens in spelt]
-        out.append(best(own, scores, heard, weight))
-    return out
+
+    def judge(i: int, texts: Sequence[str]) -> list[float]:
+        own = emissions[i][: counts[i]]
+        return [ctc_log_likelihood(own, ctc.spell(text).flat, ctc.blank) for text in texts]
+
+    return judge
 
 
 def ctc_log_likelihood(emissions: Tensor, tokens: Sequence[int], blank: int) -> float:
@@ -122,14 +153,15 @@ def ctc_log_likelihood(emissions: Tensor, tokens: Sequence[int], blank: int) -> 
 def best(
     hypotheses: Sequence[Hypothesis],
     searched: Sequence[float],
-    heard: Sequence[float],
-    weight: float,
+    judged: Sequence[tuple[float, Sequence[float]]],
 ) -> Hypothesis:
-    """The best of K hypotheses by both scores; the search's best if CTC rules out all of them.
+    """The best of K hypotheses by all scores; the search's best if all of them are ruled out.
 
     Args:
         searched: the search's score of each.
-        heard: their CTC log-likelihoods.
+        judged: weights, and the log-likelihoods of each hypothesis.
     """
-    scores = [llm + weight * ctc for llm, ctc in zip(searched, heard)]
+    scores = [
+        score + sum(weight * own[i] for weight, own in judged) for i, score in enumerate(searched)
+    ]
     return hypotheses[scores.index(max(scores))]

@@ -11,10 +11,10 @@ Legend: B audios, T samples at 16 kHz, S encoder states of 20 ms, H their width.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -114,29 +114,54 @@ class FirstPass(nn.Module):
         return self.decoder.embed_tokens.weight.device
 
     def write(self, audios: Sequence[np.ndarray]) -> list[str]:
-        """What Whisper writes of audios, float32 (T,); in batches of like length.
+        """What Whisper writes of audios, float32 (T,); see ``states`` and ``texts``."""
+        return self.texts(self.states(audios))
+
+    def states(self, audios: Sequence[np.ndarray]) -> list[Tensor]:
+        """Whisper's encoder states (S, H) of audios, float32 (T,)."""
+        lengths = [len(audio) / SAMPLE_RATE + _SILENCE for audio in audios]
+        return _in_batches(self._encoded, audios, lengths)
+
+    def texts(self, states: Sequence[Tensor]) -> list[str]:
+        """What Whisper's decoder writes greedily from states (S, H).
 
         A text does not depend on what else is in its batch. It may run in a loop, up to a limit.
         """
-        texts: dict[int, str] = {}
-        order = sorted(range(len(audios)), key=lambda i: len(audios[i]))
-        while order:
-            longest = len(audios[order[-1]]) / SAMPLE_RATE + _SILENCE
-            count = max(1, int(_BATCH_SECONDS / longest))
-            batch, order = order[-count:], order[:-count]
-            texts.update(zip(batch, self._batch([audios[i] for i in batch])))
-        return [texts[i] for i in range(len(audios))]
+        lengths = [len(own) / STATES_A_SECOND for own in states]
+        return _in_batches(self._written, states, lengths)
 
     @torch.inference_mode()
-    def _batch(self, audios: list[np.ndarray]) -> list[str]:
-        states, lens = self._encoded(audios)
+    def log_likelihoods(self, states: Tensor, texts: Sequence[str]) -> list[float]:
+        """Whisper's log-probability of each of several texts, from the states (S, H) of an audio.
+
+        A text longer than Whisper has positions for counts as far as these go.
+        """
+        encoded = [self.tokenizer.encode(f" {t}", add_special_tokens=False).ids for t in texts]
+        rows = [[*self.prompt, *ids, self.end][: self.most + len(self.prompt)] for ids in encoded]
+        ids = nn.utils.rnn.pad_sequence(
+            [torch.tensor(row, device=self.device) for row in rows],
+            batch_first=True,
+            padding_value=self.end,
+        )
+        causal = torch.full((ids.shape[1],) * 2, float("-inf"), device=self.device).triu(1)
+        hidden = self._through(
+            ids, 0, states[None].expand(len(texts), -1, -1), None, causal[None, None], None
+        )
+        found = self.head(hidden[:, :-1]).log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+        told = len(self.prompt) - 1  # the rest of the prompt is not written
+        return [float(own[told : len(row) - 1].sum()) for own, row in zip(found, rows)]
+
+    @torch.inference_mode()
+    def _written(self, states: list[Tensor]) -> list[str]:
+        lens = torch.tensor([len(own) for own in states], device=self.device)
         limits = lens // STATES_A_SECOND * _TOKENS_A_SECOND + _TOKENS_ANYWAY
         limits = limits.clamp(max=self.most)
-        written = self._decoded(states, lens, limits.tolist())
+        padded = nn.utils.rnn.pad_sequence(states, batch_first=True)
+        written = self._decoded(padded, lens, limits.tolist())
         return [self.tokenizer.decode(ids).strip() for ids in written]
 
-    def _encoded(self, audios: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """States (B, S, H) and how many are of each audio (B,)."""
+    @torch.inference_mode()
+    def _encoded(self, audios: list[np.ndarray]) -> list[Tensor]:
         unit, silence = self.preprocessor.featurizer.hop_length * 2, round(_SILENCE * SAMPLE_RATE)
         padded = [
             torch.from_numpy(np.pad(audio, (0, silence + -len(audio) % unit))) for audio in audios
@@ -144,11 +169,12 @@ class FirstPass(nn.Module):
         lens = torch.tensor([len(audio) for audio in padded], device=self.device)
         batch = nn.utils.rnn.pad_sequence(padded, batch_first=True).to(self.device)
         states, lens = self.encoder(*self.preprocessor(batch, lens))
-        return states.transpose(1, 2), lens
+        rows = zip(states.transpose(1, 2), lens.tolist())
+        return [row[:count] for row, count in rows]
 
     def _decoded(self, states: Tensor, lens: Tensor, limits: list[int]) -> list[list[int]]:
-        """The tokens that Whisper writes greedily of each row."""
-        decoder, count, device = self.decoder, len(limits), self.device
+        """The tokens that Whisper writes greedily of each row of states (B, S, H)."""
+        count, device = len(limits), self.device
         inside = torch.arange(states.shape[1], device=device)[None] < lens[:, None]
         mask = torch.zeros(inside.shape, dtype=states.dtype, device=device)
         mask = mask.masked_fill(~inside, float("-inf"))[:, None, None]
@@ -159,17 +185,8 @@ class FirstPass(nn.Module):
         written: list[list[int]] = [[] for _ in limits]
         going, at = set(range(count)), 0
         while going:
-            hidden = decoder.embed_tokens(ids)
-            hidden = hidden + decoder.embed_positions.weight[at : at + ids.shape[1]]
-            for layer in decoder.layers:
-                hidden = layer(
-                    hidden,
-                    attention_mask=None if at else causal.to(hidden.dtype),
-                    encoder_hidden_states=states,
-                    encoder_attention_mask=mask,
-                    past_key_values=cache,
-                )
-            logits = self.head(decoder.layer_norm(hidden[:, -1]))
+            hidden = self._through(ids, at, states, mask, None if at else causal, cache)
+            logits = self.head(hidden[:, -1])
             logits[:, never] = float("-inf")
             if not at:
                 logits[:, self.never_first] = float("-inf")
@@ -183,6 +200,49 @@ class FirstPass(nn.Module):
                 if token == self.end or len(written[row]) >= limits[row]:
                     going.discard(row)
         return written
+
+    def _through(
+        self,
+        ids: Tensor,
+        at: int,
+        states: Tensor,
+        mask: Tensor | None,
+        causal: Tensor | None,
+        cache: EncoderDecoderCache | None,
+    ) -> Tensor:
+        """The decoder's last hidden states for tokens (B, L) from position ``at`` on.
+
+        transformers' own forward has no mask for encoder states of different lengths.
+        """
+        decoder = self.decoder
+        hidden = decoder.embed_tokens(ids)
+        hidden = hidden + decoder.embed_positions.weight[at : at + ids.shape[1]]
+        for layer in decoder.layers:
+            hidden = layer(
+                hidden,
+                attention_mask=causal if causal is None else causal.to(hidden.dtype),
+                encoder_hidden_states=states,
+                encoder_attention_mask=mask,
+                past_key_values=cache,
+            )
+        return decoder.layer_norm(hidden)
+
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def _in_batches(
+    work: Callable[[list[_In]], list[_Out]], rows: Sequence[_In], lengths: Sequence[float]
+) -> list[_Out]:
+    """Work on rows in batches of like length (in seconds); results in the rows' order."""
+    done: dict[int, _Out] = {}
+    order = sorted(range(len(rows)), key=lambda i: lengths[i])
+    while order:
+        count = max(1, int(_BATCH_SECONDS / lengths[order[-1]]))
+        batch, order = order[-count:], order[:-count]
+        done.update(zip(batch, work([rows[i] for i in batch])))
+    return [done[i] for i in range(len(rows))]
 
 
 def of(folder: Path, model: SpanSALM) -> FirstPass | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from asr_llm.decoding import decoder as of_decoding
 from asr_llm.decoding.decoder import Decoder
@@ -27,8 +28,15 @@ class Wrote:
     def __init__(self, *texts: str) -> None:
         self.of = {len(audio): text for audio, text in zip(AUDIOS, texts, strict=True)}
 
-    def write(self, audios: list[np.ndarray]) -> list[str]:
-        return [self.of[len(audio)] for audio in audios]
+    def states(self, audios: list[np.ndarray]) -> list[torch.Tensor]:
+        return [torch.zeros(len(audio), 1) for audio in audios]
+
+    def texts(self, states: list[torch.Tensor]) -> list[str]:
+        return [self.of[len(own)] for own in states]
+
+    def log_likelihoods(self, states: torch.Tensor, texts: list[str]) -> list[float]:
+        """It is sure of the longest."""
+        return [float(len(text)) for text in texts]
 
 
 def noise(num_samples: int) -> np.ndarray:
@@ -119,3 +127,14 @@ def test_a_text_does_not_depend_on_its_batch(model: SpanSALM) -> None:
     for options in (GREEDY, replace(GREEDY, num_beams=3)):
         alone = [decode([audio], options)[0] for audio in AUDIOS]
         assert decode(AUDIOS, options) == alone
+
+
+def test_it_judges_the_hypotheses_of_a_beam_search(model: SpanSALM) -> None:
+    one = decoder(model, "a", "b", "c")
+    wide = replace(GREEDY, num_beams=4)
+    plain = one.decode_once(AUDIOS, wide)
+    judged = one.decode_once(AUDIOS, replace(wide, first_pass_weight=1000.0))
+    assert sum(len(text.text) for text in judged) > sum(len(text.text) for text in plain)
+    model.cfg.first_pass_weight = 1000.0
+    assert one.decode_once(AUDIOS, wide) == judged
+    assert one.decode_once(AUDIOS, replace(wide, first_pass_weight=0.0)) == plain

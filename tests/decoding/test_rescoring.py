@@ -19,7 +19,7 @@ from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.prompts import end_token, inference, prompt, splice, text_of
-from asr_llm.decoding.rescoring import SearchScores, best, ctc_log_likelihood, ctc_weight
+from asr_llm.decoding.rescoring import SearchScores, Weights, best, ctc_log_likelihood
 from asr_llm.decoding.results import Hypothesis
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, ctc
@@ -56,11 +56,13 @@ def test_ctc_likelihood_by_hand(tokens: list[int], probability: float) -> None:
 def test_the_best_by_both_scores() -> None:
     one, two, three = found = [Hypothesis((i,)) for i in range(3)]
     searched, heard = [-1.0, -2.0, -4.0], [-30.0, -20.0, -19.0]
-    assert best(found, searched, heard, 0.0) == one
-    assert best(found, searched, heard, 0.11) == two
-    assert best(found, searched, heard, 2.5) == three
-    assert best(found, searched, [-math.inf] * 3, 1.0) == one
-    assert best(found, searched, [-math.inf, -math.inf, -9.0], 1.0) == three
+    assert best(found, searched, [(0.0, heard)]) == one
+    assert best(found, searched, [(0.11, heard)]) == two
+    assert best(found, searched, [(2.5, heard)]) == three
+    assert best(found, searched, [(1.0, [-math.inf] * 3)]) == one
+    assert best(found, searched, [(1.0, [-math.inf, -math.inf, -9.0])]) == three
+    # By both judges: -1 - 3 - 4, -2 - 2 - 1 and -4 - 1.9 - 2.
+    assert best(found, searched, [(0.1, heard), (0.5, [-8.0, -2.0, -4.0])]) == two
 
 
 def searched(
@@ -164,14 +166,14 @@ def test_a_text_does_not_depend_on_its_company_and_is_sure_of_its_own_words(
 def test_the_checkpoint_says_how_much_it_weighs(
     model: SpanSALM, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert ctc_weight(model, None) == 0.0
+    assert Weights.of(model, None, None).ctc == 0.0
     let_the_third_be_heard(model, monkeypatch)
     short = DecodeOptions(max_new_tokens=12)
     plain = Decoder(model).decode_once(AUDIOS, short)
     weighed = Decoder(model).decode_once(AUDIOS, replace(short, ctc_weight=100.0))
     assert weighed != plain
     model.cfg.ctc_weight = 100
-    assert ctc_weight(model, None) == 100.0
+    assert Weights.of(model, None, None).ctc == 100.0
     assert Decoder(model).decode_once(AUDIOS, short) == weighed
     assert Decoder(model).decode_once(AUDIOS, replace(short, ctc_weight=0.0)) == plain
     model.cfg.ctc_weight = "much"
@@ -179,6 +181,6 @@ def test_the_checkpoint_says_how_much_it_weighs(
         Decoder(model).decode_once(AUDIOS)
     headless = checkpoints.load(tiny)
     headless.cfg.ctc_weight = 0.5
-    assert ctc_weight(headless, None) == 0.0
+    assert Weights.of(headless, None, None).ctc == 0.0
     with pytest.raises(CheckpointError, match="but this checkpoint has no CTC head"):
-        ctc_weight(headless, 0.3)
+        Weights.of(headless, 0.3, None)

@@ -109,7 +109,7 @@ def of_transformers(
     forbidden: set[int] = FORBIDDEN,
 ) -> list[int]:
     """Greedy: the whole text anew for each token, without cache, padding or mask."""
-    states, _ = first._encoded([audio])
+    states = torch.stack(first.states([audio]))
     ids: list[int] = []
     while len(ids) < limit:
         hidden = whisper.model.decoder(
@@ -136,9 +136,9 @@ def test_it_writes_what_transformers_decoder_would(
 
 
 def test_audio_is_padded_by_silence_to_whole_states(first: FirstPass) -> None:
-    states, lens = first._encoded(AUDIOS)
-    assert lens.tolist() == [110, 76, 185, 75, 119]  # 50, 15.5, 125, 15 and 58.5, and 60
-    assert states.shape == (5, 185, 16)
+    found = [tuple(own.shape) for own in first.states(AUDIOS)]
+    # 50, 15.5, 125, 15 and 58.5, and 60 of silence
+    assert found == [(count, 16) for count in (110, 76, 185, 75, 119)]
 
 
 def test_a_text_does_not_depend_on_its_batch(
@@ -273,3 +273,19 @@ def test_a_checkpoint_brings_one_where_its_config_shows_one(folder: Path, tmp_pa
         CheckpointError, match=r"config\.json has a first_pass_prompt, but there is no first_pass/"
     ):
         first_pass.of(tmp_path, shown)
+
+
+def test_likelihoods_are_those_of_transformers(first: FirstPass) -> None:
+    texts = ["a b", "b", "a b a b a b"]
+    (states,) = first.states(AUDIOS[:1])
+    expected = []
+    for text in texts:
+        ids = [*PROMPT, *first.tokenizer.encode(f" {text}", add_special_tokens=False).ids, END]
+        with torch.inference_mode():
+            hidden = first.decoder(
+                input_ids=torch.tensor([ids]), encoder_hidden_states=states[None], use_cache=False
+            ).last_hidden_state[0]
+            rows = first.head(hidden).log_softmax(-1)
+        expected.append(sum(float(rows[at - 1, ids[at]]) for at in range(len(PROMPT), len(ids))))
+    assert first.log_likelihoods(states, texts) == pytest.approx(expected, abs=1e-3)
+    assert first.log_likelihoods(states, texts[1:2]) == pytest.approx(expected[1:2], abs=1e-3)
