@@ -47,12 +47,13 @@ MAY_IMPORT = {
     "auditing": JOBS | {"measuring"},
     "jobs": JOBS | {"measuring", "aligning"},
     "transcribing": JOBS | {"measuring", "jobs"},
-    "serving": JOBS,
+    "serving": DECODING | {"transcription", "serving"},
+    "serve": JOBS | {"serving"},
     "doctor": MODEL,
     "console": JOBS | {"measuring", "auditing", "jobs", "transcribing", "doctor"},
     "cli": JOBS
     | {"measuring", "aligning", "asking", "scoring", "jobs", "transcribing", "doctor", "console"}
-    | {"serving", "auditing", "cli"},
+    | {"serve", "serving", "auditing", "cli"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 

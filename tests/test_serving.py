@@ -28,23 +28,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm import serving
+from asr_llm import serve as serving
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.synthesis import synthesize
 from asr_llm.errors import CheckpointError, ServerError
 from asr_llm.model.adapter_folder import AdapterFolder
-from asr_llm.serving import Door
+from asr_llm.serve import Door
+from asr_llm.serving.tls import Tls
 from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
-from asr_llm.transcription.tls import Tls
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason="needs the extra 'serve'")
 pytest.importorskip("prometheus_client", reason="needs the extra 'serve'")
 openai = pytest.importorskip("openai", reason="needs OpenAI's client, of the extra 'dev'")
 
-from asr_llm.transcription.server import Served  # noqa: E402
+from asr_llm.serving.app import Served  # noqa: E402
 
 SOON = 120.0
 

@@ -13,7 +13,7 @@ from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import ServerError
 
 if TYPE_CHECKING:
-    from asr_llm.transcription.tls import Tls
+    from asr_llm.serving.tls import Tls
 
 
 def serve(
@@ -73,7 +73,7 @@ def serve(
 
     GET / is a page for people, /metrics is for Prometheus.
     """
-    from asr_llm import serving
+    from asr_llm import serve as serving
 
     tls = _tls(
         ssl_certfile, ssl_keyfile, ssl_keyfile_password, ssl_ca_certs, ssl_cert_reqs, ssl_ciphers
@@ -95,7 +95,7 @@ def serve(
 
 def _tls(certfile: Path | None, *others: Path | str | int | None) -> Tls | None:
     """What the options ``--ssl-*`` ask for, in the order of ``Tls``."""
-    from asr_llm.transcription.tls import Tls
+    from asr_llm.serving.tls import Tls
 
     if certfile is not None:
         return Tls(certfile, *others)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_llm.errors import ServerError
-from asr_llm.transcription.api import ApiError
+from asr_llm.serving.api import ApiError
 
 _MOST_BYTES = 1_000_000
 

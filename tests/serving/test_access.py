@@ -10,7 +10,7 @@ from asr_llm.errors import ServerError
 
 pytest.importorskip("starlette", reason="needs the extra 'serve'")
 
-from asr_llm.transcription.access import parse_origin, read_keys
+from asr_llm.serving.access import parse_origin, read_keys
 
 
 def test_keys_of_a_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asr_llm.decoding.results import Guard
-from asr_llm.transcription.api import ApiError, Asked, body, done, events, parse
+from asr_llm.serving.api import ApiError, Asked, body, done, events, parse
 from asr_llm.transcription.transcript import Segment, Transcript, Word
 
 TRANSCRIPT = Transcript(

@@ -17,7 +17,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from asr_llm.transcription.api import ApiError
+from asr_llm.serving.api import ApiError
 
 _MOST_FIELDS = 1000
 _MOST_TEXT = 1_000_000  # bytes of all fields but the file; they are held in memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from asr_llm.transcription.engine import Engine
+from asr_llm.serving.engine import Engine
 
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300)
 

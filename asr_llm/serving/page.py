@@ -26,7 +26,7 @@ router = APIRouter()
 
 def _add(path: str, media_type: str) -> None:
     name = path.removeprefix("/") or "index.html"
-    content = (resources.files("asr_llm.transcription") / "web" / name).read_bytes()
+    content = (resources.files("asr_llm.serving") / "web" / name).read_bytes()
 
     @router.get(path)
     async def get() -> Response:

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from asr_llm.errors import AsrLlmError
+from asr_llm.serving.listed import listed
 from asr_llm.transcription import formats
-from asr_llm.transcription.listed import listed
 from asr_llm.transcription.transcript import Segment, Transcript
 
 LANGUAGES = {"en": "english"}

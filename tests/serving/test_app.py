@@ -23,7 +23,7 @@ import asr_llm.decoding.decoder  # noqa: F401 - first, as its libraries make tem
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.results import Decoded, DecodedWord
-from asr_llm.transcription.engine import Engine
+from asr_llm.serving.engine import Engine
 from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 
@@ -32,8 +32,8 @@ pytest.importorskip("python_multipart", reason="needs the extra 'serve'")
 pytest.importorskip("prometheus_client", reason="needs the extra 'serve'")
 testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra 'dev'")
 
-from asr_llm.transcription import uploads as uploads_module  # noqa: E402
-from asr_llm.transcription.server import Access, Limits, Served, create_app  # noqa: E402
+from asr_llm.serving import uploads as uploads_module  # noqa: E402
+from asr_llm.serving.app import Access, Limits, Served, create_app  # noqa: E402
 
 SOON = 120.0
 URL = "/v1/audio/transcriptions"

@@ -9,7 +9,7 @@ from contextlib import suppress
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from asr_llm.transcription.api import ApiError
+from asr_llm.serving.api import ApiError
 
 _PATIENCE = 10.0  # seconds for the head of a request, and to send what nobody reads any more
 

@@ -19,13 +19,13 @@ from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError
+from asr_llm.serving.engine import BusyError, Engine, StoppingError, TooLongError
+from asr_llm.serving.turns import Job, next_batch
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.drafts import Piece
-from asr_llm.transcription.engine import BusyError, Engine, StoppingError, TooLongError
 from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment
-from asr_llm.transcription.turns import Job, next_batch
 
 SOON = 120.0  # seconds that nothing here takes
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.transcription.listed import listed
+from asr_llm.serving.listed import listed
 
 
 def test_places() -> None:

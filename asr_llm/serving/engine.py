@@ -20,9 +20,9 @@ import numpy as np
 
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
 from asr_llm.errors import AsrLlmError, AudioError
+from asr_llm.serving.turns import Job, OnSegment, Turn, next_batch
 from asr_llm.transcription import vad
 from asr_llm.transcription.options import TranscribeOptions
-from asr_llm.transcription.turns import Job, OnSegment, Turn, next_batch
 
 if TYPE_CHECKING:
     from asr_llm.transcription.speech_llm import SpeechLLM

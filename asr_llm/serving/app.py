@@ -20,17 +20,17 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.transcription import api, page
-from asr_llm.transcription.access import Locked
-from asr_llm.transcription.api import ApiError, Asked
-from asr_llm.transcription.engine import Engine
-from asr_llm.transcription.metrics import Metrics
+from asr_llm.serving import api, page
+from asr_llm.serving.access import Locked
+from asr_llm.serving.api import ApiError, Asked
+from asr_llm.serving.engine import Engine
+from asr_llm.serving.metrics import Metrics
+from asr_llm.serving.refusals import Guard, Log, refused, told
+from asr_llm.serving.streaming import END, EVENTS, Events, Inbox, Stream, as_event
+from asr_llm.serving.turns import Job
+from asr_llm.serving.uploads import received
 from asr_llm.transcription.options import TranscribeOptions
-from asr_llm.transcription.refusals import Guard, Log, refused, told
-from asr_llm.transcription.streaming import END, EVENTS, Events, Inbox, Stream, as_event
 from asr_llm.transcription.transcript import Segment, Transcript
-from asr_llm.transcription.turns import Job
-from asr_llm.transcription.uploads import received
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_llm.errors import AudioError
-from asr_llm.transcription.api import ApiError
-from asr_llm.transcription.engine import BusyError, StoppingError, TooLongError
-from asr_llm.transcription.metrics import Metrics
+from asr_llm.serving.api import ApiError
+from asr_llm.serving.engine import BusyError, StoppingError, TooLongError
+from asr_llm.serving.metrics import Metrics
 
 _RETRY_SECONDS = 2
 _GONE = 499  # what the log calls the status of a request whose client is gone

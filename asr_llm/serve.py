@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from asr_llm.model.adapter_folder import AdapterFolder
-    from asr_llm.transcription.engine import Engine
-    from asr_llm.transcription.server import Access, Served
+    from asr_llm.serving.app import Access, Served
+    from asr_llm.serving.engine import Engine
+    from asr_llm.serving.tls import Tls
     from asr_llm.transcription.speech_llm import SpeechLLM
-    from asr_llm.transcription.tls import Tls
 
 Say = Callable[[str], None]
 
@@ -54,8 +54,8 @@ class Door:
         Raises:
             ServerError: the keys cannot be read, or an origin is none.
         """
-        from asr_llm.transcription.access import parse_origin, read_keys
-        from asr_llm.transcription.server import Access
+        from asr_llm.serving.access import parse_origin, read_keys
+        from asr_llm.serving.app import Access
 
         keys = read_keys(self.key_file) if self.key_file is not None else ()
         return Access(keys, tuple(parse_origin(origin) for origin in self.origins))
@@ -113,8 +113,8 @@ def serve(
     listening = _bind(door.host, door.port)
     with listening:
         from asr_llm.model.adapter_folder import AdapterFolder
-        from asr_llm.transcription.engine import Engine
-        from asr_llm.transcription.server import Limits, create_app
+        from asr_llm.serving.app import Limits, create_app
+        from asr_llm.serving.engine import Engine
         from asr_llm.transcription.speech_llm import SpeechLLM
 
         folders = AdapterFolder.read_all(adapters)
@@ -144,7 +144,7 @@ def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str
     Raises:
         CheckpointError: an adapter is called as the base is.
     """
-    from asr_llm.transcription.server import Served
+    from asr_llm.serving.app import Served
 
     path = Path(model.name)
     base = path.resolve().name if path.is_dir() else model.name
@@ -219,7 +219,7 @@ def _run(
 ) -> None:
     import uvicorn
 
-    from asr_llm.transcription.connections import PatientProtocol
+    from asr_llm.serving.connections import PatientProtocol
 
     class Server(uvicorn.Server):
         """Refuses requests by an answer while it ends those that have begun."""
