@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import Domain
     from asr_llm.errors import AsrLlmError
-    from asr_llm.jobs import adapt, evaluate, pretrain
+    from asr_llm.jobs.adapt import adapt
+    from asr_llm.jobs.evaluate import evaluate
+    from asr_llm.jobs.pretrain import pretrain
     from asr_llm.recipe import Recipe
     from asr_llm.transcription.speech_llm import SpeechLLM
     from asr_llm.transcription.transcript import Transcript
@@ -40,9 +42,9 @@ _HOMES = {
     "Recipe": "asr_llm.recipe",
     "SpeechLLM": "asr_llm.transcription.speech_llm",
     "Transcript": "asr_llm.transcription.transcript",
-    "adapt": "asr_llm.jobs",
-    "evaluate": "asr_llm.jobs",
-    "pretrain": "asr_llm.jobs",
+    "adapt": "asr_llm.jobs.adapt",
+    "evaluate": "asr_llm.jobs.evaluate",
+    "pretrain": "asr_llm.jobs.pretrain",
 }
 
 

@@ -19,9 +19,10 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from asr_llm import cli, doctor
-from asr_llm.console import diagnosis_text
+from asr_llm import cli
+from asr_llm.cli.console import diagnosis_text
 from asr_llm.errors import CheckpointError
+from asr_llm.jobs import doctor
 from asr_llm.model import checkpoints, composition, delta, foundations, store
 
 

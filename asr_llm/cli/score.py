@@ -1,0 +1,187 @@
+"""The command that scores what any recogniser wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from asr_llm.cli.console import print_pair, print_warnings, to_json
+from asr_llm.cli.options import AsJson, NoText, tell_written
+from asr_llm.errors import AsrLlmError
+
+Format = Literal["txt", "md", "csv", "json", "html"]
+
+
+def score(
+    reference: Annotated[Path, typer.Option("--reference", help="What was said.")],
+    hypothesis: Annotated[
+        list[str],
+        typer.Option(
+            "--hypothesis",
+            metavar="[NAME=]FILE",
+            help="What a system wrote; several times to rank systems.",
+        ),
+    ],
+    entities: Annotated[
+        str | None,
+        typer.Option(
+            help="Words that matter: EntityRuler patterns (.jsonl), terms (.tsv, .csv, or a "
+            "folder), a domain folder, or a spaCy pipeline (its name or folder). Default: what "
+            "the reference marks."
+        ),
+    ] = None,
+    biasing_list: Annotated[
+        Path | None,
+        typer.Option(help="As --entities: words by which WER is split into U- and B-WER."),
+    ] = None,
+    normalizer: Annotated[
+        str | None,
+        typer.Option(
+            help="basic, whisper-en, medical-en or none. Asked for, it makes the headline; "
+            "default: basic for WER, and terms as written."
+        ),
+    ] = None,
+    equivalences: Annotated[
+        Path | None,
+        typer.Option(
+            help="Variants to accept in normalised figures: a TSV (all of a line are the same), "
+            "or sclite's .glm."
+        ),
+    ] = None,
+    safety: Annotated[
+        bool,
+        typer.Option(
+            "--safety",
+            help="Count negations, left and right, amounts and changes of a dose (English) that "
+            "were lost or turned round.",
+        ),
+    ] = False,
+    speakers: Annotated[
+        bool,
+        typer.Option(
+            "--speakers",
+            help="cpWER, tcpWER and the terms of each speaker; all files are STM or SegLST "
+            "(.json). Needs meeteval.",
+        ),
+    ] = False,
+    alignment: Annotated[
+        Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
+    ] = "unit",
+    bootstrap_by: Annotated[
+        Literal["auto", "speaker", "recording", "utterance"],
+        typer.Option(help="What is drawn as one; auto: speakers where known, else recordings."),
+    ] = "auto",
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIGURE",
+            help="Rank by wer, cer, eer, term-wer, mean-wer or safety; with -raw as written; "
+            "eer:LABEL, term-wer:LABEL. Default: eer, or wer without terms.",
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="How system B differs from A, figure by figure."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|best", help="How every other system differs from this one."),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Count a missing hypothesis as nothing heard.")
+    ] = False,
+    common: Annotated[
+        bool, typer.Option("--common", help="Score the utterances that every system has.")
+    ] = False,
+    id_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression; what it matches in an id (its group 1) is the id."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder: scores.json, mentions.jsonl, recordings.csv."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
+    form: Annotated[
+        Format,
+        typer.Option("-f", "--format", help="Of the leaderboard on stdout."),
+    ] = "txt",
+    no_text: NoText = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score what any recogniser wrote: words, and the entities that matter."""
+    from asr_llm.jobs.score import Options, score_files
+
+    named = _named(hypothesis)
+    _check_compared(compare, against, named)
+    options = Options(
+        entities=entities,
+        biasing_list=biasing_list,
+        normalizer=normalizer,
+        equivalences=equivalences,
+        safety=safety,
+        speakers=speakers,
+        costs=alignment,
+        allow_missing=allow_missing,
+        common=common,
+        id_pattern=id_pattern,
+        bootstrap_by=bootstrap_by,
+        sort=sort,
+        against=against,
+        compare=compare,
+    )
+    done = score_files(reference, named, options, output, report=report, report_text=not no_text)
+    if as_json:
+        typer.echo(to_json(done.scores))
+        return
+    _show(done.scores, form, compare, against)
+    print_warnings(done.scores)
+    if form == "txt":
+        tell_written(output, report)
+
+
+def _show(
+    scores: dict[str, Any], form: Format, compare: tuple[str, str] | None, against: str | None
+) -> None:
+    """One system's figures, or the leaderboard of several and what it was asked to compare."""
+    from asr_llm.evaluation.leaderboard import compared_in, differences, write
+
+    names = list(scores["systems"])
+    if form != "txt" or names[1:]:
+        typer.echo(write(scores, form), nl=False)
+    if form != "txt":
+        return
+    if len(names) <= 2 or compare:
+        print_pair(scores, list(compare or compared_in(scores)))
+    elif against:
+        typer.echo("\n" + differences(scores), nl=False)
+
+
+def _check_compared(
+    compare: tuple[str, str] | None, against: str | None, named: dict[str, str]
+) -> None:
+    if compare and against:
+        raise AsrLlmError("--compare and --against both say what to compare with; give one")
+    for name in compare or ():
+        if name not in named:
+            raise AsrLlmError(
+                f"--compare: no system is called {name!r}; expected two of: {', '.join(named)}"
+            )
+
+
+def _named(hypotheses: list[str]) -> dict[str, str]:
+    """NAME=FILE by name; a file without a name is called by its own."""
+    found: dict[str, str] = {}
+    for given in hypotheses:
+        name, equals, path = given.partition("=")
+        if not equals or not name or Path(given).exists():
+            name, path = Path(given).stem, given
+        if name in found:
+            raise AsrLlmError(
+                f"two hypotheses are called {name!r}; expected a name for each: "
+                "--hypothesis NAME=FILE"
+            )
+        found[name] = path
+    return found

@@ -1,0 +1,35 @@
+"""The command ``terms``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr_llm import defaults
+from asr_llm.cli.console import terms_text, to_json
+from asr_llm.cli.options import AsJson, Model
+
+
+def terms(
+    text: Annotated[
+        list[Path], typer.Argument(help="Text files or domain folders.", metavar="TEXT")
+    ],
+    model: Model = defaults.MODEL,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="More general text, whose words are no terms; may be repeated."),
+    ] = None,
+    least: Annotated[int, typer.Option(min=1, help="Only what the text has this often.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many; default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose the terms of a text, the likeliest first, for you to edit. Nothing is written."""
+    from asr_llm.corpus.terms import propose_from_files
+    from asr_llm.model import checkpoints
+
+    replay = checkpoints.locate(model) / "replay"
+    general = [*([replay] if replay.is_dir() else []), *(against or [])]
+    found = propose_from_files(text, general, least)[:limit]
+    typer.echo(to_json(found) if as_json else terms_text(found))
