@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from asr_llm.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import Domain
     from asr_llm.errors import AsrLlmError
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from asr_llm.recipe import Recipe
     from asr_llm.transcription.speech_llm import SpeechLLM
     from asr_llm.transcription.transcript import Transcript
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AsrLlmError",

@@ -19,16 +19,17 @@ DOCUMENT = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- make figures: begin -->\n", "<!-- make figures: end -->\n"
 
 LAYERS = (
-    {"errors", "version", "files", "text_files", "yaml_lines", "progress", "recipe"},
+    {"errors", "version", "defaults", "files", "text_files", "yaml_lines", "progress"},
     {"corpus"},
     {"sequences"},
+    {"recipe"},  # names sources, each of which builds its sequences
     {"model"},
     {"decoding", "training"},
     {"transcription", "evaluation"},
     {"jobs", "serving"},  # and every other file at the top
     {"cli"},
 )
-JOBS = 6
+JOBS = 7
 APART = {"decoding", "training", "transcription", "evaluation"}
 """Neighbours on a layer that import nothing from each other."""
 EVALUATION_IMPORTS = (

@@ -19,7 +19,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from asr_llm import __version__
 from asr_llm.cli.adapt import adapt
 from asr_llm.cli.align import align
 from asr_llm.cli.ask import ask
@@ -36,6 +35,7 @@ from asr_llm.cli.serve import serve
 from asr_llm.cli.terms import terms
 from asr_llm.cli.transcribe import transcribe
 from asr_llm.errors import AsrLlmError, DomainError
+from asr_llm.version import __version__
 
 _RESUMABLE = ("adapt", "pretrain")
 _OF_DOMAINS = ("adapt", "evaluate")

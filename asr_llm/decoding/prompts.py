@@ -76,7 +76,7 @@ def inference(model: SpanSALM, bf16: bool | None = None) -> Iterator[None]:
     """
     import torch
 
-    from asr_llm.model.checkpoints import quiet
+    from asr_llm.model.checkpoint_folder import quiet
 
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() before decoding")

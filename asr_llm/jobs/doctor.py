@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr_llm.version import __version__
+
 if TYPE_CHECKING:
     from asr_llm.model.store import Stored
 
@@ -91,7 +93,6 @@ _OPTIONAL = {
 
 def diagnose() -> Diagnosis:
     """Look at this machine; nothing is loaded from the network."""
-    from asr_llm import __version__
     from asr_llm.corpus import cache
     from asr_llm.errors import CheckpointError
     from asr_llm.model import store

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm import __version__
 from asr_llm.corpus.audio import Source
 from asr_llm.errors import AudioError
 from asr_llm.jobs.adapters import check_adapters
 from asr_llm.progress import Progress, labelled
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.version import __version__
 
 if TYPE_CHECKING:
     from asr_llm.transcription.journal import Journal

@@ -23,8 +23,7 @@ from torch.nn import functional as F
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
-from asr_llm.model.checkpoints import in_a_line, load_strictly, quiet
+from asr_llm.model.checkpoint_folder import CONFIG, in_a_line, load_strictly, quiet
 from asr_llm.model.foundations import Encoder
 from asr_llm.model.whisper import STATES_A_SECOND, WhisperEncoder, WhisperPreprocessor
 
@@ -181,7 +180,7 @@ def of(folder: Path, model: SpanSALM) -> FirstPass | None:
         return None
     if not (folder / FOLDER).is_dir():
         raise CheckpointError(
-            f"{folder / checkpoints.CONFIG} has a first_pass_prompt, but there is no {FOLDER}/ "
+            f"{folder / CONFIG} has a first_pass_prompt, but there is no {FOLDER}/ "
             "beside it; expected a Whisper model there: copy the whole folder again"
         )
     return FirstPass.load(folder / FOLDER).to(model.device)

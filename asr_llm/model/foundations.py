@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints, ct2
-from asr_llm.model.checkpoints import in_a_line, quiet
+from asr_llm.model import ct2, hub
+from asr_llm.model.checkpoint_folder import in_a_line, quiet
 from asr_llm.model.sources import Found, Say, fetch, read
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def llm_of(found: Found) -> Llm:
 def _folder(source: str | Path) -> Path:
     if Path(source).is_dir():
         return Path(source)
-    if not checkpoints.is_hub_name(source):
+    if not hub.is_hub_name(source):
         raise CheckpointError(
             f"no model at {source}; expected 'small', a folder of Hugging Face, or a hub name such "
             "as openai/whisper-small"
@@ -199,7 +199,7 @@ def _folder(source: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(source), allow_patterns=patterns))
     except Exception as error:
-        raise CheckpointError(f"no folder {source}, and {checkpoints.hub_reason(error)}") from error
+        raise CheckpointError(f"no folder {source}, and {hub.hub_reason(error)}") from error
 
 
 def _whole(kind: Any, folder: Path, **how: Any) -> Any:

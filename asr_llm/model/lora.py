@@ -19,7 +19,9 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import adapter_kind, checkpoints
 from asr_llm.model.adapter_folder import BASE, BIASING, CONFIG, PROJECTOR, WEIGHTS, AdapterFolder
-from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
+from asr_llm.model.checkpoint_folder import in_a_line, quiet, replacing
+from asr_llm.model.checkpoints import locate
+from asr_llm.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,8 +98,6 @@ def save(
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from safetensors.torch import save_file
-
-    from asr_llm import __version__
 
     _refuse_zeros(model, str(folder))
     origin = locate(base)

@@ -10,6 +10,7 @@ from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.adapter_folder import WEIGHTS, AdapterFolder
 from asr_llm.model.adapters import Adapters, names_of
+from asr_llm.version import __version__
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -88,8 +89,6 @@ def _save_llm(model: SpanSALM, folder: Path, card: str) -> None:
 
 def _card(base: str, origin: Path, adapters: Sequence[AdapterFolder], llm_only: bool) -> str:
     """The base's card, after a heading of its own that says what was merged."""
-    from asr_llm import __version__
-
     header, text = _split(origin / "README.md")
     name = Path(base).name if Path(base).is_dir() else base  # a path is nobody else's business
     parts = [f"- `{name}`, weights {checkpoints.identity(origin)}"]

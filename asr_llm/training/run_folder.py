@@ -16,6 +16,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from asr_llm.errors import AsrLlmError, RunError
 from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
+from asr_llm.version import __version__
 
 
 class RunFolder:
@@ -41,8 +42,6 @@ class RunFolder:
         Raises:
             RunError: the folder is in the way, or holds a run of another recipe.
         """
-        from asr_llm import __version__
-
         text = yaml.safe_dump(recipe.dump() | {"asr_llm": __version__}, sort_keys=False)
         if self.recipe.is_file():
             if not resume:

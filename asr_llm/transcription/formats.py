@@ -19,11 +19,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from asr_llm import __version__
 from asr_llm.errors import RunError
 from asr_llm.files import printable
 from asr_llm.transcription.subtitles import Cue, Layout, cues, one_line
 from asr_llm.transcription.transcript import Segment, Transcript, Word
+from asr_llm.version import __version__
 
 ALL = "all"
 """Stands for every format; ``ctm`` is left out where words have no times."""
