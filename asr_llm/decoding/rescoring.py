@@ -28,6 +28,7 @@ from asr_llm.model.ctc import CheckpointCtc
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.model.splice import Spliced
 
 
 def ctc_weight(model: SpanSALM, asked: float | None) -> float:
@@ -84,7 +85,7 @@ class SearchScores(TokenScores):
 
 def rescored(
     model: SpanSALM,
-    spliced: dict[str, Any],
+    spliced: Spliced,
     found: Sequence[Sequence[Hypothesis]],
     searched: Sequence[Sequence[float]],
     weight: float,
@@ -96,8 +97,8 @@ def rescored(
         searched: the search's score of each hypothesis.
     """
     ctc, tokenizer = CheckpointCtc(model), model.tokenizer.tokenizer
-    emissions = model.ctc_log_probs(spliced["encoded"])
-    counts = spliced["encoded_lens"].tolist()
+    emissions = model.ctc_log_probs(spliced.encoded)
+    counts = spliced.encoded_lens.tolist()
     out = []
     for own, scores, rows, count in zip(found, searched, emissions, counts, strict=True):
         spelt = [ctc.spell(text_of(tokenizer, list(one.ids))).flat for one in own]

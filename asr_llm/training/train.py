@@ -22,6 +22,7 @@ from asr_llm.model import checkpoints, lora
 from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import Recipe
+from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import AsrSource, Folders, Source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
@@ -248,7 +249,7 @@ def make_stream(
 
 def _validation_batches(
     recipe: Recipe, model: SpanSALM, domain: Domain | None, replay: Domain | None
-) -> list[dict[str, Any]]:
+) -> list[Batch]:
     """The same held-out batches at every validation and for every seed; [] if none."""
     has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
     if not (recipe.validation.sources or has_dev):
@@ -257,9 +258,7 @@ def _validation_batches(
     return _fixed(recipe, make_stream(recipe, model, sources, domain, replay, "dev", seed=0))
 
 
-def _monitored_batches(
-    recipe: Recipe, model: SpanSALM, replay: Domain | None
-) -> list[dict[str, Any]]:
+def _monitored_batches(recipe: Recipe, model: SpanSALM, replay: Domain | None) -> list[Batch]:
     """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
     if recipe.validation.max_rise is None:
         return []
@@ -272,10 +271,10 @@ def _monitored_batches(
     split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
     source = AsrSource(data="replay", augment=0.0)
     stream = make_stream(recipe, model, [source], None, replay, split, seed=0)
-    return [batch | {"monitor": True} for batch in _fixed(recipe, stream)]
+    return [replace(batch, monitored=True) for batch in _fixed(recipe, stream)]
 
 
-def _fixed(recipe: Recipe, stream: BatchStream) -> list[dict[str, Any]]:
+def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
     """The first batches of a stream, with about as many utterances as are to be validated."""
     rows = max(1, stream.draws // stream.pool)
     return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]

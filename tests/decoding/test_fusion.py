@@ -91,7 +91,7 @@ def by_hand(
         return scores
 
     with torch.no_grad():
-        before = base.splice(collate([prompt(audio, base.chat)]))["input_embeds"]
+        before = base.splice(collate([prompt(audio, base.chat)])).input_embeds
         while len(said) < LIMITS[0]:
             text = base.embed_tokens(torch.tensor([said], dtype=torch.long))
             scores = last(base, torch.cat([before, text], 1))

@@ -93,7 +93,7 @@ def said(model: SpanSALM) -> Tensor:
     batch = collator(model)([prompt(audio, model.chat) for audio in AUDIOS])
     with torch.no_grad():
         spliced = model.splice(batch)
-        hidden = model.hidden_states(spliced["input_embeds"], spliced["attention_mask"])
+        hidden = model.hidden_states(spliced.input_embeds, spliced.attention_mask)
         logits: Tensor = model.causal_lm.lm_head(hidden)
     return logits
 
