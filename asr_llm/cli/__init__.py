@@ -87,7 +87,7 @@ def setup(
         typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Tracebacks and the libraries' own notices.")
+        bool, typer.Option("--debug", help="Show tracebacks and the libraries' own warnings.")
     ] = False,
 ) -> None:
     if not debug:

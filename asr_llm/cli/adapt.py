@@ -16,22 +16,27 @@ from asr_llm.cli.options import General, NoAudio, NoText, Resume
 def adapt(
     domain: Annotated[Path, typer.Argument(help="A domain folder.", metavar="DOMAIN")],
     recipe: Annotated[
-        Path | None, typer.Option(help="YAML; default: text only, as in adapt/text.yaml.")
+        Path | None, typer.Option(help="Recipe in YAML; default: text only, as in adapt/text.yaml.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="'mini', a checkpoint folder or a hub name.")
+        str | None,
+        typer.Option(
+            help="'small', 'mini', a checkpoint folder or a hub name; overrides the recipe."
+        ),
     ] = None,
     run: Annotated[
         Path | None, typer.Option("-o", "--run", help="Run folder; default: runs/NAME.")
     ] = None,
     resume: Resume = False,
     general: General = None,
-    seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; overrides the recipe.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps; override the recipe.")
+    ] = None,
     no_audio: NoAudio = False,
     no_text: NoText = False,
 ) -> None:
-    """Adapt a model to a domain, and measure base and adapted on its test set."""
+    """Adapt a model to a domain, then evaluate base and adapted model on its test set."""
     from asr_llm.jobs import adapt as job
     from asr_llm.jobs.measurement import REPORT
     from asr_llm.recipe import Recipe

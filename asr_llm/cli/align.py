@@ -20,7 +20,7 @@ def align(
         Path, typer.Argument(help="Recordings with transcripts.", metavar="MANIFEST")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Default: beside the manifest.")
+        Path | None, typer.Option("-o", "--output", help="Default: next to the manifest.")
     ] = None,
     form: Annotated[
         Literal["jsonl", "ctm", "textgrid"],
@@ -36,26 +36,26 @@ def align(
     timings: Annotated[
         Path | None,
         typer.Option(
-            help="Word times made elsewhere, in place of a model: .ctm, .TextGrid or a folder "
-            "of them, Lhotse cuts."
+            help="Import word times instead of aligning with a model: .ctm, .TextGrid or a "
+            "folder of them, Lhotse cuts."
         ),
     ] = None,
     backend: Annotated[
         Literal["auto", "viterbi", "k2"],
-        typer.Option(help="Search; auto: k2 where installed, else NeMo's Viterbi."),
+        typer.Option(help="Alignment search; auto: k2 if installed, else NeMo's Viterbi."),
     ] = "auto",
     min_confidence: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with less.")
+        float, typer.Option(min=0.0, max=1.0, help="Drop recordings aligned with lower confidence.")
     ] = MIN_CONFIDENCE,
     min_coverage: Annotated[
         float,
         typer.Option(
-            min=0.0, max=1.0, help="Drop recordings of whose speech the transcript tells less."
+            min=0.0, max=1.0, help="Drop recordings whose transcript covers less of the speech."
         ),
     ] = MIN_COVERAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Find out when each word of a manifest is said. Exit status 3: some were dropped."""
+    """Align the transcripts of a manifest, word by word. Exit status 3: recordings were dropped."""
     from asr_llm.jobs.align import align_manifest
 
     with Bar() as progress:

@@ -17,7 +17,7 @@ from asr_llm.cli.options import (
 def ask(
     audio: Annotated[Path, typer.Argument(help="A recording of up to a minute.", metavar="AUDIO")],
     question: Annotated[
-        str | None, typer.Option(help="Default: the question is what is said in AUDIO.")
+        str | None, typer.Option(help="Default: the question is spoken in AUDIO.")
     ] = None,
     model: Model = defaults.MODEL,
     adapter: Adapter = None,

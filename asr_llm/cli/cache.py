@@ -8,12 +8,14 @@ import typer
 
 from asr_llm.cli.console import size
 
-cache_app = typer.Typer(help="Look at and empty the cache of spoken text.", no_args_is_help=True)
+cache_app = typer.Typer(
+    help="Inspect and clear the cache of synthesised speech.", no_args_is_help=True
+)
 
 
 @cache_app.command("list")
 def cache_list() -> None:
-    """What the cache holds, by kind."""
+    """List the contents of the cache by kind."""
     from asr_llm.corpus import cache
 
     for entry in cache.entries():
@@ -24,10 +26,11 @@ def cache_list() -> None:
 @cache_app.command("clear")
 def cache_clear(
     kind: Annotated[
-        str | None, typer.Argument(help="Only this kind; default: all that can be made again.")
+        str | None,
+        typer.Argument(help="Only this kind; default: everything that can be regenerated."),
     ] = None,
 ) -> None:
-    """Empty the cache."""
+    """Clear the cache."""
     from asr_llm.corpus import cache
 
     for entry in cache.clear(kind):

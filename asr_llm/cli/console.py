@@ -313,14 +313,14 @@ def _whereabouts(model: Stored) -> str:
 def terms_text(candidates: list[Candidate]) -> str:
     """Proposed terms as TSV; lines that begin with '#' are no terms."""
     lines = [
-        "# Proposed terms, the likeliest first: delete what is none, split by label.",
+        "# Proposed terms, most likely first: a draft to edit. Delete non-terms, split by label.",
         "# term\tcount\twhy\tcontext",
     ]
     for found in candidates:
         why, contexts = ", ".join(found.why), " | ".join(found.contexts)
         lines.append(f"{found.term}\t{found.count}\t{why}\t{contexts}")
     if not candidates:
-        lines.append("# None: every word is as frequent elsewhere. More text may show some.")
+        lines.append("# None found: every word is as frequent in general text. Try more text.")
     return "\n".join(lines)
 
 

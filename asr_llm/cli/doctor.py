@@ -12,11 +12,11 @@ from asr_llm.cli.options import AsJson
 
 def doctor(
     voices: Annotated[
-        bool, typer.Option("--voices", help="List the voices that speak text.")
+        bool, typer.Option("--voices", help="List the installed text-to-speech voices.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what is missing, and what that costs you."""
+    """Report what is installed, what is missing, and what you lose without it."""
     if voices:
         from asr_llm.corpus.synthesis import installed_voices
 

@@ -13,15 +13,15 @@ from asr_llm.cli.console import Bar, print_audit, report_text, to_json
 from asr_llm.cli.options import AsJson, BeamSize, Model
 from asr_llm.decoding.options import NUM_BEAMS
 
-domain_app = typer.Typer(help="Make, check and audit domain folders.", no_args_is_help=True)
+domain_app = typer.Typer(help="Create, check and audit domain folders.", no_args_is_help=True)
 
 
 @domain_app.command("init")
 def domain_init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
-    name: Annotated[str | None, typer.Option(help="Default: the folder's own.")] = None,
+    name: Annotated[str | None, typer.Option(help="Default: the name of the folder.")] = None,
 ) -> None:
-    """Write a small example folder, to be edited into a domain of your own."""
+    """Create a small example folder to edit into your own domain."""
     from asr_llm.corpus.domain import create
 
     made = shlex.quote(str(create(folder, name)))
@@ -33,7 +33,7 @@ def domain_init(
 def domain_check(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")], as_json: AsJson = False
 ) -> None:
-    """Say what a domain folder holds, and all that is wrong with it. Exit status 1: errors."""
+    """Report what a domain folder contains and every problem in it. Exit status 1: errors."""
     from asr_llm.corpus.domain import check
 
     report = check(folder)
@@ -50,18 +50,20 @@ def domain_audit(
     voice: Annotated[
         list[str] | None,
         typer.Option(
-            help="Who speaks: names or patterns; repeatable. Default: two of the domain's "
+            help="Voices, by name or pattern; repeatable. Default: two of the domain's "
             "held-out voices."
         ),
     ] = None,
     carrier: Annotated[
         list[str] | None,
-        typer.Option(help="A sentence with {term} in it; repeatable. Default: two in English."),
+        typer.Option(
+            help="Carrier sentence with {term} in it; repeatable. Default: two English sentences."
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write it as an HTML page, too.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write an HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which listed terms a model will mishear, and what would help; no recording is needed."""
+    """Find the listed terms that a model mishears, and what would help; needs no recordings."""
     from asr_llm.jobs import audit as job
 
     with Bar() as progress:

@@ -39,31 +39,33 @@ def evaluate(
     bias: Bias = None,
     biasing_strength: BiasingStrength = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="Adapter to compare with, in place of the model alone.")
+        Path | None, typer.Option(help="Adapter to compare with, instead of the model alone.")
     ] = None,
     general: General = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for hypotheses and scores.json.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="HTML report; default with -o: report.html in there.")
+        Path | None,
+        typer.Option(help="HTML report; with -o it is report.html in that folder by default."),
     ] = None,
     no_audio: NoAudio = False,
     no_text: NoText = False,
     max_general_wer_increase: Annotated[
         float | None,
         typer.Option(
-            min=0.0, help="Points; exit status 4 where general WER rises by more (for CI)."
+            min=0.0,
+            help="Exit with status 4 if general WER rises by more than this many points (for CI).",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model, and adapters beside it, on a test set."""
+    """Evaluate a model, with and without adapters, on a test set."""
     from asr_llm.corpus.biasing_list import make_list
     from asr_llm.jobs import evaluate as job
 
     if max_general_wer_increase is not None and not adapter:
-        raise AsrLlmError("--max-general-wer-increase compares an adapter: give --adapter too")
+        raise AsrLlmError("--max-general-wer-increase requires --adapter")
 
     with Bar() as progress:
         done = job.evaluate(
@@ -92,7 +94,7 @@ def evaluate(
         rise = 100 * general_wer_increase(done.scores)
         if rise > max_general_wer_increase:
             typer.echo(
-                f"general WER rose by {rise:.1f} points; allowed are {max_general_wer_increase:g}",
+                f"general WER rose by {rise:.1f} points; the limit is {max_general_wer_increase:g}",
                 err=True,
             )
             raise typer.Exit(4)

@@ -12,16 +12,18 @@ from asr_llm.cli.console import models_text, size, to_json
 from asr_llm.cli.options import AsJson
 
 model_app = typer.Typer(
-    help="List, fetch and remove models; make a new one of an encoder and an LLM.",
+    help="List, fetch and remove models; compose a new one from an encoder and an LLM.",
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(help="As 'asr-llm model list' shows it.", metavar="NAME")]
+Name = Annotated[
+    str, typer.Argument(help="A name that 'asr-llm model list' shows.", metavar="NAME")
+]
 
 
 @model_app.command("list")
 def model_list(as_json: AsJson = False) -> None:
-    """The models that have names, where they are, and under which licences."""
+    """List the named models, where they are stored, and their licences."""
     from asr_llm.model import store
 
     found = store.entries()
@@ -30,7 +32,7 @@ def model_list(as_json: AsJson = False) -> None:
 
 @model_app.command("get")
 def model_get(name: Name = "small") -> None:
-    """Fetch what a model is built on, once, and compose it in the cache."""
+    """Download a model's foundations, once, and compose it in the cache."""
     from asr_llm.model import store
 
     typer.echo(store.get(name))
@@ -49,20 +51,22 @@ def model_compose(
     output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
     encoder: Annotated[
         str,
-        typer.Option(help="Whisper's: 'small', a folder, or a hub name like openai/whisper-small."),
+        typer.Option(
+            help="Whisper encoder: 'small', a folder, or a hub name like openai/whisper-small."
+        ),
     ] = "small",
     llm: Annotated[
         str,
-        typer.Option(help="'small', a folder, or a hub name like Qwen/Qwen2.5-0.5B-Instruct."),
+        typer.Option(help="LLM: 'small', a folder, or a hub name like Qwen/Qwen2.5-0.5B-Instruct."),
     ] = "small",
     width: Annotated[
-        int, typer.Option("--projector-width", min=1, help="Of the projector's hidden layer.")
+        int, typer.Option("--projector-width", min=1, help="Width of the projector's hidden layer.")
     ] = 1024,
     ctc_vocabulary: Annotated[
         Path | None,
         typer.Option(
-            help="A tokenizer.json of at most 1,000 pieces for a CTC head, whose posteriors the "
-            "projector then takes."
+            help="tokenizer.json of at most 1,000 pieces for a CTC head, whose posteriors "
+            "then feed the projector."
         ),
     ] = None,
     first_pass: Annotated[
@@ -72,9 +76,9 @@ def model_compose(
             help="Bring Whisper's decoder too: what it writes is shown to the LLM with the speech.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the projector's random weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the projector's random weights.")] = 0,
 ) -> None:
-    """Make an untrained model of a Whisper encoder and an LLM, for 'asr-llm pretrain'."""
+    """Compose an untrained model from a Whisper encoder and an LLM, for 'asr-llm pretrain'."""
     from asr_llm.files import new_folder
     from asr_llm.model.composition import compose_from
 

@@ -17,7 +17,7 @@ def pretrain(
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Carry out a training recipe that needs no domain folder."""
+    """Train by a recipe that needs no domain folder."""
     from asr_llm.jobs import pretrain as job
     from asr_llm.jobs.training_run import notes_of
     from asr_llm.recipe import Recipe

@@ -17,7 +17,9 @@ from asr_llm.cli.options import (
 
 
 def qa(
-    suite: Annotated[Path, typer.Argument(help="YAML, or questions (.jsonl).", metavar="SUITE")],
+    suite: Annotated[
+        Path, typer.Argument(help="Suite in YAML, or questions (.jsonl).", metavar="SUITE")
+    ],
     model: Model = defaults.MODEL,
     adapter: Adapter = None,
     output: Annotated[
@@ -25,10 +27,10 @@ def qa(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put the same questions as text and as speech, and measure the gap.
+    """Ask the same questions as text and as speech, and measure the gap.
 
-    A question is a JSON object: question, answer or answers, and where there are any id, passage,
-    choices, and audio (a recording of the question). A suite in YAML says how all are asked: name,
+    A question is a JSON object with question and answer (or answers), and optionally id, passage,
+    choices and audio (a recording of the question). A suite in YAML sets how they are asked: name,
     questions (the file), scoring (contains, exact, choice), spoken (passage, question), voices.
     """
     from asr_llm.jobs import qa as job

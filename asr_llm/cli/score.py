@@ -15,63 +15,63 @@ Format = Literal["txt", "md", "csv", "json", "html"]
 
 
 def score(
-    reference: Annotated[Path, typer.Option("--reference", help="What was said.")],
+    reference: Annotated[Path, typer.Option("--reference", help="Reference transcripts.")],
     hypothesis: Annotated[
         list[str],
         typer.Option(
             "--hypothesis",
             metavar="[NAME=]FILE",
-            help="What a system wrote; several times to rank systems.",
+            help="Output of a system; repeat to rank several systems.",
         ),
     ],
     entities: Annotated[
         str | None,
         typer.Option(
-            help="Words that matter: EntityRuler patterns (.jsonl), terms (.tsv, .csv, or a "
-            "folder), a domain folder, or a spaCy pipeline (its name or folder). Default: what "
-            "the reference marks."
+            help="Entities to score: EntityRuler patterns (.jsonl), terms (.tsv, .csv, or a "
+            "folder), a domain folder, or a spaCy pipeline (its name or folder). "
+            "Default: those marked in the reference."
         ),
     ] = None,
     biasing_list: Annotated[
         Path | None,
-        typer.Option(help="As --entities: words by which WER is split into U- and B-WER."),
+        typer.Option(help="Phrases that split WER into U-WER and B-WER, one per line."),
     ] = None,
     normalizer: Annotated[
         str | None,
         typer.Option(
-            help="basic, whisper-en, medical-en or none. Asked for, it makes the headline; "
-            "default: basic for WER, and terms as written."
+            help="basic, whisper-en, medical-en or none; applies to the headline figures. "
+            "Default: basic for WER, none for terms."
         ),
     ] = None,
     equivalences: Annotated[
         Path | None,
         typer.Option(
-            help="Variants to accept in normalised figures: a TSV (all of a line are the same), "
-            "or sclite's .glm."
+            help="Variants to accept in normalised figures: a TSV (one set of variants per "
+            "line) or an sclite .glm."
         ),
     ] = None,
     safety: Annotated[
         bool,
         typer.Option(
             "--safety",
-            help="Count negations, left and right, amounts and changes of a dose (English) that "
-            "were lost or turned round.",
+            help="Count lost or reversed negations, sides (left/right), amounts and dose "
+            "changes (English).",
         ),
     ] = False,
     speakers: Annotated[
         bool,
         typer.Option(
             "--speakers",
-            help="cpWER, tcpWER and the terms of each speaker; all files are STM or SegLST "
-            "(.json). Needs meeteval.",
+            help="Report cpWER, tcpWER and terms per speaker; needs STM or SegLST (.json) "
+            "files and meeteval.",
         ),
     ] = False,
     alignment: Annotated[
-        Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
+        Literal["unit", "sclite"], typer.Option(help="Edit costs: 1, 1, 1 or sclite's 4, 3, 3.")
     ] = "unit",
     bootstrap_by: Annotated[
         Literal["auto", "speaker", "recording", "utterance"],
-        typer.Option(help="What is drawn as one; auto: speakers where known, else recordings."),
+        typer.Option(help="Unit of resampling; auto: speakers if known, else recordings."),
     ] = "auto",
     sort: Annotated[
         str | None,
@@ -83,21 +83,21 @@ def score(
     ] = None,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="A B", help="How system B differs from A, figure by figure."),
+        typer.Option(metavar="A B", help="Compare system B with system A, metric by metric."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="NAME|best", help="How every other system differs from this one."),
+        typer.Option(metavar="NAME|best", help="Compare every other system with this one."),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Count a missing hypothesis as nothing heard.")
+        bool, typer.Option("--allow-missing", help="Score a missing hypothesis as empty.")
     ] = False,
     common: Annotated[
-        bool, typer.Option("--common", help="Score the utterances that every system has.")
+        bool, typer.Option("--common", help="Score only utterances that every system has.")
     ] = False,
     id_pattern: Annotated[
         str | None,
-        typer.Option(help="Regular expression; what it matches in an id (its group 1) is the id."),
+        typer.Option(help="Regular expression that extracts the id (group 1, or the whole match)."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -106,12 +106,12 @@ def score(
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
     form: Annotated[
         Format,
-        typer.Option("-f", "--format", help="Of the leaderboard on stdout."),
+        typer.Option("-f", "--format", help="Format of the leaderboard on stdout."),
     ] = "txt",
     no_text: NoText = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score what any recogniser wrote: words, and the entities that matter."""
+    """Score the output of any recogniser: word and entity error rates."""
     from asr_llm.jobs.score import Options, score_files
 
     named = _named(hypothesis)
@@ -163,7 +163,7 @@ def _check_compared(
     compare: tuple[str, str] | None, against: str | None, named: dict[str, str]
 ) -> None:
     if compare and against:
-        raise AsrLlmError("--compare and --against both say what to compare with; give one")
+        raise AsrLlmError("--compare and --against exclude each other; give one")
     for name in compare or ():
         if name not in named:
             raise AsrLlmError(

@@ -20,8 +20,10 @@ def serve(
     model: Model = defaults.MODEL,
     adapter: Adapters = None,
     beam_size: BeamSize = NUM_BEAMS,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     alias: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,48 +32,58 @@ def serve(
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option(help="Keys, one on each line; clients have to bring one, as a bearer token."),
+        typer.Option(help="File of API keys, one per line; clients send one as a bearer token."),
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="URL", help="A web page whose scripts may ask: https://x.org; repeatable."
+            metavar="URL",
+            help="Origin to allow cross-site requests from: https://x.org; repeatable.",
         ),
     ] = None,
     ssl_certfile: Annotated[
-        Path | None, typer.Option(help="Serve https with this certificate (PEM).")
+        Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).")
     ] = None,
     ssl_keyfile: Annotated[
-        Path | None, typer.Option(help="Its key (PEM), if it is not in the same file.")
+        Path | None, typer.Option(help="Private key (PEM), if not in the same file.")
     ] = None,
     ssl_keyfile_password: Annotated[
         str | None,
         typer.Option(
-            envvar="ASR_LLM_SSL_KEYFILE_PASSWORD", help="Of the key; better in the environment."
+            envvar="ASR_LLM_SSL_KEYFILE_PASSWORD",
+            help="Password of the key; better set in the environment.",
         ),
     ] = None,
     ssl_ca_certs: Annotated[
-        Path | None, typer.Option(help="What signed the certificates of clients (PEM).")
+        Path | None,
+        typer.Option(help="CA certificates that client certificates are checked against (PEM)."),
     ] = None,
     ssl_cert_reqs: Annotated[
-        int, typer.Option(min=0, max=2, help="2: clients need a certificate; 1: may have one.")
+        int, typer.Option(min=0, max=2, help="Client certificates: 2 required, 1 optional.")
     ] = 0,
-    ssl_ciphers: Annotated[str | None, typer.Option(help="In OpenSSL's notation.")] = None,
-    max_megabytes: Annotated[float, typer.Option(min=0.001, help="Of an upload.")] = 100.0,
+    ssl_ciphers: Annotated[
+        str | None, typer.Option(help="Cipher list in OpenSSL's notation.")
+    ] = None,
+    max_megabytes: Annotated[
+        float, typer.Option(min=0.001, help="Maximum size of an upload.")
+    ] = 100.0,
     max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Of an upload's audio; default: any.")
+        float | None,
+        typer.Option(min=0.1, help="Maximum duration of an upload's audio; default: unlimited."),
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Requests at a time; more are told to come again.")
+        int, typer.Option(min=1, help="Maximum concurrent requests; others get status 429.")
     ] = 100,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to an answer.")] = 600.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until a request times out.")
+    ] = 600.0,
     grace: Annotated[
-        float, typer.Option(min=0.0, help="Seconds to end what has begun when it is stopped.")
+        float, typer.Option(min=0.0, help="Seconds to finish open requests on shutdown.")
     ] = 30.0,
 ) -> None:
-    """Serve transcription as OpenAI's interface has it: POST /v1/audio/transcriptions.
+    """Serve an OpenAI-compatible transcription API: POST /v1/audio/transcriptions.
 
-    GET / is a page for people, /metrics is for Prometheus.
+    GET / is a web page, GET /metrics is for Prometheus.
     """
     from asr_llm.jobs import serve as job
 
@@ -100,7 +112,5 @@ def _tls(certfile: Path | None, *others: Path | str | int | None) -> Tls | None:
     if certfile is not None:
         return Tls(certfile, *others)  # type: ignore[arg-type]
     if any(others):
-        raise ServerError(
-            "--ssl-… without a certificate; expected one in PEM: give --ssl-certfile too"
-        )
+        raise ServerError("--ssl-… options require a certificate in PEM: give --ssl-certfile too")
     return None

@@ -19,13 +19,15 @@ def terms(
     model: Model = defaults.MODEL,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="More general text, whose words are no terms; may be repeated."),
+        typer.Option(help="More general text, whose words are not proposed; repeatable."),
     ] = None,
-    least: Annotated[int, typer.Option(min=1, help="Only what the text has this often.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many; default: all.")] = None,
+    least: Annotated[int, typer.Option(min=1, help="Minimum count in the text.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of terms; default: all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Propose the terms of a text, the likeliest first, for you to edit. Nothing is written."""
+    """Propose domain terms from text, most likely first, as a draft to edit. Writes no files."""
     from asr_llm.corpus.terms import propose_from_files
     from asr_llm.model import checkpoints
 

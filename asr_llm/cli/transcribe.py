@@ -27,8 +27,8 @@ def transcribe(
     audio: Annotated[
         list[Path],
         typer.Argument(
-            help="wav, flac, mp3, ogg, m4a, mp4, webm, …; folders of them, patterns such as "
-            "'talks/*.mp3', or - for stdin.",
+            help="Files (wav, flac, mp3, ogg, m4a, mp4, webm, …), folders, glob patterns such "
+            "as 'talks/*.mp3', or - for stdin.",
             metavar="AUDIO",
         ),
     ],
@@ -44,8 +44,8 @@ def transcribe(
         typer.Option(
             "-f",
             "--output-format",
-            help="txt, srt, vtt, tsv, json, ctm, trn, all of these, or rttm; several, by commas or "
-            "by -f again, need -o.",
+            help="txt, srt, vtt, tsv, json, ctm, trn, 'all' of these, or rttm. Separate "
+            "several by commas or repeat -f; several need -o.",
         ),
     ] = ["txt"],  # noqa: B006
     output_dir: Annotated[
@@ -53,54 +53,55 @@ def transcribe(
         typer.Option(
             "-o",
             "--output-dir",
-            help="Write NAME.FORMAT for each into this folder; default: print. Run again, it goes "
-            "on where it stopped.",
+            help="Write NAME.FORMAT for each file to this folder; default: print. Run the "
+            "same command again to resume.",
         ),
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace files in -o that you changed, or that are of other settings or origin.",
+            help="Replace files in -o that were edited, or made with other settings or from "
+            "other audio.",
         ),
     ] = False,
     chunk_seconds: Annotated[
         float | None,
-        typer.Option(min=4.0, help="Cut longer audio, at pauses; default: what the model takes."),
+        typer.Option(min=4.0, help="Split longer audio at pauses; default: the model's limit."),
     ] = None,
     vad: Annotated[
         VadKind,
-        typer.Option(help="What tells speech from the rest: a network, or how loud it is."),
+        typer.Option(help="Voice activity detection: a neural network, or signal energy."),
     ] = "silero",
     word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Tell when each word is said.")
+        bool, typer.Option("--word-timestamps", help="Add word-level timestamps.")
     ] = False,
     aligner: Annotated[
         str | None,
         typer.Option(
-            help="What finds the words in place of the model's CTC head: a checkpoint with one, "
-            "or a NeMo CTC model (.nemo). Brings --word-timestamps."
+            help="Align words with this instead of the model's CTC head: a checkpoint that "
+            "has one, or a NeMo CTC model (.nemo). Implies --word-timestamps."
         ),
     ] = None,
     recursive: Annotated[
-        bool, typer.Option("--recursive", help="Look into the folders of a folder.")
+        bool, typer.Option("--recursive", help="Search folders recursively.")
     ] = False,
     channels: Annotated[
         str,
         typer.Option(
-            help="mix: all into one. separate: each by itself, a speaker in each. N: one of them, "
-            "from 1.",
+            help="mix: downmix to mono. separate: one speaker per channel. N: only this "
+            "channel, from 1.",
             metavar="mix|separate|N",
         ),
     ] = "mix",
     max_line_width: Annotated[
-        int, typer.Option(min=1, help="Characters in a line of subtitles.")
+        int, typer.Option(min=1, help="Maximum characters per subtitle line.")
     ] = Layout.max_line_width,
     max_line_count: Annotated[
-        int, typer.Option(min=1, help="Lines of a subtitle.")
+        int, typer.Option(min=1, help="Maximum lines per subtitle.")
     ] = Layout.max_line_count,
 ) -> None:
-    """Transcribe audio files. Exit status 3: some could not be read; 2: none could."""
+    """Transcribe audio files. Exit status 3: some files could not be read; 2: none could."""
     from asr_llm.corpus.biasing_list import make_list
     from asr_llm.errors import RunError
     from asr_llm.files import printable
@@ -108,7 +109,7 @@ def transcribe(
     from asr_llm.model.adapter_folder import AdapterFolder
 
     if overwrite and output_dir is None:
-        raise RunError("--overwrite is about files in a folder: give -o too")
+        raise RunError("--overwrite requires -o, the folder whose files it replaces")
     wanted = job.Wanted(
         output_format,
         output_dir,

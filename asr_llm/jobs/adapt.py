@@ -147,8 +147,8 @@ def _with_word_times(
             done = align_manifest(manifest, aligned, model=model, anew=False, progress=progress)
         except CheckpointError as error:
             raise RecipeError(
-                f"to interleave recordings, or cut those longer than {LONGEST_SECONDS:g} s, one "
-                f"has to know when each word of {manifest} is said, and {error}. "
+                "interleaving recordings, or splitting those longer than "
+                f"{LONGEST_SECONDS:g} s, needs the word times of {manifest}, and {error}. "
                 f"Align it first: asr-llm align {manifest} --model CTC.nemo"
             ) from error
         notes += [f"left out {dropped.id}: {dropped.reason}" for dropped in done.dropped]

@@ -23,6 +23,6 @@ def check_adapters(
     from asr_llm.model.adapters import fusion_weights
 
     if fusion is not None and not adapters:
-        raise AsrLlmError("--fusion is the weight of an adapter: give --adapter too")
+        raise AsrLlmError("--fusion requires --adapter")
     fusion_weights(adapters, fusion)
     check_strength(biasing, [a.biasing for a in (*adapters, *baselines) if a.biasing is not None])

@@ -142,7 +142,7 @@ def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
     """
     suffixes = _SUFFIXES[form]
     if output is None and is_pipe(manifest):
-        raise DomainError(f"{manifest}: comes in by a pipe; expected a place for the result: -o")
+        raise DomainError(f"{manifest} is a pipe; expected an output file: give -o")
     stem = manifest.name.split(".")[0]
     place = Path(output) if output else manifest.with_name(f"{stem}.aligned{suffixes[0]}")
     if place.exists():

@@ -87,8 +87,8 @@ def audit(
     for carrier in chosen:
         if carrier.count("{term}") != 1:
             raise DomainError(
-                f"the carrier sentence {carrier!r} has {carrier.count('{term}')} places for a "
-                "term; expected {term} in it, once"
+                f"the carrier sentence {carrier!r} has {carrier.count('{term}')} places "
+                "for a term; expected {term} exactly once"
             )
     speaking = _speaking(domain, voices)
     wanted = None if only is None else set(only)
@@ -112,8 +112,9 @@ def audit(
 def _default_carriers(domain: Domain) -> tuple[str, ...]:
     if domain.config.language != "en":
         raise DomainError(
-            f"{domain.path / 'domain.yaml'}: the language is {domain.config.language!r} and our "
-            "carrier sentences are English; expected some of yours: --carrier '… {term} …', twice"
+            f"{domain.path / 'domain.yaml'}: the language is {domain.config.language!r} "
+            "and the built-in carrier sentences are English; expected your own: "
+            "--carrier '… {term} …', twice"
         )
     return CARRIERS
 
@@ -123,7 +124,7 @@ def _speaking(domain: Domain, asked: Sequence[str]) -> tuple[str, ...]:
     if asked:
         found = select_voices(list(asked))
         if not found:
-            raise SynthesisError("--voice: all voices are taken away by '!' patterns")
+            raise SynthesisError("--voice: the '!' patterns exclude every voice")
         return found
     for split in ("dev", "test"):
         held_out = select_voices(domain.voices(split))

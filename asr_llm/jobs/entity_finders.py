@@ -27,8 +27,9 @@ def finder_of(entities: str) -> EntityFinder:
     if not path.exists():
         if "/" in entities or path.suffix:
             raise ScoreError(
-                f"{entities}: nothing there; expected patterns (.jsonl), terms (.tsv, or a folder "
-                "of them), a domain folder, or the name or folder of a spaCy pipeline"
+                f"{entities}: not found; expected patterns (.jsonl), terms (.tsv, or a "
+                "folder of them), a domain folder, or the name or folder of a spaCy "
+                "pipeline"
             )
         return EntityFinder.of_pipeline(entities)
     if (path / "domain.yaml").is_file():

@@ -80,7 +80,7 @@ def evaluate(
 
     folders = AdapterFolder.read_all(adapter)
     if baseline is not None and not folders:
-        raise AsrLlmError("--baseline is what --adapter is compared with: give --adapter too")
+        raise AsrLlmError("--baseline requires --adapter, which is compared with it")
     baselines = AdapterFolder.read_all(baseline)
     check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
     base = checkpoints.locate(model)

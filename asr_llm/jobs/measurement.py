@@ -73,7 +73,7 @@ def manifest_set(path: str | Path) -> HeldOut:
 
     if not Path(path).is_file() and not is_pipe(Path(path)):
         raise DomainError(
-            f"{path}: nothing there; expected a domain folder or a manifest of recordings "
+            f"{path}: not found; expected a domain folder or a manifest of recordings "
             "(manifest.jsonl, cuts.jsonl.gz, trans.txt)"
         )
     if not str(path).endswith((".json", ".jsonl", ".gz", ".txt")) and not is_pipe(Path(path)):

@@ -216,7 +216,7 @@ def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:
             return Blocks(named, kind)
         if by == kind:
             raise ScoreError(
-                f"no {kind} for {few([i for i in rows if i not in named])}; expected one of "
-                "every utterance in the reference, or another --bootstrap-by"
+                f"no {kind} for {few([i for i in rows if i not in named])}; expected one "
+                "for every utterance in the reference, or another --bootstrap-by"
             )
     return Blocks({i: i for i in rows}, "utterance") if by == "utterance" else None

@@ -104,8 +104,8 @@ def serve(
     """
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise ServerError(
-            f"no {', '.join(missing)} here, which the server needs; install it: "
-            "pip install 'asr-llm[serve]'"
+            f"no {', '.join(missing)}, which the server needs; install it: pip install "
+            "'asr-llm[serve]'"
         )
     access = door.access()
     if door.tls is not None:
@@ -125,8 +125,8 @@ def serve(
         app = create_app(engine, models, limits, say, access)
         if door.is_open:
             say(
-                f"warning: whoever reaches {door.host} can use this server; "
-                "--api-key-file asks for a key"
+                f"warning: anyone who can reach {door.host} can use this server; "
+                "--api-key-file requires a key"
             )
         url = _url(door, listening.getsockname()[1])
         begun = f"Serving {', '.join(models)} at {url}/v1; stop with Ctrl-C"
@@ -239,7 +239,7 @@ def _run(
             over = self.until is not None and (not engine.taken or time.monotonic() > self.until)
             if over or await super().on_tick(counter):
                 if engine.taken:
-                    say(f"Cutting off {engine.taken} requests")
+                    say(f"Cancelling {engine.taken} requests")
                 engine.close()
                 return True
             return False

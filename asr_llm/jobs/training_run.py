@@ -24,8 +24,8 @@ def refuse_used(place: Path, resume: bool) -> None:
     """At once; ``RunFolder.open``, which has the last word, is seconds of imports away."""
     if not resume and (place / "recipe.yaml").is_file():
         raise RunError(
-            f"{place} already holds a run; expected a new folder: choose another with -o, or go "
-            "on with --resume"
+            f"{place} already holds a run; expected a new folder: choose another with -o, "
+            "or continue with --resume"
         )
 
 

@@ -90,7 +90,7 @@ def transcribe(
     """
     names = formats.parse(wanted.formats)
     if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
-        raise RunError("ctm has a line for each word: add --word-timestamps")
+        raise RunError("ctm needs word times: add --word-timestamps")
     inputs.check_channels(wanted.channels)
     expanded = inputs.expand(audios, recursive=wanted.recursive)
     found = expanded.audio
@@ -118,7 +118,7 @@ def transcribe(
             begun = [file for file in todo if any(journals(part).known for part in parts[file])]
             if begun and tell:
                 more = f" and {len(begun) - 1} more" if begun[1:] else ""
-                tell(f"going on where it stopped in {inputs.name_of(begun[0])}{more}")
+                tell(f"resuming {inputs.name_of(begun[0])}{more}")
             waiting = set(todo)
             for file in files:
                 if file not in waiting:

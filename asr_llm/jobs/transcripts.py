@@ -52,8 +52,8 @@ def transcripts(
     loaded = SpeechLLM.of(recogniser, options)
     if options.word_timestamps and loaded.aligner is None and tell is not None:
         tell(
-            f"{recogniser.model} has no CTC head that could tell when words are said: segments "
-            "only; for words give --aligner, a NeMo CTC model (.nemo) or mini"
+            f"{recogniser.model} has no CTC head, so only segments are timed; for word "
+            "times give --aligner, a NeMo CTC model (.nemo) or mini"
         )
     if on_ready is not None:
         on_ready()

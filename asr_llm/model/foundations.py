@@ -99,7 +99,7 @@ def encoder_from_folder(folder: Path) -> Encoder:
     kind = _config(folder).get("model_type")
     if kind != "whisper":
         raise CheckpointError(
-            f"{folder} holds a model of type {kind!r}; expected a Whisper model of Hugging Face"
+            f"{folder} holds a model of type {kind!r}; expected a Hugging Face Whisper model"
         )
     with _reading(folder, "Whisper model"):
         model = _whole(WhisperModel, folder, use_safetensors=True)
@@ -190,8 +190,8 @@ def _folder(source: str | Path) -> Path:
         return Path(source)
     if not hub.is_hub_name(source):
         raise CheckpointError(
-            f"no model at {source}; expected 'small', a folder of Hugging Face, or a hub name such "
-            "as openai/whisper-small"
+            f"no model at {source}; expected 'small', a Hugging Face folder, or a hub "
+            "name such as openai/whisper-small"
         )
     from huggingface_hub import snapshot_download
 
@@ -249,7 +249,7 @@ def _config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder} has no config.json that can be read; expected a model folder of Hugging Face"
+            f"{folder} has no config.json that can be read; expected a Hugging Face model folder"
         ) from error
     return config
 

@@ -225,8 +225,8 @@ def merge(model: SpanSALM) -> None:
 
     if _put_aside(model):
         raise CheckpointError(
-            "this model's adapter is a language model beside the recogniser, which cannot be "
-            "merged into it; expected an adapter of a recipe without 'fusion'"
+            "this model's adapter is a language model fused in during decoding, which "
+            "cannot be merged; expected an adapter of a recipe without 'fusion'"
         )
     if isinstance(model.llm, PeftModel):
         with move_embedding(model):
@@ -248,8 +248,8 @@ def _refuse_zeros(model: SpanSALM, where: str, key: str = _KEY) -> None:
     ups = [p for name, p in model.llm.named_parameters() if f".lora_B.{key}." in name]
     if not all(p.isfinite().all() for p in ups):
         raise CheckpointError(
-            f"the adapter for {where} holds weights that are no finite numbers; expected trained "
-            "ones: copy it again, or run 'asr-llm adapt' again"
+            f"the adapter for {where} contains NaN or Inf; expected trained weights: copy "
+            "it again, or run 'asr-llm adapt' again"
         )
     if not any(p.abs().max() > 0 for p in ups):
         raise CheckpointError(

@@ -45,8 +45,8 @@ def export(
     model = checkpoints.load(base)
     if merge and not adapters and "lora" not in model.cfg:
         raise CheckpointError(
-            f"{base} has no LoRA of its own, so that there is nothing to merge; expected an "
-            "adapter: give it with --adapter, or leave out --merge"
+            f"{base} has no LoRA, so there is nothing to merge; give an adapter with "
+            "--adapter, or leave out --merge"
         )
     if read:
         Adapters(model, base, read)
@@ -69,9 +69,9 @@ def export(
 def _refuse_fused(adapter: AdapterFolder) -> None:
     if adapter.kind == "text":
         raise CheckpointError(
-            f"{adapter.path} was made from text: it is a language model beside the recogniser and "
-            "never part of it, so that it cannot be merged. Keep giving it with --adapter; or "
-            "adapt with a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
+            f"{adapter.path} was trained on text: it is a language model fused in during "
+            "decoding and cannot be merged. Keep using it with --adapter, or adapt with "
+            "a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
         )
 
 

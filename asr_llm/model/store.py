@@ -76,7 +76,7 @@ def get(name: str, say: Say = tell) -> Path:
     """
     if not released(name):
         raise CheckpointError(
-            f"this version brings no model {name!r} to compose; expected one of "
+            f"this version has no model {name!r} to compose; expected one of "
             f"{', '.join(filter(released, NAMES)) or 'none: install a later version'}"
         )
     folder = find(name)
@@ -91,7 +91,7 @@ def get(name: str, say: Say = tell) -> Path:
             return folder
         with _full_disk(home):
             _compose(name, home, say)
-    say(f"{name} is ready in {home / name}; from now on no network is needed")
+    say(f"{name} is ready in {home / name}; no network is needed from now on")
     return home / name
 
 

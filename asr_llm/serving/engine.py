@@ -93,13 +93,10 @@ class Engine:
         with self._changed:
             if not self.ready:
                 raise StoppingError(
-                    "the server is stopping and takes no more requests; try again later"
+                    "the server is shutting down and accepts no more requests; try again later"
                 )
             if self._taken >= self.places:
-                raise BusyError(
-                    f"all {self.places} places are taken; expected fewer requests at a time: "
-                    "try again later"
-                )
+                raise BusyError(f"all {self.places} request slots are in use; try again later")
             self._taken += 1
         try:
             yield
@@ -125,7 +122,7 @@ class Engine:
         job = Job(path, options or self._options, on_segment)
         with self._changed:
             if self._closed:
-                raise StoppingError("the server has stopped and takes no more requests")
+                raise StoppingError("the server has stopped and accepts no more requests")
             self._jobs.append(job)
             self._readers = [thread for thread in self._readers if thread.is_alive()]
             reader = threading.Thread(target=self._read, args=[job], name="reading", daemon=True)
@@ -190,8 +187,7 @@ class Engine:
     def _check_length(self, seconds: float) -> None:
         if self.max_seconds is not None and seconds > self.max_seconds:
             raise TooLongError(
-                f"the audio lasts longer than {self.max_seconds:g} s; "
-                "expected less: cut it into parts"
+                f"the audio is longer than {self.max_seconds:g} s; split it into parts"
             )
 
     def _work(self) -> None:

@@ -41,7 +41,7 @@ def told(error: Exception) -> ApiError:
         case TimeoutError():
             message = "it took too long; expected shorter audio, or a server with less to do"
             return ApiError(504, message, "timeout")
-    return ApiError(500, "something went wrong in the server; its log says what", "internal_error")
+    return ApiError(500, "internal server error; see the server's log", "internal_error")
 
 
 def _without_path(message: str) -> str:

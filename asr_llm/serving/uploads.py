@@ -45,7 +45,7 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[Form]:
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
-        raise ApiError(400, "the body is no form; expected multipart/form-data", "invalid_body")
+        raise ApiError(400, "the body is not a form; expected multipart/form-data", "invalid_body")
     if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:  # some take hours to decode
         raise ApiError(400, "the form's charset is not known; expected utf-8", "invalid_body")
     parser = _Parser(

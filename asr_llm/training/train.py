@@ -160,7 +160,7 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
         model.add_ctc_head()
     if recipe.objective != "lm" and model.ctc_head is None:
         raise RecipeError(
-            f"objective: {recipe.objective} needs a CTC head, which {recipe.model} does not have; "
+            f"objective: {recipe.objective} needs a CTC head, which {recipe.model} lacks; "
             "add ctc_head to 'train', or set objective: lm"
         )
     parts: dict[str, tuple[str, ...]] = {
@@ -313,7 +313,7 @@ def _finish(
     model.eval()
     if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
         raise RunError(
-            "trained weights are not finite numbers; expected none such: lower optimizer.lr or "
+            "training diverged: the weights contain NaN or Inf; lower optimizer.lr or "
             "set 'precision: \"32\"' in the recipe, and start a new run"
         )
     if "lora" in recipe.train:

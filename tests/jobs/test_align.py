@@ -188,7 +188,7 @@ def test_models_that_cannot_align(
     with pytest.raises(CheckpointError, match="no file"):
         align_manifest(spoken[0], tmp_path / "a.jsonl", model="nowhere.nemo")
     (tmp_path / "bad.nemo").write_text("x", "utf-8")
-    with pytest.raises(CheckpointError, match="no model that NeMo can load"):
+    with pytest.raises(CheckpointError, match="not a model that NeMo can load"):
         align_manifest(spoken[0], tmp_path / "a.jsonl", model=str(tmp_path / "bad.nemo"))
 
 

@@ -77,7 +77,7 @@ def merged(base: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -
     done = run(*asked[-1:], "export", *asked[:-1], cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        f"The model is in m\nNot in it: the phrases that {speech} prefers. Give --biasing-list "
+        f"The model is in m\nNot included: the biasing list of {speech}. Use --biasing-list "
         f"{speech}/biasing_list.txt\nTranscribe with it:  asr-llm transcribe AUDIO --model m\n"
     )
     return place / "m"
@@ -177,7 +177,7 @@ def test_hugging_face_loads_the_llm(base: Path, speech: Path, tmp_path: Path) ->
     asked = ("--model", base, "--adapter", speech, "--merge", "--llm-only", "-o", tmp_path / "llm")
     done = run("export", *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"The LLM is in {tmp_path / 'llm'}\nNot in it: ")
+    assert done.stdout.startswith(f"The LLM is in {tmp_path / 'llm'}\nNot included: ")
     model = checkpoints.load(base)
     Adapters(model, base, [speech])
     llm = AutoModelForCausalLM.from_pretrained(tmp_path / "llm").eval()
@@ -200,7 +200,7 @@ def test_a_base_alone_is_exported_as_it_is(base: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_to_merge_is_told(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no LoRA of its own.* nothing to merge"):
+    with pytest.raises(CheckpointError, match=r"has no LoRA, so there is nothing to merge"):
         export(tmp_path / "x", model=str(base), merge=True)
     assert not (tmp_path / "x").exists()
 
@@ -259,9 +259,9 @@ def test_an_adapter_of_text_says_why_not(base: Path, speech: Path, tmp_path: Pat
     done = run("export", *asked, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"error: {text} was made from text: it is a language model beside the recogniser and "
-        "never part of it, so that it cannot be merged. Keep giving it with --adapter; or adapt "
-        "with a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that\n"
+        f"error: {text} was trained on text: it is a language model fused in during decoding and "
+        "cannot be merged. Keep using it with --adapter, or adapt with a recipe without 'fusion', "
+        "such as adapt/synthetic.yaml, and merge that\n"
     )
     assert not (tmp_path / "m").exists()
 

@@ -1,4 +1,4 @@
-"""Measuring goes on where it was stopped; a run refused early leaves nothing in the way."""
+"""Measuring resumes where it stopped; a run refused early leaves nothing in the way."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ def test_a_folder_of_all_sorts(tiny: Path, tmp_path: Path) -> None:
     (place / "b.zip").write_bytes(b"PK and so on")
     status, _, errors = call(*options, cwd=tmp_path)
     assert status == 3 and "error: in/b.zip: not audio we can decode" in errors
-    assert "channel 1 and channel 2 hold different" not in errors  # noise is no voice
+    assert "channel 1 and channel 2 contain different" not in errors  # noise is no voice
     status, _, errors = call(*options, "--channels", "3", cwd=tmp_path)
     assert status == 2 and "a.wav: has 2 channels; there is no channel 3 to take" in errors
     status, _, errors = call(*options, "--channels", "left", cwd=tmp_path)
@@ -330,7 +330,7 @@ def test_two_speakers_on_two_channels(tmp_path: Path) -> None:
     }  # fmt: skip
     assert call("call.wav", *options, cwd=tmp_path)[::2] == (0, "1 file done already\n")
     status, _, errors = call("call.wav", cwd=tmp_path)
-    assert status == 0 and "hold different voices, which were mixed" in errors
+    assert status == 0 and "contain different voices, which were mixed" in errors
 
 
 def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_it_is_told_where_it_goes_on(talks: Path, tiny: Path, tmp_path: Path) ->
     asked = [talks / "talk0.flac"], Wanted(folder=tmp_path), options, recogniser
     found = transcribe(*asked, tell=told.append)
     assert [outcome.error for outcome in found] == [None]
-    assert told == [f"going on where it stopped in {talks / 'talk0.flac'}"]
+    assert told == [f"resuming {talks / 'talk0.flac'}"]
     told.clear()
     list(transcribe(*asked, tell=told.append))
     assert told == []

