@@ -28,11 +28,11 @@ from typing import Any, cast
 import yaml
 from scipy import stats
 
-from asr_llm import asking, jobs
 from asr_llm.cli import silence_libraries
 from asr_llm.evaluation.spoken_qa import Suite, read_suite
 from asr_llm.files import write_text
-from asr_llm.measuring import System
+from asr_llm.jobs import adapt, qa
+from asr_llm.jobs.measurement import System
 from asr_llm.model.checkpoints import identity, locate
 from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder
@@ -71,7 +71,7 @@ def main() -> None:
             if base is None or adapted is None:
                 RunFolder(run).open(chosen, resume=True)
                 _share_base(run)
-                jobs.adapt(arguments.domain, chosen, run=run, resume=True, report_audio=False)
+                adapt.adapt(arguments.domain, chosen, run=run, resume=True, report_audio=False)
             if adapted is None:
                 _ask("adapted", run, arguments.model)
                 adapted = record.add(name, chosen, _figures(run, "adapted"))
@@ -154,15 +154,15 @@ def _ask(system: str, run: Path, model: str) -> None:
     place = run / f"qa-{system}.json"
     if not place.is_file():
         adapters = (run / "adapter",) if system == "adapted" else ()
-        figures, _ = asking.put(*_questions(), System(system, model, adapters))
+        figures, _ = qa.run_suite(*_questions(), System(system, model, adapters))
         write_text(place, json.dumps(figures, indent=2) + "\n")
 
 
 @cache
-def _questions() -> tuple[Suite, asking.Heard]:
+def _questions() -> tuple[Suite, qa.SpokenParts]:
     """The questions, and how they sound: spoken once, and only if any are to be put."""
     suite = read_suite(SUITE)
-    return suite, asking.speak(suite)
+    return suite, qa.speak(suite)
 
 
 def _figures(run: Path, system: str) -> Figures:

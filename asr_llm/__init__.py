@@ -6,15 +6,17 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from asr_llm.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import Domain
     from asr_llm.errors import AsrLlmError
-    from asr_llm.jobs import adapt, evaluate, pretrain
+    from asr_llm.jobs.adapt import adapt
+    from asr_llm.jobs.evaluate import evaluate
+    from asr_llm.jobs.pretrain import pretrain
     from asr_llm.recipe import Recipe
     from asr_llm.transcription.speech_llm import SpeechLLM
     from asr_llm.transcription.transcript import Transcript
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AsrLlmError",
@@ -40,9 +42,9 @@ _HOMES = {
     "Recipe": "asr_llm.recipe",
     "SpeechLLM": "asr_llm.transcription.speech_llm",
     "Transcript": "asr_llm.transcription.transcript",
-    "adapt": "asr_llm.jobs",
-    "evaluate": "asr_llm.jobs",
-    "pretrain": "asr_llm.jobs",
+    "adapt": "asr_llm.jobs.adapt",
+    "evaluate": "asr_llm.jobs.evaluate",
+    "pretrain": "asr_llm.jobs.pretrain",
 }
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, folders that hold nothing else, names that can be shown."""
+"""Atomic writes, empty output folders, printable paths."""
 
 from __future__ import annotations
 

@@ -23,13 +23,13 @@ import soundfile
 from lhotse import CutSet
 from lhotse.cut import Cut
 
-from asr_llm.aligning import align_manifest
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.alignment import word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.spoken import spoken_set
+from asr_llm.jobs.align import align_manifest
 
 
 def main() -> None:

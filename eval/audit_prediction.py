@@ -17,12 +17,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_llm.auditing import Audit, audit
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder, MentionOutcome, outcomes, term_of
+from asr_llm.jobs.audit import Audit, audit
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 

@@ -31,7 +31,7 @@ from asr_llm.corpus.text import normalize
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import score
-from asr_llm.measuring import HeldOut
+from asr_llm.jobs.measurement import HeldOut
 from asr_llm.model import checkpoints
 from asr_llm.transcription.speech_llm import SpeechLLM
 

@@ -19,7 +19,7 @@ from asr_llm.corpus.spoken import spoken_set
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import Blocks, score
-from asr_llm.measuring import HeldOut
+from asr_llm.jobs.measurement import HeldOut
 from asr_llm.model import checkpoints
 from asr_llm.transcription.speech_llm import SpeechLLM
 

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr_llm import transcribing
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.synthesis import select_voices, synthesize
-from asr_llm.transcription.options import Options
+from asr_llm.jobs.transcribe import Wanted, transcribe
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
 _SAID = (
     "The boiler was serviced on Thursday and the valve has been replaced.",
@@ -88,9 +88,9 @@ def _run(place: Path, output: str, model: str, kill_after: float | None = None) 
     """Transcribe in a fork; whether it was killed."""
     child = os.fork()
     if not child:
-        wanted = transcribing.Wanted(("txt", "json", "srt"), place / output, channels="separate")
-        options = Options(model=model, num_beams=1, chunk_seconds=4.0)
-        for _ in transcribing.transcribe([place / "calls"], wanted, options):
+        wanted = Wanted(("txt", "json", "srt"), place / output, channels="separate")
+        options = TranscribeOptions(num_beams=1, chunk_seconds=4.0)
+        for _ in transcribe([place / "calls"], wanted, options, Recogniser(model)):
             pass
         os._exit(0)
     if kill_after is not None:

@@ -29,7 +29,7 @@ from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.evaluation.scores import score
-from asr_llm.measuring import manifest_set
+from asr_llm.jobs.measurement import manifest_set
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
-from asr_llm.scoring import Options, score_files
+from asr_llm.jobs.score import Options, score_files
 
 COLUMNS = {
     "mean_wer": "wer",

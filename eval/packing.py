@@ -18,7 +18,6 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
-from asr_llm.sequences.batching import to_device
 from asr_llm.sequences.sources import AsrSource, Folders, InterleaveSource, TextSource
 from asr_llm.training.train import make_stream, prepare
 
@@ -52,10 +51,10 @@ def main() -> None:
     stream = make_stream(
         recipe, model, recipe.sources, Folders(replay=Domain.load(base / "replay"))
     )
-    batches = [to_device(stream[i], device) for i in range(arguments.batches)]
+    batches = [stream[i].to(device) for i in range(arguments.batches)]
     with torch.no_grad():
-        positions = sum(int(model.splice(batch)["attention_mask"].sum()) for batch in batches)
-        room = sum(model.splice(batch)["attention_mask"].numel() for batch in batches)
+        positions = sum(int(model.splice(batch).attention_mask.sum()) for batch in batches)
+        room = sum(model.splice(batch).attention_mask.numel() for batch in batches)
     print(f"{positions / len(batches):.0f} positions a batch, {1 - positions / room:.0%} padding\n")
     print("| row | positions/s |\n|---|---|")
     for pack in [None, *arguments.pack]:
@@ -70,7 +69,7 @@ def main() -> None:
 def _step(model: Any, batch: dict[str, Any], pack: int | None) -> None:
     model.losses(batch, pack=pack)["lm"].backward()
     model.zero_grad()
-    if batch["input_ids"].is_cuda:
+    if batch.input_ids.is_cuda:
         torch.cuda.synchronize()
 
 

@@ -87,7 +87,7 @@ def _losses(model: SpanSALM, text: str, samples: np.ndarray | None) -> torch.Ten
         batch = Collator(tokenizer, locator, pad, model.frame_samples)(
             [prompt(samples, model.chat)]
         )
-        embeds = torch.cat([model.splice(batch)["input_embeds"], embeds], 1)
+        embeds = torch.cat([model.splice(batch).input_embeds, embeds], 1)
     scores = model.causal_lm.lm_head(model.hidden_states(embeds, None)).log_softmax(-1)[0, :-1]
     losses = -scores[-len(ids) :].gather(1, ids[-len(scores) :, None])[:, 0]
     return torch.nn.functional.pad(losses, (len(ids) - len(losses), 0))

@@ -59,9 +59,9 @@ def test_parameters_and_imports_inside(dashboard: ModuleType) -> None:
 
 def test_the_walks_exist(dashboard: ModuleType) -> None:
     assert len(dashboard.figures()) == 9
-    with pytest.raises(SystemExit, match=r"jobs.py has no nothing\(\)"):
-        trees = {dashboard.PACKAGE / "jobs.py": ast.parse("")}
-        dashboard.hops("jobs.py nothing", trees)
+    with pytest.raises(SystemExit, match=r"x.py has no nothing\(\)"):
+        trees = {dashboard.PACKAGE / "jobs" / "x.py": ast.parse("")}
+        dashboard.hops("jobs/x.py nothing", trees)
 
 
 def test_the_document_has_the_marks(dashboard: ModuleType) -> None:

@@ -128,7 +128,7 @@ def test_forgetting_can_fail_a_build(adapted: tuple[Path, str], base: Path) -> N
     assert run(*asked, gate, "1e9", cwd=place).returncode == 0
     refused = run(*asked[:-2], gate, "1", cwd=place)
     assert refused.returncode == 2
-    assert "give --adapter too" in refused.stderr
+    assert "requires --adapter" in refused.stderr
 
 
 def test_a_finished_run_is_refused_and_on_resume_only_scored(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,17 +13,19 @@ import asr_llm
 
 PACKAGE = Path(asr_llm.__file__).parent
 
-BASICS = {"asr_llm", "defaults", "errors", "files", "text_files", "yaml_lines"}
+BASICS = {"version", "defaults", "errors", "files", "progress", "text_files", "yaml_lines"}
 CORPUS = BASICS | {"corpus"}
 SEQUENCES = CORPUS | {"sequences"}
 MODEL = SEQUENCES | {"recipe", "model"}
 DECODING = MODEL | {"decoding"}
-JOBS = DECODING | {"training", "transcription", "evaluation"}
+JOBS = DECODING | {"training", "transcription", "evaluation", "serving", "jobs"}
 
 MAY_IMPORT = {
+    "version": set(),
     "defaults": set(),
     "errors": set(),
     "files": {"errors"},
+    "progress": set(),
     "text_files": {"errors"},
     "yaml_lines": {"errors", "text_files"},
     "corpus": CORPUS,
@@ -39,22 +43,53 @@ MAY_IMPORT = {
         "corpus.phrases",
         "evaluation",
     },
-    "finders": JOBS,
-    "scoring": JOBS | {"finders"},
-    "measuring": JOBS | {"scoring"},
-    "aligning": JOBS | {"measuring"},
-    "asking": JOBS | {"measuring"},
-    "auditing": JOBS | {"measuring"},
-    "jobs": JOBS | {"measuring", "aligning"},
-    "transcribing": JOBS | {"measuring", "jobs"},
-    "serving": JOBS,
-    "doctor": MODEL,
-    "console": JOBS | {"measuring", "auditing", "jobs", "transcribing", "doctor"},
-    "cli": JOBS
-    | {"measuring", "aligning", "asking", "scoring", "jobs", "transcribing", "doctor", "console"}
-    | {"serving", "auditing", "cli"},
+    "serving": DECODING | {"transcription", "serving"},
+    "jobs": JOBS,
+    "cli": JOBS | {"cli"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+MOST_LINES = 350
+LONG_FILES = {
+    "corpus/domain_check.py": 363,
+    "evaluation/readers.py": 381,
+    "evaluation/scores.py": 534,
+}
+"""Longer already; they may shrink and none may join them. So for the two below."""
+MOST_LINES_OF_A_FUNCTION = 60
+LONG_FUNCTIONS = {
+    "cli align": 65,
+    "cli evaluate": 70,
+    "cli score": 125,
+    "cli serve": 71,
+    "cli transcribe": 125,
+    "evaluation score": 101,
+    "jobs score_files": 89,
+    "jobs transcribe": 85,
+}
+"""By package and name, without docstrings; those of ``cli`` are the options that they declare."""
+MOST_PARAMETERS = 6
+MANY_PARAMETERS = {
+    "evaluation _advance": 9,
+    "evaluation bag_of": 7,
+    "evaluation cheapest_path": 7,
+    "evaluation score": 18,
+    "jobs _run": 7,
+    "jobs adapt": 11,
+    "jobs align_manifest": 10,
+    "jobs audit": 7,
+    "jobs evaluate": 13,
+    "jobs serve": 11,
+    "jobs transcribe": 8,
+    "jobs transcripts": 8,
+    "model __init__": 7,
+    "model compose": 7,
+    "model compose_from": 8,
+    "training make_stream": 7,
+    "transcription __init__": 7,
+    "transcription load": 10,
+}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -69,7 +104,7 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
     ours = {name for name in found if name.split(".")[0] == "asr_llm"}
-    return {name.removeprefix("asr_llm.") for name in ours} - {"__version__"}
+    return {name.removeprefix("asr_llm.") for name in ours}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -78,6 +113,54 @@ def test_imports_follow_the_rule(path: Path) -> None:
     allowed = MAY_IMPORT[part]
     for name in imports_of(path):
         assert name in allowed or name.split(".")[0] in allowed, f"{path}: asr_llm.{name}"
+
+
+def module(path: Path) -> str:
+    """A file's name inside the package: "corpus.audio"; of ``__init__`` the folder's."""
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def test_no_circles() -> None:
+    modules = {module(path) for path in FILES}
+    graph = {module(path): imports_of(path) & modules for path in FILES}
+    TopologicalSorter(graph).prepare()  # CycleError: names the files
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the package, as "model compose"."""
+    for path in FILES:
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{part} {node.name}", node
+
+
+def test_files_are_short() -> None:
+    for path in FILES:
+        name, lines = str(path.relative_to(PACKAGE)), len(path.read_text("utf-8").splitlines())
+        assert lines <= LONG_FILES.get(name, MOST_LINES), f"{name}: split it by its nouns"
+
+
+def test_functions_are_short() -> None:
+    for name, node in functions():
+        first = node.body[0]
+        documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+        lines = (node.end_lineno or 0) - node.lineno + 1
+        if documented:
+            lines -= (first.end_lineno or 0) - first.lineno + 1
+        most = LONG_FUNCTIONS.get(name, MOST_LINES_OF_A_FUNCTION)
+        assert lines <= most, f"{name} has {lines} lines; at most {most}"
+
+
+def test_functions_have_few_parameters() -> None:
+    for name, node in functions():
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        count = sum(argument.arg not in ("self", "cls") for argument in every)
+        most = MANY_PARAMETERS.get(name, MOST_PARAMETERS)
+        if not name.startswith("cli "):  # there each is an option
+            assert count <= most, f"{name} has {count} parameters; pass a frozen class of options"
 
 
 def test_parts_are_found() -> None:
@@ -99,7 +182,7 @@ def test_only_the_command_line_prints() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         if node.func.id == "print"
     }
-    assert printing <= {"cli", "console.py"}
+    assert printing <= {"cli"}
 
 
 def test_public_names() -> None:

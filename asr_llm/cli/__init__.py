@@ -19,17 +19,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from asr_llm import __version__
-from asr_llm.cli.corpus import domain_app, terms
-from asr_llm.cli.exporting import export
-from asr_llm.cli.listening import align, ask, transcribe
-from asr_llm.cli.measuring import evaluate, qa
-from asr_llm.cli.models import model_app
-from asr_llm.cli.scoring import score
-from asr_llm.cli.serving import serve
-from asr_llm.cli.training import adapt, pretrain
-from asr_llm.cli.upkeep import cache_app, doctor
+from asr_llm.cli.adapt import adapt
+from asr_llm.cli.align import align
+from asr_llm.cli.ask import ask
+from asr_llm.cli.cache import cache_app
+from asr_llm.cli.doctor import doctor
+from asr_llm.cli.domain import domain_app
+from asr_llm.cli.evaluate import evaluate
+from asr_llm.cli.export import export
+from asr_llm.cli.model import model_app
+from asr_llm.cli.pretrain import pretrain
+from asr_llm.cli.qa import qa
+from asr_llm.cli.score import score
+from asr_llm.cli.serve import serve
+from asr_llm.cli.terms import terms
+from asr_llm.cli.transcribe import transcribe
 from asr_llm.errors import AsrLlmError, DomainError
+from asr_llm.version import __version__
 
 _RESUMABLE = ("adapt", "pretrain")
 _OF_DOMAINS = ("adapt", "evaluate")
@@ -81,7 +87,7 @@ def setup(
         typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Tracebacks and the libraries' own notices.")
+        bool, typer.Option("--debug", help="Show tracebacks and the libraries' own warnings.")
     ] = False,
 ) -> None:
     if not debug:

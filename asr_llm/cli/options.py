@@ -11,7 +11,7 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="'small', 'mini', a checkpoint folder, or a name on the hub.",
+        help="'small', 'mini', a checkpoint folder or a Hugging Face hub name.",
     ),
 ]
 Adapter = Annotated[
@@ -26,12 +26,10 @@ Fusion = Annotated[
     typer.Option(
         "--fusion",
         min=0.0,
-        help="How much an adapter made from text counts; default: as its recipe says.",
+        help="Fusion weight of adapters trained on text; default: the one in their recipe.",
     ),
 ]
-BeamSize = Annotated[
-    int, typer.Option("--beam-size", min=1, help="Hypotheses kept while decoding; 1 is greedy.")
-]
+BeamSize = Annotated[int, typer.Option("--beam-size", min=1, help="Beam size; 1 is greedy search.")]
 FirstPass = Annotated[
     bool,
     typer.Option(
@@ -43,32 +41,34 @@ BiasingFile = Annotated[
     Path | None,
     typer.Option(
         "--biasing-list",
-        help="Phrases to prefer where they may have been said: one on each line, terms (.tsv) or "
-        "a folder of them.",
+        help="Words and phrases to boost: a file with one per line, terms (.tsv) or a folder "
+        "of them.",
     ),
 ]
 Bias = Annotated[
     list[str] | None,
-    typer.Option("--bias", metavar="WORD", help="A phrase to prefer; several times for several."),
+    typer.Option("--bias", metavar="WORD", help="A word or phrase to boost; repeatable."),
 ]
 BiasingStrength = Annotated[
     float | None,
     typer.Option(
         "--biasing-strength",
-        help="Nats by which they are preferred, and what an adapter brings; 0: not at all. "
-        "Default: 2.5, and of an adapter's what that says.",
+        help="Score bonus, in nats, for listed and adapter terms (0 disables). Default: 2.5, "
+        "or the adapter's own value for its terms.",
     ),
 ]
 General = Annotated[
     Path | None,
-    typer.Option("--general", help="Domain folder that shows forgetting; default: the model's."),
+    typer.Option(
+        "--general", help="Domain folder to measure forgetting on; default: the model's own."
+    ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the run in that folder.")]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave recordings out of report.html.")]
 NoText = Annotated[
     bool, typer.Option("--no-text", help="Leave all texts and recordings out of report.html.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def tell_written(*made: Path | None) -> None:

@@ -102,7 +102,7 @@ def read_blocks(
         if file.rate != SAMPLE_RATE:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
     if total == 0:
-        raise AudioError(f"{path}: holds no samples; expected at least one. Export it again")
+        raise AudioError(f"{path}: contains no samples; expected at least one. Export it again")
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def _one_channel(
         chosen = block if channel is None else block[:, channel - 1 : channel]
         if not np.abs(chosen).max(initial=0.0) <= _LARGEST:
             raise AudioError(
-                f"{path}: holds samples that are not finite numbers (NaN, infinite, or beyond "
-                f"{_LARGEST:g}); expected samples from -1 to 1. Export the file again"
+                f"{path}: contains samples that are NaN, infinite or beyond "
+                f"{_LARGEST:g}; expected samples from -1 to 1. Export the file again"
             )
         mono = mix(chosen, file.rate, tell_once)
         seconds += len(block) / file.rate

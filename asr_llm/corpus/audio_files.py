@@ -63,7 +63,9 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         except soundfile.LibsndfileError as error:
             decoder = _by_ffmpeg(path, source, head, error.error_string.rstrip("."))
         except TypeError:  # .raw: a format without a header
-            raise AudioError(f"{path}: has no header to tell its rate; {EXPECTED}") from None
+            raise AudioError(
+                f"{path}: has no header, so its sampling rate is unknown; {EXPECTED}"
+            ) from None
         with decoder:
             if not _LOWEST_RATE <= decoder.rate <= _HIGHEST_RATE:
                 raise AudioError(

@@ -94,8 +94,7 @@ def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) ->
     """
     if asked is not None and asked.strength != 0 and not joined(asked, brought):
         raise BiasingError(
-            "a biasing strength is of no use without words: give --biasing-list or --bias too, or "
-            "an adapter that brings a list"
+            "--biasing-strength requires --biasing-list, --bias or an adapter with a list"
         )
 
 

@@ -45,7 +45,7 @@ def mix(block: Channels, rate: int, tell: Tell | None = None) -> Mono:
         return mean
     told = tell or (lambda line: None)
     if len(sounding) == 1:
-        told(f"only {_name(sounding[0])} of {block.shape[1]} has sound: it is taken alone")
+        told(f"only {_name(sounding[0])} of {block.shape[1]} has sound: it is used alone")
         return np.ascontiguousarray(block[:, sounding[0]])
     loudest_first = sounding[np.argsort(-levels[sounding], kind="stable")]
     chosen = _choose(block, levels, loudest_first.tolist(), rate, told)
@@ -60,11 +60,11 @@ def _choose(
     rising = [group for group in groups if _rises(block[:, group[0]], rate)]
     best = [_of_one_source(block, levels, group, tell) for group in rising or groups]
     if len(rising) == 1 and len(groups) > 1:
-        tell(f"{_name(rising[0][0])} is taken: the others hold noise alone")
+        tell(f"{_name(rising[0][0])} is used: the others contain only noise")
     elif len(rising) > 1 and _differ(block, [group[0] for group in rising[:2]], rate):
         tell(
-            f"{_name(rising[0][0])} and {_name(rising[1][0])} hold different voices, which were "
-            "mixed; for each by itself: --channels separate"
+            f"{_name(rising[0][0])} and {_name(rising[1][0])} contain different voices, "
+            "which were mixed; to keep them apart: --channels separate"
         )
     return sorted(channel for some in best for channel in some)
 
@@ -77,7 +77,7 @@ def _of_one_source(
     level = float(np.sqrt(np.mean(np.square(mean), dtype=np.float64)))
     if level >= _LOUD_ENOUGH * levels[group[0]]:
         return group
-    tell(f"{_name(group[0])} is taken alone: mixed with the others it would be quieter")
+    tell(f"{_name(group[0])} is used alone: mixing in the others would make it quieter")
     return group[:1]
 
 

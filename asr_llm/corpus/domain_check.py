@@ -160,7 +160,7 @@ class _Checker:
                     self.error(path, file.line_of(("voices", split, i)), str(error))
             if patterns and len(self.problems) == refused and not select_voices(patterns):
                 line = file.line_of(("voices", split))
-                message = f"voices: {split}: all voices are taken away by '!' patterns"
+                message = f"voices: {split}: the '!' patterns exclude every voice"
                 self.error(path, line, message, "name one to speak")
 
     def check_spoken(

@@ -165,8 +165,8 @@ def find_folder(path: str | Path) -> Path:
                 f"{folder}: found a file; expected a domain folder: did you mean {folder.parent}?"
             )
         raise DomainError(
-            f"{folder}: found nothing; expected a domain folder. "
-            f"Make one with: asr-llm domain init {folder}"
+            f"{folder}: not found; expected a domain folder. Make one with: asr-llm "
+            f"domain init {folder}"
         )
     if not (folder / "domain.yaml").is_file():
         raise DomainError(

@@ -53,7 +53,9 @@ class FfmpegAudio:
 
     def _open(self) -> None:
         if not self._container.streams.audio:
-            raise AudioError(f"{self.path}: holds no sound; expected a recording. Check the file")
+            raise AudioError(
+                f"{self.path}: contains no audio; expected a recording. Check the file"
+            )
         self._stream: Any = self._container.streams.audio[0]
         try:
             self.num_samples = 0

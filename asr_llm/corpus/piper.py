@@ -25,7 +25,7 @@ import numpy as np
 
 from asr_llm.corpus import cache
 from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.synthesis import share_time
+from asr_llm.corpus.utterance import share_time
 from asr_llm.errors import SynthesisError
 
 if TYPE_CHECKING:

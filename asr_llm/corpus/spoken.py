@@ -73,7 +73,7 @@ def spoken_set(domain: Domain, split: str, recorded: bool = True) -> CutSet:
     except SynthesisError as error:
         raise SynthesisError(f"{file}: voices: {split}: {error}") from error
     if not voices:
-        raise DomainError(f"{file}: voices: {split}: all voices are taken away by '!' patterns")
+        raise DomainError(f"{file}: voices: {split}: the '!' patterns exclude every voice")
     return speak_texts(
         texts,
         [domain.spoken(text) for text in texts],

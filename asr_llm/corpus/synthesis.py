@@ -76,7 +76,7 @@ def _matching(pattern: str) -> list[str]:
     )
 
 
-_UNLIKE_PEOPLE = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
+_NON_HUMAN_VOICES = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
 
 
 def held_out_voices(split: Literal["dev", "test"]) -> list[str]:
@@ -101,7 +101,7 @@ def training_voices(held_out: Iterable[str]) -> list[str]:
         return [f"{hibari.PREFIX}*", *(f"!{name}" for name in dict.fromkeys(held_out))]
     left_out = [f"*+{name.split('+')[1]}" if "+" in name else name for name in held_out]
     espeak = [pattern for pattern in left_out if not _is_piper(pattern)]
-    return ["en-*", *(f"!{pattern}" for pattern in dict.fromkeys([*_UNLIKE_PEOPLE, *espeak]))]
+    return ["en-*", *(f"!{pattern}" for pattern in dict.fromkeys([*_NON_HUMAN_VOICES, *espeak]))]
 
 
 def synthesize(
@@ -133,7 +133,7 @@ def synthesize(
     samples = np.clip(samples, -1.0, 1.0)  # resampling overshoots
     if is_silent(samples):
         raise SynthesisError(
-            f"voice {voice} said nothing for a text of {len(text)} characters; "
+            f"voice {voice} produced no speech for a text of {len(text)} characters; "
             "expected at least one pronounceable word"
         )
     words = _time_words(text.split(), said, samples)

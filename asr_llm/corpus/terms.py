@@ -87,7 +87,7 @@ def read_sentences(path: Path) -> list[str]:
         return Domain.load(path).text()
     if not path.exists():
         raise DomainError(
-            f"{path}: found nothing; expected a text file or a domain folder: check the path"
+            f"{path}: not found; expected a text file or a domain folder: check the path"
         )
     if path.suffix.lower() in (".wav", ".flac", ".mp3", ".ogg", ".opus"):
         raise DomainError(

@@ -38,7 +38,7 @@ def read_timings(path: str | Path) -> Timings:
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file() and not is_pipe(path):
-        raise DomainError(f"{path}: nothing there; expected {_KINDS}")
+        raise DomainError(f"{path}: not found; expected {_KINDS}")
     return _read_file(path)
 
 

@@ -50,7 +50,7 @@ def option_log_probs(
         )
     with inference(model):
         spliced = splice(model, prompts)
-        hidden = model.hidden_states(spliced["input_embeds"], spliced["attention_mask"])
+        hidden = model.hidden_states(spliced.input_embeds, spliced.attention_mask)
         logits = model.causal_lm.lm_head(hidden[:, -1]).float()
         found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
     return found

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +34,6 @@ from asr_llm.decoding.prompts import (
 from asr_llm.decoding.rescoring import Judge, SearchScores, Weights, ctc_judge, rescored
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
 from asr_llm.errors import CheckpointError
-from asr_llm.sequences.batching import to_device
 from asr_llm.sequences.tasks import asr
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from asr_llm.model.adapters import Adapters
     from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.model.splice import Spliced
 
 _LISTS = 8  # sets of biasing lists that are kept ready: those of a server's clients take turns
 
@@ -123,7 +123,7 @@ class Decoder:
             written = self._search(spliced, limits, options, preferences, first)
         decoded = [self._decoded(one, options, phrases) for one in written]
         if options.keep_encoded:
-            rows = zip(spliced["encoded"], spliced["encoded_lens"].tolist())
+            rows = zip(spliced.encoded, spliced.encoded_lens.tolist())
             kept = [row[:count] for row, count in rows]
             decoded = [replace(one, encoded=row) for one, row in zip(decoded, kept)]
         return decoded
@@ -156,7 +156,7 @@ class Decoder:
         for samples in (np.zeros_like(audio), audio):
             batch = collator(model)([asr(Utterance(text, "", samples), model.chat)])
             with self._turn, inference(model):
-                lost.append(float(model.losses(to_device(batch, model.device))["lm"]))
+                lost.append(float(model.losses(batch.to(model.device))["lm"]))
         return lost[0] - lost[1]
 
     def _first_pass(self, audios: list[np.ndarray], options: DecodeOptions) -> _FirstHeard:
@@ -169,7 +169,7 @@ class Decoder:
 
     def _search(
         self,
-        spliced: dict[str, Any],
+        spliced: Spliced,
         limits: list[int],
         options: DecodeOptions,
         preferences: Preferences,
@@ -197,7 +197,7 @@ class Decoder:
         return [replace(one, log_probs=tuple(own)) for one, own in zip(found, sure)]
 
     def _judges(
-        self, spliced: dict[str, Any], options: DecodeOptions, first: _FirstHeard
+        self, spliced: Spliced, options: DecodeOptions, first: _FirstHeard
     ) -> list[tuple[float, Judge]]:
         """Those who choose among the final hypotheses, with their weights."""
         weights = Weights.of(self.model, options.ctc_weight, options.first_pass_weight)
@@ -214,9 +214,7 @@ class Decoder:
             )
         return judges
 
-    def _drafts(
-        self, spliced: dict[str, Any], end: int, first_pass: list[str | None]
-    ) -> list[Draft]:
+    def _drafts(self, spliced: Spliced, end: int, first_pass: list[str | None]) -> list[Draft]:
         """The first pass where there is one, which is near to what will be written; else CTC's."""
         if None in first_pass:
             return ctc_drafts(self.model, spliced, end)

@@ -25,6 +25,7 @@ from asr_llm.decoding.results import Hypothesis
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.model.splice import Spliced
 
 _AHEAD = 8
 """Most tokens to verify at once."""
@@ -119,12 +120,12 @@ def can_draft(model: SpanSALM, texts: int) -> bool:
     return model.ctc_head is not None and not windowed
 
 
-def ctc_drafts(model: SpanSALM, spliced: dict[str, Any], end: int) -> list[Draft]:
+def ctc_drafts(model: SpanSALM, spliced: Spliced, end: int) -> list[Draft]:
     """What the CTC head makes of each audio of a batch: the best token of each frame, collapsed."""
     letters = Letters(model.tokenizer.tokenizer)
-    best = model.ctc_log_probs(spliced["encoded"]).argmax(-1).cpu()
+    best = model.ctc_log_probs(spliced.encoded).argmax(-1).cpu()
     drafts = []
-    for row, count in zip(best, spliced["encoded_lens"].tolist()):
+    for row, count in zip(best, spliced.encoded_lens.tolist()):
         tokens = row[:count].unique_consecutive()
         text = model.ctc_vocabulary.decode(tokens[tokens != model.ctc_blank_id].tolist())
         drafts.append(Draft(text, letters, end))
@@ -179,7 +180,7 @@ class Written:
 
 def write(
     model: SpanSALM,
-    spliced: dict[str, Any],
+    spliced: Spliced,
     limits: list[int],
     end: int,
     drafts: list[Draft] | None = None,
@@ -197,7 +198,7 @@ def write(
     going = texts
     cache = _cache(model.causal_lm.config)
     # What the LLM has not read yet, where that stands in each text, and which of all is there.
-    unread, mask = spliced["input_embeds"], spliced["attention_mask"].long()
+    unread, mask = spliced.input_embeds, spliced.attention_mask.long()
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     while going:
         proposed = [text.draft.next(_AHEAD) if text.draft else [] for text in going]

@@ -6,7 +6,7 @@ Legend: B texts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.prompts import end_token
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from transformers import LogitsProcessor
 
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.model.splice import Spliced
 
 
 def generate(
     model: SpanSALM,
-    spliced: dict[str, Any],
+    spliced: Spliced,
     limits: list[int],
     num_beams: int = 1,
     processors: Iterable[LogitsProcessor] = (),
@@ -41,7 +42,7 @@ def generate(
 
 def n_best(
     model: SpanSALM,
-    spliced: dict[str, Any],
+    spliced: Spliced,
     limits: list[int],
     count: int,
     num_beams: int,
@@ -62,8 +63,8 @@ def n_best(
     )
     with move_embedding(model):
         rows = model.llm.generate(
-            inputs_embeds=spliced["input_embeds"],
-            attention_mask=spliced["attention_mask"],
+            inputs_embeds=spliced.input_embeds,
+            attention_mask=spliced.attention_mask,
             generation_config=config,
             logits_processor=LogitsProcessorList([*processors, Limits(limits, num_beams, end)]),
         )

@@ -13,12 +13,13 @@ import numpy as np
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
-from asr_llm.sequences.batching import Collator, to_device
+from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat, asr
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.model.splice import Spliced
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
 """The default token limit of an audio: speech has 5 to 8 tokens a second."""
@@ -41,9 +42,9 @@ def collator(model: SpanSALM) -> Collator:
     )
 
 
-def splice(model: SpanSALM, prompts: list[Sequence]) -> dict[str, Any]:
+def splice(model: SpanSALM, prompts: list[Sequence]) -> Spliced:
     """Embed B prompts on the model's device, see ``SpanSALM.splice``."""
-    return model.splice(to_device(collator(model)(prompts), model.device))
+    return model.splice(collator(model)(prompts).to(model.device))
 
 
 def end_token(model: SpanSALM) -> int:
@@ -76,7 +77,7 @@ def inference(model: SpanSALM, bf16: bool | None = None) -> Iterator[None]:
     """
     import torch
 
-    from asr_llm.model.checkpoints import quiet
+    from asr_llm.model.checkpoint_folder import quiet
 
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() before decoding")

@@ -31,6 +31,7 @@ from asr_llm.model.ctc import CheckpointCtc
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.model.splice import Spliced
 
 
 Judge = Callable[[int, Sequence[str]], list[float]]
@@ -124,11 +125,11 @@ def rescored(
     return out
 
 
-def ctc_judge(model: SpanSALM, spliced: dict[str, Any]) -> Judge:
+def ctc_judge(model: SpanSALM, spliced: Spliced) -> Judge:
     """The CTC head, by what the encoder made of the audios of ``prompts.splice``."""
     ctc = CheckpointCtc(model)
-    emissions = model.ctc_log_probs(spliced["encoded"])
-    counts = spliced["encoded_lens"].tolist()
+    emissions = model.ctc_log_probs(spliced.encoded)
+    counts = spliced.encoded_lens.tolist()
 
     def judge(i: int, texts: Sequence[str]) -> list[float]:
         own = emissions[i][: counts[i]]

@@ -92,7 +92,7 @@ class AdapterFolder:
             if place in seen:
                 before = seen[place].path
                 again = "given twice" if before == found.path else f"{before} again"
-                raise CheckpointError(f"{found.path} is {again}; expected each adapter once")
+                raise CheckpointError(f"{found.path} is {again}; expected each adapter only once")
             seen[place] = found
         return tuple(seen.values())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model.checkpoints import in_a_line
+from asr_llm.model.checkpoint_folder import in_a_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 

@@ -105,7 +105,7 @@ class Adapters:
                     f"no adapter {name!r} was loaded; expected some of {', '.join(self.loaded)}"
                 )
             if names.count(name) > 1:
-                raise CheckpointError(f"the adapter {name!r} is named twice; expected it once")
+                raise CheckpointError(f"the adapter {name!r} is named twice; expected it only once")
 
     @property
     def biasing(self) -> list[BiasingList]:
@@ -212,7 +212,7 @@ def fusion_weights(
     read = AdapterFolder.read_all(adapters)
     if read and fusion is not None and all(adapter.kind == "speech" for adapter in read):
         raise CheckpointError(
-            f"{read[0].path} changes the recogniser itself, so there is no weight to set; expected "
-            "an adapter of a recipe with 'fusion', or no --fusion"
+            f"--fusion applies only to adapters trained on text; {read[0].path} was "
+            "trained on speech: leave --fusion out"
         )
     return [a.fusion if a.fusion is None or fusion is None else fusion for a in read]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
+from asr_llm.model import checkpoint_folder
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
 from asr_llm.model.sources import Say, tell
@@ -74,8 +74,8 @@ def compose(
         f"Token in whose place audio goes: `{tokens[0]}`. Leading token of segments in recipes "
         f"of JSTIP: `{tokens[1]}`.\n"
     )
-    with checkpoints.replacing(folder) as part:
-        checkpoints.save(model, part, card, dtype=torch.bfloat16)
+    with checkpoint_folder.replacing(folder) as part:
+        checkpoint_folder.save(model, part, card, dtype=torch.bfloat16)
         if with_first_pass:
             first_pass.save(encoder, part / first_pass.FOLDER)
 
@@ -108,16 +108,16 @@ def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSAL
         CheckpointError: a tensor is unexpected or has another shape; or one of the encoder or of
             the LLM is missing.
     """
-    with checkpoints.quiet():
+    with checkpoint_folder.quiet():
         from asr_llm.model.salm import SpanSALM
 
-    with tempfile.TemporaryDirectory() as place, checkpoints.quiet():
+    with tempfile.TemporaryDirectory() as place, checkpoint_folder.quiet():
         llm.config.save_pretrained(place)
         llm.tokenizer.save_pretrained(place)
         model = SpanSALM(config | {"pretrained_llm": place, "pretrained_weights": False})
     own = model.state_dict()
     fresh = {k: t for k, t in own.items() if k.startswith(_FRESH) and k not in state}
-    checkpoints.load_strictly(model, state | fresh, "the foundations")
+    checkpoint_folder.load_strictly(model, state | fresh, "the foundations")
     return model.eval()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from asr_llm.errors import RecipeError
-from asr_llm.model.checkpoints import in_a_line, quiet, replacing, save
+from asr_llm.model.checkpoint_folder import in_a_line, quiet, replacing, save
 from asr_llm.yaml_lines import parse_yaml
 
 IM_START, IM_END, PAD, LOCATOR = "<|im_start|>", "<|im_end|>", "<|pad|>", "<|audio|>"

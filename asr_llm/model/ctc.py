@@ -175,7 +175,7 @@ class NemoCtc(CtcModel):
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise CheckpointError(f"no file {path}; expected a CTC model of NeMo (.nemo)")
+            raise CheckpointError(f"no file {path}; expected a NeMo CTC model (.nemo)")
         from nemo.collections.asr.models import ASRModel
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -183,7 +183,7 @@ class NemoCtc(CtcModel):
             with checkpoints.quiet():
                 self.model: Any = ASRModel.restore_from(str(path), map_location=device).eval()
         except Exception as error:
-            raise CheckpointError(f"{path} is no model that NeMo can load ({error})") from error
+            raise CheckpointError(f"{path} is not a model that NeMo can load ({error})") from error
         self.decoder = getattr(self.model, "ctc_decoder", None) or self.model.decoder
         if not hasattr(self.decoder, "vocabulary"):
             raise CheckpointError(f"{path} has no CTC decoder; expected a CTC or hybrid model")

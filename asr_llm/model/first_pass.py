@@ -22,15 +22,14 @@ from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints
-from asr_llm.model.checkpoints import in_a_line, load_strictly, quiet
+from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, load_strictly, quiet
 from asr_llm.model.foundations import Encoder
 from asr_llm.model.whisper import STATES_A_SECOND, WhisperEncoder, WhisperPreprocessor
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
-FOLDER = checkpoints.FIRST_PASS
+FOLDER = FIRST_PASS
 PROMPT = "\nFirst pass: {first_pass}"
 """How a checkpoint that is composed with a first pass shows it to the LLM."""
 
@@ -105,7 +104,7 @@ class FirstPass(nn.Module):
         except Exception as error:
             reason = str(error) if isinstance(error, CheckpointError) else in_a_line(error)
             raise CheckpointError(
-                f"{folder} holds no Whisper model that can be read: {reason}"
+                f"{folder} contains no readable Whisper model: {reason}"
             ) from error
 
     @property
@@ -255,7 +254,7 @@ def of(folder: Path, model: SpanSALM) -> FirstPass | None:
         return None
     if not (folder / FOLDER).is_dir():
         raise CheckpointError(
-            f"{folder / checkpoints.CONFIG} has a first_pass_prompt, but there is no {FOLDER}/ "
+            f"{folder / CONFIG} has a first_pass_prompt, but there is no {FOLDER}/ "
             "beside it; expected a Whisper model there: copy the whole folder again"
         )
     return FirstPass.load(folder / FOLDER).to(model.device)
@@ -276,7 +275,7 @@ def save(encoder: Encoder, folder: Path) -> None:
 
     if not encoder.tokenizer:
         raise CheckpointError(
-            "this Whisper has no tokenizer.json, without which it writes no first pass; expected "
+            "this Whisper has no tokenizer.json, which the first pass needs; expected "
             "one beside its weights"
         )
     whisper = WhisperForConditionalGeneration(WhisperConfig(**encoder.config))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints, ct2
-from asr_llm.model.checkpoints import in_a_line, quiet
+from asr_llm.model import ct2, hub
+from asr_llm.model.checkpoint_folder import in_a_line, quiet
 from asr_llm.model.sources import Found, Say, fetch, read
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def encoder_from_folder(folder: Path) -> Encoder:
     kind = _config(folder).get("model_type")
     if kind != "whisper":
         raise CheckpointError(
-            f"{folder} holds a model of type {kind!r}; expected a Whisper model of Hugging Face"
+            f"{folder} holds a model of type {kind!r}; expected a Hugging Face Whisper model"
         )
     with _reading(folder, "Whisper model"):
         model = _whole(WhisperModel, folder, use_safetensors=True)
@@ -188,10 +188,10 @@ def llm_of(found: Found) -> Llm:
 def _folder(source: str | Path) -> Path:
     if Path(source).is_dir():
         return Path(source)
-    if not checkpoints.is_hub_name(source):
+    if not hub.is_hub_name(source):
         raise CheckpointError(
-            f"no model at {source}; expected 'small', a folder of Hugging Face, or a hub name such "
-            "as openai/whisper-small"
+            f"no model at {source}; expected 'small', a Hugging Face folder, or a hub "
+            "name such as openai/whisper-small"
         )
     from huggingface_hub import snapshot_download
 
@@ -199,7 +199,7 @@ def _folder(source: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(source), allow_patterns=patterns))
     except Exception as error:
-        raise CheckpointError(f"no folder {source}, and {checkpoints.hub_reason(error)}") from error
+        raise CheckpointError(f"no folder {source}, and {hub.hub_reason(error)}") from error
 
 
 def _whole(kind: Any, folder: Path, **how: Any) -> Any:
@@ -249,7 +249,7 @@ def _config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder} has no config.json that can be read; expected a model folder of Hugging Face"
+            f"{folder} has no config.json that can be read; expected a Hugging Face model folder"
         ) from error
     return config
 

@@ -19,7 +19,9 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import adapter_kind, checkpoints
 from asr_llm.model.adapter_folder import BASE, BIASING, CONFIG, PROJECTOR, WEIGHTS, AdapterFolder
-from asr_llm.model.checkpoints import in_a_line, locate, quiet, replacing
+from asr_llm.model.checkpoint_folder import in_a_line, quiet, replacing
+from asr_llm.model.checkpoints import locate
+from asr_llm.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,8 +98,6 @@ def save(
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from safetensors.torch import save_file
-
-    from asr_llm import __version__
 
     _refuse_zeros(model, str(folder))
     origin = locate(base)
@@ -225,8 +225,8 @@ def merge(model: SpanSALM) -> None:
 
     if _put_aside(model):
         raise CheckpointError(
-            "this model's adapter is a language model beside the recogniser, which cannot be "
-            "merged into it; expected an adapter of a recipe without 'fusion'"
+            "this model's adapter is a language model fused in during decoding, which "
+            "cannot be merged; expected an adapter of a recipe without 'fusion'"
         )
     if isinstance(model.llm, PeftModel):
         with move_embedding(model):
@@ -248,8 +248,8 @@ def _refuse_zeros(model: SpanSALM, where: str, key: str = _KEY) -> None:
     ups = [p for name, p in model.llm.named_parameters() if f".lora_B.{key}." in name]
     if not all(p.isfinite().all() for p in ups):
         raise CheckpointError(
-            f"the adapter for {where} holds weights that are no finite numbers; expected trained "
-            "ones: copy it again, or run 'asr-llm adapt' again"
+            f"the adapter for {where} contains NaN or Inf; expected trained weights: copy "
+            "it again, or run 'asr-llm adapt' again"
         )
     if not any(p.abs().max() > 0 for p in ups):
         raise CheckpointError(

@@ -10,6 +10,7 @@ from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.adapter_folder import WEIGHTS, AdapterFolder
 from asr_llm.model.adapters import Adapters, names_of
+from asr_llm.version import __version__
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -44,8 +45,8 @@ def export(
     model = checkpoints.load(base)
     if merge and not adapters and "lora" not in model.cfg:
         raise CheckpointError(
-            f"{base} has no LoRA of its own, so that there is nothing to merge; expected an "
-            "adapter: give it with --adapter, or leave out --merge"
+            f"{base} has no LoRA, so there is nothing to merge; give an adapter with "
+            "--adapter, or leave out --merge"
         )
     if read:
         Adapters(model, base, read)
@@ -67,9 +68,9 @@ def export(
 def _refuse_fused(adapter: AdapterFolder) -> None:
     if adapter.kind == "text":
         raise CheckpointError(
-            f"{adapter.path} was made from text: it is a language model beside the recogniser and "
-            "never part of it, so that it cannot be merged. Keep giving it with --adapter; or "
-            "adapt with a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
+            f"{adapter.path} was trained on text: it is a language model fused in during "
+            "decoding and cannot be merged. Keep using it with --adapter, or adapt with "
+            "a recipe without 'fusion', such as adapt/synthetic.yaml, and merge that"
         )
 
 
@@ -87,8 +88,6 @@ def _save_llm(model: SpanSALM, folder: Path, card: str) -> None:
 
 def _card(base: str, origin: Path, adapters: Sequence[AdapterFolder], llm_only: bool) -> str:
     """The base's card, after a heading of its own that says what was merged."""
-    from asr_llm import __version__
-
     header, text = _split(origin / "README.md")
     name = Path(base).name if Path(base).is_dir() else base  # a path is nobody else's business
     parts = [f"- `{name}`, weights {checkpoints.identity(origin)}"]

@@ -10,7 +10,7 @@ vectors up.) The LLM then starts from something like noisy text, which it knows 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,10 +18,11 @@ from asr_llm.errors import RecipeError
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
+    from asr_llm.sequences.batch import Batch
 
 
 @torch.no_grad()
-def fit_projector(model: SpanSALM, batches: Iterable[dict[str, Any]], ridge: float = 1e-3) -> float:
+def fit_projector(model: SpanSALM, batches: Iterable[Batch], ridge: float = 1e-3) -> float:
     """Solve for ``perception.proj`` so that frames land on the embeddings of their tokens.
 
     With X (N, D + 1) the encoder's frames and a constant, P (N, V + 1) the CTC posteriors and
@@ -48,9 +49,9 @@ def fit_projector(model: SpanSALM, batches: Iterable[dict[str, Any]], ridge: flo
     cross = torch.zeros(width + 1, embeddings.shape[1], dtype=torch.double)
     power, seen = 0.0, 0
     for batch in batches:
-        if batch.get("audios") is None:
+        if batch.speech is None:
             continue
-        _, lens, encoded = model.encode(batch["audios"], batch["audio_lens"])
+        _, lens, encoded = model.encode(batch.speech.audios, batch.speech.audio_lens)
         inside = torch.arange(encoded.shape[1])[None] < lens.cpu()[:, None]
         frames = encoded[inside]
         posterior = model.ctc_head(frames).float().softmax(-1).double()

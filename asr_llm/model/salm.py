@@ -18,18 +18,16 @@ from torch.nn import functional as F
 from asr_llm.errors import CheckpointError
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.frame_cache import CachedEncoder
+from asr_llm.model.splice import IGNORE, Encoded, Places, Spliced, splice
+from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.tasks import Chat
 
 # NeMo builds classes of packages that it knows and of no others. Its own ``SALM.from_pretrained``
 # builds ours, too, once this module has been imported.
 nemo_classes.ALLOWED_TARGET_PREFIXES += ["asr_llm.model.whisper.", "asr_llm.model.posteriors."]
 
-IGNORE = -100
 _ENCODED_AT_ONCE = 90
 """Seconds of audio that a CPU encodes at once: with more its caches are too small."""
-
-Spans = list[tuple[int, int]]
-"""First and last frame, exclusive, of each speech span in its audio."""
 
 
 class SpanSALM(SALM):
@@ -92,21 +90,17 @@ class SpanSALM(SALM):
 
     def encode(
         self, audios: Tensor, audio_lens: Tensor, keys: list[str | None] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> Encoded:
         """Speech to embeddings.
 
         Args:
             audios: (B_audio, T_samples) float32 at 16 kHz.
             audio_lens: (B_audio,) samples.
             keys: hashes of audios that ``cached_encoder``, if set, keeps.
-
-        Returns:
-            Projected embeddings (B_audio, T_frames, H), frame counts (B_audio,), and the
-            encoder's output before the projector (B_audio, T_frames, D).
         """
         if self.cached_encoder is not None and keys is not None:
             encoded, lens = self.cached_encoder(audios, audio_lens, keys)
-            return self._project(encoded, lens), lens, encoded
+            return Encoded(self._project(encoded, lens), lens, encoded)
         rows = len(audios)
         if audios.device.type == "cpu" and not torch.is_grad_enabled():
             rows = max(1, _ENCODED_AT_ONCE * self.sampling_rate // audios.shape[1])
@@ -119,7 +113,7 @@ class SpanSALM(SALM):
             for some, lens in zip(audios.split(rows), audio_lens.split(rows))
         ]
         projected, counts, outputs = zip(*parts)
-        return _joined(projected), torch.cat(counts), _joined(outputs)
+        return Encoded(_joined(projected), torch.cat(counts), _joined(outputs))
 
     def _project(self, encoded: Tensor, lens: Tensor) -> Tensor:
         """The encoder's output (B_audio, T_frames, D) through the projector."""
@@ -128,61 +122,21 @@ class SpanSALM(SALM):
         )
         return self.perception.proj(adapted.transpose(1, 2))
 
-    def splice(self, batch: dict[str, Any], pack: int | None = None) -> dict[str, Any]:
+    def splice(self, batch: Batch, pack: int | None = None) -> Spliced:
         """Embed a batch: speech frames take the places of the audio locator tags.
 
-        Every row is encoded once and all rows are gathered in one indexing operation; a
-        span at a time costs eight times as much (the result equals SALM's own
-        ``replace_placeholders_and_build_targets``, which is tested).
-
         Args:
-            batch: ``input_ids`` (B, T) with the locator tag once per speech span and padding
-                on the right, ``loss_mask`` (B, T), and where there is speech ``audios``,
-                ``audio_lens``, ``audio_frames`` and ``audio_rows`` (B_audio,), the last naming
-                each audio's row, and ``span_frames``, (first, end) of each span in its audio.
-            pack: positions to a row, at least; several sequences then share a row, each
-                with positions from 0 on, and attend to themselves only.
-
-        Returns:
-            ``input_embeds`` (B, L, H), ``attention_mask`` and ``target_ids`` (B, L), padded
-            on the left; with speech also ``encoded`` and ``encoded_lens`` for CTC. Packed, B is
-            the number of packed rows, and there are ``position_ids`` (B, L).
+            pack: see ``model.splice.splice``.
 
         Raises:
             ValueError: an audio is encoded to other than the frames its spans were cut for.
         """
-        ids, loss_mask = batch["input_ids"], batch["loss_mask"]
-        table = self.embed_tokens(ids.masked_fill(ids == self.audio_locator_tag_id, 0))
-        rows, width = ids.shape
-        table = table.reshape(rows * width, -1)
-        out: dict[str, Any] = {}
-        frames_at: dict[int, tuple[int, Spans]] = {}
-        if batch.get("audios") is not None:
-            projected, lens, encoded = self.encode(
-                batch["audios"], batch["audio_lens"], batch.get("audio_keys")
-            )
-            out.update(encoded=encoded, encoded_lens=lens)
-            for i, (row, spans) in enumerate(zip(batch["audio_rows"], batch["span_frames"])):
-                if batch["audio_frames"][i] != int(lens[i]):
-                    raise ValueError(
-                        f"the speech of row {row} takes {batch['audio_frames'][i]} frames, "
-                        f"but the encoder made {int(lens[i])}"
-                    )
-                frames_at[row] = (len(table) + i * projected.shape[1], spans)
-            flat = projected.reshape(-1, projected.shape[-1])
-            table = torch.cat([table, flat.to(table.dtype)])
-
-        rows_made = _layout(
-            ids.cpu(), loss_mask.cpu(), self.text_pad_id, self.audio_locator_tag_id, frames_at
-        )
-        if pack is not None:
-            rows_made, positions = _packed(rows_made, pack)
-            out["position_ids"] = _pad_left(positions, 0).to(ids.device)
-        index = _pad_left([source for source, _ in rows_made], -1).to(ids.device)
-        targets = _pad_left([target for _, target in rows_made], IGNORE).to(ids.device)
-        mask = index >= 0
-        embeds = table[index.clamp(min=0)] * mask.unsqueeze(-1)
-        return out | {"input_embeds": embeds, "attention_mask": mask, "target_ids": targets}
+        speech = batch.speech
+        heard = None
+        if speech is not None:
+            heard = self.encode(speech.audios, speech.audio_lens, speech.audio_keys)
+        places = Places(self.text_pad_id, self.audio_locator_tag_id)
+        return splice(batch, heard, self.embed_tokens, places, pack)
 
     @property
     def causal_lm(self) -> Any:
@@ -207,13 +161,10 @@ class SpanSALM(SALM):
             use_cache=False,
         ).last_hidden_state
 
-    def losses(
-        self, batch: dict[str, Any], lm: bool = True, pack: int | None = None
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, pack: int | None = None) -> dict[str, Tensor]:
         """Losses of a batch, each a mean per target token.
 
         Args:
-            lm: whether to run the LLM, or the encoder alone for CTC.
             pack: as for ``splice``; changes nothing but the speed.
 
         Returns:
@@ -221,19 +172,14 @@ class SpanSALM(SALM):
             ``ctc``: where a CTC head is set and the batch holds ``ctc_targets``;
             ``tokens``: number of target tokens.
         """
-        if not lm:
-            _, lens, encoded = self.encode(
-                batch["audios"], batch["audio_lens"], batch.get("audio_keys")
-            )
-            return {"ctc": self._ctc_loss(encoded, lens, batch["ctc_targets"])}
         spliced = self.splice(batch, pack)
-        embeds, mask = spliced["input_embeds"], spliced["attention_mask"]
+        embeds, mask = spliced.input_embeds, spliced.attention_mask
         # Position t predicts the token at t + 1.
-        if pack is None:
+        if spliced.position_ids is None:
             hidden = self.hidden_states(embeds[:, :-1], mask[:, :-1])
         else:
-            hidden = self.hidden_states(embeds[:, :-1], None, spliced["position_ids"][:, :-1])
-        targets = spliced["target_ids"][:, 1:]
+            hidden = self.hidden_states(embeds[:, :-1], None, spliced.position_ids[:, :-1])
+        targets = spliced.target_ids[:, 1:]
         # A row's first token has nothing before it but padding: no loss, in any company.
         scored = (targets != IGNORE) & mask[:, :-1]
         logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
@@ -241,11 +187,24 @@ class SpanSALM(SALM):
             "lm": F.cross_entropy(logits.float(), targets[scored]),
             "tokens": scored.sum(),
         }
-        if self.ctc_head is not None and batch.get("ctc_targets") is not None:
+        if self.ctc_head is not None and batch.speech and batch.speech.ctc_targets is not None:
             out["ctc"] = self._ctc_loss(
-                spliced["encoded"], spliced["encoded_lens"], batch["ctc_targets"]
+                spliced.encoded, spliced.encoded_lens, batch.speech.ctc_targets
             )
         return out
+
+    def ctc_loss(self, batch: Batch) -> Tensor:
+        """The CTC loss alone, a mean per target token; the LLM is not run.
+
+        Raises:
+            ValueError: the batch has no CTC targets.
+            CheckpointError: there is no CTC head.
+        """
+        speech = batch.speech
+        if speech is None or speech.ctc_targets is None:
+            raise ValueError("no CTC targets in the batch; expected speech, and a Collator's ctc")
+        heard = self.encode(speech.audios, speech.audio_lens, speech.audio_keys)
+        return self._ctc_loss(heard.encoded, heard.lens, speech.ctc_targets)
 
     def ctc_log_probs(self, encoded: Tensor) -> Tensor:
         """CTC emissions (…, T_frames, V + 1), float32, from the encoder's output (…, T_frames, D).
@@ -275,66 +234,9 @@ class SpanSALM(SALM):
         )
 
 
-def _layout(
-    ids: Tensor,
-    loss_mask: Tensor,
-    pad: int,
-    locator: int,
-    frames_at: dict[int, tuple[int, Spans]],
-) -> list[tuple[Tensor, Tensor]]:
-    """Where each spliced position of each row comes from.
-
-    Returns:
-        for each row the indices (L,) into the table of all token then all frame embeddings, and
-        the targets (L,), -100 where there is no loss.
-    """
-    width = ids.shape[1]
-    rows = []
-    for row, (tokens, mask) in enumerate(zip(ids.numpy(), loss_mask.numpy())):
-        first, spans = frames_at.get(row, (0, []))
-        remaining = iter(spans)
-        source: list[int] = []
-        target: list[int] = []
-        for column, token in enumerate(tokens.tolist()):
-            if token == pad:
-                continue
-            if token == locator:
-                start, end = next(remaining)
-                source.extend(range(first + start, first + end))
-                target.extend([IGNORE] * (end - start))
-            else:
-                source.append(row * width + column)
-                target.append(token if mask[column] else IGNORE)
-        rows.append((torch.tensor(source), torch.tensor(target)))
-    return rows
-
-
-def _packed(
-    rows: list[tuple[Tensor, Tensor]], room: int
-) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
-    """Several rows in one, the longest first, each where it first fits; and their positions."""
-    room = max(room, *(len(source) for source, _ in rows))
-    bins: list[list[tuple[Tensor, Tensor]]] = []
-    for source, target in sorted(rows, key=lambda row: -len(row[0])):
-        target[0] = IGNORE  # what comes before it in the row is not its own
-        fits = (b for b in bins if sum(len(s) for s, _ in b) + len(source) <= room)
-        into = next(fits, None)
-        if into is None:
-            bins.append(into := [])
-        into.append((source, target))
-    packed = [(torch.cat([s for s, _ in b]), torch.cat([t for _, t in b])) for b in bins]
-    return packed, [torch.cat([torch.arange(len(s)) for s, _ in b]) for b in bins]
-
-
 def _joined(parts: tuple[Tensor, ...]) -> Tensor:
     """Batches (B_i, T_i, H) as one (B, T, H), padded on the right."""
     if len(parts) == 1:
         return parts[0]
     longest = max(part.shape[1] for part in parts)
     return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
-
-
-def _pad_left(rows: list[Tensor], value: int) -> Tensor:
-    return nn.utils.rnn.pad_sequence(
-        rows, batch_first=True, padding_value=value, padding_side="left"
-    )

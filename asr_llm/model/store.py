@@ -20,8 +20,9 @@ from typing import Any
 
 from asr_llm.corpus import cache
 from asr_llm.errors import CheckpointError
-from asr_llm.model import checkpoints, sources
+from asr_llm.model import checkpoint_folder, sources
 from asr_llm.model.sources import Say, tell
+from asr_llm.version import __version__
 
 ASSETS = Path(__file__).parent.parent / "assets"
 NAMES = ("small",)
@@ -56,7 +57,10 @@ def find(name: str) -> Path | None:
         record = json.loads((folder / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    whole = all((folder / needed).is_file() for needed in (checkpoints.CONFIG, checkpoints.WEIGHTS))
+    whole = all(
+        (folder / needed).is_file()
+        for needed in (checkpoint_folder.CONFIG, checkpoint_folder.WEIGHTS)
+    )
     return folder if whole and record.get("made_of") == _made_of(name) else None
 
 
@@ -72,7 +76,7 @@ def get(name: str, say: Say = tell) -> Path:
     """
     if not released(name):
         raise CheckpointError(
-            f"this version brings no model {name!r} to compose; expected one of "
+            f"this version has no model {name!r} to compose; expected one of "
             f"{', '.join(filter(released, NAMES)) or 'none: install a later version'}"
         )
     folder = find(name)
@@ -87,7 +91,7 @@ def get(name: str, say: Say = tell) -> Path:
             return folder
         with _full_disk(home):
             _compose(name, home, say)
-    say(f"{name} is ready in {home / name}; from now on no network is needed")
+    say(f"{name} is ready in {home / name}; no network is needed from now on")
     return home / name
 
 
@@ -142,7 +146,7 @@ def _compose(name: str, home: Path, say: Say) -> None:
     for stale in home.glob(f".{name}.fetched-*"):  # of a command that was killed
         shutil.rmtree(stale, ignore_errors=True)
     with (
-        checkpoints.replacing(home / name) as part,
+        checkpoint_folder.replacing(home / name) as part,
         tempfile.TemporaryDirectory(prefix=f".{name}.fetched-", dir=home) as fetched,
     ):
         found = [
@@ -152,9 +156,11 @@ def _compose(name: str, home: Path, say: Say) -> None:
         say(f"composing {name}: a minute or two")
         encoder, llm = foundations.encoder_of(found[0]), foundations.llm_of(found[1])
         state = delta.unpack(assets / DELTA, composition.base_state(encoder, llm))
-        config = composition.prepared(json.loads((assets / checkpoints.CONFIG).read_text()), llm)
+        config = composition.prepared(
+            json.loads((assets / checkpoint_folder.CONFIG).read_text()), llm
+        )
         model = composition.build(config, llm, state)
-        checkpoints.save(model, part, card="", dtype=torch.bfloat16)
+        checkpoint_folder.save(model, part, card="", dtype=torch.bfloat16)
         if config.get("first_pass_prompt"):
             first_pass.save(encoder, part / first_pass.FOLDER)
         own = shutil.ignore_patterns(PINS, DELTA)
@@ -163,12 +169,10 @@ def _compose(name: str, home: Path, say: Say) -> None:
 
 
 def _record(name: str, part: Path, pins: sources.Foundations, found: list[sources.Found]) -> None:
-    from asr_llm import __version__
-
-    sha256 = checkpoints.identity(part)
+    sha256 = checkpoint_folder.identity(part)
     if pins.sha256 not in (None, sha256):
         # The hub's LLM is the same but for its quantisation: adapters fit both.
-        (part / checkpoints.FORMER).write_text(f"{pins.sha256}\n", "utf-8")
+        (part / checkpoint_folder.FORMER).write_text(f"{pins.sha256}\n", "utf-8")
     record: dict[str, Any] = {
         "made_of": _made_of(name),
         "encoder": f"{pins.encoder.name} ({found[0].source})",
@@ -182,7 +186,7 @@ def _record(name: str, part: Path, pins: sources.Foundations, found: list[source
 def _made_of(name: str) -> str:
     """SHA-256 of all that the package brings for a model."""
     files = sorted(path for path in (ASSETS / name).rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(ASSETS)} {checkpoints.sha256(path)}\n" for path in files]
+    lines = [f"{path.relative_to(ASSETS)} {checkpoint_folder.sha256(path)}\n" for path in files]
     return hashlib.sha256(f"{_LAYOUT}\n{''.join(lines)}".encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ import torch
 
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
+from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item
 from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
 
@@ -50,59 +51,45 @@ class Collator:
         """Token ids of a piece of text, without special tokens added."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def __call__(self, sequences: list[Sequence]) -> dict[str, Any]:
-        """Collate B sequences.
-
-        Returns:
-            ``input_ids`` and ``loss_mask`` (B, T_tokens), padded on the right; where any row
-            has speech also ``audios`` (B_audio, T_samples), ``audio_lens``,
-            ``audio_frames`` and ``audio_rows`` (B_audio,), ``span_frames`` (for each audio the
-            first and last frame, exclusive, of each span in it), ``audio_keys`` (hashes of those
-            that are whole recordings, None for others), and ``ctc_targets`` if asked for.
-        """
-        ids, masks, audios, rows, spans, keys, targets = [], [], [], [], [], [], []
-        for row, sequence in enumerate(sequences):
+    def __call__(self, sequences: list[Sequence]) -> Batch:
+        """Collate B sequences."""
+        ids, masks = [], []
+        for sequence in sequences:
             tokens: list[int] = []
             mask: list[bool] = []
-            speech = [span for span in sequence if isinstance(span, Speech)]
             for span in sequence:
                 new = self.encode(span.text) if isinstance(span, Text) else [self.locator_id]
                 tokens += new
                 mask += [isinstance(span, Text) and span.loss] * len(new)
             ids.append(torch.tensor(tokens))
             masks.append(torch.tensor(mask))
-            if speech:
-                audio, places = _one_audio(speech, self.frame_samples)
-                audios.append(audio)
-                spans.append(places)
-                rows.append(row)
-                keys.append(content_key(audio) if _is_recording(speech, audio) else None)
-                if self.ctc is not None:
-                    targets.append(torch.tensor(self.ctc(_said(speech)), dtype=torch.long))
-        batch: dict[str, Any] = {
-            "input_ids": _pad(ids, self.pad_id),
-            "loss_mask": _pad(masks, False),
-        }
-        if audios:
-            batch["audios"] = _pad([torch.from_numpy(a) for a in audios], 0.0)
-            batch["audio_lens"] = torch.tensor([len(a) for a in audios])
-            batch["audio_frames"] = [len(a) // self.frame_samples for a in audios]
-            batch["audio_rows"] = rows
-            batch["span_frames"] = spans
-            batch["audio_keys"] = keys
-            if self.ctc is not None:
-                batch["ctc_targets"] = targets
-        return batch
+        return Batch(_pad(ids, self.pad_id), _pad(masks, False), self._speech(sequences))
+
+    def _speech(self, sequences: list[Sequence]) -> BatchSpeech | None:
+        spoken = [[span for span in spans if isinstance(span, Speech)] for spans in sequences]
+        rows = [row for row, speech in enumerate(spoken) if speech]
+        if not rows:
+            return None
+        said = [spoken[row] for row in rows]
+        made = [_one_audio(speech, self.frame_samples) for speech in said]
+        audios = [audio for audio, _ in made]
+        return BatchSpeech(
+            audios=_pad([torch.from_numpy(audio) for audio in audios], 0.0),
+            audio_lens=torch.tensor([len(audio) for audio in audios]),
+            audio_frames=[len(audio) // self.frame_samples for audio in audios],
+            audio_rows=rows,
+            span_frames=[places for _, places in made],
+            audio_keys=[
+                content_key(audio) if _is_recording(speech, audio) else None
+                for speech, audio in zip(said, audios)
+            ],
+            ctc_targets=None
+            if self.ctc is None
+            else [torch.tensor(self.ctc(_said(speech)), dtype=torch.long) for speech in said],
+        )
 
 
-def to_device(batch: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
-    """The batch with its tensors on a device; what is no tensor, or in a list, stays."""
-    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-
-
-def _one_audio(
-    speech: list[Speech], frame_samples: int
-) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def _one_audio(speech: list[Speech], frame_samples: int) -> tuple[np.ndarray, Spans]:
     """A row's speech as one audio of whole frames, and where in it each span's frames are."""
     if speech[0].sliced:  # all are of one utterance
         utterance = speech[0].utterance
@@ -139,7 +126,7 @@ def _pad(tensors: list[torch.Tensor], value: float) -> torch.Tensor:
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
-class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
+class BatchStream(torch.utils.data.Dataset[Batch]):
     """An endless, reproducible stream of batches of similar length.
 
     Examples are drawn in pools of ``pool`` batches. In a pool each source gives its share
@@ -176,7 +163,7 @@ class BatchStream(torch.utils.data.Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Batch:
         """The batch of a number; where nothing in it can be used, the next one of its pool.
 
         Raises:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
+from asr_llm.sequences.batch import Batch
 from asr_llm.training.run_folder import RunFolder
 
 _LOG_SECONDS = 60.0
@@ -26,7 +27,7 @@ class AsrMonitor(lightning.Callback):
     every validation; once it has risen by more than ``max_rise`` of what it was, training stops.
     """
 
-    def __init__(self, max_rise: float, batches: list[dict[str, Any]]) -> None:
+    def __init__(self, max_rise: float, batches: list[Batch]) -> None:
         self.max_rise, self.batches = max_rise, batches
         self.first: float | None = None
         self.risen = False

@@ -12,6 +12,7 @@ from torch import Tensor
 from asr_llm.errors import AsrLlmError, RunError
 from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import OptimizerRecipe, Recipe
+from asr_llm.sequences.batch import Batch
 from asr_llm.training.run_folder import RunFolder
 
 
@@ -24,7 +25,7 @@ class Fit(lightning.LightningModule):
         super().__init__()
         self.model, self.recipe = model, recipe
 
-    def training_step(self, batch: dict[str, Any], index: int) -> Tensor | None:
+    def training_step(self, batch: Batch, index: int) -> Tensor | None:
         # ``index`` counts on through a resumed run, which so has the same dropout.
         torch.manual_seed(self.recipe.seed * 1_000_003 + index)
         losses = self._losses(batch)
@@ -39,32 +40,33 @@ class Fit(lightning.LightningModule):
         for module in (self.model.perception.encoder, self.model.llm):
             module.train(any(p.requires_grad for p in module.parameters()))
 
-    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+    def validation_step(self, batch: Batch, index: int) -> None:
         losses = self._losses(batch)
-        name = "asr_loss" if "monitor" in batch else "val_loss"
-        self.log(name, losses["loss"], on_epoch=True, batch_size=len(batch["input_ids"]))
+        name = "asr_loss" if batch.monitored else "val_loss"
+        self.log(name, losses["loss"], on_epoch=True, batch_size=len(batch.input_ids))
 
     @torch.no_grad()
-    def mean_loss(self, batches: list[dict[str, Any]]) -> float:
+    def mean_loss(self, batches: list[Batch]) -> float:
         """The loss as validation averages it, before or between steps."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         total, rows = 0.0, 0
         with self.trainer.precision_plugin.forward_context():
             for batch in batches:
-                moved = self.transfer_batch_to_device(batch, self.device, 0)
-                total += float(self._losses(moved)["loss"]) * len(batch["input_ids"])
-                rows += len(batch["input_ids"])
+                moved = batch.to(self.device)
+                total += float(self._losses(moved)["loss"]) * len(batch.input_ids)
+                rows += len(batch.input_ids)
         for module in training:
             module.training = True
         return total / rows
 
-    def _losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
         recipe = self.recipe
-        losses = self.model.losses(batch, lm=recipe.objective != "ctc", pack=recipe.pack)
         if recipe.objective == "ctc":
+            losses = {"ctc": self.model.ctc_loss(batch)}
             losses["loss"] = losses["ctc"]
         else:
+            losses = self.model.losses(batch, recipe.pack)
             losses["loss"] = losses["lm"] + recipe.ctc_weight * losses.get("ctc", 0.0)
         if not losses["loss"].isfinite():
             step = self.trainer.global_step

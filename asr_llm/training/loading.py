@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from asr_llm.errors import AsrLlmError
+from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream
 
 
@@ -39,7 +40,7 @@ class _Reported(torch.utils.data.Dataset[Any]):
     def __init__(self, stream: BatchStream) -> None:
         self.stream = stream
 
-    def __getitem__(self, index: int) -> dict[str, Any] | AsrLlmError:
+    def __getitem__(self, index: int) -> Batch | AsrLlmError:
         try:
             return self.stream[index]
         except AsrLlmError as error:

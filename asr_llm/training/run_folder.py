@@ -16,6 +16,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from asr_llm.errors import AsrLlmError, RunError
 from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
+from asr_llm.version import __version__
 
 
 class RunFolder:
@@ -41,14 +42,12 @@ class RunFolder:
         Raises:
             RunError: the folder is in the way, or holds a run of another recipe.
         """
-        from asr_llm import __version__
-
         text = yaml.safe_dump(recipe.dump() | {"asr_llm": __version__}, sort_keys=False)
         if self.recipe.is_file():
             if not resume:
                 raise RunError(
-                    f"{self.path} already holds a run; expected a new folder: choose another with "
-                    "-o, or go on with --resume"
+                    f"{self.path} already holds a run; expected a new folder: choose "
+                    "another with -o, or continue with --resume"
                 )
             if differing := self._differing(recipe):
                 raise RunError(
@@ -68,8 +67,8 @@ class RunFolder:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 raise RunError(
-                    f"cannot make the run folder {self.path}: {error.strerror}; expected a place "
-                    "where folders can be made: choose another with -o"
+                    f"cannot make the run folder {self.path}: {error.strerror}; expected "
+                    "a writable place: choose another with -o"
                 ) from error
             write_text(self.recipe, text)
 
@@ -192,7 +191,7 @@ def _read(checkpoint: Path) -> dict[str, Any]:
         )
     except Exception as error:
         raise RunError(
-            f"{checkpoint} cannot be read ({error}); remove it to begin this run anew with "
+            f"{checkpoint} cannot be read ({error}); remove it to restart this run with "
             "--resume, or choose another folder with -o"
         ) from error
     return saved

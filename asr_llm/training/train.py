@@ -23,6 +23,7 @@ from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
+from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import AsrSource, Folders, Source
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
@@ -162,7 +163,7 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
         model.add_ctc_head()
     if recipe.objective != "lm" and model.ctc_head is None:
         raise RecipeError(
-            f"objective: {recipe.objective} needs a CTC head, which {recipe.model} does not have; "
+            f"objective: {recipe.objective} needs a CTC head, which {recipe.model} lacks; "
             "add ctc_head to 'train', or set objective: lm"
         )
     parts: dict[str, tuple[str, ...]] = {
@@ -246,7 +247,7 @@ def make_stream(
     return BatchStream(made, collate, seed, recipe.batch_positions, length)
 
 
-def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[dict[str, Any]]:
+def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
     """The same held-out batches at every validation and for every seed; [] if none."""
     domain = folders.domain
     has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
@@ -258,7 +259,7 @@ def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> li
     return _fixed(recipe, stream)
 
 
-def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[dict[str, Any]]:
+def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
     """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
     if recipe.validation.max_rise is None:
         return []
@@ -273,10 +274,10 @@ def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> lis
     source = AsrSource(data="replay", augment=0.0)
     watched = Folders(None, replay, split, folders.hear)
     stream = make_stream(recipe, model, [source], watched, seed=0)
-    return [batch | {"monitor": True} for batch in _fixed(recipe, stream)]
+    return [replace(batch, monitored=True) for batch in _fixed(recipe, stream)]
 
 
-def _fixed(recipe: Recipe, stream: BatchStream) -> list[dict[str, Any]]:
+def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
     """The first batches of a stream, with about as many utterances as are to be validated."""
     rows = max(1, stream.draws // stream.pool)
     return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
@@ -315,7 +316,7 @@ def _finish(
     model.eval()
     if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
         raise RunError(
-            "trained weights are not finite numbers; expected none such: lower optimizer.lr or "
+            "training diverged: the weights contain NaN or Inf; lower optimizer.lr or "
             "set 'precision: \"32\"' in the recipe, and start a new run"
         )
     if "lora" in recipe.train:

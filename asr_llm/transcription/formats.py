@@ -19,11 +19,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from asr_llm import __version__
 from asr_llm.errors import RunError
 from asr_llm.files import printable
 from asr_llm.transcription.subtitles import Cue, Layout, cues, one_line
 from asr_llm.transcription.transcript import Segment, Transcript, Word
+from asr_llm.version import __version__
 
 ALL = "all"
 """Stands for every format; ``ctm`` is left out where words have no times."""
@@ -67,13 +67,13 @@ def check_printable(formats: tuple[str, ...], count: int) -> None:
     """
     if len(formats) > 1:
         raise RunError(
-            f"{len(formats)} formats ({', '.join(formats)}) cannot be printed together; expected "
-            "one, or a folder to write them to: -o DIR"
+            f"{len(formats)} formats ({', '.join(formats)}) cannot be printed together; "
+            "give one, or a folder with -o DIR"
         )
     if count > 1 and formats[0] in _ONE_EACH:
         raise RunError(
-            f"{count} transcripts as {formats[0]} cannot be printed together; expected a folder "
-            "to write them to: -o DIR"
+            f"{count} transcripts as {formats[0]} cannot be printed together; give a "
+            "folder with -o DIR"
         )
 
 
@@ -241,8 +241,8 @@ def to_rttm(transcript: Transcript) -> str:
     for segment in transcript.segments:
         if segment.speaker is None:
             raise RunError(
-                f"{transcript.path}: no rttm: nothing tells who speaks; it needs a recording with "
-                "a speaker in each channel, and --channels separate"
+                f"{transcript.path}: no rttm: the speakers are unknown; it needs a "
+                "recording with one speaker per channel, and --channels separate"
             )
         times = f"{segment.start:.3f} {max(0.0, segment.end - segment.start):.3f}"
         rows.append(

@@ -87,7 +87,7 @@ def expand(given: Sequence[str | Path], *, recursive: bool = False) -> Found:
             if not matches:
                 also = [p for p in map(str, given) if not glob.has_magic(p) and _is_missing(p)]
                 more = f", and nothing is at {', '.join(also)}" if also else ""
-                raise AudioError(f"{path}: no file is like this pattern{more}; check the path")
+                raise AudioError(f"{path}: no file matches this pattern{more}; check the path")
             audio += matches
         else:
             audio.append(path)

@@ -147,9 +147,9 @@ class OutputFolder:
                 os.replace(part, self.folder / name)
         except OSError as error:
             raise RunError(
-                f"{self.folder}: cannot be written ({error.strerror}); check the folder and its "
-                "free space, then run the same command again, which goes on from here, or choose "
-                "another folder with -o"
+                f"{self.folder}: cannot be written ({error.strerror}); check the folder "
+                "and its free space, then run the same command again to resume, or "
+                "choose another folder with -o"
             ) from error
         finally:
             for part in parts.values():
@@ -228,7 +228,7 @@ def check_names(audios: Iterable[str | Path], fmt: str) -> None:
         if other is not audio:
             raise RunError(
                 f"{other} and {audio} would both be written to {audio.stem}.{fmt}; "
-                "expected inputs of different names: rename one, or use a folder for each"
+                "expected different names: rename one, or use separate output folders"
             )
 
 
@@ -240,8 +240,8 @@ def _read(record: Path) -> Iterator[Finished]:
         return
     except OSError as error:
         raise RunError(
-            f"{record}: cannot be read ({error.strerror}); it says what has been transcribed: "
-            "check its folder, or choose another with -o"
+            f"{record}: cannot be read ({error.strerror}); it records what has been "
+            "transcribed: check its folder, or choose another with -o"
         ) from error
     for line in lines:
         with contextlib.suppress(ValueError, TypeError):

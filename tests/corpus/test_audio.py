@@ -87,12 +87,12 @@ def test_each_fault_has_its_own_message(tmp_path: Path) -> None:
         "missing.wav": "no such file",
         ".": "is a directory",
         "empty.wav": r"is empty \(0 bytes\)",
-        "no_samples.wav": "holds no samples",
+        "no_samples.wav": "contains no samples",
         "notes.wav": "not audio we can decode; expected wav, flac, mp3, ogg, m4a",
         "a.raw": "has no header",
         "broken.flac": "corrupt",
-        "nan.wav": "not finite numbers",
-        "inf.wav": "not finite numbers",
+        "nan.wav": "contains samples that are NaN",
+        "inf.wav": "contains samples that are NaN, infinite",
     }
     for name, message in expected.items():
         with pytest.raises(AudioError, match=message) as error:

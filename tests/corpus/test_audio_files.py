@@ -108,7 +108,7 @@ def test_a_film_without_sound(tmp_path: Path) -> None:
         frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    with pytest.raises(AudioError, match="holds no sound"):
+    with pytest.raises(AudioError, match="contains no audio"):
         load_audio(tmp_path / "a.mp4")
 
 
@@ -264,7 +264,7 @@ def test_samples_beyond_all_measure(tmp_path: Path) -> None:
     samples = np.stack([tone(0.5), tone(0.5)], axis=1)
     samples[1000] = 1e30
     soundfile.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
-    with pytest.raises(AudioError, match="not finite numbers"):
+    with pytest.raises(AudioError, match="infinite or beyond"):
         load_audio(path)
     samples[1000] = 0
     soundfile.write(path, samples * 32768, SAMPLE_RATE, subtype="FLOAT")

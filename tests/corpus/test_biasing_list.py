@@ -108,7 +108,7 @@ def test_strengths_that_are_none(strength: float) -> None:
 
 
 def test_a_strength_needs_words() -> None:
-    with pytest.raises(BiasingError, match="give --biasing-list or --bias too, or an adapter"):
+    with pytest.raises(BiasingError, match="requires --biasing-list, --bias or an adapter"):
         check_strength(make_list(None, [], 1.0), [])
     check_strength(make_list(None, [], 1.0), [SOTALOL])
     check_strength(make_list(None, ["uvula"], 1.0), [])

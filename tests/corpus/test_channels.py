@@ -49,7 +49,7 @@ def test_channels_that_cancel(speech: tuple[np.ndarray, np.ndarray]) -> None:
         got, told = mixed(other, one)
         assert likeness(got, one) > 0.99
         assert np.std(got) == pytest.approx(np.std(one), rel=0.01)
-        assert len(told) == 1 and "taken alone" in told[0]
+        assert len(told) == 1 and "used alone" in told[0]
     # A few milliseconds apart they cancel at some frequencies, which the ear hears as a comb.
     late = np.roll(one, 40)
     got, told = mixed(one, late)
@@ -60,10 +60,10 @@ def test_channels_that_differ_in_level(speech: tuple[np.ndarray, np.ndarray]) ->
     one, _ = speech
     got, told = mixed(0.1 * one, one)
     assert got == pytest.approx(one)
-    assert told == ["channel 2 is taken alone: mixed with the others it would be quieter"]
+    assert told == ["channel 2 is used alone: mixing in the others would make it quieter"]
     got, told = mixed(np.zeros_like(one), one, np.zeros_like(one))
     assert got == pytest.approx(one)
-    assert told == ["only channel 2 of 3 has sound: it is taken alone"]
+    assert told == ["only channel 2 of 3 has sound: it is used alone"]
 
 
 @pytest.mark.parametrize("level", [0.003, 0.05, 0.2])
@@ -74,7 +74,7 @@ def test_a_channel_of_noise(speech: tuple[np.ndarray, np.ndarray], level: float)
     for other in (noise, hum):
         got, told = mixed(other, one)
         assert got == pytest.approx(one)
-        assert told == ["channel 2 is taken: the others hold noise alone"]
+        assert told == ["channel 2 is used: the others contain only noise"]
 
 
 def test_two_voices_are_both_kept(speech: tuple[np.ndarray, np.ndarray]) -> None:
@@ -124,5 +124,5 @@ def test_what_is_done_is_told_once_with_its_time(
     told: list[str] = []
     load_audio(path, tell=told.append)
     assert told == [
-        "from 60 s: channel 1 is taken alone: mixed with the others it would be quieter"
+        "from 60 s: channel 1 is used alone: mixing in the others would make it quieter"
     ]

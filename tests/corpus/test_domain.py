@@ -228,7 +228,7 @@ def test_a_file_without_terms_is_told(folder: Path) -> None:
 def test_folders_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for function in (Domain.load, check):
-        with pytest.raises(DomainError, match="found nothing; expected a domain folder"):
+        with pytest.raises(DomainError, match="not found; expected a domain folder"):
             function(tmp_path / "none")
         with pytest.raises(DomainError, match="found a file"):
             function(tmp_path / "file")
@@ -542,7 +542,7 @@ def test_nothing_outside_the_folder_is_read(folder: Path) -> None:
     [
         ("domain.yaml", DOMAIN.replace("heart", "../heart"), "without slashes and no dot"),
         ("domain.yaml", DOMAIN.split("voices")[0], "no voices for test, and no recordings in"),
-        ("domain.yaml", DOMAIN + "  dev: ['!en-*']\n", "all voices are taken away by '!'"),
+        ("domain.yaml", DOMAIN + "  dev: ['!en-*']\n", "the '!' patterns exclude every voice"),
         ("domain.yaml", DOMAIN.replace("en-gb-x-rp", "piper:no-such-voice"), "no-such-voice"),
         ("text.txt", "Fine.\n…\n", "text.txt:2: a sentence without a letter or digit"),
         ("terms/drug.tsv", "aspirin\t—\n", "drug.tsv:1: a spoken form without a letter"),

@@ -160,7 +160,7 @@ def test_an_unknown_voice_names_the_file(folder: Path) -> None:
 
 def test_no_voice_is_left(folder: Path) -> None:
     (folder / "domain.yaml").write_text(YAML.split("  test")[0] + "  test: [en-us, '!en-us']\n")
-    with pytest.raises(DomainError, match=r"all voices are taken away"):
+    with pytest.raises(DomainError, match=r"patterns exclude every voice"):
         spoken_set(Domain.load(folder), "test")
 
 

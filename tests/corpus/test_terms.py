@@ -206,7 +206,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "found nothing; expected a text file or a domain folder: check the path"),
+        (None, "not found; expected a text file or a domain folder: check the path"),
         (b"# only a comment\n\n", "no text in it; expected one utterance a line"),
         (b"fine\n\xff\xfe\n", ":2: not UTF-8 text; save it as UTF-8"),
         (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "not text: it holds control characters"),

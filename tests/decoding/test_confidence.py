@@ -177,7 +177,7 @@ def of_finished(model: SpanSALM, audio: np.ndarray, ids: list[int]) -> list[floa
     if not ids:
         return []
     with inference(model):
-        spliced = splice(model, [prompt(audio, model.chat)])["input_embeds"]
+        spliced = splice(model, [prompt(audio, model.chat)]).input_embeds
         text = model.embed_tokens(torch.tensor([ids]))
         hidden = model.hidden_states(torch.cat([spliced, text[:, :-1]], 1), None)
         logits = model.causal_lm.lm_head(hidden[0, spliced.shape[1] - 1 :])
@@ -226,7 +226,7 @@ def test_an_adapter_of_text_has_its_say(tiny: Path, beams: int) -> None:
     with inference(model):
         with switched_on(model, "default"):
             domain = read(text)
-        heard = read(torch.cat([splice(model, asked)["input_embeds"], text], 1))
+        heard = read(torch.cat([splice(model, asked).input_embeds, text], 1))
         favoured = (domain - read(text)).clamp(min=0)
         favoured[:, model.text_eos_id] = 0
         expected = (heard + 2.0 * favoured).log_softmax(-1)

@@ -66,15 +66,15 @@ def test_prompt_is_that_of_training_and_of_nemo(model: SpanSALM) -> None:
     collate = collator(model)
     trained = collate([asr(Utterance("She said.", "ann", samples), model.chat)])
     prompted = collate([prompt(samples, model.chat)])
-    target = trained["loss_mask"][0]
-    assert prompted["input_ids"][0].tolist() == trained["input_ids"][0][~target].tolist()
-    assert not prompted["loss_mask"].any()
-    assert prompted["span_frames"] == trained["span_frames"] == [[(0, 16)]]  # 15.6 frames
-    assert torch.equal(prompted["audios"], trained["audios"])
+    target = trained.loss_mask[0]
+    assert prompted.input_ids[0].tolist() == trained.input_ids[0][~target].tolist()
+    assert not prompted.loss_mask.any()
+    assert prompted.speech.span_frames == trained.speech.span_frames == [[(0, 16)]]  # 15.6 frames
+    assert torch.equal(prompted.speech.audios, trained.speech.audios)
 
     formatter = PromptFormatter.resolve(model.cfg.prompt_format)(model.tokenizer)
     nemo = formatter.encode_dialog(turns=dialog(model))["input_ids"]
-    assert prompted["input_ids"][0].tolist() == nemo.tolist()
+    assert prompted.input_ids[0].tolist() == nemo.tolist()
 
 
 def test_tokens_equal_those_of_nemos_generate(lively: Path, model: SpanSALM) -> None:

@@ -24,6 +24,7 @@ from asr_llm.decoding.results import Hypothesis
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, ctc
 from asr_llm.model.salm import SpanSALM
+from asr_llm.model.splice import Spliced
 
 A, B, BLANK = range(3)
 AUDIOS = [
@@ -97,8 +98,8 @@ def test_the_searchs_scores_are_those_of_transformers(model: SpanSALM, strength:
         spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
         model.llm.model.embed_tokens = model.embed_tokens
         theirs = model.llm.generate(
-            inputs_embeds=spliced["input_embeds"],
-            attention_mask=spliced["attention_mask"],
+            inputs_embeds=spliced.input_embeds,
+            attention_mask=spliced.attention_mask,
             generation_config=config,
             logits_processor=LogitsProcessorList([Biasing(phrases), Limits(limits, BEAMS, end)]),
         )
@@ -128,12 +129,15 @@ def let_the_third_be_heard(model: SpanSALM, monkeypatch: pytest.MonkeyPatch) -> 
 
     real = splice
 
-    def roomy(*arguments: Any) -> dict[str, Any]:
+    def roomy(*arguments: Any) -> Spliced:
         """As many frames as the tokens take, whatever was heard."""
         spliced = real(*arguments)
         frames = 2 * max(map(len, spelt))
-        spliced["encoded"] = torch.zeros(len(AUDIOS), frames, 1)
-        return spliced | {"encoded_lens": torch.full((len(AUDIOS),), frames)}
+        return replace(
+            spliced,
+            encoded=torch.zeros(len(AUDIOS), frames, 1),
+            encoded_lens=torch.full((len(AUDIOS),), frames),
+        )
 
     monkeypatch.setattr("asr_llm.decoding.decoder.splice", roomy)
     monkeypatch.setattr(SpanSALM, "ctc_log_probs", lambda self, encoded: made_by_hand(encoded))

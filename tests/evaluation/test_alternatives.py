@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr_llm.evaluation.alternatives import first, nearest, parse
 from asr_llm.evaluation.words import Costs, align
-from asr_llm.scoring import Options, score_files
+from asr_llm.jobs.score import Options, score_files
 
 
 @pytest.mark.parametrize(

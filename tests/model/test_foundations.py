@@ -109,7 +109,7 @@ def test_a_ct2_model_of_another_kind() -> None:
 def test_folders_that_hold_something_else(fake: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         encoder_from_folder(tmp_path)
-    with pytest.raises(CheckpointError, match="type 'llama'; expected a Whisper"):
+    with pytest.raises(CheckpointError, match="type 'llama'; expected a Hugging Face Whisper"):
         encoder_from_folder(fake.hub / "llm")
     with pytest.raises(CheckpointError, match="type 'whisper' cannot be built in"):
         llm_from_folder(fake.hub / "whisper")
@@ -151,5 +151,7 @@ def test_code_beside_the_weights_is_not_run(fake: Any, tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no model at ./x; expected 'small', a folder"):
+    with pytest.raises(
+        CheckpointError, match=r"no model at ./x; expected 'small', a Hugging Face folder"
+    ):
         find_encoder("./x", tmp_path, nothing)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
+from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
@@ -62,39 +64,39 @@ def random_sequence(rng: np.random.Generator, spans: int) -> Sequence:
     return *pieces, text()
 
 
-def salm_layout(model: SpanSALM, batch: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+def salm_layout(model: SpanSALM, batch: Batch) -> tuple[torch.Tensor, ...]:
     """Embeddings, targets and mask as NeMo's SALM makes them, span by span."""
     from nemo.collections.speechlm2.models.salm import replace_placeholders_and_build_targets
 
     spans: list[torch.Tensor] = []
-    if "audios" in batch:
-        projected, _, _ = model.encode(batch["audios"], batch["audio_lens"])
-        for frames, places in zip(projected, batch["span_frames"]):
+    if batch.speech is not None:
+        projected, _, _ = model.encode(batch.speech.audios, batch.speech.audio_lens)
+        for frames, places in zip(projected, batch.speech.span_frames):
             spans += [frames[first:end] for first, end in places]
-    ids = batch["input_ids"]
+    ids = batch.input_ids
     embeds, targets, mask = replace_placeholders_and_build_targets(
         input_ids=ids,
         embeds=model.embed_tokens(torch.where(ids == model.audio_locator_tag_id, 0, ids)),
         padding_id=model.text_pad_id,
         placeholder_id=model.audio_locator_tag_id,
         replacements=spans,
-        target_ids=ids.where(batch["loss_mask"], -100),
+        target_ids=ids.where(batch.loss_mask, -100),
     )
     return embeds, targets, mask
 
 
-def left_padded(model: SpanSALM, batch: dict[str, Any]) -> dict[str, Any]:
+def left_padded(model: SpanSALM, batch: Batch) -> Batch:
     """The batch as SALM expects it: padding on the left."""
-    out = dict(batch)
+    out = {}
     for key, value in (("input_ids", model.text_pad_id), ("loss_mask", False)):
         rows = [
             row[: int((ids != model.text_pad_id).sum())]
-            for row, ids in zip(batch[key], batch["input_ids"])
+            for row, ids in zip(getattr(batch, key), batch.input_ids)
         ]
         out[key] = torch.nn.utils.rnn.pad_sequence(
             rows, batch_first=True, padding_value=value, padding_side="left"
         )
-    return out
+    return replace(batch, **out)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -107,9 +109,9 @@ def test_splice_equals_salm(model: SpanSALM, seed: int) -> None:
     batch = collator(model)([random_sequence(rng, spans) for spans in counts])
     ours = model.splice(batch)
     embeds, targets, mask = salm_layout(model, left_padded(model, batch))
-    assert ours["attention_mask"].equal(mask)
-    assert ours["target_ids"].equal(targets)
-    assert ours["input_embeds"].equal(embeds * mask.unsqueeze(-1))
+    assert ours.attention_mask.equal(mask)
+    assert ours.target_ids.equal(targets)
+    assert ours.input_embeds.equal(embeds * mask.unsqueeze(-1))
 
 
 def interleaved(model: SpanSALM, samples: np.ndarray, sliced: bool) -> Sequence:
@@ -132,7 +134,7 @@ def test_splicing_hears_nothing_of_the_text_units_and_slicing_does(
     other = samples.copy()
     other[6 * 1280 : 9 * 1280] = noise(3 * 0.08, seed=1).samples  # the audio of "court"
     one, two = (
-        model.splice(collator(model)([interleaved(model, x, sliced)]))["input_embeds"]
+        model.splice(collator(model)([interleaved(model, x, sliced)])).input_embeds
         for x in (samples, other)
     )
     assert one.shape == two.shape
@@ -143,10 +145,10 @@ def test_splicing_hears_nothing_of_the_text_units_and_slicing_does(
 def test_slices_are_frames_of_the_whole(model: SpanSALM) -> None:
     samples = noise(13 * 0.08).samples
     batch = collator(model)([interleaved(model, samples, True)])
-    assert batch["span_frames"] == [[(0, 6), (9, 13)]]
-    assert batch["audio_lens"].tolist() == [13 * 1280]
+    assert batch.speech.span_frames == [[(0, 6), (9, 13)]]
+    assert batch.speech.audio_lens.tolist() == [13 * 1280]
     whole, _, _ = model.encode(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
-    embeds = model.splice(batch)["input_embeds"][0]
+    embeds = model.splice(batch).input_embeds[0]
     assert embeds[:6].equal(whole[0, :6])
     court = len(collator(model).encode(" court"))
     assert embeds[6 + court : 10 + court].equal(whole[0, 9:13])
@@ -178,11 +180,11 @@ def test_packed_and_unpacked_have_the_same_loss(model: SpanSALM, room: int, atte
 def test_packing_is_dense(model: SpanSALM) -> None:
     sequences: list[Sequence] = [(Text("the court said so"),)] * 9
     batch = collator(model)(sequences)
-    length = batch["input_ids"].shape[1]
+    length = batch.input_ids.shape[1]
     packed = model.splice(batch, pack=3 * length)
-    assert packed["attention_mask"].shape == (3, 3 * length)
-    assert packed["attention_mask"].all()
-    assert packed["position_ids"][0].tolist() == [*range(length)] * 3
+    assert packed.attention_mask.shape == (3, 3 * length)
+    assert packed.attention_mask.all()
+    assert packed.position_ids[0].tolist() == [*range(length)] * 3
 
 
 def asr_like(model: SpanSALM) -> list[Sequence]:
@@ -197,7 +199,7 @@ def asr_like(model: SpanSALM) -> list[Sequence]:
 @torch.no_grad()
 def test_spans_that_do_not_add_up_are_refused(model: SpanSALM) -> None:
     batch = collator(model)(asr_like(model))
-    batch["audio_frames"][1] = 4
+    batch.speech.audio_frames[1] = 4
     with pytest.raises(ValueError, match="row 2 takes 4 frames, but the encoder made 5"):
         model.splice(batch)
 
@@ -228,8 +230,8 @@ def test_whole_frames_of_audio_make_as_many_encoder_frames(
 def test_loss_equals_the_plain_computation(model: SpanSALM) -> None:
     batch = collator(model)(asr_like(model))
     spliced = model.splice(batch)
-    logits = model(spliced["input_embeds"], attention_mask=spliced["attention_mask"])["logits"]
-    shifted = spliced["target_ids"][:, 1:].masked_fill(~spliced["attention_mask"][:, :-1], -100)
+    logits = model(spliced.input_embeds, attention_mask=spliced.attention_mask)["logits"]
+    shifted = spliced.target_ids[:, 1:].masked_fill(~spliced.attention_mask[:, :-1], -100)
     expected = F.cross_entropy(
         logits[:, :-1].flatten(0, 1), shifted.flatten(), ignore_index=-100, reduction="mean"
     )
@@ -254,7 +256,7 @@ def test_a_row_alone_has_the_loss_it_has_in_a_batch(model: SpanSALM) -> None:
 @torch.no_grad()
 def test_the_loss_is_on_the_marked_text_only(model: SpanSALM) -> None:
     batch = collator(model)(asr_like(model))
-    targets = model.splice(batch)["target_ids"]
+    targets = model.splice(batch).target_ids
     tokenizer = model.tokenizer.tokenizer
     scored = [tokenizer.decode(row[row != -100]) for row in targets]
     assert scored == ["the court<|im_end|>", "she said<|im_end|>", "she said"]
@@ -340,16 +342,15 @@ def test_ctc_equals_torch_row_by_row(tiny: Path) -> None:
         )
         tokens += len(target)
     assert float(losses["ctc"]) == pytest.approx(total / tokens, abs=1e-4)
-    only = model.losses(batch, lm=False)
-    assert sorted(only) == ["ctc"]
-    assert float(only["ctc"]) == pytest.approx(float(losses["ctc"]), abs=1e-6)
+    only = model.ctc_loss(batch)
+    assert float(only) == pytest.approx(float(losses["ctc"]), abs=1e-6)
 
 
 def test_ctc_without_a_head_is_refused(model: SpanSALM) -> None:
     batch = collator(model, ctc=True)([(Speech(noise(0.5), 0, 7), Text("a", True))])
     assert "ctc" not in model.losses(batch)
     with pytest.raises(CheckpointError, match="no CTC head"):
-        model.losses(batch, lm=False)
+        model.ctc_loss(batch)
 
 
 # The chat --------------------------------------------------------------------------------
@@ -368,7 +369,7 @@ def test_the_chat_is_nemos(model: SpanSALM) -> None:
     head, tail = chat.around_audio()
     speech = noise(0.5)
     row = collator(model)([(Text(head), Speech(speech, 0, 7), Text(tail))])
-    assert row["input_ids"][0].tolist() == encoded["context_ids"].tolist()
+    assert row.input_ids[0].tolist() == encoded["context_ids"].tolist()
 
 
 def test_a_batch_that_is_encoded_in_parts_is_encoded_alike(

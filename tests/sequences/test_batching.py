@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import DomainError
-from asr_llm.sequences.batching import BatchStream, Collator, _split, to_device
+from asr_llm.sequences.batch import Batch
+from asr_llm.sequences.batching import BatchStream, Collator, _split
 from asr_llm.sequences.examples import Examples, Item
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
@@ -59,39 +60,40 @@ def test_collate_by_hand() -> None:
             (Speech(two, 0, 1), Text("e", True)),
         ]
     )
-    assert batch["input_ids"].tolist() == [
+    assert batch.input_ids.tolist() == [
         [10, 11, LOCATOR, 12, LOCATOR, 13],
         [10, 11, 12, PAD, PAD, PAD],
         [LOCATOR, 14, PAD, PAD, PAD, PAD],
     ]
-    assert batch["loss_mask"].tolist() == [
+    assert batch.loss_mask.tolist() == [
         [False, False, False, True, False, True],
         [True, True, True, False, False, False],
         [False, True, False, False, False, False],
     ]
-    assert batch["audios"].tolist() == [
+    assert batch.speech.audios.tolist() == [
         [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0],
         [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     ]
-    assert batch["audios"].dtype == torch.float32
-    assert batch["audio_lens"].tolist() == [12, 4]
-    assert batch["audio_rows"] == [0, 2]
-    assert batch["audio_frames"] == [3, 1]
-    assert batch["span_frames"] == [[(0, 2), (2, 3)], [(0, 1)]]
+    assert batch.speech.audios.dtype == torch.float32
+    assert batch.speech.audio_lens.tolist() == [12, 4]
+    assert batch.speech.audio_rows == [0, 2]
+    assert batch.speech.audio_frames == [3, 1]
+    assert batch.speech.span_frames == [[(0, 2), (2, 3)], [(0, 1)]]
     # Normalised words, each after a space, as a byte-level BPE begins words.
-    assert [t.tolist() for t in batch["ctc_targets"]] == [[9, 12, 9, 13], [9, 14]]
+    assert [t.tolist() for t in batch.speech.ctc_targets] == [[9, 12, 9, 13], [9, 14]]
 
 
 def test_only_tensors_are_moved() -> None:
-    batch = {"input_ids": torch.ones(2), "audio_rows": [0]}
-    moved = to_device(batch, "meta")
-    assert moved["input_ids"].is_meta and moved["audio_rows"] == [0]
-    assert not batch["input_ids"].is_meta
+    batch = collator()([(Speech(speech("ab", 4), 0, 1), Text("a", True))])
+    moved = batch.to("meta")
+    assert moved.input_ids.is_meta and moved.loss_mask.is_meta
+    assert moved.speech.audios.is_meta and moved.speech.audio_rows == [0]
+    assert not batch.input_ids.is_meta
 
 
 def test_collate_without_speech_has_no_audio() -> None:
     batch = collator(ctc=True)([(Text("a", True),)])
-    assert sorted(batch) == ["input_ids", "loss_mask"]
+    assert batch.speech is None
 
 
 # The stream ------------------------------------------------------------------------------
@@ -110,9 +112,9 @@ def named_source(name: str, count: int, weight: float, cost: Any = lambda i: 5.0
     return Examples(count, weight, item)
 
 
-def drawn(batch: dict[str, Any]) -> list[tuple[str, int]]:
+def drawn(batch: Batch) -> list[tuple[str, int]]:
     """(source, number) of the examples in a batch."""
-    rows = ["".join(chr(i - 10 + 97) for i in row if i) for row in batch["input_ids"].tolist()]
+    rows = ["".join(chr(i - 10 + 97) for i in row if i) for row in batch.input_ids.tolist()]
     return [(r[0], int("".join(str(ord(c) - 97) for c in r[1:4]))) for r in rows]
 
 
@@ -131,11 +133,11 @@ def two_sources() -> list[Examples]:
 @settings(max_examples=10, deadline=None)
 def test_a_batch_depends_on_seed_and_number_alone(order: list[int], seed: int) -> None:
     fresh = stream(two_sources(), seed=seed)
-    expected = {i: fresh[i]["input_ids"].tolist() for i in range(24)}
+    expected = {i: fresh[i].input_ids.tolist() for i in range(24)}
     asked = stream(two_sources(), seed=seed)
     for i in order:
-        assert asked[i]["input_ids"].tolist() == expected[i]
-    assert stream(two_sources(), seed=seed)[order[0]]["input_ids"].tolist() == expected[order[0]]
+        assert asked[i].input_ids.tolist() == expected[i]
+    assert stream(two_sources(), seed=seed)[order[0]].input_ids.tolist() == expected[order[0]]
 
 
 def test_seeds_differ() -> None:
@@ -194,7 +196,7 @@ def test_no_batch_is_empty_however_small_the_budget(count: int) -> None:
 
 def test_noise_differs_from_batch_to_batch() -> None:
     source = [named_source("x", 1, 1.0)]
-    rows = {tuple(stream(source)[i]["input_ids"][0].tolist()) for i in range(20)}
+    rows = {tuple(stream(source)[i].input_ids[0].tolist()) for i in range(20)}
     assert len(rows) > 5
 
 
@@ -236,7 +238,7 @@ def test_a_real_tokenizer(tiny: Path) -> None:
     collate = Collator(tokenizer, "<|audio|>", tokenizer.pad_token_id, 1280)
     head = "<|im_start|>user\n"
     row = collate([(Text(head), Speech(speech("a", 1280), 0, 1), Text("Hm<|im_end|>", True))])
-    ids = row["input_ids"][0].tolist()
+    ids = row.input_ids[0].tolist()
     assert ids.count(tokenizer.convert_tokens_to_ids("<|audio|>")) == 1
     assert ids[0] == tokenizer.convert_tokens_to_ids("<|im_start|>")
     assert ids[-1] == tokenizer.eos_token_id

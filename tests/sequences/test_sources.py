@@ -11,10 +11,10 @@ import soundfile
 from lhotse import CutSet
 from pydantic import TypeAdapter
 
-from asr_llm.aligning import align_manifest
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
+from asr_llm.jobs.align import align_manifest
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.examples import Examples
 from asr_llm.sequences.sources import Folders, Source

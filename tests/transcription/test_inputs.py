@@ -69,7 +69,7 @@ def test_a_file_whose_name_looks_like_a_pattern(place: Path) -> None:
 
 
 def test_nothing_there_is_named(place: Path) -> None:
-    with pytest.raises(AudioError, match=r"^talks/\*\.ogg: no file is like this pattern"):
+    with pytest.raises(AudioError, match=r"^talks/\*\.ogg: no file matches this pattern"):
         expand([place, "talks/*.ogg"])
     with pytest.raises(AudioError, match=r"this pattern, and nothing is at gone\.wav; check"):
         expand([place, "talks/*.ogg", "gone.wav", STDIN])

@@ -91,7 +91,7 @@ def test_rttm_as_lhotse_reads_it(call: Transcript, tmp_path: Path) -> None:
 
 
 def test_rttm_needs_speakers() -> None:
-    with pytest.raises(RunError, match="no rttm: nothing tells who speaks"):
+    with pytest.raises(RunError, match="no rttm: the speakers are unknown"):
         render(AGENT, "rttm")
     assert parse(["all"]) == FORMATS and "rttm" not in FORMATS
     assert parse(["rttm,all"]) == (*FORMATS, "rttm")

@@ -1,0 +1,349 @@
+"""What the command line shows: progress, tables, reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sized
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.domain import CheckReport
+    from asr_llm.corpus.terms import Candidate
+    from asr_llm.jobs.audit import Audit
+    from asr_llm.jobs.doctor import Diagnosis
+    from asr_llm.jobs.transcribe import Outcome
+    from asr_llm.model.store import Stored
+    from asr_llm.progress import Progress
+
+
+_LOG_SECONDS = 60.0  # between lines of progress, where stderr is a log
+
+
+class Bar:
+    """Progress on stderr: bars while there is any, or in a log a line a minute.
+
+    Args:
+        of_audio: what is counted are seconds of audio: they are shown, with the RTFx so far.
+    """
+
+    def __init__(self, *, of_audio: bool = False) -> None:
+        self._of_audio, self._began = of_audio, time.monotonic()
+        self._logged, self._named = self._began, ""
+        self._progress: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._awaited: Any = None
+
+    def __enter__(self) -> Progress:
+        return self._show if sys.stderr.isatty() else self._log
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def echo(self, text: str, *, err: bool = False) -> None:
+        """Write lines to stdout, or to stderr; the bars make room for them."""
+        if self._progress is not None and text:
+            self._progress.stop()
+        typer.echo(text, nl=False, err=err)
+        if self._progress is not None and text:
+            self._progress.start()
+
+    def wait(self, what: str) -> None:
+        """Show what is waited for before there can be any progress, until ``restart``."""
+        if sys.stderr.isatty():
+            self._awaited = self._bars().add_task(what, total=None, note="")
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made, or restarted."""
+        return max(time.monotonic() - self._began, 1e-3)
+
+    def restart(self) -> None:
+        """Count the time from now on: what came before is not what is measured."""
+        self._arrive()
+        self._began = time.monotonic()
+
+    def _bars(self) -> Any:
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import Progress as Bars
+            from rich.progress import TextColumn
+
+            columns = (*Bars.get_default_columns(), TextColumn("{task.fields[note]}"))
+            # What is printed meanwhile goes through ``echo``: to rich, stdout were stderr.
+            self._progress = Bars(
+                *columns,
+                console=Console(stderr=True),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._progress.start()
+        return self._progress
+
+    def _arrive(self) -> None:
+        if self._awaited is not None:
+            self._progress.remove_task(self._awaited)
+            self._awaited = None
+
+    def _show(self, what: str, done: float, total: float) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars().add_task(what, note="")
+        note = self._heard(done, total) if self._of_audio else ""
+        self._progress.update(self._tasks[what], completed=done, total=total, note=note)
+
+    def _log(self, what: str, done: float, total: float) -> None:
+        """A line a minute, and after the first minute one for whatever begins."""
+        now = time.monotonic()
+        begins = what != self._named and now - self._began >= _LOG_SECONDS
+        self._named = what
+        if begins or now - self._logged >= _LOG_SECONDS:
+            self._logged = now
+            note = self._heard(done, total) if self._of_audio else f"{done / max(total, 1):.0%}"
+            typer.echo(f"{what}: {note}", err=True)
+
+    def _heard(self, done: float, total: float) -> str:
+        return f"{clock(done)} of {clock(total)}, RTFx {done / self.seconds:.1f}"
+
+
+def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
+    """What became of the audio, in few lines.
+
+    Args:
+        seconds: how long it took once the model was loaded.
+    """
+    lines = []
+    left_out = [outcome.left_out for outcome in outcomes if outcome.left_out]
+    if left_out:
+        more = f"; so for {len(left_out) - 1} more" if left_out[1:] else ""
+        lines.append(f"left out: {left_out[0]}{more}")
+    if done := sum(outcome.done_before for outcome in outcomes):
+        lines.append(f"{_files(done)} done already")
+    heard = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
+    if heard:
+        audio = f"{_files(len(heard))}, {clock(sum(heard))} of audio"
+        if any(outcome.resumed for outcome in outcomes):
+            lines.append(f"{audio}; what was left of it took {seconds:.1f} s")
+        else:
+            lines.append(f"{audio} in {seconds:.1f} s, RTFx {sum(heard) / seconds:.1f}")
+    return lines
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """The table of ``scores.json`` on stdout, and how certain its changes are.
+
+    Of more than two systems each is shown beside the first.
+    """
+    from asr_llm.evaluation.scores import base_first
+
+    first, *others = base_first(scores["systems"])
+    for names in [[first, other] for other in others] or [[first]]:
+        print_pair(scores, names)
+    print_warnings(scores)
+
+
+def print_warnings(scores: dict[str, Any]) -> None:
+    """What makes the figures unreliable, on stderr."""
+    for warning in scores["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def print_pair(scores: dict[str, Any], names: list[str]) -> None:
+    """One system's figures, or a second's beside those that it was compared with."""
+    _print_table(scores, names)
+    compared = scores["comparisons"].get(names[-1], {})
+    for metric, name in _compared(scores["headline"]).items():
+        found = compared.get(metric, {})
+        if found.get("low") is not None:
+            p = "" if found["p"] is None else f", p = {found['p']:.3f}"
+            typer.echo(
+                f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
+                f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}{p}"
+            )
+
+
+def _compared(headline: str) -> dict[str, str]:
+    return {
+        "eer_normalized" if headline == "normalized" else "eer": f"EER ({headline})",
+        "wer": "WER domain (normalized)",
+        "general_wer": "WER general (normalized)",
+    }
+
+
+def _print_table(scores: dict[str, Any], names: list[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from asr_llm.evaluation.scores import table
+
+    columns = ["count", *names, *(["change"] if names[1:] else [])]
+    shown = Table("metric", box=box.SIMPLE)
+    for column in columns:
+        # Names may be long: they are folded, never cut.
+        shown.add_column(column, justify="right", overflow="fold", min_width=6)
+    shown.columns[1].no_wrap = True
+    for row in table(scores, names):
+        shown.add_row(*row[: 1 + len(columns)])
+    # Where no one looks, a table is as wide as it has to be.
+    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+
+
+def print_answers(scores: dict[str, Any]) -> None:
+    """A line for each system and way of asking on stdout, with 95% intervals."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(scores["suite"], "asked by", "right", "accuracy", "95% interval", box=box.SIMPLE)
+    for column in shown.columns[2:]:
+        column.justify, column.no_wrap = "right", True
+    for name, figures in scores["systems"].items():
+        for kind in ("text", "speech"):
+            found = figures[kind]
+            count = f"{found['right']}/{found['questions']}"
+            shown.add_row(name, kind, count, f"{found['accuracy']:.1%}", _interval(found))
+        gap = figures["gap"]
+        shown.add_row(name, "gap", "", f"{100 * gap['difference']:+.1f}", _interval(gap))
+    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+
+
+def print_audit(found: Audit) -> None:
+    """The terms that are misheard on stdout, and how many they are."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table("term", "label", "right", "heard instead", "list", "text", box=box.SIMPLE)
+    shown.add_column("would help")
+    for term in found.misheard:
+        heard = "; ".join(term.heard)
+        if term.sounds_like:
+            heard += f" (listed: {term.sounds_like})"
+        counts = f"{term.right}/{term.said}", f"{term.right_with_list}/{term.said}"
+        shown.add_row(
+            term.text, term.label, counts[0], heard, counts[1], str(term.sentences),
+            ", ".join(term.helps),
+        )  # fmt: skip
+    if found.misheard:
+        Console(width=None if sys.stdout.isatty() else 140, markup=False).print(shown)
+    by_list = sum("list" in term.helps for term in found.misheard)
+    typer.echo(
+        f"{len(found.misheard)} of {len(found.terms)} terms will be misheard by {found.model}; "
+        f"a list helps {by_list} of them"
+    )
+
+
+def _interval(found: dict[str, Any]) -> str:
+    if found["low"] is None:
+        return ""
+    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+
+
+def report_text(report: CheckReport) -> str:
+    """A line for each problem, then what the folder holds."""
+    lines = []
+    for problem in report.problems:
+        place = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
+        fix = f"; {problem.fix}" if problem.fix else ""
+        lines.append(f"{place}: {problem.severity}: {problem.message}{fix}")
+    for split, sentences in report.sentences.items():
+        line = f"{split}: {sentences} sentences, {report.words[split]} words"
+        if report.recordings[split]:
+            line += f"; {report.recordings[split]} recordings, {report.seconds[split]:.0f} s"
+        lines.append(line)
+    for file, count in report.comments.items():
+        lines.append(f"{file}: {_counted(range(count), 'comment line')} (# …) left out")
+    if report.terms:
+        lines.append("terms: " + ", ".join(f"{label} {n}" for label, n in report.terms.items()))
+    lines.append(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")
+    return "\n".join(lines)
+
+
+def _counted(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def diagnosis_text(found: Diagnosis) -> str:
+    """What is there in a few lines, then a line for each part that is missing."""
+    memory = "unknown" if found.memory is None else size(found.memory)
+    lines = [
+        f"asr-llm {found.asr_llm}, Python {found.python}, {found.system}",
+        f"device: {found.device}; {found.cores} cores, {memory} memory",
+        f"mini: {found.mini or 'its weights are missing; reinstall the package or give --model'}",
+        *(f"{model.name}: {_whereabouts(model)}" for model in found.models),
+        f"cache: {found.cache}, {size(found.cache_size)}",
+        "installed: " + ", ".join(str(part) for part in found.parts if part.version),
+        *(str(part) for part in found.missing),
+    ]
+    return "\n".join(lines)
+
+
+def models_text(found: list[Stored]) -> str:
+    """A line for each model: its name, where it is, what it was made of, its licences."""
+    return "\n".join(
+        f"{model.name}\t{_whereabouts(model)}\t{model.source}\t{model.licence}" for model in found
+    )
+
+
+def _whereabouts(model: Stored) -> str:
+    if model.folder is not None:
+        return f"{model.folder}, {size(model.bytes)}"
+    return (
+        f"not fetched yet: its first use, or 'asr-llm model get {model.name}', fetches "
+        f"{size(model.to_fetch)}"
+    )
+
+
+def terms_text(candidates: list[Candidate]) -> str:
+    """Proposed terms as TSV; lines that begin with '#' are no terms."""
+    lines = [
+        "# Proposed terms, most likely first: a draft to edit. Delete non-terms, split by label.",
+        "# term\tcount\twhy\tcontext",
+    ]
+    for found in candidates:
+        why, contexts = ", ".join(found.why), " | ".join(found.contexts)
+        lines.append(f"{found.term}\t{found.count}\t{why}\t{contexts}")
+    if not candidates:
+        lines.append("# None found: every word is as frequent in general text. Try more text.")
+    return "\n".join(lines)
+
+
+def to_json(record: Any) -> str:
+    """A data class, a list of them, or plain data, as JSON."""
+    if isinstance(record, list):
+        data: Any = [asdict(r) if hasattr(r, "__dataclass_fields__") else r for r in record]
+    else:
+        data = asdict(record) if hasattr(record, "__dataclass_fields__") else record
+    return json.dumps(data, indent=2, default=str, ensure_ascii=False)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as H:MM:SS."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def size(count: int) -> str:
+    """Bytes, for people."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"

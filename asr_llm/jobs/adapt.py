@@ -1,0 +1,179 @@
+"""The job behind ``asr-llm adapt``: train an adapter for a domain, then measure what it changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.corpus.alignment import word_items
+from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.pieces import LONGEST_SECONDS
+from asr_llm.errors import CheckpointError, RecipeError, RunError
+from asr_llm.files import write_text
+from asr_llm.jobs.measurement import REPORT, Report, System, general_set, held_out_sets, measure
+from asr_llm.jobs.training_run import ORIGIN, notes_of, product, refuse_used, run_folder
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.progress import Progress
+from asr_llm.recipe import Recipe, text_recipe
+from asr_llm.sequences.sources import SpeechSource
+
+if TYPE_CHECKING:
+    from asr_llm.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """What an adaptation left behind.
+
+    ``adapter`` is None where the recipe trained the model itself, which then lies in
+    ``trained_model``; ``scores`` is None where the domain has no test set. ``notes`` says what
+    happened on the way that the user should know.
+    """
+
+    run: Path
+    model: str
+    adapter: Path | None
+    trained_model: Path | None
+    scores: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
+
+
+def adapt(
+    domain: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    model: str | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    general: str | Path | None = None,
+    report_audio: bool = True,
+    report_text: bool = True,
+    progress: Progress | None = None,
+) -> AdaptResult:
+    """Adapt a model to a domain, then measure base and adapted on what neither has heard.
+
+    Args:
+        domain: the domain folder.
+        recipe: what to do; text-only adaptation unless given.
+        model, seed, steps: take the place of the recipe's.
+        run: the run folder; ``runs/<name of the domain>`` unless given.
+        resume: go on with the run in that folder. A finished one is only scored again.
+        general: domain folder whose test set shows forgetting; default: the one that the
+            base checkpoint brings.
+        report_audio, report_text: whether ``report.html`` plays and shows the test set.
+
+    Raises:
+        AsrLlmError: the domain, the recipe, the model or the run folder is at fault.
+    """
+    from asr_llm.model import checkpoints
+
+    folder = Domain.load(domain)
+    place = Path(run) if run is not None else Path("runs") / folder.name
+    started = place / "recipe.yaml"
+    if resume and recipe is None and started.is_file():
+        recipe = Recipe.load(started)  # what was asked for when it began
+    chosen = (recipe or text_recipe()).override(model=model, seed=seed, steps=steps)
+    if chosen.create is not None:
+        raise RecipeError(
+            "the recipe has 'create', which makes a new model; expected 'model' for an "
+            "adaptation: remove the key, or run 'asr-llm pretrain'"
+        )
+    if chosen.stages:
+        raise RecipeError(
+            "the recipe has 'stages', which are for training a base model; expected none for an "
+            "adaptation: remove the key, or run 'asr-llm pretrain'"
+        )
+    base = checkpoints.locate(chosen.model)
+    refuse_used(place, resume)
+    notes: list[str] = []
+    with run_folder(place, chosen, resume) as opened:
+        _same_origin(opened, folder, chosen.model, base)
+        sets = held_out_sets(folder, general_set(general, base))
+        if product(opened) is None:
+            from asr_llm.training.train import train
+
+            for split in ("train", "dev"):
+                if _wants_word_times(chosen, folder, split):
+                    folder = _with_word_times(folder, split, chosen.model, opened, notes, progress)
+            done = train(chosen, opened, folder, resume=True, progress=progress is not None)
+            notes += notes_of(done)
+        adapter = opened.adapter if opened.adapter.is_dir() else None
+        trained = opened.model if adapter is None else None
+    scores = None
+    if "domain" in sets:
+        adapted = System("adapted", str(trained or chosen.model), AdapterFolder.read_all(adapter))
+        report = Report(
+            place / REPORT,
+            f"{folder.name}: {chosen.model}, adapted",
+            audio=report_audio,
+            text=report_text,
+            recipe=place / "recipe.yaml",
+        )
+        scores = measure([System("base", chosen.model), adapted], sets, place, progress, report)
+    return AdaptResult(place, chosen.model, adapter, trained, scores, tuple(notes))
+
+
+def _wants_word_times(recipe: Recipe, domain: Domain, split: str) -> bool:
+    """Whether recordings without word times are to be interleaved, or too long to stay whole."""
+    sources = recipe.sources if split == "train" else recipe.held_out_sources
+    heard = [s for s in sources if isinstance(s, SpeechSource) and s.data == "domain"]
+    heard = [s for s in heard if s.speech != "synthetic"]
+    cuts = domain.recordings(split) if heard else None
+    interleaved = any(s.needs_word_times for s in heard)
+    return any(
+        interleaved or cut.duration > LONGEST_SECONDS for cut in cuts or () if not word_items(cut)
+    )
+
+
+def _with_word_times(
+    domain: Domain,
+    split: str,
+    model: str,
+    run: RunFolder,
+    notes: list[str],
+    progress: Progress | None,
+) -> Domain:
+    """The domain with the recordings of a split aligned, by the base model's own CTC head."""
+    from asr_llm.jobs.align import align_manifest
+
+    manifest, aligned = domain.manifest(split), run.path / "alignment" / f"{split}.jsonl.gz"
+    assert manifest is not None
+    if not aligned.is_file():
+        try:
+            done = align_manifest(manifest, aligned, model=model, anew=False, progress=progress)
+        except CheckpointError as error:
+            raise RecipeError(
+                "interleaving recordings, or splitting those longer than "
+                f"{LONGEST_SECONDS:g} s, needs the word times of {manifest}, and {error}. "
+                f"Align it first: asr-llm align {manifest} --model CTC.nemo"
+            ) from error
+        notes += [f"left out {dropped.id}: {dropped.reason}" for dropped in done.dropped]
+    return replace(domain, manifests={**domain.manifests, split: aligned})
+
+
+def _same_origin(run: RunFolder, domain: Domain, model: str, base: Path) -> None:
+    """Remember what a run adapts, and refuse to go on with another domain or base in it."""
+    from asr_llm.model.checkpoints import identity
+
+    path = run.path / ORIGIN
+    origin = {"domain": domain.name, "model": model, "sha256": identity(base)}
+    if not path.is_file():
+        with run.disk_errors():
+            write_text(path, json.dumps(origin, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text("utf-8"))
+    if before["domain"] != domain.name:
+        raise RunError(
+            f"{run.path} adapts to the domain {before['domain']!r}, not {domain.name!r}; "
+            "choose another folder with -o"
+        )
+    if before["sha256"] != origin["sha256"]:
+        raise RunError(
+            f"{run.path} began with other weights of {before['model']} "
+            f"({before['sha256'][:12]}…, now {origin['sha256'][:12]}…); "
+            "choose another folder with -o"
+        )

@@ -1,0 +1,28 @@
+"""What can be wrong with adapters, known before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from asr_llm.errors import AsrLlmError
+from asr_llm.model.adapter_folder import AdapterFolder
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.biasing_list import BiasingList
+
+
+def check_adapters(
+    adapters: Sequence[AdapterFolder],
+    fusion: float | None = None,
+    biasing: BiasingList | None = None,
+    baselines: Sequence[AdapterFolder] = (),
+) -> None:
+    """Refuse what would be refused once the model is loaded, or would change nothing."""
+    from asr_llm.corpus.biasing_list import check_strength
+    from asr_llm.model.adapters import fusion_weights
+
+    if fusion is not None and not adapters:
+        raise AsrLlmError("--fusion requires --adapter")
+    fusion_weights(adapters, fusion)
+    check_strength(biasing, [a.biasing for a in (*adapters, *baselines) if a.biasing is not None])

@@ -1,0 +1,240 @@
+"""Word alignments for a manifest of recordings: load, align, keep what can be trusted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from asr_llm import defaults
+from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
+from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items, word_items
+from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.importers import read_manifest, require_manifest
+from asr_llm.corpus.timed_files import write_ctm, write_textgrids
+from asr_llm.corpus.timings import Timings, match, read_timings, times_of
+from asr_llm.errors import AsrLlmError, AudioError, DomainError
+from asr_llm.text_files import is_pipe
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+    from lhotse.cut import Cut
+
+    from asr_llm.model.ctc import CtcModel
+    from asr_llm.progress import Progress
+
+Form = Literal["jsonl", "ctm", "textgrid"]
+
+_BATCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A recording that was left out, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AlignedManifest:
+    """What came of a manifest: the cuts that were aligned, and the recordings that were not."""
+
+    path: Path
+    aligned: int
+    words: int
+    dropped: tuple[Dropped, ...]
+
+
+def align_manifest(
+    manifest: str | Path,
+    output: str | Path | None = None,
+    *,
+    model: str = defaults.MODEL,
+    timings: str | Path | None = None,
+    backend: Backend = "auto",
+    min_confidence: float = MIN_CONFIDENCE,
+    min_coverage: float = MIN_COVERAGE,
+    form: Form = "jsonl",
+    anew: bool = True,
+    progress: Progress | None = None,
+) -> AlignedManifest:
+    """Find the words of a manifest's transcripts in their audio.
+
+    Args:
+        manifest: NeMo's, Lhotse's, AudioFolder's or ``trans.txt``, or the folder of one.
+        output: default: beside the manifest, ``<its name>.aligned.jsonl.gz`` and so on.
+        model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
+        timings: word times made elsewhere take the place of the model: a CTM, a TextGrid or a
+            folder of them, Lhotse cuts.
+        min_confidence: alignments below it are dropped: wrong transcripts, mostly.
+        min_coverage: transcripts whose words account for a smaller share of what is heard are
+            dropped: something is said that they leave out.
+        form: ``jsonl``, Lhotse cuts with word alignments; ``ctm``; ``textgrid``, a folder with one
+            for each recording.
+        anew: whether cuts that have word times already are aligned again.
+
+    Raises:
+        DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
+        CheckpointError: the model does no CTC.
+    """
+    manifest = Path(manifest)
+    if manifest.is_dir():
+        manifest = require_manifest(manifest)
+    place = _place(manifest, output, form)
+    from lhotse import CutSet
+
+    cuts = read_manifest(manifest)
+    order = {cut.id: i for i, cut in enumerate(cuts)}
+    total = sum(cut.duration for cut in cuts)
+    kept = [] if anew else [cut for cut in cuts if word_items(cut)]
+    cuts = CutSet.from_cuts(cut for cut in cuts if anew or not word_items(cut))
+    if timings is not None:
+        found_all = _imported(cuts, read_timings(timings))
+    else:
+        from asr_llm.model import ctc
+
+        found_all = _aligned(cuts, ctc.load(model), backend)
+    dropped: list[Dropped] = []
+    done = sum(cut.duration for cut in kept)
+    for cut, found in found_all:
+        sure = found.confidence if isinstance(found, Alignment) else None
+        if sure is not None and sure < min_confidence:
+            found = Unaligned(f"confidence {sure:.2g} below {min_confidence:g}")
+        covered = found.covered if isinstance(found, Alignment) else None
+        if covered is not None and covered < min_coverage:
+            found = Unaligned(
+                f"the transcript accounts for {covered:.0%} of what is said, less than "
+                f"{min_coverage:.0%}: complete it, or cut the audio"
+            )
+        if isinstance(found, Unaligned):
+            dropped.append(Dropped(cut.id, found.reason))
+        else:
+            kept.append(_with_words(cut, found))
+        done += cut.duration
+        if progress:
+            progress("aligning", done, total)
+    if not kept:
+        raise DomainError(
+            f"{manifest}: none of {len(dropped)} recordings could be aligned (the first: "
+            f"{dropped[0].reason}); check that transcripts belong to their audio"
+        )
+    kept.sort(key=lambda cut: order[cut.id])
+    _write(CutSet.from_cuts(kept), place, form)
+    words = sum(len(word_items(cut)) for cut in kept)
+    return AlignedManifest(place, len(kept), words, tuple(dropped))
+
+
+_SUFFIXES: dict[Form, tuple[str, ...]] = {
+    "jsonl": (".jsonl.gz", ".jsonl"),
+    "ctm": (".ctm",),
+    "textgrid": ("",),
+}
+
+
+def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
+    """Where the result goes: nothing is there yet.
+
+    Raises:
+        DomainError: something is, or the name does not fit.
+    """
+    suffixes = _SUFFIXES[form]
+    if output is None and is_pipe(manifest):
+        raise DomainError(f"{manifest} is a pipe; expected an output file: give -o")
+    stem = manifest.name.split(".")[0]
+    place = Path(output) if output else manifest.with_name(f"{stem}.aligned{suffixes[0]}")
+    if place.exists():
+        raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
+    if not place.name.endswith(suffixes):
+        raise DomainError(f"{place}: expected a name ending in {' or '.join(suffixes)}")
+    return place
+
+
+def _imported(cuts: CutSet, timings: Timings) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+    """A cut's words are those of its recording whose middle lies in it."""
+    for cut in cuts:
+        sources = cut.recording.sources if cut.has_recording else []
+        names = [*(str(source.source) for source in sources), cut.recording_id]
+        found = (times_of(timings, name) or timings.get(name) for name in names)
+        timed = next(filter(None, found), None)
+        if timed is None:
+            yield cut, Unaligned("no times for this recording")
+            continue
+        if (last := max(word.end for word in timed)) > cut.recording.duration + 0.5:
+            seconds = f"{last:.1f} s, but the recording has {cut.recording.duration:.1f} s"
+            yield cut, Unaligned(f"words are timed up to {seconds}")
+            continue
+        moved = [
+            replace(word, start=word.start - cut.start, end=word.end - cut.start) for word in timed
+        ]
+        inside = [word for word in moved if 0 <= (word.start + word.end) / 2 < cut.duration]
+        yield cut, match(cut.supervisions[0].text or "", inside)
+
+
+def _aligned(
+    cuts: CutSet, aligner: CtcModel, backend: Backend
+) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+    for batch in _batches(cuts):
+        yield from _align(batch, aligner, backend)
+
+
+def _batches(cuts: CutSet) -> Iterator[list[Cut]]:
+    """Cuts of similar length together, in batches of about two minutes."""
+    batch: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: cut.duration):
+        if batch and cut.duration * (len(batch) + 1) > _BATCH_SECONDS:
+            yield batch
+            batch = []
+        batch.append(cut)
+    if batch:
+        yield batch
+
+
+def _align(
+    cuts: list[Cut], aligner: CtcModel, backend: Backend
+) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+    loaded: list[tuple[Cut, Any]] = []
+    for cut in cuts:
+        try:
+            samples = cut_audio(cut)
+        except AudioError as error:
+            yield cut, Unaligned(str(error))
+        else:
+            if len(samples) < SAMPLE_RATE // 10:
+                yield cut, Unaligned("shorter than 0.1 s")
+            else:
+                loaded.append((cut, samples))
+    if not loaded:
+        return
+    emissions = aligner.hear([samples for _, samples in loaded])
+    texts = [cut.supervisions[0].text or "" for cut, _ in loaded]
+    yield from zip((cut for cut, _ in loaded), aligner.align(emissions, texts, backend))
+
+
+def _with_words(cut: Cut, found: Alignment) -> Cut:
+    from lhotse.utils import fastcopy
+
+    supervision = cut.supervisions[0]
+    items = alignment_items(found.words, found.scores)
+    alignment = {**(supervision.alignment or {}), "word": items}
+    cut.supervisions = [fastcopy(supervision, alignment=alignment), *cut.supervisions[1:]]
+    return cut
+
+
+def _write(cuts: CutSet, place: Path, form: Form) -> None:
+    """By way of a temporary name, so that a half-written file is never taken for a whole one."""
+    temporary = place.with_name(f".part-{place.name}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if form == "ctm":
+            write_ctm(cuts, temporary)
+        elif form == "textgrid":
+            write_textgrids(cuts, temporary)
+        else:
+            cuts.to_file(temporary)
+        temporary.replace(place)
+    except OSError as error:
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        raise AsrLlmError(f"{place}: cannot be written ({error.strerror})") from error

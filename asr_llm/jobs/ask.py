@@ -1,0 +1,47 @@
+"""The job behind ``asr-llm ask``: one question about a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr_llm import defaults
+from asr_llm.errors import AudioError
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.transcription.options import Recogniser
+
+MAX_SECONDS = 60.0
+
+
+def ask(
+    audio: str | Path,
+    question: str | None = None,
+    *,
+    model: str = defaults.MODEL,
+    adapter: str | Path | None = None,
+    max_new_tokens: int = 64,
+) -> str:
+    """Ask about a recording; without a question the recording itself is what is asked.
+
+    Raises:
+        AudioError: it cannot be read, or is longer than a minute.
+        CheckpointError: the model or the adapter does not load.
+    """
+    from asr_llm.corpus.audio import SAMPLE_RATE, load_audio
+    from asr_llm.corpus.synthesis import Utterance
+
+    samples = load_audio(audio)
+    if len(samples) > MAX_SECONDS * SAMPLE_RATE:
+        raise AudioError(
+            f"{audio} is {len(samples) / SAMPLE_RATE:.0f} s long; expected at most "
+            f"{MAX_SECONDS:.0f} s: cut out what the question is about"
+        )
+    from asr_llm.decoding.answers import answer
+    from asr_llm.sequences.tasks import message
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+    loaded = SpeechLLM.of(Recogniser(model, AdapterFolder.read_all(adapter))).model
+    parts: list[str | Utterance] = [Utterance("", "", samples)]
+    if question is not None:
+        parts.append(question)
+    (said,) = answer(loaded, [message(parts, loaded.chat)], max_new_tokens)
+    return said

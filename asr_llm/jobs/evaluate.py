@@ -1,0 +1,113 @@
+"""The job behind ``asr-llm evaluate``: a model, and adapters beside it, on a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm import defaults
+from asr_llm.corpus.domain import Domain
+from asr_llm.decoding.options import NUM_BEAMS
+from asr_llm.errors import AsrLlmError, DomainError
+from asr_llm.files import new_folder
+from asr_llm.jobs.adapters import check_adapters
+from asr_llm.jobs.measurement import (
+    REPORT,
+    Report,
+    System,
+    general_set,
+    held_out_sets,
+    manifest_set,
+    measure,
+)
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.progress import Progress
+from asr_llm.transcription.options import TranscribeOptions
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.biasing_list import BiasingList
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``scores`` as in ``scores.json``; ``folder`` holds it and the raw hypotheses, if any."""
+
+    scores: dict[str, Any]
+    folder: Path | None
+
+
+def evaluate(
+    data: str | Path,
+    *,
+    model: str = defaults.MODEL,
+    adapter: str | Path | Iterable[str | Path] | None = None,
+    fusion: float | None = None,
+    num_beams: int = NUM_BEAMS,
+    biasing: BiasingList | None = None,
+    baseline: str | Path | None = None,
+    general: str | Path | None = None,
+    output: str | Path | None = None,
+    report: str | Path | None = None,
+    report_audio: bool = True,
+    report_text: bool = True,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model, and adapters beside it, on a test set.
+
+    Args:
+        data: a domain folder, of which the test set is taken, or a manifest of recordings
+            (NeMo's, Lhotse's, ``trans.txt``), where words are scored but no entities.
+        adapter: measured beside the model alone, or beside ``baseline``; of several, what they
+            do together.
+        fusion: weight of the adapters made from text, in place of their own.
+        num_beams: hypotheses kept while decoding; 1 is greedy.
+        biasing: phrases that all systems prefer, beside those that their adapters bring; WER is
+            split by them.
+        baseline: an adapter that takes the place of the model alone.
+        general: domain folder or manifest that shows forgetting; default: the test set that
+            the checkpoint brings, where ``data`` is a domain.
+        output: new or empty folder for ``hypotheses/``, ``scores.json``, ``mentions.jsonl``,
+            ``recordings.csv`` and ``report.html``.
+        report: where the HTML report goes, in place of ``output``.
+        report_audio, report_text: whether it plays and shows the test set.
+
+    Raises:
+        AsrLlmError: the data, the model, an adapter or ``output`` is at fault.
+    """
+    from asr_llm.model import checkpoints
+
+    folders = AdapterFolder.read_all(adapter)
+    if baseline is not None and not folders:
+        raise AsrLlmError("--baseline requires --adapter, which is compared with it")
+    baselines = AdapterFolder.read_all(baseline)
+    check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
+    base = checkpoints.locate(model)
+    place = new_folder(output) if output is not None else None
+
+    is_domain = Path(data).is_dir()
+    main = Domain.load(data) if is_domain else manifest_set(data)
+    default = general_set(general, base) if is_domain or general is not None else None
+    sets = held_out_sets(main, default)
+    if "domain" not in sets:
+        raise DomainError(
+            f"{data}: no test set; expected test/text.txt, test recordings or test templates. "
+            f"See: asr-llm domain check {data}"
+        )
+    options = TranscribeOptions(num_beams=num_beams, biasing=biasing)
+    systems = [System("base", model, options=options)]
+    if baselines:
+        systems = [System("baseline", model, baselines, options)]
+    if folders:
+        own = replace(options, fusion=fusion)
+        systems.append(System("adapted", model, folders, own))
+    wanted = None
+    if place is not None or report is not None:
+        wanted = Report(
+            Path(report) if report is not None else Path(place or "") / REPORT,
+            f"{main.name if isinstance(main, Domain) else Path(data).name}: {model}",
+            audio=report_audio,
+            text=report_text,
+        )
+    return Evaluation(measure(systems, sets, place, progress, wanted), place)

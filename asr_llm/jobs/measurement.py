@@ -1,0 +1,262 @@
+"""Systems measured on test sets: decoded, scored, and written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr_llm.corpus.domain import Domain
+from asr_llm.errors import DomainError
+from asr_llm.progress import Progress, labelled
+from asr_llm.text_files import is_pipe
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+    from asr_llm.evaluation.report import Shown
+    from asr_llm.model.adapter_folder import AdapterFolder
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class System:
+    """A recogniser to measure: a model, the adapters put on it, and what it decodes by."""
+
+    name: str
+    model: str
+    adapters: tuple[AdapterFolder, ...] = ()
+    options: TranscribeOptions = TranscribeOptions()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The HTML report: where it goes, whether it shows texts and plays audio."""
+
+    path: Path
+    title: str
+    audio: bool = True
+    text: bool = True
+    recipe: Path | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Utterances to measure by, and the entity patterns to look for in their references."""
+
+    cuts: CutSet
+    patterns: list[dict[str, Any]]
+
+    @property
+    def references(self) -> dict[str, str]:
+        """What was said, by utterance id."""
+        return {cut.id: cut.supervisions[0].text or "" for cut in self.cuts}
+
+    @property
+    def speakers(self) -> dict[str, str]:
+        """Who speaks: utterances of one voice go wrong together."""
+        return {cut.id: cut.supervisions[0].speaker or cut.id for cut in self.cuts}
+
+
+def manifest_set(path: str | Path) -> HeldOut:
+    """The recordings of a manifest, as one held-out set without entities.
+
+    Raises:
+        DomainError: it is missing or malformed, or recordings are missing.
+    """
+    from asr_llm.corpus.importers import read_manifest
+
+    if not Path(path).is_file() and not is_pipe(Path(path)):
+        raise DomainError(
+            f"{path}: not found; expected a domain folder or a manifest of recordings "
+            "(manifest.jsonl, cuts.jsonl.gz, trans.txt)"
+        )
+    if not str(path).endswith((".json", ".jsonl", ".gz", ".txt")) and not is_pipe(Path(path)):
+        raise DomainError(
+            f"{path} is neither a domain folder nor a manifest; expected a folder with "
+            "domain.yaml, or manifest.jsonl, cuts.jsonl.gz or trans.txt"
+        )
+    return HeldOut(read_manifest(path), [])
+
+
+def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | None:
+    """What shows forgetting: as asked, or what the checkpoint brings."""
+    if general is not None:
+        return Domain.load(general) if Path(general).is_dir() else manifest_set(general)
+    replay = base / "replay"
+    return Domain.load(replay) if replay.is_dir() else None
+
+
+def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> dict[str, HeldOut]:
+    """Those of "domain" and "general" that hold anything; spoken where there is no recording.
+
+    Raises:
+        AsrLlmError: a file is malformed, or there are no voices to speak with.
+    """
+    from asr_llm.corpus.spoken import spoken_set
+
+    sets = {}
+    for name, source in (("domain", main), ("general", general)):
+        if isinstance(source, Domain):
+            if not source.text("test") and source.recordings("test") is None:
+                continue
+            patterns = source.patterns() if name == "domain" else []
+            source = HeldOut(spoken_set(source, "test"), patterns)
+        if source is not None:
+            sets[name] = source
+    return sets
+
+
+def measure(
+    systems: list[System],
+    sets: Mapping[str, HeldOut],
+    place: Path | None = None,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Decode what is not decoded yet, score it all, and write both below ``place``.
+
+    Args:
+        systems: WER is split by the phrases that the first one's options prefer, too.
+        sets: "domain", and "general" where there is one.
+        place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
+            ``scores.json``, ``mentions.jsonl`` and ``recordings.csv``; with None nothing is
+            written.
+        report: write one, of the domain's set.
+
+    Returns:
+        The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
+    """
+    from asr_llm.evaluation.entities import EntityFinder
+    from asr_llm.evaluation.scores import Blocks, score
+    from asr_llm.jobs.score_folder import write, write_report
+
+    texts = _decode(systems, sets, place, progress)
+    biasing = systems[0].options.biasing
+    main, general = sets["domain"], sets.get("general")
+    scored = score(
+        references=main.references,
+        systems={s.name: texts[s.name, "domain"] for s in systems},
+        finder=EntityFinder(main.patterns) if main.patterns else None,
+        general={s.name: (general.references, texts[s.name, "general"]) for s in systems}
+        if general
+        else None,
+        blocks=Blocks(main.speakers),
+        general_blocks=Blocks(general.speakers) if general else None,
+        biasing=biasing.phrases if biasing is not None and biasing.phrases else None,
+    )
+    if place is not None:
+        write(scored, place)
+    if report is not None:
+        write_report(report.path, scored, _shown(report, systems, main, texts))
+    return scored.scores
+
+
+def _shown(
+    report: Report,
+    systems: list[System],
+    main: HeldOut,
+    texts: Mapping[tuple[str, str], dict[str, str]],
+) -> Shown:
+    from asr_llm.evaluation.report import Shown
+
+    adapters = ", ".join(str(adapter.path) for s in systems for adapter in s.adapters)
+    recipe = report.recipe
+    return Shown(
+        title=report.title,
+        references=main.references,
+        systems={s.name: texts[s.name, "domain"] for s in systems},
+        speakers=main.speakers,
+        clips=clips(main.cuts) if report.audio and report.text else {},
+        about={"model": systems[0].model} | ({"adapter": adapters} if adapters else {}),
+        recipe=recipe.read_text("utf-8") if recipe is not None and recipe.is_file() else None,
+        text=report.text,
+    )
+
+
+def clips(cuts: CutSet, budget: int = 20_000_000) -> dict[str, str]:
+    """What a player plays for each cut: embedded up to ``budget`` bytes, beyond that linked."""
+    import base64
+    import io
+
+    import soundfile
+
+    from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+
+    found: dict[str, str] = {}
+    for cut in cuts:
+        if budget > 0:
+            opus = io.BytesIO()
+            soundfile.write(opus, cut_audio(cut), SAMPLE_RATE, format="OGG", subtype="OPUS")
+            encoded = base64.b64encode(opus.getvalue()).decode()
+            budget -= len(encoded)
+            found[cut.id] = f"data:audio/ogg;base64,{encoded}"
+        elif cut.recording.sources and cut.recording.sources[0].type == "file":
+            path = Path(cut.recording.sources[0].source).absolute().as_uri()
+            found[cut.id] = f"{path}#t={cut.start:.2f},{cut.start + cut.duration:.2f}"
+    return found
+
+
+def _decode(
+    systems: list[System],
+    sets: Mapping[str, HeldOut],
+    place: Path | None,
+    progress: Progress | None,
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
+    texts: dict[tuple[str, str], dict[str, str]] = {}
+    loaded: tuple[System, SpeechLLM] | None = None
+    for system in systems:
+        for name, test in sets.items():
+            path = place / "hypotheses" / f"{system.name}.{name}.jsonl" if place else None
+            found = _read_hypotheses(path, test) if path else None
+            if found is None:
+                if loaded is None or loaded[0] != system:
+                    loaded = system, _load(system, loaded)
+                what = f"decoding: {system.name}, {name}"
+                found = loaded[1].transcribe_cuts(test.cuts, labelled(progress, what))
+                if path is not None:
+                    _write_hypotheses(path, test, found)
+            texts[system.name, name] = found
+    return texts
+
+
+def _load(system: System, loaded: tuple[System, SpeechLLM] | None) -> SpeechLLM:
+    """A system ready to decode; on a bare model that is loaded already, only its adapters are."""
+    from asr_llm.model.adapters import Adapters
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+    if loaded is None or not system.adapters or loaded[0].adapters:
+        return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
+    model = loaded[1].model
+    put_on = Adapters(model, system.model, system.adapters)
+    return SpeechLLM(model, system.model, system.options, loaded=put_on)
+
+
+def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:
+    """Hypotheses written before, if they are of this very test set."""
+    if not path.is_file():
+        return None
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    before = {row["id"]: (row["reference"], row["speaker"]) for row in rows}
+    speakers = test.speakers
+    if before != {i: (text, speakers[i]) for i, text in test.references.items()}:
+        return None
+    return {row["id"]: row["text"] for row in rows}
+
+
+def _write_hypotheses(path: Path, test: HeldOut, texts: Mapping[str, str]) -> None:
+    from asr_llm.files import write_text
+
+    references, speakers = test.references, test.speakers
+    rows = [
+        {"id": i, "text": texts[i], "reference": references[i], "speaker": speakers[i]}
+        for i in references
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

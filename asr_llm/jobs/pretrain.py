@@ -1,0 +1,39 @@
+"""The job behind ``asr-llm pretrain``: a recipe that needs no domain, in one stage or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr_llm.jobs.training_run import refuse_used, run_folder
+from asr_llm.recipe import Recipe
+
+if TYPE_CHECKING:
+    from asr_llm.training.train import Trained
+
+
+def pretrain(
+    recipe: Recipe, *, run: str | Path | None = None, resume: bool = False, progress: bool = False
+) -> Trained:
+    """Carry out a recipe that needs no domain, such as a stage of `mini`.
+
+    Args:
+        run: the run folder; ``runs/<name of the recipe>`` unless given.
+
+    Raises:
+        AsrLlmError: the recipe, its data, its model or the run folder is at fault.
+    """
+    place = Path(run) if run is not None else Path("runs") / recipe.name
+    folders = [place]
+    if recipe.stages:
+        folders = [place / f"{i}-{stage.name}" for i, stage in enumerate(recipe.stages, start=1)]
+    refuse_used(folders[0], resume)
+    from asr_llm.training.train import train
+
+    before: Path | None = None
+    for folder, stage in zip(folders, recipe.in_stages()):
+        chosen = stage.override(model=str(before) if before else None)
+        with run_folder(folder, chosen, resume) as opened:
+            done = train(chosen, opened, resume=True, progress=progress)
+        before = done.model
+    return done

@@ -1,0 +1,222 @@
+"""Score any recogniser's output: files of references and hypotheses in, `scores.json` out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from asr_llm.corpus.biasing_list import read_phrases
+from asr_llm.errors import RunError, ScoreError
+from asr_llm.evaluation.rows import few
+from asr_llm.files import new_folder
+from asr_llm.jobs.score_folder import write, write_report
+
+if TYPE_CHECKING:
+    from asr_llm.evaluation.entities import Mention
+    from asr_llm.evaluation.readers import Row
+    from asr_llm.evaluation.scores import Blocks, Scored
+    from asr_llm.evaluation.words import Costs
+
+BootstrapBy = Literal["auto", "speaker", "recording", "utterance"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to score; see ``asr-llm score --help``.
+
+    Without a ``normalizer`` the normalised figures are by ``basic`` and the headline is of texts as
+    written; with one the headline is normalised too.
+    """
+
+    entities: str | None = None
+    biasing_list: Path | None = None
+    normalizer: str | None = None
+    equivalences: Path | None = None
+    safety: bool = False
+    speakers: bool = False
+    sort: str | None = None
+    against: str | None = None
+    compare: tuple[str, str] | None = None
+    costs: Costs = "unit"
+    allow_missing: bool = False
+    common: bool = False
+    id_pattern: str | None = None
+    bootstrap_by: BootstrapBy = "auto"
+    seed: int = 0
+
+
+def score_files(
+    reference: str | Path,
+    hypotheses: Mapping[str, str | Path],
+    options: Options = Options(),
+    output: str | Path | None = None,
+    report: str | Path | None = None,
+    report_text: bool = True,
+) -> Scored:
+    """Score hypotheses of one or several systems against a reference, joined by id.
+
+    Args:
+        reference: any format of ``evaluation.readers``; may carry entities, speakers, recordings
+            and biasing words.
+        hypotheses: by the system's name; the first is what the others are compared with.
+        output: new or empty folder for ``scores.json`` and ``mentions.jsonl``.
+        report: where to write an HTML report, and whether it shows texts.
+
+    Raises:
+        ScoreError: a file is malformed, ids do not match, or entities cannot be found.
+        RunError: ``output`` is not empty.
+    """
+    from asr_llm.evaluation.entities import Mention
+    from asr_llm.evaluation.equivalences import Equivalences
+    from asr_llm.evaluation.joining import join
+    from asr_llm.evaluation.readers import read_references, unread
+    from asr_llm.evaluation.scores import base_first, score
+    from asr_llm.jobs.entity_finders import finder_of
+
+    place = new_folder(output) if output is not None else None
+    if report is not None and Path(report).is_dir():
+        raise RunError(f"{report} is a folder; expected a file for --report, such as scores.html")
+    if report is not None and (
+        file := next((p for p in Path(report).parents if p.is_file()), None)
+    ):
+        raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
+    warnings = [told for path in (reference, *hypotheses.values()) if (told := unread(path))]
+    speakers: dict[str, dict[str, Any]] = {}
+    if options.speakers:
+        rows, heard, speakers = _by_speaker(Path(reference), hypotheses, options)
+    else:
+        rows = read_references(reference)
+        heard = {
+            name: _read_hypotheses(Path(path), Path(reference), warnings)
+            for name, path in hypotheses.items()
+        }
+    joined = join(
+        rows,
+        heard,
+        id_pattern=options.id_pattern,
+        common=options.common,
+        allow_missing=options.allow_missing,
+    )
+    rows, systems = joined.rows, joined.systems
+    warnings += joined.warnings
+    finder = finder_of(options.entities) if options.entities is not None else None
+    annotated: dict[str, list[Mention]] | None = None
+    if finder is None and any(row.entities is not None for row in rows.values()):
+        annotated = {
+            i: [
+                Mention(e.start, e.end, e.label, row.text[e.start : e.end])
+                for e in row.entities or ()
+            ]
+            for i, row in rows.items()
+        }
+    scored = score(
+        references={i: row.text for i, row in rows.items()},
+        systems=systems,
+        finder=finder,
+        mentions=annotated,
+        normalizer=options.normalizer or "basic",
+        costs=options.costs,
+        biasing=_biasing(rows, options.biasing_list),
+        alternatives={i: row.alternatives for i, row in rows.items() if row.alternatives},
+        blocks=_blocks(rows, options.bootstrap_by),
+        recordings=_recordings(rows),
+        equivalences=Equivalences.read(options.equivalences, options.normalizer or "basic")
+        if options.equivalences
+        else None,
+        safety=options.safety,
+        headline="normalized" if options.normalizer not in (None, "none") else "raw",
+        sort=options.sort,
+        against=options.compare[0] if options.compare else options.against,
+        seed=options.seed,
+    )
+    scored.scores["warnings"] += warnings
+    for name, block in speakers.items():
+        scored.scores["systems"][name]["speakers"] = block
+    if place is not None:
+        write(scored, place)
+    if report is not None:
+        from asr_llm.evaluation.report import Shown
+
+        shown = Shown(
+            title=f"{Path(reference).name}: {_title(base_first(systems))}",
+            references={i: row.text for i, row in rows.items()},
+            systems=systems,
+            speakers={i: row.speaker or "" for i, row in rows.items()},
+            text=report_text,
+            pair=options.compare,
+        )
+        write_report(Path(report), scored, shown)
+    return scored
+
+
+def _title(names: list[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{len(names)} systems"
+
+
+def _by_speaker(
+    reference: Path, hypotheses: Mapping[str, str | Path], options: Options
+) -> tuple[dict[str, Row], dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
+    """Rows for each session and speaker, what each system wrote for them, and its cpWER."""
+    from asr_llm.evaluation.speakers import attribute, read_segments, rows_of
+
+    said = read_segments(reference)
+    heard, blocks = {}, {}
+    for name, path in hypotheses.items():
+        heard[name], blocks[name] = attribute(
+            reference=said,
+            hypothesis=read_segments(Path(path)),
+            normalizer=options.normalizer or "basic",
+        )
+    return rows_of(said), heard, blocks
+
+
+def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[str, str]:
+    from asr_llm.evaluation.readers import ctm_for_stm, read_hypotheses
+
+    if path.suffix.lower() != ".ctm" or reference.suffix.lower() != ".stm":
+        return read_hypotheses(path)
+    placed = ctm_for_stm(path, reference)
+    if placed.outside:
+        warnings.append(f"{path}: {placed.outside} words lie in no segment of {reference}")
+    return placed.texts
+
+
+def _biasing(
+    rows: Mapping[str, Row], listed: Path | None
+) -> Mapping[str, Collection[str]] | Collection[str] | None:
+    if listed is not None:
+        return read_phrases(listed)
+    if any(row.biasing_words is not None for row in rows.values()):
+        return {i: row.biasing_words or () for i, row in rows.items()}
+    return None
+
+
+def _recordings(rows: Mapping[str, Row]) -> dict[str, str]:
+    """The recording of each utterance; an utterance of none is one by itself."""
+    return {i: row.recording or i for i, row in rows.items()}
+
+
+def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:
+    """Speakers where all are known, else recordings; utterances where told to or there is no other.
+
+    Raises:
+        ScoreError: speakers or recordings are asked for and not known of every utterance.
+    """
+    from asr_llm.evaluation.scores import Blocks
+
+    of = {
+        "speaker": {i: row.speaker for i, row in rows.items()},
+        "recording": {i: row.recording for i, row in rows.items()},
+    }
+    for kind, known in of.items():
+        named = {i: block for i, block in known.items() if block}
+        if by in (kind, "auto") and len(named) == len(rows):
+            return Blocks(named, kind)
+        if by == kind:
+            raise ScoreError(
+                f"no {kind} for {few([i for i in rows if i not in named])}; expected one "
+                "for every utterance in the reference, or another --bootstrap-by"
+            )
+    return Blocks({i: i for i in rows}, "utterance") if by == "utterance" else None

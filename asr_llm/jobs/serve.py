@@ -1,0 +1,265 @@
+"""The job behind ``asr-llm serve``: a model, an engine, an application, a web server."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from asr_llm import defaults
+from asr_llm.errors import CheckpointError, ServerError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from asr_llm.model.adapter_folder import AdapterFolder
+    from asr_llm.serving.app import Access, Served
+    from asr_llm.serving.engine import Engine
+    from asr_llm.serving.tls import Tls
+    from asr_llm.transcription.options import TranscribeOptions
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+Say = Callable[[str], None]
+
+_NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+_LAST_ANSWERS = 5  # seconds to send what is being sent at the end
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who comes in, and how.
+
+    Args:
+        host: an address of this machine; ``0.0.0.0`` lets other machines in.
+        port: 0 takes one that is free.
+        tls: None: nothing is encrypted.
+        key_file: keys of which clients have to bring one, see ``access.read_keys``.
+        origins: web pages whose scripts may ask, such as ``https://example.org``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tls: Tls | None = None
+    key_file: Path | None = None
+    origins: tuple[str, ...] = ()
+
+    def access(self) -> Access:
+        """Who may ask.
+
+        Raises:
+            ServerError: the keys cannot be read, or an origin is none.
+        """
+        from asr_llm.serving.access import parse_origin, read_keys
+        from asr_llm.serving.app import Access
+
+        keys = read_keys(self.key_file) if self.key_file is not None else ()
+        return Access(keys, tuple(parse_origin(origin) for origin in self.origins))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever reaches this machine may ask."""
+        try:
+            private = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            private = self.host == "localhost"
+        return not private and self.key_file is None
+
+
+def serve(
+    model: str = defaults.MODEL,
+    adapters: Sequence[str | Path] = (),
+    *,
+    say: Say,
+    options: TranscribeOptions,
+    door: Door = Door(),
+    aliases: Sequence[str] = (),
+    places: int = 100,
+    max_megabytes: float = 100.0,
+    max_seconds: float | None = None,
+    timeout: float = 600.0,
+    grace: float = 30.0,
+) -> None:
+    """Serve transcription until SIGTERM or Ctrl-C; then end what has begun, for ``grace`` seconds.
+
+    A second signal ends it at once.
+
+    Args:
+        model: see ``SpeechLLM.load``.
+        adapters: each is a model of its own to those who ask.
+        options: of requests that bring none of their own.
+        say: told where it listens, each request, and the end.
+        aliases: other names of models, as ``whisper-1=mini``.
+        places: requests at a time.
+        max_megabytes, max_seconds: of a request's upload, and of its audio.
+        timeout: seconds from the first byte of a request to its answer.
+
+    Raises:
+        ServerError: the extra ``serve`` is not installed, the address is not to be had, or keys,
+            certificates, origins or aliases are not what they should be.
+        CheckpointError: the model or an adapter does not load, or two have the same name.
+    """
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise ServerError(
+            f"no {', '.join(missing)}, which the server needs; install it: pip install "
+            "'asr-llm[serve]'"
+        )
+    access = door.access()
+    if door.tls is not None:
+        door.tls.check()
+    listening = _bind(door.host, door.port)
+    with listening:
+        from asr_llm.model.adapter_folder import AdapterFolder
+        from asr_llm.serving.app import Limits, create_app
+        from asr_llm.serving.engine import Engine
+        from asr_llm.transcription.options import Recogniser
+        from asr_llm.transcription.speech_llm import SpeechLLM
+
+        folders = AdapterFolder.read_all(adapters)
+        loaded = SpeechLLM.of(Recogniser(str(model), folders), options)
+        models = with_aliases(served(loaded, folders), aliases)
+        engine = Engine(loaded, places=places, max_seconds=max_seconds)
+        limits = Limits(round(max_megabytes * 1e6), timeout)
+        app = create_app(engine, models, limits, say, access)
+        if door.is_open:
+            say(
+                f"warning: anyone who can reach {door.host} can use this server; "
+                "--api-key-file requires a key"
+            )
+        url = _url(door, listening.getsockname()[1])
+        begun = f"Serving {', '.join(models)} at {url}/v1; stop with Ctrl-C"
+        _run(app, engine, listening, grace, say, begun, door.tls)
+
+
+def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str, Served]:
+    """What clients may name as a model: the base by its name, and each adapter.
+
+    All tell how sure they are: ``verbose_json`` has it, and it costs a hundredth of the time.
+
+    Args:
+        adapters: the folders of those that the model has loaded.
+
+    Raises:
+        CheckpointError: an adapter is called as the base is.
+    """
+    from asr_llm.serving.app import Served
+
+    path = Path(model.name)
+    base = path.resolve().name if path.is_dir() else model.name
+    if base in model.adapters:
+        raise CheckpointError(
+            f"the model and an adapter are both called {base!r}; expected a name for each: "
+            "rename a folder"
+        )
+    plain = replace(model.options, adapters=(), confidence=True, word_timestamps=False)
+    found = {base: Served(plain)}
+    for name, folder in zip(model.adapters, adapters, strict=True):
+        terms = folder.biasing.phrases if folder.biasing is not None else ()
+        found[name] = Served(replace(plain, adapters=(name,)), terms)
+    return found
+
+
+def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[str, Served]:
+    """The models, and each ``NAME=MODEL`` of ``aliases`` as another name of one.
+
+    Raises:
+        ServerError: one is malformed, there is no such model, or the name is taken.
+    """
+    found = dict(models)
+    for alias in aliases:
+        name, _, of = (part.strip() for part in alias.partition("="))
+        if not (name and of):
+            raise ServerError(f"--alias is {alias!r}; expected NAME=MODEL, as whisper-1=mini")
+        if of not in models:
+            known = ", ".join(models)
+            raise ServerError(f"--alias {alias}: no model {of!r} here; expected one of {known}")
+        if name in found:
+            raise ServerError(f"--alias {alias}: {name!r} is taken; expected another name")
+        found[name] = models[of]
+    return found
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket of that address; it does not listen yet."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+        except OSError:
+            made.close()
+            raise
+    except OSError as error:
+        raise ServerError(
+            f"cannot listen at port {port} of {host} ({error.strerror}); expected an address of "
+            "this machine with a free port: choose others with --host and --port"
+        ) from error
+    return made
+
+
+def _url(door: Door, port: int) -> str:
+    scheme = "http" if door.tls is None else "https"
+    host = f"[{door.host}]" if ":" in door.host else door.host
+    return f"{scheme}://{host}:{port}"
+
+
+def _run(
+    app: FastAPI,
+    engine: Engine,
+    listening: socket.socket,
+    grace: float,
+    say: Say,
+    begun: str,
+    tls: Tls | None,
+) -> None:
+    import uvicorn
+
+    from asr_llm.serving.connections import PatientProtocol
+
+    class Server(uvicorn.Server):
+        """Refuses requests by an answer while it ends those that have begun."""
+
+        until: float | None = None
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            say(begun)  # signals are heard from now on
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            engine.stop()
+            self.should_exit = self.until is not None  # the second time
+            self.until = self.until or time.monotonic() + grace
+
+        async def on_tick(self, counter: int) -> bool:
+            over = self.until is not None and (not engine.taken or time.monotonic() > self.until)
+            if over or await super().on_tick(counter):
+                if engine.taken:
+                    say(f"Cancelling {engine.taken} requests")
+                engine.close()
+                return True
+            return False
+
+    encrypted = {} if tls is None else {f"ssl_{key}": value for key, value in vars(tls).items()}
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+        **encrypted,
+    )
+    Server(config).run(sockets=[listening])
+    engine.close()
+    engine.join()
+    say("Stopped")

@@ -1,0 +1,65 @@
+"""A run folder as training jobs use it: refused when used, locked, left empty by a failure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr_llm.errors import RunError
+from asr_llm.recipe import Recipe
+from asr_llm.sequences.sources import untimed
+
+if TYPE_CHECKING:
+    from asr_llm.training.run_folder import RunFolder
+    from asr_llm.training.train import Trained
+
+ORIGIN = "origin.json"
+"""In the run folder of an adaptation: its domain and its base."""
+
+
+def refuse_used(place: Path, resume: bool) -> None:
+    """At once; ``RunFolder.open``, which has the last word, is seconds of imports away."""
+    if not resume and (place / "recipe.yaml").is_file():
+        raise RunError(
+            f"{place} already holds a run; expected a new folder: choose another with -o, "
+            "or continue with --resume"
+        )
+
+
+@contextmanager
+def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]:
+    """The run folder, opened and locked. A run refused before its first checkpoint leaves none."""
+    from asr_llm.training.run_folder import RunFolder
+
+    run = RunFolder(place)
+    run.open(recipe, resume)
+    with run.locked():
+        try:
+            yield run
+        except Exception:
+            made = (run.last_checkpoint(), run.best_checkpoint(), product(run))
+            if not any(made):
+                for path in (run.recipe, run.metrics, run.path / ORIGIN):
+                    path.unlink(missing_ok=True)
+                for made_before in (run.checkpoints, run.path / "alignment"):
+                    shutil.rmtree(made_before, ignore_errors=True)
+            raise
+
+
+def product(run: RunFolder) -> Path | None:
+    """What a run was for; it is written whole, last of all."""
+    return next((path for path in (run.adapter, run.model) if path.is_dir()), None)
+
+
+def notes_of(trained: Trained) -> list[str]:
+    """What to tell of a training that left something out, or was stopped by its monitor."""
+    notes = [untimed(trained.left_out)] if trained.left_out else []
+    if trained.stopped is not None:
+        notes.append(
+            f"stopped at step {trained.stopped}: the loss on general speech had risen by more than "
+            "validation.max_rise allows; the best weights from before are kept, if there were any"
+        )
+    return notes

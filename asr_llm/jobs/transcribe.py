@@ -1,0 +1,183 @@
+"""Audio from anywhere into transcripts of any format, printed or in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr_llm.errors import AudioError, RunError
+from asr_llm.jobs.transcripts import text_settings, transcripts
+from asr_llm.progress import Progress
+from asr_llm.transcription import formats, inputs
+from asr_llm.transcription.journal import Journals
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.transcription.outputs import OutputFolder, check_names
+from asr_llm.transcription.speakers import together
+from asr_llm.transcription.subtitles import Layout
+
+if TYPE_CHECKING:
+    from asr_llm.transcription.transcript import Segment, Transcript
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made of the audio.
+
+    Args:
+        formats: as ``-f`` has them: ``("srt,vtt", "json")`` or ``("all",)``.
+        folder: where it is written; None: it is printed, one format only.
+        overwrite: whether files in the folder may go that are not what would be written.
+        layout: of subtitles.
+        recursive: look into the folders of a folder.
+        channels: ``mix``; ``separate``, a speaker in each; or the number of one, from 1.
+    """
+
+    formats: Sequence[str] = ("txt",)
+    folder: Path | None = None
+    overwrite: bool = False
+    layout: Layout = Layout()
+    recursive: bool = False
+    channels: str = "mix"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one audio.
+
+    ``printed`` is what belongs on stdout: the text, or the names of the files written. ``error``
+    says why it could not be read, or not to its end, or why not all formats could be written. Of
+    one that was ``done_before``, that is all there is. ``resumed``: some of it had been decoded
+    before.
+    """
+
+    name: Path
+    seconds: float | None = None
+    printed: str = ""
+    note: str | None = None
+    error: str | None = None
+    left_out: str | None = None
+    resumed: bool = False
+    done_before: bool = False
+
+
+def transcribe(
+    audios: Sequence[Path],
+    wanted: Wanted,
+    options: TranscribeOptions = TranscribeOptions(),
+    recogniser: Recogniser = Recogniser(),
+    *,
+    progress: Progress | None = None,
+    on_ready: Callable[[], None] | None = None,
+    tell: Callable[[str], None] | None = None,
+    show: Callable[[str], None] | None = None,
+) -> Iterator[Outcome]:
+    """Transcribe files, folders, patterns and stdin; those done before come first.
+
+    Args:
+        on_ready: called when the model is loaded.
+        tell: called with what concerns all of them.
+        show: called with plain text as it becomes certain, where that of one audio is printed;
+            its outcome has nothing more to print.
+
+    Raises:
+        RunError: a file is in the way, two would be the same, there is no such format, or the
+            outputs cannot be written.
+        AudioError: a folder or a pattern holds no audio.
+        CheckpointError: the model or an adapter does not load.
+    """
+    names = formats.parse(wanted.formats)
+    if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
+        raise RunError("ctm needs word times: add --word-timestamps")
+    inputs.check_channels(wanted.channels)
+    expanded = inputs.expand(audios, recursive=wanted.recursive)
+    found = expanded.audio
+    if wanted.folder is None:
+        formats.check_printable(names, len(found))
+    else:
+        check_names(found, names[0])
+    if tell:
+        for line in expanded.told():
+            tell(line)
+    yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
+    with inputs.spooled(found) as files:
+        folder, todo, journals = None, files, None
+        begun: list[Path] = []
+        parts = {file: inputs.sources(file, wanted.channels) for file in files}
+        if wanted.folder is not None:
+            settings = text_settings(recogniser, options)
+            if wanted.channels != "mix":
+                settings["channels"] = wanted.channels
+            journals = Journals(wanted.folder, settings)
+            settings |= asdict(wanted.layout)
+            folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
+            if todo := folder.unfinished(files, names):
+                folder.make()
+            begun = [file for file in todo if any(journals(part).known for part in parts[file])]
+            if begun and tell:
+                more = f" and {len(begun) - 1} more" if begun[1:] else ""
+                tell(f"resuming {inputs.name_of(begun[0])}{more}")
+            waiting = set(todo)
+            for file in files:
+                if file not in waiting:
+                    trouble = folder.trouble(file, names)
+                    yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
+        several = len(files) > 1
+        on_segment = None
+        printed_at_once = folder is None and not several and names == ("txt",)
+        if show is not None and printed_at_once and wanted.channels != "separate":
+
+            def on_segment(segment: Segment) -> None:
+                show(formats.txt_line(segment))
+
+        results = transcripts(
+            [part for file in todo for part in parts[file]],
+            options,
+            recogniser,
+            journal=journals,
+            on_segment=on_segment,
+            progress=progress,
+            on_ready=on_ready,
+            tell=tell,
+        )
+        for file in todo:
+            name = inputs.name_of(file)
+            result = together(list(islice(results, len(parts[file]))), parts[file])
+            if isinstance(result, AudioError):
+                yield Outcome(name, error=str(result).replace(str(file), str(name)))
+                continue
+            result = replace(result, path=name)
+            trouble = None if result.complete else f"{name}: {result.note}"
+            if folder is None or journals is None:
+                text = ""
+                if on_segment is None:
+                    text = formats.printed(result, names[0], wanted.layout, several=several)
+                outcome = Outcome(name, result.duration, text, result.note)
+            else:
+                outcome = _write(folder, file, result, names, wanted, trouble)
+                for part in parts[file]:
+                    journals.remove(part)
+            if trouble is not None:
+                outcome = replace(outcome, note=None, error=trouble)
+            yield replace(outcome, resumed=file in begun)
+
+
+def _write(
+    folder: OutputFolder,
+    file: Path,
+    result: Transcript,
+    names: Sequence[str],
+    wanted: Wanted,
+    trouble: str | None,
+) -> Outcome:
+    """Write a transcript in all its formats; with ``all`` none need be possible but the rest."""
+    texts, problem = formats.render_each(result, names, wanted.layout)
+    reason = None if problem is None else str(problem)
+    error, left_out = (None, reason) if formats.are_all(wanted.formats) else (reason, None)
+    if error is not None:  # to be tried again, so it is not recorded as left out
+        texts = {name: text for name, text in texts.items() if text is not None}
+    paths = folder.save(file, texts, trouble)
+    printed = "".join(f"{path}\n" for path in paths)
+    return Outcome(result.path, result.duration, printed, result.note, error, left_out)

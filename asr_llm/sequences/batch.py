@@ -1,0 +1,70 @@
+"""A batch of sequences as tensors; the names follow NeMo's SALM.
+
+Legend: B sequences, T tokens; A audios, one for each sequence that has speech; S samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+Spans = list[tuple[int, int]]
+"""First and last frame, exclusive, of each speech span in its audio."""
+
+
+@dataclass(frozen=True)
+class BatchSpeech:
+    """The speech of a batch: one audio for each sequence that has any.
+
+    Args:
+        audios: (A, S) float32 at 16 kHz, zeros at the end of shorter ones.
+        audio_lens: (A,) samples of each, whole frames.
+        audio_frames: the encoder frames that each must give.
+        audio_rows: whose sequence each is: its row in the batch.
+        span_frames: where in its audio each speech span of the sequence is.
+        audio_keys: hashes of the audios that are whole recordings, None for others.
+        ctc_targets: token ids of the normalised words of each; None if nobody asked for them.
+    """
+
+    audios: Tensor
+    audio_lens: Tensor
+    audio_frames: list[int]
+    audio_rows: list[int]
+    span_frames: list[Spans]
+    audio_keys: list[str | None]
+    ctc_targets: list[Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the model takes in a step of training, or as prompts.
+
+    Args:
+        input_ids: (B, T) with the audio locator tag once for each speech span, padded on the right.
+        loss_mask: (B, T), true where a token is learned.
+        speech: None where no sequence has any.
+        monitored: whether its loss is watched for forgetting (``training.callbacks.AsrMonitor``).
+    """
+
+    input_ids: Tensor
+    loss_mask: Tensor
+    speech: BatchSpeech | None = None
+    monitored: bool = False
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on a device; lists stay where they are."""
+        speech = self.speech
+        if speech is not None:
+            speech = replace(
+                speech,
+                audios=speech.audios.to(device),
+                audio_lens=speech.audio_lens.to(device),
+            )
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            loss_mask=self.loss_mask.to(device),
+            speech=speech,
+        )

@@ -1,0 +1,1 @@
+"""OpenAI's transcription interface as a web server. Needs the extra ``serve``."""

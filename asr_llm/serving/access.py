@@ -1,0 +1,103 @@
+"""Who may use the server: those who know a key, and the web pages that a browser lets in."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Iterable
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from asr_llm.errors import ServerError
+from asr_llm.serving.api import ApiError
+
+_MOST_BYTES = 1_000_000
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """The keys of a file, one on each line; blank lines and those of ``# `` are left out.
+
+    Raises:
+        ServerError: it cannot be read, has no key, or one that no header can hold. The message
+            never has a key in it.
+    """
+    expected = "expected a key on each line; make one with: openssl rand -hex 32"
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        lines = content.decode("utf-8-sig").replace("\r", "\n").split("\n")
+    except OSError as error:
+        raise ServerError(f"{path}: cannot be read ({error.strerror}); {expected}") from error
+    except UnicodeDecodeError as error:
+        raise ServerError(f"{path}: no text; {expected}") from error
+    if len(content) > _MOST_BYTES:
+        raise ServerError(f"{path}: larger than 1 MB; {expected}")
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("# ")]
+    for number, key in enumerate(keys, start=1):
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise ServerError(
+                f"{path}: key {number} has spaces, or characters that are not ASCII; {expected}"
+            )
+    if not keys:
+        raise ServerError(f"{path}: no key in it; {expected}")
+    return tuple(dict.fromkeys(keys))
+
+
+def parse_origin(given: str) -> str:
+    """An origin as browsers send it: ``https://example.org``, with the port where it has one.
+
+    Raises:
+        ServerError: it is none.
+    """
+    if given == "*":
+        return given
+    try:
+        parts = urlsplit(given)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:  # of a port
+        parts, port = urlsplit(""), ""
+    whole = f"{parts.scheme}://{parts.netloc}".lower()
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        whole = ""
+    if not whole or given.lower().rstrip("/") != whole:
+        raise ServerError(
+            f"--cors-origin is {given!r}; expected the scheme, host and port of a web page, such "
+            "as https://example.org or http://localhost:3000, or '*' for every page"
+        )
+    default = {"http": ":80", "https": ":443"}[parts.scheme]
+    return whole.removesuffix(port) if port == default else whole
+
+
+class Locked:
+    """Lets requests in that bring one of the keys, as ``Authorization: Bearer KEY``.
+
+    Args:
+        unlocked: paths for which no key is asked.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Iterable[str], unlocked: Collection[str]) -> None:
+        self._app, self._unlocked = app, unlocked
+        self._keys = [_digest(key.encode()) for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises ApiError, before anything of the body is read, where there is no such key."""
+        if scope["type"] == "http" and scope["path"] not in self._unlocked:
+            kind, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not self._known(key.strip()):
+                message = (
+                    "no key that is known here; expected the header 'Authorization: Bearer KEY'"
+                )
+                raise ApiError(401, message, "invalid_api_key")
+        await self._app(scope, receive, send)
+
+    def _known(self, key: str) -> bool:
+        """Takes as long whatever the key: every key is compared, and all of it."""
+        given = _digest(key.encode())
+        return sum(hmac.compare_digest(given, own) for own in self._keys) > 0
+
+
+def _digest(key: bytes) -> bytes:
+    return sha256(key).digest()

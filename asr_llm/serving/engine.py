@@ -1,0 +1,231 @@
+"""One model for many requests at once: the chunks of all are decoded together, in turns.
+
+A thread for each request reads its audio and cuts it into chunks, a few ahead of what is decoded.
+One thread owns the model. It takes the next chunk of the request that has waited longest, adds
+chunks of about that length from all requests of the same options, and decodes them in one batch;
+whoever had a chunk in it goes to the end of the line. So a recording of three hours and a short
+one come on side by side, and what a request gets does not depend on who else is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
+from asr_llm.errors import AsrLlmError, AudioError
+from asr_llm.serving.turns import Job, OnSegment, Turn, next_batch
+from asr_llm.transcription import vad
+from asr_llm.transcription.options import TranscribeOptions
+
+if TYPE_CHECKING:
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+_DENSEST = 400_000  # samples a second, of all channels together: eight at 48 kHz, two at 192 kHz
+
+
+class BusyError(AsrLlmError):
+    """All places are taken."""
+
+
+class StoppingError(AsrLlmError):
+    """The engine takes nothing more."""
+
+
+class TooLongError(AsrLlmError):
+    """An audio lasts longer than is allowed."""
+
+
+class Engine:
+    """Transcribes for many at a time.
+
+    Args:
+        model: its ``aligner`` tells when words are said, where a request asks for it.
+        places: how many requests there may be at a time.
+        max_seconds: longer audio is refused.
+    """
+
+    def __init__(
+        self, model: SpeechLLM, *, places: int = 100, max_seconds: float | None = None
+    ) -> None:
+        self.places, self.max_seconds = places, max_seconds
+        self._name, self._pipeline = model.name, model.pipeline
+        self._options = replace(model.options, adapters=())
+        self._jobs: list[Job] = []  # in the order of their turns
+        self._readers: list[threading.Thread] = []
+        self._taken = 0
+        self._stopping = self._closed = False
+        self._changed = threading.Condition()
+        # Loaded once, and here.
+        vad.listener(model.options.vad).hear(np.zeros(vad.FRAME, np.float32))
+        self._worker = threading.Thread(target=self._work, name="decoding", daemon=True)
+        self._worker.start()
+
+    @property
+    def taken(self) -> int:
+        """Places that are taken."""
+        return self._taken
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests, if there is a place."""
+        return not self._stopping and self._worker.is_alive()
+
+    @property
+    def tells_words(self) -> bool:
+        """Whether it can tell when each word is said."""
+        return self._pipeline.aligner is not None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place for a request, for as long as it lasts.
+
+        Raises:
+            BusyError: there is none.
+            StoppingError: no request is taken any more.
+        """
+        with self._changed:
+            if not self.ready:
+                raise StoppingError(
+                    "the server is shutting down and accepts no more requests; try again later"
+                )
+            if self._taken >= self.places:
+                raise BusyError(f"all {self.places} request slots are in use; try again later")
+            self._taken += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= 1
+
+    def submit(
+        self,
+        path: Path,
+        options: TranscribeOptions | None = None,
+        on_segment: OnSegment | None = None,
+    ) -> Job:
+        """Begin to transcribe a file, which must stay until the job is done.
+
+        Args:
+            options: by default the model's own, without adapters.
+            on_segment: told each segment as soon as it is certain, in a thread of the engine.
+
+        Raises:
+            StoppingError: the engine is closed.
+        """
+        job = Job(path, options or self._options, on_segment)
+        with self._changed:
+            if self._closed:
+                raise StoppingError("the server has stopped and accepts no more requests")
+            self._jobs.append(job)
+            self._readers = [thread for thread in self._readers if thread.is_alive()]
+            reader = threading.Thread(target=self._read, args=[job], name="reading", daemon=True)
+            self._readers.append(reader)
+            reader.start()
+        return job
+
+    def stop(self) -> None:
+        """Take no more requests; go on with those that are there."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """End, with the batch that is being decoded; what is not done fails at once."""
+        with self._changed:
+            self._stopping = self._closed = True
+            jobs, self._jobs = self._jobs, []
+            self._changed.notify()
+        for job in jobs:
+            job.fail(StoppingError("the server stopped before the transcript was done"))
+
+    def join(self) -> None:
+        """Wait, after a ``close``, for the end of the batch that is being decoded, and of reading.
+
+        A process that ends while its threads are inside of a library is aborted.
+        """
+        for thread in (self._worker, *self._readers):
+            thread.join()
+
+    def _read(self, job: Job) -> None:
+        """Add the pieces of a job as there is room."""
+        try:
+            self._check(job.path)
+            for piece in self._pipeline.pieces(job.draft, self._bounded(job), job.options):
+                job.room.acquire()
+                if job.result.done():
+                    return
+                with self._changed:
+                    job.pieces.append(piece)
+                    self._changed.notify()
+        except Exception as error:
+            job.fail(error)
+
+    def _check(self, path: Path) -> None:
+        info = audio_info(path)
+        if info.sampling_rate * info.num_channels > _DENSEST:
+            raise AudioError(
+                f"{path}: has {info.num_channels} channels at {info.sampling_rate} Hz; expected at "
+                f"most {_DENSEST} samples a second: convert it to 16 kHz mono"
+            )
+        self._check_length(info.duration)
+
+    def _bounded(self, job: Job) -> Iterator[Samples]:
+        """The blocks of a job; its header may have told less than there is."""
+        num_samples = 0
+        for block in read_blocks(job.path, tell=job.draft.notes.append):
+            num_samples += len(block)
+            self._check_length(num_samples / SAMPLE_RATE)
+            if job.result.done():
+                return
+            yield block
+
+    def _check_length(self, seconds: float) -> None:
+        if self.max_seconds is not None and seconds > self.max_seconds:
+            raise TooLongError(
+                f"the audio is longer than {self.max_seconds:g} s; split it into parts"
+            )
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or any(j.pieces for j in self._jobs))
+                if self._closed:
+                    return
+                self._jobs = [job for job in self._jobs if not job.result.done()]
+                seconds = [self._pipeline.seconds(job.options) for job in self._jobs]
+                batch = next_batch(self._jobs, min(seconds, default=0.0))
+            if batch:
+                self._decode(batch)
+            with self._changed:
+                served = {id(job) for job, _ in batch}
+                self._jobs.sort(key=lambda job: id(job) in served)  # stable
+                jobs = list(self._jobs)
+            for job in jobs:
+                self._hand_over(job)
+
+    def _decode(self, batch: Sequence[Turn]) -> None:
+        """Decode chunks of the same options; where that fails, one by one, to let but one fail."""
+        try:
+            self._pipeline.decode([piece for _, piece in batch], batch[0][0].options)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0][0].fail(error)
+                return
+            for turn in batch:
+                self._decode([turn])
+
+    def _hand_over(self, job: Job) -> None:
+        """Let a job take up what is done of it."""
+        with self._changed:
+            done = []
+            while job.pieces and (job.pieces[0].chunk is None or job.pieces[0].heard):
+                done.append(job.pieces.popleft())
+        try:
+            job.take_up(done, self._name)
+        except Exception as error:
+            job.fail(error)
