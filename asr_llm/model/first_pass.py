@@ -89,7 +89,7 @@ class FirstPass(nn.Module):
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:
             raise CheckpointError(
-                f"{folder} contains no readable Whisper model: {in_a_line(error)}"
+                f"{folder} holds no Whisper model that can be read: {in_a_line(error)}"
             ) from error
         return cls(whisper, tokenizer).eval()
 
@@ -197,7 +197,7 @@ def save(encoder: Encoder, folder: Path) -> None:
 
     if not encoder.tokenizer:
         raise CheckpointError(
-            "this Whisper has no tokenizer.json, which the first pass needs; expected "
+            "this Whisper has no tokenizer.json, without which it writes no first pass; expected "
             "one beside its weights"
         )
     whisper = WhisperForConditionalGeneration(WhisperConfig(**encoder.config))
