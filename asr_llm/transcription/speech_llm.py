@@ -15,7 +15,7 @@ from asr_llm.errors import AudioError, ScoreError
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.transcription.drafts import Draft, Piece
 from asr_llm.transcription.journal import Journal
-from asr_llm.transcription.options import ComputeType, Recogniser, TranscribeOptions, VadKind
+from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.pipeline import Meter, Pipeline, Progress
 from asr_llm.transcription.transcript import Segment, Transcript
 
@@ -79,9 +79,7 @@ class SpeechLLM:
         confidence: bool = False,
         word_timestamps: bool = False,
         aligner: str | Path | None = None,
-        compute_type: ComputeType = "auto",
         biasing: BiasingList | Iterable[str] | None = None,
-        first_pass: bool = True,
     ) -> SpeechLLM:
         """Load a checkpoint and put adapters on it; on CUDA where there is one.
 
@@ -90,9 +88,8 @@ class SpeechLLM:
                 otherwise.
             aligner: tells when words are said in place of the checkpoint's CTC head: another
                 checkpoint with one, or a NeMo CTC model (``.nemo``). Brings ``word_timestamps``.
-            compute_type: see ``Recogniser``.
             biasing: phrases to prefer, see ``prefer``.
-            fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps, first_pass: see
+            fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps: see
                 ``TranscribeOptions``. A checkpoint without a CTC head tells of no words unless
                 there is an ``aligner``: then there are segments only.
 
@@ -103,14 +100,12 @@ class SpeechLLM:
             str(model),
             AdapterFolder.read_all(adapter),
             None if aligner is None else str(aligner),
-            compute_type,
         )
         options = TranscribeOptions(
             fusion=fusion,
             num_beams=num_beams,
             biasing=_as_list(biasing),
             confidence=confidence or word_timestamps,
-            first_pass=first_pass,
             chunk_seconds=chunk_seconds,
             vad=vad,
             word_timestamps=word_timestamps or aligner is not None,
