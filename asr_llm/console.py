@@ -190,7 +190,7 @@ def _print_table(scores: dict[str, Any], names: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from asr_llm.evaluation.scores import table
+    from asr_llm.evaluation.table import table
 
     columns = ["count", *names, *(["change"] if names[1:] else [])]
     shown = Table("metric", box=box.SIMPLE)

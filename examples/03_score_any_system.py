@@ -7,7 +7,8 @@ import sys
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.evaluation.entities import EntityFinder
-from asr_llm.evaluation.scores import score, table
+from asr_llm.evaluation.scores import score
+from asr_llm.evaluation.table import table
 
 
 def main() -> None:

@@ -50,9 +50,15 @@ def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) ->
         return safety_counted(measured)
     if kind == "term-wer":
         return term_counted(measured, text, label)
+    return missed(measured, text, label)
+
+
+def missed(measured: Measured, text: str, label: str = "") -> Counts:
+    """Mentions not found, and all mentions; of one label, or of all."""
     return {
-        i: (sum(not r.found for r in _of(results, label)), len(_of(results, label)))
+        i: (sum(not r.found for r in found), len(found))
         for i, results in measured.entities[text].items()
+        for found in [_of(results, label)]
     }
 
 
@@ -69,7 +75,7 @@ def term_counted(measured: Measured, text: str, label: str = "") -> Counts:
 
 
 def _of(results: Sequence[MentionOutcome], label: str) -> list[MentionOutcome]:
-    return [r for r in results if label in ("", r.mention.label)]
+    return [r for r in results if r.mention.label == label] if label else list(results)
 
 
 def safety_counted(measured: Measured) -> Counts:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import AsrLlmError, ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention
-from asr_llm.evaluation.scores import Blocks, Row, base_first, score, table
+from asr_llm.evaluation.scores import Blocks, base_first, score
+from asr_llm.evaluation.table import Row, table
 
 FINDER = EntityFinder(
     [
