@@ -81,7 +81,7 @@ def test_what_the_reference_marks(tmp_path: Path) -> None:
     scores = score_files(tmp_path / "ref.jsonl", {"x": tmp_path / "hyp.tsv"}).scores
     system = scores["systems"]["x"]
     assert system["entities"]["raw"]["by_label"]["PER"]["found"] == 1
-    assert system["biasing"]["b_wer"] == {"rate": 1.0, "errors": 1, "words": 1}
+    assert system["biasing"]["b_wer"].items() >= {"rate": 1.0, "errors": 1, "words": 1}.items()
     assert scores["bootstrap"]["of"] == "utterance"
     assert "speakers are not known" in scores["warnings"][0]
 
@@ -161,7 +161,7 @@ def test_the_leaderboard_and_what_is_compared(folder: Path) -> None:
     done = run(*asked, "--compare", "all", "one", cwd=folder)
     assert "EER (normalized): +50.0 points" in done.stdout
     done = run(*asked, "--against", "best", cwd=folder)
-    assert "against all" in done.stdout and "+100.0 (+100.0 to +100.0) p 0.002" in done.stdout
+    assert "against all" in done.stdout and "+100.0  +100.0 to +100.0  0.002" in done.stdout
     done = run(*asked, "-f", "md", "--sort", "wer", cwd=folder)
     assert done.stdout.splitlines()[0] == (
         "| rank | system | WER (95%) | WER raw | EER | EER raw | T-WER |"

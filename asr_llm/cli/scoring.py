@@ -146,17 +146,18 @@ def _show(
     scores: dict[str, Any], form: Format, compare: tuple[str, str] | None, against: str | None
 ) -> None:
     """One system's figures, or the leaderboard of several and what it was asked to compare."""
-    from asr_llm.evaluation.leaderboard import compared_in, differences, write
+    from asr_llm.evaluation.comparison import compared_in
+    from asr_llm.evaluation.leaderboard import write
 
     names = list(scores["systems"])
-    if form != "txt" or names[1:]:
-        typer.echo(write(scores, form), nl=False)
     if form != "txt":
+        typer.echo(write(scores, form, against=against is not None, pair=compare), nl=False)
         return
-    if len(names) <= 2 or compare:
+    as_pair = compare is not None or len(names) <= 2
+    if names[1:]:
+        typer.echo(write(scores, form, against=against is not None and not as_pair), nl=False)
+    if as_pair:
         print_pair(scores, list(compare or compared_in(scores)))
-    elif against:
-        typer.echo("\n" + differences(scores), nl=False)
 
 
 def _check_compared(

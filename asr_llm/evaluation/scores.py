@@ -10,20 +10,17 @@ from asr_llm.corpus.text import version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation import caveats
 from asr_llm.evaluation.blocks import RESAMPLES, Blocks, Bootstrap
-from asr_llm.evaluation.comparison import compare
+from asr_llm.evaluation.comparison import base_first, compare
 from asr_llm.evaluation.entities import EntityFinder, Mention
 from asr_llm.evaluation.equivalences import Equivalences, accepted
-from asr_llm.evaluation.figures import counted, counts_of
+from asr_llm.evaluation.figures import counted, counts_of, spelled
 from asr_llm.evaluation.leaderboard import standings
 from asr_llm.evaluation.measured import How, Texts, measure, mention_rows
 from asr_llm.evaluation.safety import safety_rows
 from asr_llm.evaluation.system_scores import system_scores, word_scores
 from asr_llm.evaluation.words import Costs
 
-__all__ = ["BASE", "Blocks", "Scored", "base_first", "general_wer_increase", "score"]
-
-BASE = "base"
-"""The name of the unadapted system."""
+__all__ = ["Blocks", "Scored", "base_first", "general_wer_increase", "score"]
 
 Headline = Literal["raw", "normalized"]
 
@@ -85,8 +82,8 @@ def score(
         safety: whether to count negations, sides, amounts and changes of a dose that were lost or
             turned round (``safety``).
         headline: which terms' figures come first, those of normalised texts or of texts as written.
-        sort: the figure to rank systems by (``figures``); default: the headline's EER, or WER where
-            there are no terms.
+        sort: the figure to rank systems by (``figures``), in upper or lower case; default: the
+            headline's EER, or WER where there are no terms.
         against: the system that the others are compared with, in place of the first; "best" is the
             best by that figure.
         seed: of the bootstrap.
@@ -121,7 +118,7 @@ def score(
             )
     drawn = Bootstrap(references, blocks, seed)
     of_recording = recordings or {i: i for i in references}
-    by = sort or _default_figure(mentions, headline)
+    by = spelled(sort or _default_figure(mentions, headline), next(iter(measured.values())))
     rows = standings(
         {name: counts_of(m, by, of_recording) for name, m in measured.items()},
         drawn.grouped,
@@ -130,7 +127,9 @@ def score(
         seed=seed,
     )
     first, *others = _in_order(systems, against, rows[0]["system"])
-    compared = {name: compare(measured[first], measured[name], drawn) for name in others}
+    compared = {
+        name: compare(measured[first], measured[name], drawn, by, of_recording) for name in others
+    }
     plain = How(equivalences or normalizer, costs, {}, None)
     elsewhere = {
         name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
@@ -168,6 +167,7 @@ def score(
             name: {"wer": word_scores(m.words, apart[name])} for name, m in elsewhere.items()
         },
         "leaderboard": {"by": by, "rows": rows},
+        "against": first,
         "comparison": compared[others[0]] if others else {},
         "comparisons": compared,
     }
@@ -195,11 +195,6 @@ def _in_order(systems: Iterable[str], against: str | None, best: str) -> list[st
             f"no system is called {first!r}; expected 'best', or one of: {', '.join(names)}"
         )
     return sorted(names, key=lambda name: name != first)
-
-
-def base_first(systems: Iterable[str]) -> list[str]:
-    """Names in the order of comparison: what the others are compared with, then the others."""
-    return sorted(systems, key=lambda name: name != BASE)
 
 
 def general_wer_increase(scores: Mapping[str, Any]) -> float:

@@ -36,12 +36,14 @@ def _figures(measured: Measured, drawn: Bootstrap) -> dict[str, Any]:
         }
         for text, found in scores["entities"].items():
             found["term_wer"] |= drawn.interval(term_counted(measured, text))
+            for label, one in found["by_label"].items():
+                one |= drawn.interval(missed(measured, text, label))
     if measured.safety:
         found = summary(chain.from_iterable(measured.safety.values()))
         scores["safety"] = found | drawn.interval(safety_counted(measured))
     if measured.biasing:
         scores["biasing"] = {
-            side: _rate(sum(errors.values(), start=WordErrors()))
+            side: _rate(sum(errors.values(), start=WordErrors())) | drawn.interval(counted(errors))
             for side, errors in measured.biasing.items()
         }
     return scores
