@@ -208,7 +208,10 @@ WRONG_FILES = {
     "patterns.jsonl": b'{"label": "DRUG", "pattern": "x"}\n{"label": "DRUG" "pattern"}\n',
     "unlabelled.jsonl": b'{"Label": "DRUG", "pattern": "aspirin"}\n',
     "none.jsonl": b"\n",
+    "null.jsonl": b'{"label": "DRUG", "pattern": [{"LOWER": null}]}\n',
     "words.txt": b"\n",
+    "who.rttm": b"SPEAKER talk 1 0.0 1.5 <NA> <NA> ann <NA> <NA>\n",
+    "ref.stm": b"talk 1 ann 0 2 so it is\n",
 }
 
 
@@ -227,6 +230,18 @@ WRONG_FILES = {
         ),
         ("--hypothesis binary.tsv", "binary.tsv:1: found not text: it holds control characters"),
         ("--hypothesis visit.wav", "visit.wav: found no known suffix; expected one of .jsonl"),
+        (
+            "--hypothesis words.txt",
+            "words.txt: found a .txt of no known layout; expected 'trans.txt'",
+        ),
+        (
+            "--hypothesis who.rttm",
+            "RTTM, which says who spoke when and has no words; expected what",
+        ),
+        (
+            "--speakers --hypothesis who.rttm --reference ref.stm",
+            "RTTM, which has no words; expect",
+        ),
         ("--hypothesis bad.trn", "bad.trn:1: found no id in brackets at the end; expected text (s"),
         ("--hypothesis broken.jsonl", "broken.jsonl:2: found no JSON (Expecting ',' delimiter)"),
         ("--hypothesis number.jsonl", "number.jsonl:1: found no 'text', or no string; expected"),
@@ -239,6 +254,10 @@ WRONG_FILES = {
         ("--bootstrap-by recording", "no recording for 2 utterances (a, b); expected one of eve"),
         ("--entities patterns.jsonl", "patterns.jsonl:2: not JSON; expected {"),
         ("--entities unlabelled.jsonl", "unlabelled.jsonl:1: no label; expected for instance {"),
+        (
+            "--entities null.jsonl",
+            "null.jsonl:1: spaCy refuses the pattern: [pattern -> 0 -> LOWER] No",
+        ),
         ("--entities none.jsonl", "none.jsonl: no patterns; expected one on each line"),
         ("--entities binary.tsv", "binary.tsv:1: not text: it holds control characters, as re"),
         ("--entities visit.wav", "visit.wav: found no known suffix; expected patterns (.jsonl)"),

@@ -150,8 +150,10 @@ def _variants(path: Path) -> Iterator[tuple[str, Rule]]:
         if line.startswith("#"):
             continue
         first, *others = (tuple(cell.split()) for cell in line.rstrip().split("\t"))
-        if not first or not others or not all(others):
-            fail(place, f"{1 + len(others)} variants, or an empty one", "two or more, with tabs")
+        if not others:
+            fail(place, "one variant", "two or more, with tabs between")
+        if not first or not all(others):
+            fail(place, "an empty variant", "words between tabs")
         empty = False
         yield from ((place, Rule(other, first)) for other in others)
     if empty:

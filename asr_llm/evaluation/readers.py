@@ -4,7 +4,8 @@
 ``.jsonl``, ``.json``  an object a line, or one list: of NeMo, AudioFolder, Lhotse (also ``.gz``)
 ``.tsv``, ``.csv``     columns named in a header; a TSV may be ``id TAB text`` without one
 ``trans.txt``          ``name.wav TAB text``
-``text``               Kaldi's ``id text``; so are LibriSpeech's ``*.trans.txt``
+``text``               Kaldi's ``id text``, a file of just that name; so are LibriSpeech's
+                       ``*.trans.txt``
 ``.trn``               sclite's ``text (speaker-utterance)``
 ``.stm``, ``.ctm``     NIST's segments and timed words; ``ctm_for_stm`` brings them together
 ``.nlp``               Rev's tokens, as in Earnings-21 and -22: a recording a file
@@ -123,6 +124,19 @@ def _reader(path: Path) -> Reader:
         return _read_kaldi
     if found := _READERS.get(Path(name).suffix):
         return found
+    if Path(name).suffix == ".rttm":
+        fail(
+            path,
+            "RTTM, which says who spoke when and has no words",
+            "what was said: STM or CTM, and with --speakers STM or SegLST (.json)",
+        )
+    if Path(name).suffix == ".txt":
+        fail(
+            path,
+            "a .txt of no known layout",
+            "'trans.txt' (name.wav, a tab, text), Kaldi's 'id text' in a file named 'text', a .tsv "
+            "(id, a tab, text), or a folder of .txt files, one for each recording",
+        )
     known = ", ".join(_READERS)
     expected = f"one of {known}, a file named 'text' or 'trans.txt', or a folder"
     fail(path, "no known suffix", expected)

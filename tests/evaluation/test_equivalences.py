@@ -84,7 +84,8 @@ def test_they_are_counted_and_change_normalised_figures_only(tmp_path: Path) -> 
     ("name", "content", "message"),
     [
         ("v.tsv", "", "found nothing in it; expected the variants"),
-        ("v.tsv", "a\tb\nalone\n", r"v.tsv:2: found 1 variants, or an empty one; expected two"),
+        ("v.tsv", "a\tb\nalone\n", r"v.tsv:2: found one variant; expected two or more, with tabs"),
+        ("v.tsv", "a\t\tb\n", r"v.tsv:1: found an empty variant; expected words between tabs"),
         ("v.tsv", "a\tb\nc\tb\n", r"v.tsv:2: found 'b', which becomes another thing at .*v.tsv:1"),
         ("v.glm", "* name x\n", "found no rule in it"),
         ("v.glm", "[A] -> [B]\n", r"v.glm:1: found no rule; expected \[OLD\] => \[NEW\]"),
