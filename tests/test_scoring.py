@@ -250,7 +250,7 @@ WRONG_FILES = {
         ("--hypothesis x=two.tsv --hypothesis x=one.trn", "two hypotheses are called 'x'"),
         ("--reference beyond.jsonl", "beyond.jsonl:1: found entity 1 at 0 to 9 of 3 characters"),
         ("--normalizer whisper", "unknown normalizer 'whisper'; expected one of: none, basic, wh"),
-        ("--alignment dtw", "'dtw' is not one of 'unit', 'sclite'"),
+        ("--alignment dtw", "'dtw' is not one of 'unit', 'sclite', 'jiwer'"),
         ("--bootstrap-by recording", "no recording for 2 utterances (a, b); expected one of eve"),
         ("--entities patterns.jsonl", "patterns.jsonl:2: not JSON; expected {"),
         ("--entities unlabelled.jsonl", "unlabelled.jsonl:1: no label; expected for instance {"),

@@ -67,7 +67,10 @@ def score(
         ),
     ] = False,
     alignment: Annotated[
-        Literal["unit", "sclite"], typer.Option(help="Costs 1, 1, 1 or sclite's 4, 3, 3.")
+        Literal["unit", "sclite", "jiwer"],
+        typer.Option(
+            help="Costs 1, 1, 1 (of ties, the most hits), sclite's 4, 3, 3, or as jiwer aligns."
+        ),
     ] = "unit",
     bootstrap_by: Annotated[
         Literal["auto", "speaker", "recording", "utterance"],

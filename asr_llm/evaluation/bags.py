@@ -45,7 +45,10 @@ class TermCounter:
         found: Counter[Term] = Counter()
         at = 0
         while at < len(words):
-            here = self._by_first.get(words[at], ())
+            here = self._by_first.get(words[at])
+            if here is None:
+                at += 1
+                continue
             term = next((t for t in here if words[at : at + len(t)] == t), None)
             if term is not None:
                 found[term] += 1

@@ -24,6 +24,12 @@ __all__ = ["Blocks", "Scored", "base_first", "general_wer_increase", "score"]
 
 Headline = Literal["raw", "normalized"]
 
+_ALIGNMENTS = {
+    "unit": "unit costs",
+    "sclite": "sclite costs (4, 3, 3)",
+    "jiwer": "jiwer (unit costs, its own choice among ties)",
+}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -150,7 +156,7 @@ def score(
         "headline": headline,
         "normalizer": normalizer,
         "normalizer_version": version(normalizer),
-        "alignment": "unit costs" if costs == "unit" else "sclite costs (4, 3, 3)",
+        "alignment": _ALIGNMENTS[costs],
         "bootstrap": {
             "blocks": len(drawn.grouped),
             "of": drawn.of,

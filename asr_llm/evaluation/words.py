@@ -104,10 +104,9 @@ def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
     counts: Counter[str] = Counter()
     for one, other in zip(reference, hypothesis):
         said, heard = " ".join(one.split()), " ".join(other.split())
-        steps = Counter(step.tag for step in Levenshtein.editops(said, heard))
-        counts.update(steps)
-        counts["hit"] += len(said) - steps["replace"] - steps["delete"]
-    return WordErrors(counts["hit"], counts["replace"], counts["delete"], counts["insert"])
+        for tag, start, end, first, last in Levenshtein.opcodes(said, heard):
+            counts[tag] += max(end - start, last - first)
+    return WordErrors(counts["equal"], counts["replace"], counts["delete"], counts["insert"])
 
 
 def align(
