@@ -104,8 +104,9 @@ def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
     counts: Counter[str] = Counter()
     for one, other in zip(reference, hypothesis):
         said, heard = " ".join(one.split()), " ".join(other.split())
-        for tag, start, end, first, last in Levenshtein.opcodes(said, heard):
-            counts[tag] += max(end - start, last - first)
+        for step in Levenshtein.opcodes(said, heard):
+            size = max(step.src_end - step.src_start, step.dest_end - step.dest_start)
+            counts[step.tag] += size
     return WordErrors(counts["equal"], counts["replace"], counts["delete"], counts["insert"])
 
 
