@@ -173,6 +173,17 @@ def test_the_leaderboard_and_what_is_compared(folder: Path) -> None:
     assert both.returncode == 2 and "give one" in both.stderr
 
 
+def test_a_kaldi_folder_and_lists_that_are_not_read(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "text").write_text("a he takes lipitor\nb she takes aspirin\n", "utf-8")
+    (folder / "data" / "utt2spk").write_text("a ann\nb bob\n", "utf-8")
+    (folder / "terms" / "condition.txt").write_text("asthma\n", "utf-8")
+    options = Options(entities=str(folder / "terms"), normalizer="basic")
+    scores = score_files(folder / "ref.jsonl", {"x": folder / "data"}, options).scores
+    assert scores["systems"]["x"]["wer"]["normalized"]["errors"] == 0
+    assert "terms: not read: 1 file (condition.txt); terms are .tsv and" in scores["warnings"][-1]
+
+
 def test_two_files_of_one_name(folder: Path) -> None:
     (folder / "b").mkdir()
     (folder / "b" / "one.trn").write_text("x (a)\ny (b)\n", "utf-8")
@@ -250,7 +261,16 @@ WRONG_FILES = {
         ("--hypothesis x=two.tsv --hypothesis x=one.trn", "two hypotheses are called 'x'"),
         ("--reference beyond.jsonl", "beyond.jsonl:1: found entity 1 at 0 to 9 of 3 characters"),
         ("--normalizer whisper", "unknown normalizer 'whisper'; expected one of: none, basic, wh"),
-        ("--alignment dtw", "'dtw' is not one of 'unit', 'sclite', 'jiwer'"),
+        ("--alignment dtw", "'--alignment': 'dtw' is not one of 'unit', 'sclite', 'jiwer'"),
+        ("-f xml", "'--format': 'xml' is not one of 'txt', 'md', 'csv', 'json', 'html'"),
+        (
+            "--against best",
+            "--against compares systems, and there is one; expected --hypothesis tw",
+        ),
+        (
+            "--hypothesis x=two.tsv --hypothesis y=two.tsv --compare x x",
+            "--compare: x twice; expec",
+        ),
         ("--bootstrap-by recording", "no recording for 2 utterances (a, b); expected one of eve"),
         ("--entities patterns.jsonl", "patterns.jsonl:2: not JSON; expected {"),
         ("--entities unlabelled.jsonl", "unlabelled.jsonl:1: no label; expected for instance {"),

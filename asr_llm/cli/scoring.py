@@ -168,11 +168,18 @@ def _check_compared(
 ) -> None:
     if compare and against:
         raise AsrLlmError("--compare and --against both say what to compare with; give one")
+    if (compare or against) and len(named) < 2:
+        option = "--compare" if compare else "--against"
+        raise AsrLlmError(
+            f"{option} compares systems, and there is one; expected --hypothesis twice or more"
+        )
     for name in compare or ():
         if name not in named:
             raise AsrLlmError(
                 f"--compare: no system is called {name!r}; expected two of: {', '.join(named)}"
             )
+    if compare and compare[0] == compare[1]:
+        raise AsrLlmError(f"--compare: {compare[0]} twice; expected two of: {', '.join(named)}")
 
 
 def _named(hypotheses: list[str]) -> dict[str, str]:

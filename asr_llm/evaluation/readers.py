@@ -10,8 +10,8 @@
 ``.stm``, ``.ctm``     NIST's segments and timed words; ``ctm_for_stm`` brings them together
 ``.nlp``               Rev's tokens, as in Earnings-21 and -22: a recording a file
 ``.srt``, ``.vtt``     subtitles: a recording a file
-a folder               of recordings with one of the lists above, or of ``.txt``, ``.nlp``, ``.vtt``
-                       or ``.srt``, a row each; the id is the file's name
+a folder               of recordings with one of the lists above, or Kaldi's of data; or of
+                       ``.txt``, ``.nlp``, ``.vtt`` or ``.srt``, a row each: the id is the file's name
 a pipe                 JSON lines, a TSV, ``trn`` or ``id text``, by what comes in
 =====================  =================================================================
 
@@ -341,7 +341,7 @@ def _read_pipe(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
-    listed = [path / name for name in LAYOUTS if (path / name).is_file()]
+    listed = [path / name for name in _LISTS if (path / name).is_file()]
     if len(listed) > 1:
         names = " and ".join(file.name for file in listed)
         fail(path, names, "one of them, or the name of the file that is meant")
@@ -358,7 +358,7 @@ def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
 def unread(path: str | Path) -> str | None:
     """What to tell of the files of a folder that are neither read nor beside one that is."""
     folder = Path(path)
-    if not folder.is_dir() or any((folder / name).is_file() for name in LAYOUTS):
+    if not folder.is_dir() or any((folder / name).is_file() for name in _LISTS):
         return None
     read = _by_stem(folder)
     left = [
@@ -380,6 +380,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+_LISTS = (*LAYOUTS, "text")  # a Kaldi data folder has its transcripts in "text"
 _IN_FOLDERS = (".txt", ".nlp", ".vtt", ".srt")
 _READERS: dict[str, Reader] = {
     ".jsonl": _read_json,

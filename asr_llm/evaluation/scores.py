@@ -195,7 +195,7 @@ def _in_order(systems: Iterable[str], against: str | None, best: str) -> list[st
     names = base_first(systems)
     if against is None:
         return names
-    first = best if against == "best" and against not in names else against
+    first = best if against.lower() == "best" and against not in names else against
     if first not in names:
         raise ScoreError(
             f"no system is called {first!r}; expected 'best', or one of: {', '.join(names)}"
