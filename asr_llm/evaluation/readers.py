@@ -11,7 +11,7 @@
 ``.nlp``               Rev's tokens, as in Earnings-21 and -22: a recording a file
 ``.srt``, ``.vtt``     subtitles: a recording a file
 a folder               of recordings with one of the lists above, or Kaldi's of data; or of
-                       ``.txt``, ``.nlp``, ``.vtt`` or ``.srt``, a row each: the id is the file's name
+                       ``.txt``, ``.nlp``, ``.vtt`` or ``.srt``, a row each; the id: the file's name
 a pipe                 JSON lines, a TSV, ``trn`` or ``id text``, by what comes in
 =====================  =================================================================
 
