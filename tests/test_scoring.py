@@ -184,6 +184,15 @@ def test_a_kaldi_folder_and_lists_that_are_not_read(folder: Path) -> None:
     assert "terms: not read: 1 file (condition.txt); terms are .tsv and" in scores["warnings"][-1]
 
 
+def test_the_example_runs() -> None:
+    root = Path(__file__).resolve().parents[1]
+    program = root / "examples" / "03_score_any_system.py"
+    command = [sys.executable, str(program), str(root / "domains" / "medical")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "EER (raw) DRUG" in done.stdout and "WER domain (normalized)" in done.stdout
+
+
 def test_two_files_of_one_name(folder: Path) -> None:
     (folder / "b").mkdir()
     (folder / "b" / "one.trn").write_text("x (a)\ny (b)\n", "utf-8")
