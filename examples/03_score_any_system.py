@@ -7,7 +7,8 @@ import sys
 
 from asr_llm.corpus.domain import Domain
 from asr_llm.evaluation.entities import EntityFinder
-from asr_llm.evaluation.scores import score, table
+from asr_llm.evaluation.scores import score
+from asr_llm.evaluation.table import table
 
 
 def main() -> None:
@@ -18,8 +19,9 @@ def main() -> None:
         "base": {i: text.replace("ol", "all") for i, text in references.items()},
         "adapted": dict(references),
     }
-    scores = score(references=references, systems=systems, finder=EntityFinder(domain.patterns()))
-    for row in table(scores):
+    finder = EntityFinder(domain.patterns())
+    scored = score(references=references, systems=systems, finder=finder)
+    for row in table(scored.scores):
         print(f"{row.metric:28} {row.counts:>24} {row.base:>8} {row.adapted:>8}")
 
 

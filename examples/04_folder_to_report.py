@@ -9,7 +9,7 @@ from pathlib import Path
 from asr_llm import Domain, SpeechLLM, adapt
 from asr_llm.corpus.domain import check
 from asr_llm.corpus.domain_example import create
-from asr_llm.evaluation.scores import table
+from asr_llm.evaluation.table import table
 
 given = dict(enumerate(sys.argv))
 folder = Path(given.get(1, "my_clinic"))

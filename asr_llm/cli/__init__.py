@@ -47,6 +47,9 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's, by Typer
+            raise
         except (AsrLlmError, KeyboardInterrupt, OSError) as error:
             if _is_pipe(error) or ctx.params.get("debug"):
                 raise

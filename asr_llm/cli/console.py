@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from asr_llm.corpus.domain import CheckReport
     from asr_llm.corpus.terms import Candidate
+    from asr_llm.evaluation.table import Row
     from asr_llm.jobs.audit import Audit
     from asr_llm.jobs.doctor import Diagnosis
     from asr_llm.jobs.transcribe import Outcome
@@ -165,43 +166,31 @@ def print_warnings(scores: dict[str, Any]) -> None:
 
 def print_pair(scores: dict[str, Any], names: list[str]) -> None:
     """One system's figures, or a second's beside those that it was compared with."""
-    _print_table(scores, names)
-    compared = scores["comparisons"].get(names[-1], {})
-    for metric, name in _compared(scores["headline"]).items():
-        found = compared.get(metric, {})
-        if found.get("low") is not None:
-            p = "" if found["p"] is None else f", p = {found['p']:.3f}"
-            typer.echo(
-                f"{name}: {100 * found['difference']:+.1f} points, 95% interval "
-                f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}{p}"
-            )
+    from asr_llm.evaluation.table import table
+
+    rows = table(scores, names)
+    _print_table(rows, names)
+    for row in rows if names[1:] else []:
+        if row.interval:
+            p = f", p = {row.p}" if row.p else ""
+            typer.echo(f"{row.metric}: {row.change} points, 95% interval {row.interval}{p}")
 
 
-def _compared(headline: str) -> dict[str, str]:
-    return {
-        "eer_normalized" if headline == "normalized" else "eer": f"EER ({headline})",
-        "wer": "WER domain (normalized)",
-        "general_wer": "WER general (normalized)",
-    }
-
-
-def _print_table(scores: dict[str, Any], names: list[str]) -> None:
+def _print_table(rows: list[Row], names: list[str]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from asr_llm.evaluation.scores import table
-
-    columns = ["count", *names, *(["change"] if names[1:] else [])]
+    columns = ["count", *names, "change" if names[1:] else "95% interval"]
     shown = Table("metric", box=box.SIMPLE)
     for column in columns:
         # Names may be long: they are folded, never cut.
         shown.add_column(column, justify="right", overflow="fold", min_width=6)
-    shown.columns[1].no_wrap = True
-    for row in table(scores, names):
-        shown.add_row(*row[: 1 + len(columns)])
+    shown.columns[1].no_wrap = shown.columns[-1].no_wrap = True
+    for row in rows:
+        shown.add_row(*(row[:5] if names[1:] else [*row[:3], row.interval or "–"]))
     # Where no one looks, a table is as wide as it has to be.
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    Console(width=None if sys.stdout.isatty() else 120 if names[1:] else 80).print(shown)
 
 
 def print_answers(scores: dict[str, Any]) -> None:

@@ -67,7 +67,10 @@ def score(
         ),
     ] = False,
     alignment: Annotated[
-        Literal["unit", "sclite"], typer.Option(help="Edit costs: 1, 1, 1 or sclite's 4, 3, 3.")
+        Literal["unit", "sclite", "jiwer"],
+        typer.Option(
+            help="Costs 1, 1, 1 (of ties, the most hits), sclite's 4, 3, 3, or as jiwer aligns."
+        ),
     ] = "unit",
     bootstrap_by: Annotated[
         Literal["auto", "speaker", "recording", "utterance"],
@@ -146,17 +149,18 @@ def _show(
     scores: dict[str, Any], form: Format, compare: tuple[str, str] | None, against: str | None
 ) -> None:
     """One system's figures, or the leaderboard of several and what it was asked to compare."""
-    from asr_llm.evaluation.leaderboard import compared_in, differences, write
+    from asr_llm.evaluation.comparison import compared_in
+    from asr_llm.evaluation.leaderboard import write
 
     names = list(scores["systems"])
-    if form != "txt" or names[1:]:
-        typer.echo(write(scores, form), nl=False)
     if form != "txt":
+        typer.echo(write(scores, form, against=against is not None, pair=compare), nl=False)
         return
-    if len(names) <= 2 or compare:
+    as_pair = compare is not None or len(names) <= 2
+    if names[1:]:
+        typer.echo(write(scores, form, against=against is not None and not as_pair), nl=False)
+    if as_pair:
         print_pair(scores, list(compare or compared_in(scores)))
-    elif against:
-        typer.echo("\n" + differences(scores), nl=False)
 
 
 def _check_compared(
@@ -164,11 +168,18 @@ def _check_compared(
 ) -> None:
     if compare and against:
         raise AsrLlmError("--compare and --against exclude each other; give one")
+    if (compare or against) and len(named) < 2:
+        option = "--compare" if compare else "--against"
+        raise AsrLlmError(
+            f"{option} compares systems, and there is one; expected --hypothesis twice or more"
+        )
     for name in compare or ():
         if name not in named:
             raise AsrLlmError(
                 f"--compare: no system is called {name!r}; expected two of: {', '.join(named)}"
             )
+    if compare and compare[0] == compare[1]:
+        raise AsrLlmError(f"--compare: {compare[0]} twice; expected two of: {', '.join(named)}")
 
 
 def _named(hypotheses: list[str]) -> dict[str, str]:

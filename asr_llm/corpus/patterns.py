@@ -90,7 +90,8 @@ def _tried(tokens: list[dict[str, Any]]) -> str | None:
     except Exception as error:  # whatever a malformed pattern makes spaCy stumble over
         said = str(error).strip() or type(error).__name__
         first = said.partition("Pattern 0:")[2].strip(" -\n").partition("\n")[0] or said
-        return f"spaCy refuses the pattern: {' '.join(first.split())[:160]}"
+        reason = " ".join(first.split()).replace("Value error, ", "")  # pydantic's words
+        return f"spaCy refuses the pattern: {reason[:160]}"
     return None
 
 

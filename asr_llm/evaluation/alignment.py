@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-Costs = Literal["unit", "sclite"]
+Costs = Literal["unit", "sclite", "jiwer"]
 
 Step = tuple[int | None, int | None]
 """Indices of a reference word and of a hypothesis word; None where there is no partner."""
@@ -30,14 +31,17 @@ def cheapest(said: Sequence[str], heard: Sequence[str], costs: Costs = "unit") -
 
     ``unit``: every error costs one; of equally cheap alignments one with the most hits, which is
     also one with the fewest substitutions. ``sclite``: a substitution costs 4, a word without a
-    partner 3, as in NIST's sclite.
-    What is still equal is decided as in the script that published B-WER (arXiv 2104.02194): read
-    from the end, a pair is taken before an insertion, and that before a deletion.
+    partner 3, as in NIST's sclite. ``jiwer``: every error costs one, and what is equally cheap is
+    decided by jiwer, so that substitutions, deletions and insertions are its own.
+    By the first two, what is still equal is decided as in the script that published B-WER (arXiv
+    2104.02194): read from the end, a pair is taken before an insertion, and that before a deletion.
 
     Time grows with words x errors; memory too, up to 4 MB, and beyond that with its square root.
     """
     if said == heard:
         return [(i, i) for i in range(len(said))]
+    if costs == "jiwer":
+        return _of_jiwer(said, heard)
     numbers: dict[str, int] = {}
     one, other = (
         np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
@@ -64,6 +68,23 @@ def _band(said: Sequence[str], heard: Sequence[str], costs: Costs) -> tuple[int,
     alone = errors if costs == "unit" else 4 * errors // 3
     longer = len(heard) - len(said)
     return -((alone - longer) // 2), (alone + longer) // 2
+
+
+def _of_jiwer(said: Sequence[str], heard: Sequence[str]) -> list[Step]:
+    import jiwer
+
+    chunks = jiwer.process_words(
+        [" ".join(said)],
+        [" ".join(heard)],
+        reference_transform=lambda _: [[*said]],  # words already
+        hypothesis_transform=lambda _: [[*heard]],
+    ).alignments[0]
+    steps: list[Step] = []
+    for chunk in chunks:
+        ours = range(chunk.ref_start_idx, chunk.ref_end_idx)
+        theirs = range(chunk.hyp_start_idx, chunk.hyp_end_idx)
+        steps += zip_longest(ours, theirs)  # of one length, or one of them empty
+    return steps
 
 
 def _kernel() -> Any:

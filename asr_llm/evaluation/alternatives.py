@@ -65,7 +65,7 @@ def nearest(
     Of equally cheap ones, the one with the most hits, then with the earlier alternatives.
     """
     heard = normalize(hypothesis, normalizer).split()
-    lone, pair = (1, 1) if costs == "unit" else (3, 4)
+    lone, pair = (3, 4) if costs == "sclite" else (1, 1)
     search = _Search(heard, lone * _WEIGHT, pair * _WEIGHT, normalizer)
     row: _Row = [(lone * _WEIGHT * j, None) for j in range(len(heard) + 1)]
     taken, path = search.through(parts, row)[-1][1], []

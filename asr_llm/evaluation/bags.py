@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from asr_llm.corpus.phrases import key
 from asr_llm.corpus.text import Normalizer
@@ -23,7 +24,15 @@ Term = tuple[str, ...]
 
 def term_of(text: str, normalizer: Normalizer = "none") -> Term:
     """A text's words as terms are compared by."""
-    return tuple(bare(word) for word in key(normalize(text, normalizer)).split())
+    return _short(text, normalizer) if len(text) <= _SHORT else _term_of(text, normalizer)
+
+
+def _term_of(text: str, normalizer: Normalizer) -> Term:
+    return tuple(map(bare, key(normalize(text, normalizer)).split()))
+
+
+_SHORT = 60  # characters: terms and single words, which come over and over
+_short = lru_cache(maxsize=20_000)(_term_of)
 
 
 class TermCounter:
@@ -45,7 +54,10 @@ class TermCounter:
         found: Counter[Term] = Counter()
         at = 0
         while at < len(words):
-            here = self._by_first.get(words[at], ())
+            here = self._by_first.get(words[at])
+            if here is None:
+                at += 1
+                continue
             term = next((t for t in here if words[at : at + len(t)] == t), None)
             if term is not None:
                 found[term] += 1
@@ -70,6 +82,7 @@ def bag_of(
     label_of: Mapping[Term, str],
     listed: TermCounter,
     normalizer: Normalizer = "none",
+    heard_by: Normalizer | None = None,
 ) -> Bag:
     """The bag of an utterance.
 
@@ -77,11 +90,13 @@ def bag_of(
         found: which of the mentions were found by the strict rule.
         label_of: the label of every listed term, as it is when normalised.
         listed: counts them.
+        heard_by: the hypothesis's normaliser, where that is another one.
     """
     terms = [(m.label, term_of(m.text, normalizer)) for m in mentions]
     wanted = Counter(terms)
     in_place = Counter(term for term, was in zip(terms, found) if was)
-    heard, said = term_of(hypothesis, normalizer), term_of(reference, normalizer)
+    heard = term_of(hypothesis, normalizer if heard_by is None else heard_by)
+    said = term_of(reference, normalizer)
     there = TermCounter(term for _, term in wanted).count(heard)
     in_bag = Counter({k: min(n, max(there[k[1]], in_place[k])) for k, n in wanted.items()})
     # Said at least as often as it was mentioned, in whatever form it stands there.

@@ -89,11 +89,13 @@ def outcomes(
     hypothesis: str,
     mentions: Sequence[Mention],
     normalizer: Normalizer = "none",
+    heard_by: Normalizer | None = None,
     costs: Costs = "unit",
 ) -> list[MentionOutcome]:
     """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
 
-    ``normalizer="none"`` is the raw comparison. ``costs`` are those of ``words.align``.
+    ``normalizer="none"`` is the raw comparison. ``heard_by`` is the hypothesis's, where that is
+    another one. ``costs`` are those of ``words.align``.
 
     Raises:
         ScoreError: a mention is not of this reference.
@@ -102,7 +104,8 @@ def outcomes(
         return []
     edges = Edges(normalize(m.text, normalizer).split() for m in mentions)
     said = Tokens.of(normalize(reference, normalizer).split(), edges)
-    heard = Tokens.of(normalize(hypothesis, normalizer).split(), edges)
+    written = normalize(hypothesis, normalizer if heard_by is None else heard_by)
+    heard = Tokens.of(written.split(), edges)
     pairs = align(reference_words=said.bare, hypothesis_words=heard.bare, costs=costs)
     heard_at = {
         pair.reference: pair.hypothesis

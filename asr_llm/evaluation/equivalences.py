@@ -8,8 +8,8 @@ A GLM is sclite's file of rules, in NIST's format:
 
     [HEALTHCARE] => [HEALTH CARE] / [ ] __ [ ] ;; compounds
 
-Of the alternatives ``{A / B}`` on the right of a rule the first is taken, on both sides (sclite
-takes what is nearest to the reference). At each word the longest rule applies, and what it writes
+Of the alternatives ``{A / B}`` on the right of a rule each counts as right (``glm_choices``); what
+shows them is the first. At each word the longest rule applies, and what it writes
 is not rewritten again.
 """
 
@@ -19,9 +19,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from asr_llm.evaluation.glm_choices import Piece, nearest
 from asr_llm.evaluation.normalized import normalize
 from asr_llm.evaluation.rows import fail, read_lines
 from asr_llm.evaluation.words import word_errors
@@ -38,11 +40,14 @@ class Rule:
     new: Words
     before: Words = ()
     after: Words = ()
+    others: tuple[Words, ...] = ()
+    """What counts as right in place of ``new``."""
 
     @property
     def name(self) -> str:
         """As shown in a report."""
-        return f"{' '.join(self.old)} = {' '.join(self.new) or '(nothing)'}"
+        written = (" ".join(words) or "(nothing)" for words in (self.new, *self.others))
+        return f"{' '.join(self.old)} = {' / '.join(written)}"
 
 
 @dataclass(frozen=True, eq=False)  # as what it is: to hash thousands of rules takes long
@@ -71,14 +76,14 @@ class Equivalences:
         found = _glm(path) if path.suffix.lower() == ".glm" else _variants(path)
         rules: dict[tuple[Words, Words, Words], tuple[str, Rule]] = {}
         for place, given in found:
-            old, new, before, after = (
+            old, new, before, after, *others = (
                 tuple(normalize(" ".join(words), normalizer).split())
-                for words in (given.old, given.new, given.before, given.after)
+                for words in (given.old, given.new, given.before, given.after, *given.others)
             )
-            if not old or old == new:  # the normaliser does it already
+            if not old or (old == new and not others):  # the normaliser does it already
                 continue
-            rule, key = Rule(old, new, before, after), (old, before, after)
-            if key in rules and rules[key][1].new != new:
+            rule, key = Rule(old, new, before, after, tuple(others)), (old, before, after)
+            if key in rules and rules[key][1] != rule:
                 fail(
                     place,
                     f"{' '.join(old)!r}, which becomes another thing at {rules[key][0]}",
@@ -93,6 +98,19 @@ class Equivalences:
         for _, piece in self._pieces(text):
             words += piece
         return " ".join(words)
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether a rule has alternatives."""
+        return any(rule.others for rule in self.rules)
+
+    def heard(self, reference: str, hypothesis: str) -> str:
+        """The hypothesis rewritten, with those alternatives that come nearest to the reference."""
+        said, heard = (
+            [Piece(words, rule.others if rule else ()) for rule, words in self._pieces(text)]
+            for text in (reference, hypothesis)
+        )
+        return nearest(said, heard)
 
     def count(self, texts: Iterable[str]) -> Counter[str]:
         """How often each rule applies in texts."""
@@ -150,8 +168,10 @@ def _variants(path: Path) -> Iterator[tuple[str, Rule]]:
         if line.startswith("#"):
             continue
         first, *others = (tuple(cell.split()) for cell in line.rstrip().split("\t"))
-        if not first or not others or not all(others):
-            fail(place, f"{1 + len(others)} variants, or an empty one", "two or more, with tabs")
+        if not others:
+            fail(place, "one variant", "two or more, with tabs between")
+        if not first or not all(others):
+            fail(place, "an empty variant", "words between tabs")
         empty = False
         yield from ((place, Rule(other, first)) for other in others)
     if empty:
@@ -173,17 +193,23 @@ def _glm(path: Path) -> Iterator[tuple[str, Rule]]:
         match = _RULE.fullmatch(text)
         if match is None:
             fail(place, "no rule", "[OLD] => [NEW] / [ ] __ [ ]")
-        old, new, before, after = (
-            tuple(_first_of(match[part] or "").split())
-            for part in ("old", "new", "before", "after")
-        )
+        old, before, after = (_words(match[part] or "") for part in ("old", "before", "after"))
+        new, *others = _alternatives(match["new"])
         empty = False
-        yield place, Rule(old, tuple(w for w in new if w != "@"), before, after)
+        yield place, Rule(old, new, before, after, tuple(others))
     if empty:
         fail(path, "no rule in it", "[OLD] => [NEW] / [ ] __ [ ] on each line")
 
 
-def _first_of(part: str) -> str:
-    """Without brackets, and of ``{A / B}`` the first."""
-    part = re.sub(r"\{\s*([^{}/]*)(?:/[^{}]*)?\}", r"\1", part)
-    return part.strip().removeprefix("[").removesuffix("]")
+def _alternatives(part: str) -> list[Words]:
+    """What ``{A / B}`` allows; of a part without braces, itself."""
+    match = re.search(r"\{([^{}]*)\}", part)
+    if match is None:
+        return [tuple(word for word in _words(part) if word != "@")]
+    before, after = part[: match.start()], part[match.end() :]
+    each = (_alternatives(before + one + after) for one in match[1].split("/"))
+    return list(dict.fromkeys(chain.from_iterable(each)))
+
+
+def _words(part: str) -> Words:
+    return tuple(re.sub(r"[\[\]]", " ", part).split())

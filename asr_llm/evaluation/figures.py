@@ -29,6 +29,44 @@ FIGURES = {
 }
 
 
+_HEADINGS = {
+    "wer": "WER",
+    "cer": "CER",
+    "eer": "EER",
+    "term-wer": "T-WER",
+    "mean-wer": "mean WER",
+    "safety": "safety",
+}
+
+
+def heading_of(figure: str) -> str:
+    """What stands above a figure in a table: ``T-WER raw`` of ``term-wer-raw``."""
+    name, _, label = figure.partition(":")
+    raw = " raw" if name.endswith("-raw") else ""
+    heading = _HEADINGS[name.removesuffix("-raw")] + raw
+    return f"{heading} {label}" if label else heading
+
+
+def spelled(figure: str, measured: Measured) -> str:
+    """A figure's own spelling of what a user asked for, whatever the case: ``eer:DRUG``.
+
+    Raises:
+        ScoreError: there is no such figure, or nothing of it was measured.
+    """
+    name, _, label = figure.strip().partition(":")
+    name = name.lower().replace("_", "-")
+    name = {"t-wer": "term-wer", "t-wer-raw": "term-wer-raw"}.get(name, name)
+    label = label.strip()
+    if label and measured.entities:
+        labels = sorted(_labels(measured))
+        alike = [one for one in labels if one.casefold() == label.casefold()]
+        if label not in labels and len(alike) == 1:
+            label = alike[0]
+    figure = f"{name}:{label}" if label else name
+    _check(measured, figure)
+    return figure
+
+
 def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) -> Counts:
     """A figure's errors and size by utterance.
 
@@ -41,7 +79,7 @@ def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) ->
     name, _, label = figure.partition(":")
     kind = name.removesuffix("-raw")
     text = "raw" if name.endswith("-raw") else "normalized"
-    _check(measured, figure, kind, label)
+    _check(measured, figure)
     if kind in ("wer", "cer"):
         return counted((measured.words if kind == "wer" else measured.characters)[text])
     if kind == "mean-wer":
@@ -50,9 +88,15 @@ def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) ->
         return safety_counted(measured)
     if kind == "term-wer":
         return term_counted(measured, text, label)
+    return missed(measured, text, label)
+
+
+def missed(measured: Measured, text: str, label: str = "") -> Counts:
+    """Mentions not found, and all mentions; of one label, or of all."""
     return {
-        i: (sum(not r.found for r in _of(results, label)), len(_of(results, label)))
+        i: (sum(not r.found for r in found), len(found))
         for i, results in measured.entities[text].items()
+        for found in [_of(results, label)]
     }
 
 
@@ -69,7 +113,7 @@ def term_counted(measured: Measured, text: str, label: str = "") -> Counts:
 
 
 def _of(results: Sequence[MentionOutcome], label: str) -> list[MentionOutcome]:
-    return [r for r in results if label in ("", r.mention.label)]
+    return [r for r in results if r.mention.label == label] if label else list(results)
 
 
 def safety_counted(measured: Measured) -> Counts:
@@ -98,7 +142,9 @@ def _rates(errors: Mapping[str, WordErrors], recordings: Mapping[str, str]) -> C
     return {i: placed.get(i, (0.0, 0.0)) for i in errors}
 
 
-def _check(measured: Measured, figure: str, kind: str, label: str) -> None:
+def _check(measured: Measured, figure: str) -> None:
+    name, _, label = figure.partition(":")
+    kind = name.removesuffix("-raw")
     of_terms = kind in ("eer", "term-wer")
     if kind not in FIGURES or (label and not of_terms) or figure == "safety-raw":
         raise ScoreError(

@@ -6,18 +6,18 @@ import csv
 import html
 import io
 import json
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from asr_llm.evaluation.figures import Counts
+from asr_llm.evaluation import comparison, grids
+from asr_llm.evaluation.blocks import FEW_BLOCKS
+from asr_llm.evaluation.figures import Counts, heading_of
 from asr_llm.evaluation.significance import pooled_draws, told_apart
+from asr_llm.evaluation.table import side_by_side
 
 Format = Literal["txt", "md", "csv", "json", "html"]
-
-WIDTH = 80
 
 
 def standings(
@@ -62,7 +62,19 @@ def standings(
         }
         for k, name in enumerate(names)
     ]
-    return sorted(rows, key=lambda row: (row["rate"] is None, row["rate"] or 0.0, row["system"]))
+    _share_ranks(rows)
+    # A stable sort: systems of one rate stay in the order in which they came.
+    return sorted(rows, key=lambda row: (row["rate"] is None, row["rate"] or 0.0))
+
+
+def _share_ranks(rows: Sequence[dict[str, Any]]) -> None:
+    """Give systems of exactly one rate the best of their ranks: the same."""
+    best: dict[float, int] = {}
+    for row in rows:
+        if row["rank"] is not None and row["rate"] is not None:
+            best[row["rate"]] = min(row["rank"], best.get(row["rate"], row["rank"]))
+    for row in rows:
+        row["rank"] = best.get(row["rate"], row["rank"])
 
 
 def records(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -105,103 +117,100 @@ _SHOWN = {
 }
 
 
-def write(scores: Mapping[str, Any], form: Format) -> str:
-    """The leaderboard as a table: of text (80 columns at most), Markdown, CSV, JSON or HTML."""
-    found = records(scores)
-    writers: dict[Format, Callable[[list[dict[str, Any]]], str]] = {
-        "txt": _text,
-        "md": _markdown,
-        "csv": _csv,
-        "json": lambda rows: json.dumps(rows, indent=2, ensure_ascii=False) + "\n",
-        "html": _html,
-    }
-    return writers[form](found)
+def write(
+    scores: Mapping[str, Any],
+    form: Format,
+    *,
+    against: bool = False,
+    pair: Sequence[str] | None = None,
+) -> str:
+    """The leaderboard as a table: of text (80 columns at most), Markdown, CSV, JSON or HTML.
+
+    Args:
+        against: whether to add how each system differs from the one that all were compared with.
+        pair: two systems to show side by side; the first is what others were compared with.
+
+    In CSV differences are columns of a system's row. JSON has all that there are, asked for or
+    not, as `scores.json` does.
+    """
+    if form == "json":
+        ranked = {"by": scores["leaderboard"]["by"], "rows": records(scores)}
+        shown = {"leaderboard": ranked} | {key: scores[key] for key in ("against", "comparisons")}
+        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    if form == "csv":
+        others = list(pair[1:]) if pair else list(scores["comparisons"]) if against else []
+        return _csv(_with_changes(scores, others) if others else records(scores))
+    board = cells(records(scores))
+    compared = _compared(scores, against, pair)
+    why = why_unranked(scores)
+    if form == "html":
+        note = f"<p>{html.escape(why)}</p>\n" if why else ""
+        return grids.html_table(board) + note + "".join(map(grids.html_table, compared))
+    as_table = grids.text if form == "txt" else grids.markdown
+    notes = [f"{why}\n"] if why else []
+    below = "\n" if form == "md" else ""  # else Markdown takes it for a row
+    tables = [as_table(board, 1) + "".join(below + note for note in notes)]
+    return "\n".join([*tables, *(as_table(rows) for rows in compared)])
 
 
-def compared_in(scores: Mapping[str, Any]) -> list[str]:
-    """The system that the others were compared with, then the others, in the table's order."""
-    others = scores["comparisons"]
-    names = [row["system"] for row in scores["leaderboard"]["rows"]]
-    return sorted(names, key=lambda name: name in others)
+def _compared(
+    scores: Mapping[str, Any], against: bool, pair: Sequence[str] | None
+) -> list[list[list[str]]]:
+    """The table of differences that was asked for, if one was."""
+    if pair:
+        return [side_by_side(scores, pair)]
+    return [comparison.cells(scores)] if against and scores["comparisons"] else []
 
 
-def differences(scores: Mapping[str, Any]) -> str:
-    """How each system differs from the one that all are compared with: a line each, in points."""
-    first, *others = compared_in(scores)
-    metrics = {"wer": "WER"}
-    if "eer" in scores["comparison"]:
-        normalized = scores["headline"] == "normalized"
-        eer = {"eer_normalized": "EER"} if normalized else {"eer": "EER raw"}
-        metrics = eer | metrics
-    rows = [[f"against {first}", *metrics.values()]]
-    for name in others:
-        compared = scores["comparisons"][name]
-        rows.append([name, *(_difference(compared[metric]) for metric in metrics)])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * len(metrics))
-    return "".join(_folded(row, widths, left=0) for row in rows)
+def why_unranked(scores: Mapping[str, Any]) -> str | None:
+    """Why there are dashes in place of ranks, if there are."""
+    if all(row["rank"] is not None for row in scores["leaderboard"]["rows"]):
+        return None
+    blocks, of = scores["bootstrap"]["blocks"], scores["bootstrap"]["of"]
+    if blocks < FEW_BLOCKS:
+        here = f"{blocks} {of}" + ("" if blocks == 1 else "s")
+        return f"–: no ranks, since {here} cannot tell systems apart; {FEW_BLOCKS} or more may."
+    return f"–: no ranks, since fewer than two {of}s have anything that is counted here."
 
 
-def _difference(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return "–" if found["difference"] is None else f"{100 * found['difference']:+.1f}"
-    low, high = (f"{100 * found[key]:+.1f}" for key in ("low", "high"))
-    p = "" if found["p"] is None else f" p {found['p']:.3f}"
-    return f"{100 * found['difference']:+.1f} ({low} to {high}){p}"
-
-
-def _folded(row: Sequence[str], widths: Sequence[int], *, left: int) -> str:
-    """A line of a table; the text of column ``left``, where it is too long, over several."""
-    parts = textwrap.wrap(row[left], widths[left]) or [""]
-    cells = [
-        parts[0].ljust(width) if k == left else cell.rjust(width)
-        for k, (cell, width) in enumerate(zip(row, widths))
-    ]
-    before = " " * sum(width + 2 for width in widths[:left])
-    lines = ["  ".join(cells).rstrip(), *(before + part for part in parts[1:])]
-    return "".join(f"{line}\n" for line in lines)
+def _with_changes(scores: Mapping[str, Any], others: Sequence[str]) -> list[dict[str, Any]]:
+    """Records with columns of how some of the systems differ from the one compared with."""
+    rows = []
+    for record in records(scores):
+        asked = record["system"] in others
+        compared = scores["comparisons"][record["system"]] if asked else {}
+        record["against"] = scores["against"] if asked else None
+        for figure in comparison.compared_figures(scores):
+            name, _, label = figure.partition(":")
+            column = f"{name.replace('-', '_')} {label}".strip() + "_change"
+            change = compared.get(comparison.key_of(figure), {})
+            record[column] = change.get("difference")
+            record |= {f"{column}_{end}": change.get(end) for end in ("low", "high", "p")}
+        rows.append(record)
+    return rows
 
 
 def cells(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Heading and rows: rank, system, the figure ranked by with its interval, the others."""
-    by = found[0]["by"].replace("-", "_")
+    figure = found[0]["by"]
+    by = figure.replace("-", "_")
     twin = by.removesuffix("_raw") if by.endswith("_raw") else f"{by}_raw"
     columns = [key for key in _SHOWN if key in found[0] and key != by]
     columns.sort(key=lambda key: key != twin)
-    rows = [["rank", "system", f"{_heading(by)} (95%)", *(_SHOWN[key] for key in columns)]]
+    shown = (_SHOWN[key] for key in columns)
+    rows = [["rank", "system", f"{heading_of(figure)} (95%)", *shown]]
     for record in found:
         interval = ""
         if record["low"] is not None:
             interval = f" ({100 * record['low']:.1f}–{100 * record['high']:.1f})"
         rank = "–" if record["rank"] is None else str(record["rank"])
-        figure = _percent(record["rate"]) + interval
-        rows.append([rank, record["system"], figure, *(_percent(record[k]) for k in columns)])
+        ranked_by = _percent(record["rate"]) + interval
+        rows.append([rank, record["system"], ranked_by, *(_percent(record[k]) for k in columns)])
     return rows
-
-
-def _heading(by: str) -> str:
-    name, _, label = by.partition(":")
-    known = _SHOWN | {"term_wer_raw": "T-WER raw", "mean_wer": "mean WER", "cer": "CER"}
-    heading = known.get(name, name.replace("_", " "))
-    return f"{heading} {label}" if label else heading
 
 
 def _percent(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.1f}"
-
-
-def _text(found: Sequence[Mapping[str, Any]]) -> str:
-    rows = cells(found)
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    room = WIDTH - sum(widths) + widths[1] - 2 * (len(widths) - 1)
-    widths[1] = min(widths[1], max(8, room))
-    return "".join(_folded(row, widths, left=1) for row in rows)
-
-
-def _markdown(found: Sequence[Mapping[str, Any]]) -> str:
-    heading, *rows = ([cell.replace("|", "\\|") for cell in row] for row in cells(found))
-    rule = ["---:", "---"] + ["---:"] * (len(heading) - 2)
-    return "".join(f"| {' | '.join(row)} |\n" for row in [heading, rule, *rows])
 
 
 def _csv(found: Sequence[Mapping[str, Any]]) -> str:
@@ -210,13 +219,3 @@ def _csv(found: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(found)
     return out.getvalue()
-
-
-def _html(found: Sequence[Mapping[str, Any]]) -> str:
-    heading, *rows = cells(found)
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in heading)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>\n"
-        for row in rows
-    )
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"

@@ -17,6 +17,7 @@ from asr_llm.evaluation.entities import (
     MentionOutcome,
     outcomes,
 )
+from asr_llm.evaluation.equivalences import Equivalences
 from asr_llm.evaluation.normalized import normalize
 from asr_llm.evaluation.rows import mismatch
 from asr_llm.evaluation.safety import SafetyOutcome, safety_outcomes
@@ -72,6 +73,19 @@ class How:
         """The reference, of its alternatives those that come nearest to the hypothesis."""
         parts = self._parsed.get(utterance)
         return reference if parts is None else nearest(parts, hypothesis, normalizer, self.costs)
+
+    def heard(self, said: str, hypothesis: str, normalizer: Normalizer) -> tuple[str, Normalizer]:
+        """The hypothesis, and what it is still to be normalised by.
+
+        With rules that have alternatives it is written with those nearest to the reference.
+        """
+        if normalizer == self.normalizer and self._chooses:
+            return self.normalizer.heard(said, hypothesis), "none"  # type: ignore[union-attr]
+        return hypothesis, normalizer
+
+    @cached_property
+    def _chooses(self) -> bool:
+        return isinstance(self.normalizer, Equivalences) and self.normalizer.has_choices
 
     @cached_property
     def texts(self) -> dict[str, Normalizer]:
@@ -145,7 +159,8 @@ def _add(
         to.safety[i] = safety_outcomes(reference=reference, hypothesis=hypothesis)
     for text, normalizer in how.texts.items():
         chosen = how.said(i, reference, hypothesis, normalizer)
-        sides = normalize(chosen, normalizer), normalize(hypothesis, normalizer)
+        written, written_by = how.heard(chosen, hypothesis, normalizer)
+        sides = normalize(chosen, normalizer), normalize(written, written_by)
         said, heard = (side.split() for side in sides)
         steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
         to.words[text][i] = errors_of(steps)
@@ -157,20 +172,22 @@ def _add(
             to.entities[text][i] = outcomes(
                 utterance=i,
                 reference=reference,
-                hypothesis=hypothesis,
+                hypothesis=written,
                 mentions=mentions,
                 normalizer=normalizer,
+                heard_by=written_by,
                 costs=how.costs,
             )
             terms = how.terms[text]
             to.bags[text][i] = bag_of(
                 reference=reference,
-                hypothesis=hypothesis,
+                hypothesis=written,
                 mentions=mentions,
                 found=[outcome.found for outcome in to.entities[text][i]],
                 label_of=terms.label_of,
                 listed=terms.counter,
                 normalizer=normalizer,
+                heard_by=written_by,
             )
             to.inserted[text][i] = terms.inserted(heard, steps)
 

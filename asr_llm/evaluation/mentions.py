@@ -101,9 +101,9 @@ def _ruler(patterns: list[dict[str, Any]]) -> Any:
     try:
         ruler.add_patterns(patterns)
     except ValueError as error:  # spaCy's MatchPatternError is one
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).replace("Value error, ", "")  # pydantic's words
         raise ScoreError(
-            f"spaCy refuses a token pattern: {reason}. Mend it in entities.jsonl"
+            f"spaCy refuses a token pattern: {reason}. Mend it where the patterns are listed"
         ) from error
     return nlp
 

@@ -4,13 +4,14 @@
 ``.jsonl``, ``.json``  an object a line, or one list: of NeMo, AudioFolder, Lhotse (also ``.gz``)
 ``.tsv``, ``.csv``     columns named in a header; a TSV may be ``id TAB text`` without one
 ``trans.txt``          ``name.wav TAB text``
-``text``               Kaldi's ``id text``; so are LibriSpeech's ``*.trans.txt``
+``text``               Kaldi's ``id text``, a file of just that name; so are LibriSpeech's
+                       ``*.trans.txt``
 ``.trn``               sclite's ``text (speaker-utterance)``
 ``.stm``, ``.ctm``     NIST's segments and timed words; ``ctm_for_stm`` brings them together
 ``.nlp``               Rev's tokens, as in Earnings-21 and -22: a recording a file
 ``.srt``, ``.vtt``     subtitles: a recording a file
-a folder               of recordings with one of the lists above, or of ``.txt``, ``.nlp``, ``.vtt``
-                       or ``.srt``, a row each; the id is the file's name
+a folder               of recordings with one of the lists above, or Kaldi's of data; or of
+                       ``.txt``, ``.nlp``, ``.vtt`` or ``.srt``, a row each; the id: the file's name
 a pipe                 JSON lines, a TSV, ``trn`` or ``id text``, by what comes in
 =====================  =================================================================
 
@@ -123,6 +124,19 @@ def _reader(path: Path) -> Reader:
         return _read_kaldi
     if found := _READERS.get(Path(name).suffix):
         return found
+    if Path(name).suffix == ".rttm":
+        fail(
+            path,
+            "RTTM, which says who spoke when and has no words",
+            "what was said: STM or CTM, and with --speakers STM or SegLST (.json)",
+        )
+    if Path(name).suffix == ".txt":
+        fail(
+            path,
+            "a .txt of no known layout",
+            "'trans.txt' (name.wav, a tab, text), Kaldi's 'id text' in a file named 'text', a .tsv "
+            "(id, a tab, text), or a folder of .txt files, one for each recording",
+        )
     known = ", ".join(_READERS)
     expected = f"one of {known}, a file named 'text' or 'trans.txt', or a folder"
     fail(path, "no known suffix", expected)
@@ -327,7 +341,7 @@ def _read_pipe(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
-    listed = [path / name for name in LAYOUTS if (path / name).is_file()]
+    listed = [path / name for name in _LISTS if (path / name).is_file()]
     if len(listed) > 1:
         names = " and ".join(file.name for file in listed)
         fail(path, names, "one of them, or the name of the file that is meant")
@@ -344,7 +358,7 @@ def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
 def unread(path: str | Path) -> str | None:
     """What to tell of the files of a folder that are neither read nor beside one that is."""
     folder = Path(path)
-    if not folder.is_dir() or any((folder / name).is_file() for name in LAYOUTS):
+    if not folder.is_dir() or any((folder / name).is_file() for name in _LISTS):
         return None
     read = _by_stem(folder)
     left = [
@@ -366,6 +380,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+_LISTS = (*LAYOUTS, "text")  # a Kaldi data folder has its transcripts in "text"
 _IN_FOLDERS = (".txt", ".nlp", ".vtt", ".srt")
 _READERS: dict[str, Reader] = {
     ".jsonl": _read_json,

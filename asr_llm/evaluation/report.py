@@ -14,9 +14,10 @@ from importlib import resources
 from typing import Any
 
 from asr_llm.corpus.text import normalize
+from asr_llm.evaluation.comparison import base_first, compared_in
 from asr_llm.evaluation.entities import term_of
-from asr_llm.evaluation.leaderboard import cells, compared_in, records
-from asr_llm.evaluation.scores import Scored, base_first
+from asr_llm.evaluation.leaderboard import cells, records
+from asr_llm.evaluation.scores import Scored
 from asr_llm.evaluation.words import align
 
 TERMS_SHOWN = 12

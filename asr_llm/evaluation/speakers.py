@@ -42,7 +42,9 @@ def read_segments(path: Path) -> list[Segment]:
     readers = {".json": _seglst_rows, ".stm": _stm_rows}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        fail(path, "no speakers' segments", "SegLST (.json) or STM (.stm) with --speakers")
+        rttm = path.suffix.lower() == ".rttm"
+        found = "RTTM, which has no words" if rttm else "no speakers' segments"
+        fail(path, found, "SegLST (.json) or STM (.stm) with --speakers")
     segments = []
     for place, row in reader(path):
         try:

@@ -39,12 +39,14 @@ class ListedTerms:
 
     def inserted(self, heard: Sequence[str], steps: Iterable[AlignedPair]) -> Counter[Key]:
         """How many of the words that a system inserted belong to each term, whole in its text."""
-        words = tuple(" ".join(term_of(word)) for word in heard)
         added = [
             step.hypothesis
             for step in steps
             if step.reference is None and step.hypothesis is not None
         ]
+        if not added or not self._words:
+            return Counter()
+        words = tuple(" ".join(term_of(word)) for word in heard)
         keys = (self._around(words, place) for place in added if words[place] in self._words)
         return Counter(key for key in keys if key is not None)
 

@@ -58,9 +58,15 @@ class Tokens:
     @classmethod
     def of(cls, words: Sequence[str], edges: Edges) -> Tokens:
         """Cut ``words`` at the edges."""
+        if all(map(str.isalnum, words)):  # nothing to cut, and nothing attached: most are so
+            return cls([*words], [*words], [*range(len(words) + 1)])
         tokens = cls([], [], [])
         for word in words:
             tokens.words.append(len(tokens.bare))
+            if word.isalnum():
+                tokens.bare.append(word)
+                tokens.written.append(word)
+                continue
             inner = bare(word)
             cuts = edges.cut(inner)
             if not cuts:

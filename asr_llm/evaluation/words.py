@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
@@ -104,10 +105,10 @@ def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
     counts: Counter[str] = Counter()
     for one, other in zip(reference, hypothesis):
         said, heard = " ".join(one.split()), " ".join(other.split())
-        steps = Counter(step.tag for step in Levenshtein.editops(said, heard))
-        counts.update(steps)
-        counts["hit"] += len(said) - steps["replace"] - steps["delete"]
-    return WordErrors(counts["hit"], counts["replace"], counts["delete"], counts["insert"])
+        for step in Levenshtein.opcodes(said, heard):
+            size = max(step.src_end - step.src_start, step.dest_end - step.dest_start)
+            counts[step.tag] += size
+    return WordErrors(counts["equal"], counts["replace"], counts["delete"], counts["insert"])
 
 
 def align(
@@ -119,8 +120,12 @@ def align(
     its substitutions, deletions and insertions may be others, since of equally cheap alignments
     the one with the most hits is taken.
     """
-    steps = cheapest(reference_words, hypothesis_words, costs)
-    return [AlignedPair(r, h, _op(r, h, reference_words, hypothesis_words)) for r, h in steps]
+    return [*_aligned(tuple(reference_words), tuple(hypothesis_words), costs)]
+
+
+@lru_cache(maxsize=4)  # words and terms of an utterance mostly ask for the same alignment
+def _aligned(said: tuple[str, ...], heard: tuple[str, ...], costs: Costs) -> list[AlignedPair]:
+    return [AlignedPair(r, h, _op(r, h, said, heard)) for r, h in cheapest(said, heard, costs)]
 
 
 def _op(r: int | None, h: int | None, said: Sequence[str], heard: Sequence[str]) -> Op:

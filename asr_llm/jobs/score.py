@@ -83,6 +83,8 @@ def score_files(
     ):
         raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
     warnings = [told for path in (reference, *hypotheses.values()) if (told := unread(path))]
+    if told := _unread_lists(options.entities):
+        warnings.append(told)
     speakers: dict[str, dict[str, Any]] = {}
     if options.speakers:
         rows, heard, speakers = _by_speaker(Path(reference), hypotheses, options)
@@ -149,6 +151,22 @@ def score_files(
         )
         write_report(Path(report), scored, shown)
     return scored
+
+
+def _unread_lists(entities: str | None) -> str | None:
+    """What to tell of the files of a folder of terms that are none of its lists."""
+    from asr_llm.corpus.term_files import other_files
+
+    folder = Path(entities) if entities else None
+    whole = ("domain.yaml", "config.cfg", "meta.json")  # a domain; a spaCy pipeline
+    if folder is None or not folder.is_dir() or any((folder / name).exists() for name in whole):
+        return None
+    left = [path.name for path in other_files(folder)]
+    return (
+        f"{folder}: not read: {few(left, 'file')}; terms are .tsv and .csv, or .txt alone"
+        if left
+        else None
+    )
 
 
 def _title(names: list[str]) -> str:

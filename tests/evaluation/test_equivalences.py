@@ -84,7 +84,8 @@ def test_they_are_counted_and_change_normalised_figures_only(tmp_path: Path) -> 
     ("name", "content", "message"),
     [
         ("v.tsv", "", "found nothing in it; expected the variants"),
-        ("v.tsv", "a\tb\nalone\n", r"v.tsv:2: found 1 variants, or an empty one; expected two"),
+        ("v.tsv", "a\tb\nalone\n", r"v.tsv:2: found one variant; expected two or more, with tabs"),
+        ("v.tsv", "a\t\tb\n", r"v.tsv:1: found an empty variant; expected words between tabs"),
         ("v.tsv", "a\tb\nc\tb\n", r"v.tsv:2: found 'b', which becomes another thing at .*v.tsv:1"),
         ("v.glm", "* name x\n", "found no rule in it"),
         ("v.glm", "[A] -> [B]\n", r"v.glm:1: found no rule; expected \[OLD\] => \[NEW\]"),
@@ -99,3 +100,62 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: str, message
 def test_a_text_without_variants_is_only_normalised(text: str) -> None:
     accept = Equivalences("basic", (Rule(("tylenol",), ("paracetamol",)),))
     assert accept(text).split() == text.replace("-", " ").split()
+
+
+CHOICES = """\
+[HE'S] => {[HE IS] / [HE HAS]}
+[UH] => {UH / @}
+DR => [{DOCTOR / DRIVE}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "errors"),
+    [
+        ("he's gone", "he has gone", 0),
+        ("he's gone", "he is gone", 0),
+        ("he has gone", "he's gone", 0),
+        ("he's gone", "he's gone", 0),
+        ("he's gone", "he was gone", 1),
+        ("he has gone and he is back", "he's gone and he's back", 0),
+        ("he's gone and he's back", "he has gone and he is back", 0),
+        ("uh yes", "yes", 0),
+        ("yes", "uh yes", 0),
+        ("elm dr", "elm drive", 0),
+        ("elm drive", "elm dr", 0),
+        ("ask dr drive", "ask doctor drive", 0),
+        ("ask the dr now", "ask the now", 1),
+    ],
+)
+def test_each_alternative_of_a_rule_counts_as_right(
+    tmp_path: Path, said: str, heard: str, errors: int
+) -> None:
+    scores = score(
+        references={"a": said},
+        systems={"x": {"a": heard}},
+        equivalences=read(tmp_path, "c.glm", CHOICES),
+    ).scores
+    assert scores["systems"]["x"]["wer"]["normalized"]["errors"] == errors
+
+
+def test_terms_are_found_by_each_alternative(tmp_path: Path) -> None:
+    scores = score(
+        references={"a": "The dr said no", "b": "On Elm drive"},
+        systems={"x": {"a": "the drive said no", "b": "on elm dr"}},
+        finder=EntityFinder([{"label": "D", "pattern": x} for x in ("dr", "Elm drive")]),
+        equivalences=read(tmp_path, "c.glm", CHOICES),
+    ).scores
+    terms = scores["systems"]["x"]["entities"]["normalized"]
+    assert (terms["found"], terms["bag_found"], terms["false_insertions"]) == (2, 2, 0)
+    assert scores["equivalences"]["applied"]["dr = doctor / drive"] == {"reference": 1, "x": 1}
+
+
+@given(st.lists(st.sampled_from(["he's", "he", "is", "has", "uh", "dr", "drive"]), max_size=9))
+def test_a_text_with_alternatives_is_itself(words: list[str]) -> None:
+    he, uh = (
+        Rule(("he's",), ("he", "is"), others=(("he", "has"),)),
+        Rule(("uh",), ("uh",), others=((),)),
+    )
+    accept = Equivalences("basic", (he, uh, Rule(("dr",), ("doctor",), others=(("drive",),))))
+    text = " ".join(words)
+    assert accept.heard(text, text) == accept(text)

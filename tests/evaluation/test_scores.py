@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from asr_llm.corpus.text import normalize
 from asr_llm.errors import AsrLlmError, ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention
-from asr_llm.evaluation.scores import Blocks, Row, base_first, score, table
+from asr_llm.evaluation.scores import Blocks, base_first, score
+from asr_llm.evaluation.table import Row, table
 
 FINDER = EntityFinder(
     [
@@ -56,6 +57,10 @@ def scored(**changes: Any) -> dict[str, Any]:
         },
     }
     return figures(**{**arguments, **changes})
+
+
+def without_interval(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key not in ("low", "high")}
 
 
 def test_reference_and_names() -> None:
@@ -202,7 +207,7 @@ def test_a_single_system_without_entities() -> None:
     assert scores["reference"]["mentions"] is None
     assert "entities" not in scores["systems"]["other"]
     assert scores["comparison"] == {} and scores["general"] == {}
-    assert table(scores) == [Row("WER domain (normalized)", "2/10", "20.0%", "", "")]
+    assert table(scores) == [Row("WER domain (normalized)", "2/10", "20.0%", "", "", "0.0 to 66.7")]
 
 
 def test_two_systems_without_entities_are_compared_by_words_only() -> None:
@@ -230,12 +235,12 @@ def test_white_space_does_not_hide_a_mention() -> None:
 
 def test_table_by_hand() -> None:
     assert table(scored()) == [
-        Row("EER (raw)", "2/3 → 0/3", "66.7%", "0.0%", "-66.7"),
+        Row("EER (raw)", "2/3 → 0/3", "66.7%", "0.0%", "-66.7", "-100.0 to -50.0"),
         Row("EER (raw) CONDITION", "0/1 → 0/1", "0.0%", "0.0%", "+0.0"),
         Row("EER (raw) DRUG", "2/2 → 0/2", "100.0%", "0.0%", "-100.0"),
-        Row("EER (normalized)", "1/3 → 0/3", "33.3%", "0.0%", "-33.3"),
-        Row("T-WER (raw)", "2/4 → 0/4", "50.0%", "0.0%", "-50.0"),
-        Row("WER domain (normalized)", "2/10 → 0/10", "20.0%", "0.0%", "-20.0"),
+        Row("EER (normalized)", "1/3 → 0/3", "33.3%", "0.0%", "-33.3", "-100.0 to +0.0"),
+        Row("T-WER (normalized)", "1/4 → 0/4", "25.0%", "0.0%", "-25.0", "-100.0 to +0.0"),
+        Row("WER domain (normalized)", "2/10 → 0/10", "20.0%", "0.0%", "-20.0", "-66.7 to +0.0"),
         Row("WER general (normalized)", "0/4 → 1/4", "0.0%", "25.0%", "+25.0"),
     ]
 
@@ -341,8 +346,8 @@ def test_biasing_by_hand() -> None:
         systems={"base": {"u": "take aspirin tea and lip every day aspirin"}},
         biasing=["Aspirin", "Lipitor"],
     )["systems"]["base"]["biasing"]
-    assert found["b_wer"] == {"rate": 1.0, "errors": 2, "words": 2}
-    assert found["u_wer"] == {"rate": 0.25, "errors": 1, "words": 4}
+    assert without_interval(found["b_wer"]) == {"rate": 1.0, "errors": 2, "words": 2}
+    assert without_interval(found["u_wer"]) == {"rate": 0.25, "errors": 1, "words": 4}
 
 
 def test_the_table_splits_errors_by_a_biasing_list() -> None:
@@ -359,8 +364,8 @@ def test_biasing_words_of_each_utterance() -> None:
         systems={"base": {"a": "see Anna", "b": "see Anna"}},
         biasing={"a": ["Ann"]},
     )["systems"]["base"]["biasing"]
-    assert found["b_wer"] == {"rate": 1.0, "errors": 1, "words": 1}
-    assert found["u_wer"] == {"rate": 1 / 3, "errors": 1, "words": 3}
+    assert without_interval(found["b_wer"]) == {"rate": 1.0, "errors": 1, "words": 1}
+    assert without_interval(found["u_wer"]) == {"rate": 1 / 3, "errors": 1, "words": 3}
 
 
 def test_annotated_mentions_need_no_finder() -> None:
@@ -497,15 +502,19 @@ def test_an_output_of_insertions_alone() -> None:
     )["systems"]["base"]
     words = system["wer"]["normalized"]
     assert (words["rate"], words["insertions"], words["words"]) == (1.5, 3, 2)
-    assert system["biasing"]["b_wer"] == {"rate": None, "errors": 1, "words": 0}
-    assert system["biasing"]["u_wer"] == {"rate": 1.0, "errors": 2, "words": 2}
+    assert without_interval(system["biasing"]["b_wer"]) == {"rate": None, "errors": 1, "words": 0}
+    assert without_interval(system["biasing"]["u_wer"]) == {"rate": 1.0, "errors": 2, "words": 2}
     entities = system["entities"]["raw"]
     assert (entities["false_insertions"], entities["precision"], entities["eer"]) == (1, 0.0, None)
 
 
 def test_a_list_no_word_of_which_was_said_has_no_rate() -> None:
     found = scored(biasing=["zebra"])
-    assert found["systems"]["base"]["biasing"]["b_wer"] == {"rate": None, "errors": 0, "words": 0}
+    assert without_interval(found["systems"]["base"]["biasing"]["b_wer"]) == {
+        "rate": None,
+        "errors": 0,
+        "words": 0,
+    }
 
 
 @pytest.mark.parametrize("normalizer", ["basic", "whisper-en", "medical-en"])

@@ -58,7 +58,7 @@ def test_words_of_the_wrong_speaker_or_time_are_errors() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.rttm", "SPEAKER", "found no speakers' segments; expected SegLST"),
+        ("x.rttm", "SPEAKER", "found RTTM, which has no words; expected SegLST"),
         ("x.json", "{", "x.json:1: found no JSON"),
         ("x.json", '[{"session_id": "a"}]', "x.json, item 1: found no segment; expected session"),
         ("x.json", "[]", "found nothing in it"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation import alignment
 from asr_llm.evaluation.alignment import Costs, cheapest
-from asr_llm.evaluation.words import WordErrors, align, char_errors, word_errors
+from asr_llm.evaluation.words import WordErrors, align, char_errors, errors_of, word_errors
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8)
 
@@ -75,6 +75,21 @@ def test_align_by_hand() -> None:
     ]
     assert align(reference_words=[], hypothesis_words=["a"]) == [(None, 0, "insertion")]
     assert align(reference_words=[], hypothesis_words=[]) == []
+
+
+@given(st.tuples(WORDS, WORDS))
+def test_jiwers_alignment_is_its_own(pair: tuple[list[str], list[str]]) -> None:
+    said, heard = pair
+    theirs = jiwer.process_words(" ".join(said), " ".join(heard))
+    assert errors_of(align(reference_words=said, hypothesis_words=heard, costs="jiwer")) == (
+        WordErrors(theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions)
+    )
+
+
+def test_jiwer_decides_ties_otherwise() -> None:
+    pair = {"reference_words": ["the", "urine"], "hypothesis_words": ["urine", "yeah"]}
+    assert errors_of(align(**pair)) == WordErrors(hits=1, deletions=1, insertions=1)
+    assert errors_of(align(**pair, costs="jiwer")) == WordErrors(substitutions=2)
 
 
 @settings(deadline=None)  # the first call compiles

@@ -433,7 +433,10 @@ def test_who_is_let_in_without_a_key(tmp_path: Path) -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "find_spec", lambda name: None if name == "uvicorn" else object())
-    with pytest.raises(ServerError, match=r"no uvicorn, which the server needs; install it: pip install 'asr-llm\[serve\]'"):
+    with pytest.raises(
+        ServerError,
+        match=r"no uvicorn, which the server needs; install it: pip install 'asr-llm\[serve\]'",
+    ):
         serving.serve(say=print, options=TranscribeOptions(num_beams=1))
 
 

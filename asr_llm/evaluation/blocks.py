@@ -1,0 +1,72 @@
+"""What the bootstrap draws as one, and the intervals that it gives."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from asr_llm.errors import ScoreError
+from asr_llm.evaluation.figures import Counts
+from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
+
+RESAMPLES = 1000
+FEW_BLOCKS = 6
+"""Of fewer than so many blocks neither p-values nor ranks are told."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What the bootstrap draws as one: the block of each utterance, and what a block is."""
+
+    of: Mapping[str, str]
+    kind: str = "speaker"
+
+
+class Bootstrap:
+    """Utterances by block, and draws of these blocks.
+
+    Args:
+        ids: of the utterances that are scored.
+        blocks: without them every utterance is its own.
+
+    Raises:
+        ScoreError: an utterance is in no block.
+    """
+
+    def __init__(self, ids: Iterable[str], blocks: Blocks | None, seed: int) -> None:
+        self.seed = seed
+        self.of = blocks.kind if blocks else "utterance"
+        grouped = defaultdict(list)
+        for i in sorted(ids):  # an order that does not hang on that of the input
+            if blocks is not None and i not in blocks.of:
+                raise ScoreError(
+                    f"utterance {i!r} is in no block; name the block of every utterance"
+                )
+            grouped[i if blocks is None else blocks.of[i]].append(i)
+        self.grouped = dict(sorted(grouped.items()))
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few blocks to tell systems apart."""
+        return len(self.grouped) < FEW_BLOCKS
+
+    def interval(self, counts: Counts) -> dict[str, float | None]:
+        """The 95% interval of a pooled rate: ``low`` and ``high``."""
+        errors, sizes = self._sums(counts)
+        low, high = rate_interval(errors=errors, sizes=sizes, resamples=RESAMPLES, seed=self.seed)
+        return {"low": low, "high": high}
+
+    def difference(self, pair: Sequence[Counts]) -> dict[str, Any]:
+        """The second system's pooled rate minus the first's: a ``significance.Difference``."""
+        (errors, sizes), (others, _) = (self._sums(counts) for counts in pair)
+        drawn = paired_bootstrap(
+            base=errors, adapted=others, sizes=sizes, resamples=RESAMPLES, seed=self.seed
+        )
+        # Of few blocks a p-value promises more than they can hold.
+        return asdict(drawn) | ({"p": None} if self.few else {})
+
+    def _sums(self, counts: Counts) -> tuple[list[float], list[float]]:
+        errors = [sum(counts[i][0] for i in ids) for ids in self.grouped.values()]
+        return errors, [sum(counts[i][1] for i in ids) for ids in self.grouped.values()]

@@ -1,0 +1,68 @@
+"""What makes figures unreliable, in sentences for the user: ``warnings`` of `scores.json`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asr_llm.evaluation.blocks import FEW_BLOCKS, Bootstrap
+from asr_llm.evaluation.entities import Mention
+from asr_llm.evaluation.measured import Texts
+
+_CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
+_FEW_UNSAID = 10  # by chance, or names that others have too
+
+
+def of_sample(
+    drawn: Bootstrap, known: bool, mentions: Mapping[str, Sequence[Mention]] | None
+) -> list[str]:
+    """Too few blocks, or none that are ``known``; no term in the references."""
+    found = []
+    if not known:
+        found.append(
+            "speakers are not known: the intervals are drawn over utterances, which makes them too "
+            "narrow where speakers have several"
+        )
+    elif drawn.few:
+        blocks = len(drawn.grouped)
+        count = f"{blocks} {drawn.of}{'s' if blocks > 1 else ''}"
+        found.append(
+            f"{count}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"
+        )
+    if mentions and not any(mentions.values()):
+        found.append("no term occurs in the references")
+    return found
+
+
+def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:
+    """What OpenAI's normaliser does to "don’t": "don t", where "don't" is "do not"."""
+    if normalizer != "whisper-en":
+        return []
+    counts = {
+        name: sum(len(_CURLY.findall(text)) for text in of_one.values())
+        for name, of_one in texts.items()
+    }
+    told = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
+    return (
+        [
+            f"curly apostrophes ({told}): whisper-en, which is OpenAI's normaliser, takes don’t "
+            "and don't for different words; make them straight, or use basic or medical-en"
+        ]
+        if told
+        else []
+    )
+
+
+def of_insertions(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What to tell of systems that write terms more often where nobody says them."""
+    told = []
+    for name, figures in systems.items():
+        raw = figures.get("entities", {}).get("raw", {})
+        unsaid, said = raw.get("false_insertions", 0), raw.get("bag_found", 0)
+        if unsaid >= _FEW_UNSAID and unsaid > said:
+            told.append(
+                f"{name}: terms were written {unsaid} times where nobody said them, and {said} "
+                "times where somebody did; if a list prefers them, try a lower --biasing-strength"
+            )
+    return told
