@@ -169,7 +169,7 @@ def cut_audio(cut: Cut) -> Samples:
         raise AudioError(f"cut {cut.id}: its audio cannot be read ({reason})") from error
     mono = mix(audio.T.astype(np.float32), cut.sampling_rate)
     if not np.isfinite(mono).all():
-        raise AudioError(f"cut {cut.id}: holds samples that are not finite (NaN or infinite)")
+        raise AudioError(f"cut {cut.id}: contains samples that are NaN or infinite")
     if cut.sampling_rate == SAMPLE_RATE:
         return mono
     return np.asarray(soxr.resample(mono, cut.sampling_rate, SAMPLE_RATE, quality="HQ"), np.float32)

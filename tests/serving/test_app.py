@@ -248,7 +248,7 @@ def test_what_is_wrong_with_a_request(client: Any) -> None:
     assert_error(no_file, 400, "file", "missing_required_parameter")
     two = client.post(URL, data={"model": "mini"}, files=[("file", b"x"), ("file", b"y")])
     assert_error(two, 400, None, "invalid_body", "Too many files")
-    assert_error(client.post(URL, json={"model": "mini"}), 400, None, "invalid_body", "no form")
+    assert_error(client.post(URL, json={"model": "mini"}), 400, None, "invalid_body", "not a form")
     broken = {"content-type": "multipart/form-data"}
     assert_error(client.post(URL, content=b"x", headers=broken), 400, None, "invalid_body")
     broken = {"content-type": "multipart/form-data; boundary=x"}
