@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _NARROW = 64
 """Layers with fewer inputs or outputs, such as LoRA's, gain nothing."""
 
+_LEFT_OUT = {"down_proj"}
+"""Some inputs of an LLM's are a thousand times the rest, which 8 bits would round to nothing: with
+these layers too `small` leaves out words (eval/RESULTS.md#speed-of-small)."""
+
 
 def wanted(model: SpanSALM, compute_type: str) -> bool:
     """Whether this type asks for 8 bits.
@@ -46,15 +50,16 @@ def quantise(module: nn.Module) -> None:
     """
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear and min(child.weight.shape) >= _NARROW:
+            wide = type(child) is nn.Linear and min(child.weight.shape) >= _NARROW
+            if wide and name not in _LEFT_OUT:
                 setattr(parent, name, _in_8_bits(child))
 
 
 def _in_8_bits(linear: nn.Linear) -> nn.Module:
     from torch.ao.nn.quantized.dynamic import Linear
-    from torch.ao.quantization import default_dynamic_qconfig
+    from torch.ao.quantization import per_channel_dynamic_qconfig
 
-    linear.qconfig = default_dynamic_qconfig  # type: ignore[assignment]
+    linear.qconfig = per_channel_dynamic_qconfig  # type: ignore[assignment]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch.ao announces its successor
         made: nn.Module = Linear.from_float(linear)
