@@ -12,6 +12,14 @@ from asr_llm.cli.options import AsJson, NoText, tell_written
 from asr_llm.errors import AsrLlmError
 
 Format = Literal["txt", "md", "csv", "json", "html"]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="A B", help="Compare system B with system A, metric by metric."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|best", help="Compare every other system with this one."),
+]
 
 
 def score(
@@ -84,14 +92,8 @@ def score(
             "eer:LABEL, term-wer:LABEL. Default: eer, or wer without terms.",
         ),
     ] = None,
-    compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="A B", help="Compare system B with system A, metric by metric."),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|best", help="Compare every other system with this one."),
-    ] = None,
+    compare: Compare = None,
+    against: Against = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score a missing hypothesis as empty.")
     ] = False,

@@ -23,6 +23,15 @@ from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.subtitles import Layout
 
+Channels = Annotated[
+    str,
+    typer.Option(
+        help="mix: downmix to mono. separate: one speaker per channel. N: only this "
+        "channel, from 1.",
+        metavar="mix|separate|N",
+    ),
+]
+
 
 def transcribe(
     audio: Annotated[
@@ -88,14 +97,7 @@ def transcribe(
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Search folders recursively.")
     ] = False,
-    channels: Annotated[
-        str,
-        typer.Option(
-            help="mix: downmix to mono. separate: one speaker per channel. N: only this "
-            "channel, from 1.",
-            metavar="mix|separate|N",
-        ),
-    ] = "mix",
+    channels: Channels = "mix",
     max_line_width: Annotated[
         int, typer.Option(min=1, help="Maximum characters per subtitle line.")
     ] = Layout.max_line_width,

@@ -20,16 +20,12 @@ Texts are taken as written. No message quotes them: they may be confidential.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from asr_llm.evaluation.manifest_rows import AUDIO_KEYS, audio_of, cut_rows, is_cut, read_names
+from asr_llm.evaluation.json_files import json_texts, read_json
+from asr_llm.evaluation.manifest_rows import read_names
 from asr_llm.evaluation.nist import (
     PlacedWords,
     ctm_for_stm,
@@ -47,12 +43,12 @@ from asr_llm.evaluation.rows import (
     Side,
     fail,
     few,
-    json_rows,
     read_lines,
     read_text,
 )
 from asr_llm.evaluation.subtitle_files import read_subtitles
-from asr_llm.text_files import LAYOUTS, cells, ids_of, is_pipe, is_whole
+from asr_llm.evaluation.table_files import read_table, tab_rows, table_texts
+from asr_llm.text_files import LAYOUTS, is_pipe
 
 __all__ = [
     "Entity",
@@ -63,13 +59,6 @@ __all__ = [
     "read_references",
     "unread",
 ]
-
-_IDS = ("id", "utt_id")
-_AUDIO = (*AUDIO_KEYS, "audio", "file", "path")
-_TEXTS: dict[Side, tuple[str, ...]] = {
-    "reference": ("reference", "text", "transcript", "transcription", "sentence"),
-    "hypothesis": ("pred_text", "hypothesis", "transcription", "text", "transcript", "sentence"),
-}
 
 
 def read_references(path: str | Path) -> dict[str, Row]:
@@ -142,174 +131,7 @@ def _reader(path: Path) -> Reader:
     fail(path, "no known suffix", expected)
 
 
-# JSON, with NeMo's manifests
-
-
-def _read_json(path: Path, side: Side) -> Iterator[Placed]:
-    return _json_texts(_json_rows(path, read_text(path)), side)
-
-
-def _json_texts(found: Iterable[tuple[str, dict[str, Any]]], side: Side) -> Iterator[Placed]:
-    rows = []
-    for place, row in found:
-        if is_cut(row):
-            yield from cut_rows(place, row)
-        else:
-            rows.append((place, row))
-    used = [key for key in _TEXTS[side] if any(row.get(key) is not None for _, row in rows)]
-    if side == "hypothesis" and used and any("audio_filepath" in row for _, row in rows):
-        # The "text" of a manifest is the reference: scored against itself it would be faultless.
-        used = [key for key in used if key in ("pred_text", "hypothesis", "transcription")]
-    if rows and not used:
-        fail(rows[0][0], "no text", f"one of {', '.join(_TEXTS[side])} (a manifest: pred_text)")
-    sharing = Counter(audio_of(row) for _, row in rows if not _named(row))
-    stems = ids_of(audio for _, row in rows if (audio := audio_of(row)) is not None)
-    for place, row in rows:
-        text = row.get(used[0])
-        if not isinstance(text, str):
-            fail(place, f"no {used[0]!r}, or no string", "one, as in the other rows")
-        if not is_whole(text):
-            fail(
-                place, "half a character (\\ud800 and the like)", "whole ones: write the file again"
-            )
-        audio = audio_of(row)
-        stem = stems[audio] if audio is not None else None
-        if name := _named(row):
-            given = _string(place, row, name)
-        elif stem is None:
-            fail(place, "no id", f"one of {', '.join((*_IDS, *AUDIO_KEYS))}")
-        else:
-            given = f"{stem}-{_milliseconds(place, row)}" if sharing[audio] > 1 else stem
-        if side == "hypothesis":
-            yield place, Row(str(given), text)
-        else:
-            full = Row(
-                id=str(given),
-                text=text,
-                speaker=_string(place, row, "speaker"),
-                recording=_string(place, row, "recording") or stem,
-                entities=_entities(place, row.get("entities"), text),
-                biasing_words=_biasing_words(place, row.get("biasing_words")),
-            )
-            yield place, full
-
-
-def _json_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    before = f"{path}, item " if text.lstrip().startswith("[") else f"{path}:"
-    try:
-        for number, row in json_rows(text):
-            place = f"{before}{number}"
-            if not isinstance(row, dict):
-                fail(place, f"JSON of type {type(row).__name__}", "a JSON object with id and text")
-            yield place, row
-    except json.JSONDecodeError as error:
-        at = f"{path}:{error.lineno}"
-        fail(at, f"no JSON ({error.msg})", "a JSON object in each line, or one list of them")
-
-
-def _named(row: dict[str, Any]) -> str | None:
-    return next((key for key in _IDS if row.get(key) is not None), None)
-
-
-def _string(place: str, row: dict[str, Any], key: str) -> str | None:
-    value = row.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
-        fail(place, f"{key!r} that is a {type(value).__name__}", "a string")
-    return None if value is None else str(value)
-
-
-def _milliseconds(place: str, row: dict[str, Any]) -> int:
-    offset = row.get("offset", 0)
-    if isinstance(offset, bool) or not isinstance(offset, int | float) or not 0 <= offset < 1e9:
-        fail(place, "an 'offset' that is none", "seconds from the start of the audio")
-    return round(offset * 1000)
-
-
-def _entities(place: str, found: Any, text: str) -> tuple[Entity, ...] | None:
-    if found is None:
-        return None
-    if not isinstance(found, list):
-        fail(place, f"'entities' that is a {type(found).__name__}", "a list")
-    entities = []
-    for number, item in enumerate(found, start=1):
-        keys = ("start", "end", "label") if isinstance(item, dict) else ()
-        if [type(item.get(key)) for key in keys] != [int, int, str] or not item["label"]:
-            fail(place, f"entity {number} malformed", "start and end in characters, and a label")
-        start, end = item["start"], item["end"]
-        if not 0 <= start < end <= len(text) or not text[start:end].strip():
-            where = f"entity {number} at {start} to {end} of {len(text)} characters"
-            fail(place, where, "a stretch within the text that is not empty")
-        entities.append(Entity(start, end, item["label"]))
-    return tuple(entities)
-
-
-def _biasing_words(place: str, found: Any) -> tuple[str, ...] | None:
-    if found is None:
-        return None
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        fail(place, "'biasing_words' of another kind", "a list of strings")
-    return tuple(found)
-
-
-# Tables, Kaldi's text, folders
-
-
-def _read_table(path: Path, side: Side) -> Iterator[Placed]:
-    tabs = path.suffix.lower() == ".tsv"
-    rows = _tab_rows(read_lines(path)) if tabs else _comma_rows(path)
-    return _table_texts(rows, side, tabs)
-
-
-def _table_texts(
-    rows: list[tuple[str, list[str]]], side: Side, tabs: bool = True
-) -> Iterator[Placed]:
-    if not rows:
-        return
-    place, first = rows[0]
-    header = [name.strip().lower() for name in first]
-    key = next((name for name in (*_IDS, *_AUDIO) if name in header), None)
-    column = next((name for name in _TEXTS[side] if name in header), None)
-    if key is None and column is None and tabs and len(first) == 2:
-        header, key, column = ["id", "text"], "id", "text"
-    elif key is None or column is None:
-        names = f"one of {', '.join((*_IDS, *_AUDIO))}, and one of {', '.join(_TEXTS[side])}"
-        fail(place, f"{len(first)} columns without an id or a text", f"a header with {names}")
-    else:
-        rows = rows[1:]
-    for place, row_cells in rows:
-        if len(row_cells) != len(header):
-            fail(place, f"{len(row_cells)} columns", f"{len(header)}, as in the first line")
-    table = [(place, dict(zip(header, row_cells))) for place, row_cells in rows]
-    stems = ids_of(row[key] for _, row in table) if key in _AUDIO else {}
-    for place, row in table:
-        name = stems.get(row[key], row[key])
-        speaker, recording = (row.get(given) or None for given in ("speaker", "recording"))
-        yield place, Row(name, row[column], speaker, recording)
-
-
-def _comma_rows(path: Path) -> list[tuple[str, list[str]]]:
-    """Rows with the line each begins in; a quoted cell may run over several lines.
-
-    Where decimals have commas, spreadsheets part cells by semicolons.
-    """
-    text = read_text(path)
-    header = text.partition("\n")[0]
-    delimiter = ";" if ";" in header and "," not in header else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, line = [], 1
-    try:
-        for row in reader:
-            if row:
-                rows.append((f"{path}:{line}", row))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        fail(f"{path}:{line}", f"no row of a table ({error})", "cells with quotes closed")
-    return rows
-
-
-def _tab_rows(lines: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """Rows of a TSV; where its quotes do not enclose a cell they are letters of the text."""
-    return [(place, cells(line)) for place, line in lines]
+# Kaldi's text, pipes
 
 
 def _read_kaldi(path: Path, side: Side) -> Iterator[Placed]:
@@ -326,11 +148,11 @@ def _read_pipe(path: Path, side: Side) -> Iterator[Placed]:
     """What comes in by a pipe has no suffix to go by, and comes once."""
     text = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
-        yield from _json_texts(_json_rows(path, text), side)
+        yield from json_texts(path, text, side)
         return
     lines = [(f"{path}:{i}", line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     if lines and all("\t" in line for _, line in lines):
-        yield from _table_texts(_tab_rows(lines), side)
+        yield from table_texts(tab_rows(lines), side)
     elif lines and all(re.search(r"\([^()\s]+\)\s*$", line) for _, line in lines):
         yield from trn_rows(lines, side)
     else:
@@ -383,10 +205,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 _LISTS = (*LAYOUTS, "text")  # a Kaldi data folder has its transcripts in "text"
 _IN_FOLDERS = (".txt", ".nlp", ".vtt", ".srt")
 _READERS: dict[str, Reader] = {
-    ".jsonl": _read_json,
-    ".json": _read_json,
-    ".tsv": _read_table,
-    ".csv": _read_table,
+    ".jsonl": read_json,
+    ".json": read_json,
+    ".tsv": read_table,
+    ".csv": read_table,
     ".trn": read_trn,
     ".stm": read_stm,
     ".ctm": read_ctm,

@@ -43,6 +43,13 @@ Side = Literal["reference", "hypothesis"]
 Placed = tuple[str, Row]  # where a row stands ("file:line"), and the row
 Reader = Callable[[Path, Side], Iterator[Placed]]
 
+IDS = ("id", "utt_id")
+TEXTS: dict[Side, tuple[str, ...]] = {
+    "reference": ("reference", "text", "transcript", "transcription", "sentence"),
+    "hypothesis": ("pred_text", "hypothesis", "transcription", "text", "transcript", "sentence"),
+}
+"""Names of keys and columns, those that are preferred first."""
+
 
 def read_text(path: Path) -> str:
     """A file's text, without a byte order mark, its lines ended by a line feed.

@@ -68,7 +68,6 @@ def score_files(
         ScoreError: a file is malformed, ids do not match, or entities cannot be found.
         RunError: ``output`` is not empty.
     """
-    from asr_llm.evaluation.entities import Mention
     from asr_llm.evaluation.equivalences import Equivalences
     from asr_llm.evaluation.joining import join
     from asr_llm.evaluation.readers import read_references, unread
@@ -104,20 +103,11 @@ def score_files(
     rows, systems = joined.rows, joined.systems
     warnings += joined.warnings
     finder = finder_of(options.entities) if options.entities is not None else None
-    annotated: dict[str, list[Mention]] | None = None
-    if finder is None and any(row.entities is not None for row in rows.values()):
-        annotated = {
-            i: [
-                Mention(e.start, e.end, e.label, row.text[e.start : e.end])
-                for e in row.entities or ()
-            ]
-            for i, row in rows.items()
-        }
     scored = score(
         references={i: row.text for i, row in rows.items()},
         systems=systems,
         finder=finder,
-        mentions=annotated,
+        mentions=_annotated(rows) if finder is None else None,
         normalizer=options.normalizer or "basic",
         costs=options.costs,
         biasing=_biasing(rows, options.biasing_list),
@@ -151,6 +141,18 @@ def score_files(
         )
         write_report(Path(report), scored, shown)
     return scored
+
+
+def _annotated(rows: Mapping[str, Row]) -> dict[str, list[Mention]] | None:
+    """The mentions that the reference marks; ``None`` if it marks none anywhere."""
+    from asr_llm.evaluation.entities import Mention
+
+    if all(row.entities is None for row in rows.values()):
+        return None
+    return {
+        i: [Mention(e.start, e.end, e.label, row.text[e.start : e.end]) for e in row.entities or ()]
+        for i, row in rows.items()
+    }
 
 
 def _unread_lists(entities: str | None) -> str | None:

@@ -185,7 +185,7 @@ def test_a_kaldi_folder_and_lists_that_are_not_read(folder: Path) -> None:
 
 
 def test_the_example_runs() -> None:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     program = root / "examples" / "03_score_any_system.py"
     command = [sys.executable, str(program), str(root / "domains" / "medical")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
@@ -280,7 +280,7 @@ WRONG_FILES = {
             "--hypothesis x=two.tsv --hypothesis y=two.tsv --compare x x",
             "--compare: x twice; expec",
         ),
-        ("--bootstrap-by recording", "no recording for 2 utterances (a, b); expected one of eve"),
+        ("--bootstrap-by recording", "no recording for 2 utterances (a, b); expected one for eve"),
         ("--entities patterns.jsonl", "patterns.jsonl:2: not JSON; expected {"),
         ("--entities unlabelled.jsonl", "unlabelled.jsonl:1: no label; expected for instance {"),
         (

@@ -1,0 +1,74 @@
+"""Tables (TSV and CSV) as rows: columns named in a header."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from asr_llm.evaluation.manifest_rows import AUDIO_KEYS
+from asr_llm.evaluation.rows import IDS, TEXTS, Placed, Row, Side, fail, read_lines, read_text
+from asr_llm.text_files import cells, ids_of
+
+_AUDIO = (*AUDIO_KEYS, "audio", "file", "path")
+
+
+def read_table(path: Path, side: Side) -> Iterator[Placed]:
+    """A row for each line under the header; a TSV of two columns may be without one."""
+    tabs = path.suffix.lower() == ".tsv"
+    rows = tab_rows(read_lines(path)) if tabs else _comma_rows(path)
+    return table_texts(rows, side, tabs)
+
+
+def table_texts(
+    rows: list[tuple[str, list[str]]], side: Side, tabs: bool = True
+) -> Iterator[Placed]:
+    """As of ``read_table``, of lines in cells; with ``tabs`` the header may be left out."""
+    if not rows:
+        return
+    place, first = rows[0]
+    header = [name.strip().lower() for name in first]
+    key = next((name for name in (*IDS, *_AUDIO) if name in header), None)
+    column = next((name for name in TEXTS[side] if name in header), None)
+    if key is None and column is None and tabs and len(first) == 2:
+        header, key, column = ["id", "text"], "id", "text"
+    elif key is None or column is None:
+        names = f"one of {', '.join((*IDS, *_AUDIO))}, and one of {', '.join(TEXTS[side])}"
+        fail(place, f"{len(first)} columns without an id or a text", f"a header with {names}")
+    else:
+        rows = rows[1:]
+    for place, row_cells in rows:
+        if len(row_cells) != len(header):
+            fail(place, f"{len(row_cells)} columns", f"{len(header)}, as in the first line")
+    table = [(place, dict(zip(header, row_cells))) for place, row_cells in rows]
+    stems = ids_of(row[key] for _, row in table) if key in _AUDIO else {}
+    for place, row in table:
+        name = stems.get(row[key], row[key])
+        speaker, recording = (row.get(given) or None for given in ("speaker", "recording"))
+        yield place, Row(name, row[column], speaker, recording)
+
+
+def _comma_rows(path: Path) -> list[tuple[str, list[str]]]:
+    """Rows with the line each begins in; a quoted cell may run over several lines.
+
+    Where decimals have commas, spreadsheets part cells by semicolons.
+    """
+    text = read_text(path)
+    header = text.partition("\n")[0]
+    delimiter = ";" if ";" in header and "," not in header else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, line = [], 1
+    try:
+        for row in reader:
+            if row:
+                rows.append((f"{path}:{line}", row))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        fail(f"{path}:{line}", f"no row of a table ({error})", "cells with quotes closed")
+    return rows
+
+
+def tab_rows(lines: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Rows of a TSV; where its quotes do not enclose a cell they are letters of the text."""
+    return [(place, cells(line)) for place, line in lines]
