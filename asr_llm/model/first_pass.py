@@ -39,6 +39,7 @@ _TOKENS_A_SECOND, _TOKENS_ANYWAY = 8, 12
 _PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 _BATCH_SECONDS = 120.0
 _END = "<|endoftext|>"
+_SHORTEST_REPEAT = 3  # words
 _SPACE = 220  # the token; a text that begins with it, or with the end, is mostly an empty one
 _ENGLISH_ONLY = 51864  # tokens
 
@@ -124,7 +125,7 @@ class FirstPass(nn.Module):
     def texts(self, states: Sequence[Tensor]) -> list[str]:
         """What Whisper's decoder writes greedily from states (S, H).
 
-        A text does not depend on what else is in its batch. It may run in a loop, up to a limit.
+        A text does not depend on what else is in its batch; see ``without_repeats``.
         """
         lengths = [len(own) / STATES_A_SECOND for own in states]
         return _in_batches(self._written, states, lengths)
@@ -157,7 +158,7 @@ class FirstPass(nn.Module):
         limits = limits.clamp(max=self.most)
         padded = nn.utils.rnn.pad_sequence(states, batch_first=True)
         written = self._decoded(padded, lens, limits.tolist())
-        return [self.tokenizer.decode(ids).strip() for ids in written]
+        return [without_repeats(self.tokenizer.decode(ids).strip()) for ids in written]
 
     @torch.inference_mode()
     def _encoded(self, audios: list[np.ndarray]) -> list[Tensor]:
@@ -225,6 +226,23 @@ class FirstPass(nn.Module):
                 past_key_values=cache,
             )
         return decoder.layer_norm(hidden)
+
+
+def without_repeats(text: str) -> str:
+    """Leave one of the repeats where a text ends in the same three words or more, twice or oftener.
+
+    Where Whisper misses the end of unpadded audio, it says the last sentence again, up to a limit
+    of tokens, which may cut the last repeat short. Case and punctuation don't matter.
+    """
+    words = text.split()
+    letters = ["".join(filter(str.isalnum, word)).lower() for word in words]
+    for size in range(_SHORTEST_REPEAT, len(words) // 2 + 1):
+        same = int(bool(letters[-1]) and letters[-1 - size].startswith(letters[-1]))
+        while same and same < len(words) - size and letters[-1 - same] == letters[-1 - same - size]:
+            same += 1
+        if same >= size:
+            return " ".join(words[: len(words) - same])
+    return text
 
 
 _In = TypeVar("_In")

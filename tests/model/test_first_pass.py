@@ -162,8 +162,9 @@ def test_what_is_no_speech_is_never_written(
 
 
 def test_a_loop_ends_at_the_limit_or_where_positions_end(
-    tokenizer_of: Callable[[int], str], tmp_path: Path
+    tokenizer_of: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(first_pass, "without_repeats", lambda text: text)
     few = tiny_whisper(max_target_positions=20)
     first = FirstPass.load(saved(few, tokenizer_of(51865), tmp_path / "few"))
     first.never = sorted({*first.never, END})
@@ -289,3 +290,19 @@ def test_likelihoods_are_those_of_transformers(first: FirstPass) -> None:
         expected.append(sum(float(rows[at - 1, ids[at]]) for at in range(len(PROMPT), len(ids))))
     assert first.log_likelihoods(states, texts) == pytest.approx(expected, abs=1e-3)
     assert first.log_likelihoods(states, texts[1:2]) == pytest.approx(expected[1:2], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("I heard a murmur.", "I heard a murmur."),
+        ("I heard a murmur. I heard a murmur. I heard a", "I heard a murmur."),
+        ("I heard a murmur. I heard a mur", "I heard a murmur."),
+        ("Well, it is late. it is late It is late.", "Well, it is late."),
+        ("No, no, no. Very, very good.", "No, no, no. Very, very good."),  # people say such
+        ("It is late. It is not late.", "It is late. It is not late."),
+        ("", ""),
+    ],
+)
+def test_repeats_at_the_end_are_left_out(text: str, left: str) -> None:
+    assert first_pass.without_repeats(text) == left
