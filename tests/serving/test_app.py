@@ -248,7 +248,7 @@ def test_what_is_wrong_with_a_request(client: Any) -> None:
     assert_error(no_file, 400, "file", "missing_required_parameter")
     two = client.post(URL, data={"model": "mini"}, files=[("file", b"x"), ("file", b"y")])
     assert_error(two, 400, None, "invalid_body", "Too many files")
-    assert_error(client.post(URL, json={"model": "mini"}), 400, None, "invalid_body", "no form")
+    assert_error(client.post(URL, json={"model": "mini"}), 400, None, "invalid_body", "not a form")
     broken = {"content-type": "multipart/form-data"}
     assert_error(client.post(URL, content=b"x", headers=broken), 400, None, "invalid_body")
     broken = {"content-type": "multipart/form-data; boundary=x"}
@@ -435,7 +435,7 @@ def test_a_stream_with_all_that_is_known(client: Any) -> None:
 def test_all_places_taken(client: Any, engine: Engine) -> None:
     with engine.place(), engine.place():
         response = post(client)
-    assert_error(response, 429, None, "rate_limit_exceeded", "all 2 places")
+    assert_error(response, 429, None, "rate_limit_exceeded", "all 2 request slots")
     assert response.headers["retry-after"] == "2"
     assert post(client).status_code == 200
 
