@@ -175,7 +175,7 @@ def test_synthesize_takes_respellings_and_rate(voice: str) -> None:
 
 
 def test_nothing_to_say(voice: str) -> None:
-    with pytest.raises(SynthesisError, match=r"said nothing for a text of 0 characters"):
+    with pytest.raises(SynthesisError, match=r"produced no speech for a text of 0 characters"):
         synthesize("", voice)
 
 

@@ -186,7 +186,7 @@ def test_an_unknown_voice_is_named_and_does_no_harm(voice: str) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "...", "-", "( )"])
 def test_nothing_to_say(text: str) -> None:
-    with pytest.raises(SynthesisError, match=r"said nothing for a text of"):
+    with pytest.raises(SynthesisError, match=r"produced no speech for a text of"):
         synthesize(text, "en-us")
 
 

@@ -91,7 +91,7 @@ def test_what_is_malformed_is_named(tmp_path: Path, name: str, content: str, mes
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(DomainError, match=r"no \.TextGrid or \.ctm in this folder"):
         read_timings(tmp_path)
-    with pytest.raises(DomainError, match="not found"):
+    with pytest.raises(DomainError, match=r"a\.ctm: not found; expected a \.ctm"):
         read_timings(tmp_path / "a.ctm")
 
 

@@ -435,7 +435,7 @@ def test_a_stream_with_all_that_is_known(client: Any) -> None:
 def test_all_places_taken(client: Any, engine: Engine) -> None:
     with engine.place(), engine.place():
         response = post(client)
-    assert_error(response, 429, None, "rate_limit_exceeded", "all 2 places")
+    assert_error(response, 429, None, "rate_limit_exceeded", "all 2 request slots")
     assert response.headers["retry-after"] == "2"
     assert post(client).status_code == 200
 
