@@ -217,7 +217,7 @@ def _decode(
             found = _read_hypotheses(path, test) if path else None
             if found is None:
                 if loaded is None or loaded[0] != system:
-                    loaded = system, _load(system, loaded)
+                    loaded = system, _load(system)
                 what = f"decoding: {system.name}, {name}"
                 found = loaded[1].transcribe_cuts(test.cuts, labelled(progress, what))
                 if path is not None:
@@ -226,16 +226,11 @@ def _decode(
     return texts
 
 
-def _load(system: System, loaded: tuple[System, SpeechLLM] | None) -> SpeechLLM:
-    """A system ready to decode; on a bare model that is loaded already, only its adapters are."""
-    from asr_llm.model.adapters import Adapters
+def _load(system: System) -> SpeechLLM:
+    """A system ready to decode."""
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-    if loaded is None or not system.adapters or loaded[0].adapters:
-        return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
-    model = loaded[1].model
-    put_on = Adapters(model, system.model, system.adapters)
-    return SpeechLLM(model, system.model, system.options, loaded=put_on)
+    return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

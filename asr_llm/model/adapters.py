@@ -139,6 +139,8 @@ class Adapters:
         self._in_use = in_use
 
     def _merge(self, keys: list[str]) -> None:
+        if all(adapter.folder.kind == "text" for adapter in self.loaded.values()):
+            return  # nothing is ever merged, and weights in 8 bits stay what they are
         for (*_, layer), weight in zip(self._layers, self._weights):
             changed = any(key in layer.lora_A for key in keys)
             layer.get_base_layer().weight.data = weight.clone() if changed else weight

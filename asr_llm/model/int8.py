@@ -50,8 +50,9 @@ def quantise(module: nn.Module) -> None:
     """
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            wide = type(child) is nn.Linear and min(child.weight.shape) >= _NARROW
-            if wide and name not in _LEFT_OUT:
+            if type(child) is not nn.Linear or name in _LEFT_OUT:
+                continue
+            if min(child.weight.shape) >= _NARROW:
                 setattr(parent, name, _in_8_bits(child))
 
 

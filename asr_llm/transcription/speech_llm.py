@@ -136,7 +136,8 @@ class SpeechLLM:
             loaded = Adapters(model, recogniser.model, recogniser.adapters)
         first = first_pass.of(checkpoints.locate(recogniser.model), model)
         if int8.wanted(model, recogniser.compute_type):
-            int8.quantise(model.llm)
+            if all(adapter.kind == "text" for adapter in recogniser.adapters):
+                int8.quantise(model.llm)  # adapters of speech are merged into it in full
             if first is not None:
                 int8.quantise(first)
         return cls(

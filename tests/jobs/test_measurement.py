@@ -43,7 +43,7 @@ class Decoder:
 def decoders(monkeypatch: pytest.MonkeyPatch) -> list[Decoder]:
     made: list[Decoder] = []
 
-    def load(system: System, loaded: Any) -> Decoder:
+    def load(system: System) -> Decoder:
         made.append(Decoder(system))
         return made[-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -341,6 +342,29 @@ def test_an_adapter_is_read_once(
     assert not isinstance(transcript, Exception)
     assert transcript.adapter_sha256 == recogniser.adapters[0].sha256
     assert read.count("base.json") == 1
+
+
+@pytest.mark.parametrize(("fusion", "in_8_bits"), [(0.5, True), (None, False)])
+def test_8_bits_beside_adapters(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fusion: float | None,
+    in_8_bits: bool,
+) -> None:
+    """Adapters of text are fused with an LLM in 8 bits; those of speech are merged in full."""
+    from asr_llm.transcription.options import Recogniser, TranscribeOptions
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+    monkeypatch.setattr("asr_llm.model.int8._NARROW", 4)  # but not LoRA's three
+    folder = AdapterFolder.read(make(tiny, tmp_path / "a", 1, fusion=fusion))
+    options = TranscribeOptions(num_beams=2, max_new_tokens=5)
+    loaded = SpeechLLM.of(Recogniser(str(tiny), (folder,), compute_type="int8"), options)
+    kinds = {type(layer).__module__ for layer in loaded.model.llm.modules()}
+    assert any("quantized" in kind for kind in kinds) is in_8_bits
+    decoder = loaded.pipeline.decoder
+    both = [decoder.decode_once(AUDIOS, replace(options, adapters=n)) for n in ((), ("a",))]
+    assert [decoder.decode_once(AUDIOS, replace(options, adapters=()))] == both[:1]
 
 
 def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> None:

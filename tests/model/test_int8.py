@@ -1,0 +1,70 @@
+"""8-bit weights: what is replaced, how near the result is, and adapters on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from asr_llm.errors import CheckpointError
+from asr_llm.model import int8
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.transcription.speech_llm import SpeechLLM
+
+
+def test_wide_linear_layers_are_replaced_and_no_others() -> None:
+    torch.manual_seed(0)
+    block = nn.ModuleDict(
+        {
+            "up_proj": nn.Linear(64, 128),
+            "down_proj": nn.Linear(128, 64),
+            "lora_A": nn.Linear(64, 16),
+            "norm": nn.LayerNorm(64),
+        }
+    )
+    x = torch.randn(3, 64)
+    before = block["up_proj"](x)
+    int8.quantise(block)
+    kinds = {name: type(layer) is nn.Linear for name, layer in block.items() if name != "norm"}
+    assert kinds == {"up_proj": False, "down_proj": True, "lora_A": True}
+    # Weights and inputs are rounded to one part in 127 of the greatest of their row.
+    assert float((block["up_proj"](x) - before).abs().max()) < 0.05
+    assert not torch.equal(block["up_proj"](x), before)
+
+
+@pytest.mark.parametrize(
+    ("compute_type", "config", "device", "wanted"),
+    [
+        ("auto", {}, "cpu", False),
+        ("auto", {"cpu_int8": True}, "cpu", True),
+        ("auto", {"cpu_int8": True}, "cuda", False),
+        ("float32", {"cpu_int8": True}, "cpu", False),
+        ("int8", {}, "cpu", True),
+    ],
+)
+def test_who_wants_it(compute_type: str, config: dict[str, Any], device: str, wanted: bool) -> None:
+    model: Any = SimpleNamespace(device=torch.device(device), cfg=config)
+    assert int8.wanted(model, compute_type) is wanted
+
+
+def test_a_gpu_has_none() -> None:
+    model: Any = SimpleNamespace(device=torch.device("cuda"), cfg={})
+    with pytest.raises(CheckpointError, match="int8 is for a CPU, but the model is on cuda"):
+        int8.wanted(model, "int8")
+
+
+def test_a_recogniser_in_8_bits_hears_about_the_same() -> None:
+    audio = Path(__file__).parents[2] / "examples" / "visit.flac"
+    texts = [
+        SpeechLLM.of(Recogniser("mini", compute_type=compute_type), TranscribeOptions(num_beams=1))
+        .transcript(audio)
+        .text.lower()
+        .split()
+        for compute_type in ("float32", "int8")
+    ]
+    same = set(texts[0]) & set(texts[1])
+    assert len(same) >= 0.7 * len(set(texts[0]))
