@@ -205,7 +205,7 @@ def test_transcribe_tells_the_times_of_words(with_head: Path, spoken: list[Path]
 def test_without_a_ctc_head_it_says_how_to_get_words(tiny: Path, spoken: list[Path]) -> None:
     done = run("transcribe", *spoken, "--model", tiny, "--word-timestamps")
     assert done.returncode == 0
-    (line,) = [line for line in done.stderr.splitlines() if "segments only" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "only segments are timed" in line]
     assert "has no CTC head" in line and "--aligner" in line
 
 
@@ -224,4 +224,4 @@ def test_an_aligner_of_nemo_takes_the_heads_place(
 def test_an_aligner_that_is_none_is_refused(tiny: Path, spoken: list[Path]) -> None:
     done = run("transcribe", spoken[0], "--model", tiny, "--aligner", "nowhere.nemo")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no file nowhere.nemo; expected a CTC model" in done.stderr
+    assert "no file nowhere.nemo; expected a NeMo CTC model (.nemo)" in done.stderr
