@@ -224,4 +224,4 @@ def test_an_aligner_of_nemo_takes_the_heads_place(
 def test_an_aligner_that_is_none_is_refused(tiny: Path, spoken: list[Path]) -> None:
     done = run("transcribe", spoken[0], "--model", tiny, "--aligner", "nowhere.nemo")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no file nowhere.nemo; expected a CTC model" in done.stderr
+    assert "no file nowhere.nemo; expected a NeMo CTC model (.nemo)" in done.stderr
