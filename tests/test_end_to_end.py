@@ -305,7 +305,8 @@ def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
     recipe = Path(__file__).parents[1] / "adapt" / "paired.yaml"
     done = run("adapt", "shop", "--recipe", recipe, "--steps", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("left out wrong: ")
+    told = [line for line in done.stderr.splitlines() if not line.startswith("aligning: ")]
+    assert told[0].startswith("left out wrong: ")  # a slow machine also says how far it is
     assert "has no test set" in done.stdout
     assert (tmp_path / "runs" / "shop" / "adapter" / "adapter_model.safetensors").is_file()
     aligned = tmp_path / "runs" / "shop" / "alignment" / "train.jsonl.gz"
