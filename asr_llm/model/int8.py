@@ -8,6 +8,7 @@ they belong to.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,17 +44,21 @@ def wanted(model: SpanSALM, compute_type: str) -> bool:
     )
 
 
-def quantise(module: nn.Module) -> None:
+def quantise(module: nn.Module, but: Collection[str] = ()) -> None:
     """Put 8-bit weights into the linear layers within a module on a CPU, in place.
 
     Activations are rounded too, so that a text may differ from the float32 one.
+
+    Args:
+        but: names of submodules, at any depth, that stay as they are.
     """
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is not nn.Linear or name in _LEFT_OUT:
-                continue
-            if min(child.weight.shape) >= _NARROW:
-                setattr(parent, name, _in_8_bits(child))
+    for name, child in list(module.named_children()):
+        if name in _LEFT_OUT or name in but:
+            continue
+        if type(child) is not nn.Linear:
+            quantise(child, but)
+        elif min(child.weight.shape) >= _NARROW:
+            setattr(module, name, _in_8_bits(child))
 
 
 def _in_8_bits(linear: nn.Linear) -> nn.Module:

@@ -139,7 +139,7 @@ class SpeechLLM:
             if all(adapter.kind == "text" for adapter in recogniser.adapters):
                 int8.quantise(model.llm)  # adapters of speech are merged into it in full
             if first is not None:
-                int8.quantise(first)
+                int8.quantise(first, but=["encoder"])  # it would mishear speech that is hard
         return cls(
             model, recogniser.model, options, loaded=loaded, aligner=aligner, first_pass=first
         )

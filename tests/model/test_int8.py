@@ -36,6 +36,13 @@ def test_wide_linear_layers_are_replaced_and_no_others() -> None:
     assert not torch.equal(block["up_proj"](x), before)
 
 
+def test_a_part_may_stay_as_it_is() -> None:
+    encoder, head = nn.Sequential(nn.Linear(64, 64)), nn.Linear(64, 64)
+    both = nn.ModuleDict({"encoder": encoder, "head": head})
+    int8.quantise(both, but=["encoder"])
+    assert type(encoder[0]) is nn.Linear and type(both["head"]) is not nn.Linear
+
+
 @pytest.mark.parametrize(
     ("compute_type", "config", "device", "wanted"),
     [
