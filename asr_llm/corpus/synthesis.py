@@ -133,7 +133,7 @@ def synthesize(
     samples = np.clip(samples, -1.0, 1.0)  # resampling overshoots
     if is_silent(samples):
         raise SynthesisError(
-            f"voice {voice} said nothing for a text of {len(text)} characters; "
+            f"voice {voice} produced no speech for a text of {len(text)} characters; "
             "expected at least one pronounceable word"
         )
     words = _time_words(text.split(), said, samples)

@@ -31,7 +31,14 @@ from asr_llm.decoding.prompts import (
     splice,
     text_of,
 )
-from asr_llm.decoding.rescoring import Judge, SearchScores, Weights, ctc_judge, rescored
+from asr_llm.decoding.rescoring import (
+    Judge,
+    SearchScores,
+    Weights,
+    ctc_judge,
+    forced_scores,
+    rescored,
+)
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.tasks import asr
@@ -188,13 +195,41 @@ class Decoder:
         if judges:
             scores = SearchScores(beams, end_token(model))
             several = n_best(model, spliced, limits, beams, beams, [*steered, scores])
-            found = rescored(model, several, scores.totals(several), judges)
+            totals = scores.totals(several)
+            if not preferences:
+                several, totals = self._with_first_pass(spliced, first.texts, several, totals)
+            found = rescored(model, several, totals, judges)
         else:
             found = generate(model, spliced, limits, beams, steered)
         if recorder is None:
             return found
         sure = recorder.of([one.ids for one in found])
-        return [replace(one, log_probs=tuple(own)) for one, own in zip(found, sure)]
+        return [
+            one if one.log_probs else replace(one, log_probs=tuple(own))
+            for one, own in zip(found, sure)
+        ]
+
+    def _with_first_pass(
+        self,
+        spliced: Spliced,
+        first_pass: list[str | None],
+        found: list[list[Hypothesis]],
+        totals: list[list[float]],
+    ) -> tuple[list[list[Hypothesis]], list[list[float]]]:
+        """The first pass as one more hypothesis of each audio, scored by the LLM as the others.
+
+        Only where nothing is preferred: its score would lack what fusion and biasing add.
+        """
+        if None in first_pass:
+            return found, totals
+        encode, end = collator(self.model).encode, end_token(self.model)
+        texts = [encode(text or "") for text in first_pass]
+        scored = forced_scores(self.model, spliced, texts, end)
+        more = [Hypothesis(tuple(t), True, tuple(own[:-1])) for t, own in zip(texts, scored)]
+        return (
+            [[*own, one] for own, one in zip(found, more)],
+            [[*own, sum(scores)] for own, scores in zip(totals, scored)],
+        )
 
     def _judges(
         self, spliced: Spliced, options: DecodeOptions, first: _FirstHeard

@@ -125,6 +125,24 @@ def rescored(
     return out
 
 
+def forced_scores(
+    model: SpanSALM, spliced: Spliced, texts: Sequence[Sequence[int]], end: int
+) -> list[list[float]]:
+    """The LLM's log-probability of each token of a given text for B prompts, and of its end."""
+    rows = [torch.tensor([*text, end], device=model.device) for text in texts]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
+    mask = spliced.attention_mask.long()
+    mask = torch.cat([mask, torch.ones_like(ids)], 1)  # what is padded comes after all that counts
+    hidden = model.causal_lm.model(
+        inputs_embeds=torch.cat([spliced.input_embeds, model.embed_tokens(ids)], 1),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+    ).last_hidden_state[:, -1 - ids.shape[1] : -1]
+    found = model.causal_lm.lm_head(hidden).float().log_softmax(-1)
+    picked = found.gather(2, ids[..., None])[..., 0]
+    return [own[: len(row)].tolist() for own, row in zip(picked, rows)]
+
+
 def ctc_judge(model: SpanSALM, spliced: Spliced) -> Judge:
     """The CTC head, by what the encoder made of the audios of ``prompts.splice``."""
     ctc = CheckpointCtc(model)

@@ -138,3 +138,15 @@ def test_it_judges_the_hypotheses_of_a_beam_search(model: SpanSALM) -> None:
     model.cfg.first_pass_weight = 1000.0
     assert one.decode_once(AUDIOS, wide) == judged
     assert one.decode_once(AUDIOS, replace(wide, first_pass_weight=0.0)) == plain
+
+
+def test_it_is_itself_a_hypothesis_where_nothing_is_preferred(model: SpanSALM) -> None:
+    one = decoder(model, "a first", "the second", "a third text")
+    sure = replace(GREEDY, num_beams=2, first_pass_weight=1000.0, confidence=True)
+    decoded = one.decode_once(AUDIOS, sure)  # `Wrote` is sure of the longest text
+    found = one.decode_once(AUDIOS, replace(sure, first_pass_weight=0.0))
+    for written, text, other in zip(decoded, ("a first", "the second", "a third text"), found):
+        assert len(written.text) >= len(text)
+        assert written.text == text or len(written.text) > len(text)
+        assert [word.text for word in written.words] == written.text.split()
+        assert other.text

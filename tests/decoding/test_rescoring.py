@@ -19,7 +19,13 @@ from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.prompts import end_token, inference, prompt, splice, text_of
-from asr_llm.decoding.rescoring import SearchScores, Weights, best, ctc_log_likelihood
+from asr_llm.decoding.rescoring import (
+    SearchScores,
+    Weights,
+    best,
+    ctc_log_likelihood,
+    forced_scores,
+)
 from asr_llm.decoding.results import Hypothesis
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, ctc
@@ -188,3 +194,23 @@ def test_the_checkpoint_says_how_much_it_weighs(
     assert Weights.of(headless, None, None).ctc == 0.0
     with pytest.raises(CheckpointError, match="but this checkpoint has no CTC head"):
         Weights.of(headless, 0.3, None)
+
+
+def test_a_given_text_is_scored_as_the_search_scores_it(model: SpanSALM) -> None:
+    end = end_token(model)
+    found, totals = searched(model, [12] * len(AUDIOS))
+    complete = [
+        (i, k)
+        for i, own in enumerate(found)
+        for k, one in enumerate(own)
+        if one.complete and totals[i][k] > -math.inf
+    ]
+    firsts = [[*own[0].ids] for own in found]
+    with inference(model):
+        spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
+        scored = forced_scores(model, spliced, firsts, end)
+    assert [len(own) for own in scored] == [len(ids) + 1 for ids in firsts]
+    for i, own in enumerate(scored):
+        total = sum(own) if (i, 0) in complete else sum(own[:-1])
+        if totals[i][0] > -math.inf:
+            assert total == pytest.approx(totals[i][0], abs=1e-3)

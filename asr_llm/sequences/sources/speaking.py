@@ -58,7 +58,7 @@ def speak_at_random(
             return synthesize(text, voice, delivery, spoken)
         except SynthesisError:
             continue
-    raise SynthesisError(f"three voices said nothing for a text of {len(text)} characters")
+    raise SynthesisError(f"three voices produced no speech for a text of {len(text)} characters")
 
 
 def _tract(rng: np.random.Generator) -> int:
