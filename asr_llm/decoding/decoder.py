@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,9 +121,8 @@ class Decoder:
             phrases = preferences.phrases
             chat = model.chat if phrases is None else model.chat.naming(phrases.named)
             first = self._first_pass(audios, options)
-            spliced = splice(
-                model, [prompt(*row) for row in zip(audios, repeat(chat), first.texts)]
-            )
+            shown = zip(audios, first.texts)
+            spliced = splice(model, [prompt(audio, chat, text) for audio, text in shown])
             most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
             limits = [options.max_new_tokens or limit for limit in most]
             written = self._search(spliced, limits, options, preferences, first)

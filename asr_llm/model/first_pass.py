@@ -24,7 +24,13 @@ from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditiona
 from asr_llm.errors import CheckpointError
 from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, load_strictly, quiet
 from asr_llm.model.foundations import Encoder
-from asr_llm.model.whisper import STATES_A_SECOND, WhisperEncoder, WhisperPreprocessor
+from asr_llm.model.whisper import (
+    SAMPLE_RATE,
+    STATES_A_SECOND,
+    WhisperEncoder,
+    WhisperPreprocessor,
+    key_mask,
+)
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -33,7 +39,6 @@ FOLDER = FIRST_PASS
 PROMPT = "\nFirst pass: {first_pass}"
 """How a checkpoint that is composed with a first pass shows it to the LLM."""
 
-SAMPLE_RATE = 16000
 _SILENCE = 1.2  # seconds
 _TOKENS_A_SECOND, _TOKENS_ANYWAY = 8, 12
 _PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
@@ -175,9 +180,7 @@ class FirstPass(nn.Module):
     def _decoded(self, states: Tensor, lens: Tensor, limits: list[int]) -> list[list[int]]:
         """The tokens that Whisper writes greedily of each row of states (B, S, H)."""
         count, device = len(limits), self.device
-        inside = torch.arange(states.shape[1], device=device)[None] < lens[:, None]
-        mask = torch.zeros(inside.shape, dtype=states.dtype, device=device)
-        mask = mask.masked_fill(~inside, float("-inf"))[:, None, None]
+        mask = key_mask(lens, states)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         never = torch.tensor(self.never, device=device)
         ids = torch.tensor([self.prompt] * count, device=device)

@@ -160,10 +160,7 @@ class WhisperEncoder(nn.Module):
     def _through(layers: nn.ModuleList, hidden: Tensor, lens: Tensor) -> Tensor:
         mask = None
         if len(hidden) > 1:
-            hide = torch.zeros(len(hidden), 1, 1, hidden.shape[1], device=hidden.device)
-            mask = hide.masked_fill(
-                ~_inside(lens, hidden.shape[1])[:, None, None], float("-inf")
-            ).to(hidden.dtype)
+            mask = key_mask(lens, hidden)
         for layer in layers:
             out = layer(hidden, mask)
             hidden = out[0] if isinstance(out, tuple) else out
@@ -186,6 +183,12 @@ class WhisperProjector(nn.Module):
         """Frames (B, width, F) and their counts (B,); counts stay."""
         hidden = F.gelu(self.linear(self.norm(audio_signal.transpose(1, 2))))
         return hidden.transpose(1, 2), length
+
+
+def key_mask(lens: Tensor, states: Tensor) -> Tensor:
+    """What attention adds for states (B, S, H) as keys: (B, 1, 1, S), -inf beyond ``lens`` (B,)."""
+    outside = ~_inside(lens, states.shape[1])[:, None, None]
+    return torch.zeros_like(outside, dtype=states.dtype).masked_fill(outside, float("-inf"))
 
 
 def _inside(lens: Tensor, width: int) -> Tensor:

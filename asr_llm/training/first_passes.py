@@ -42,10 +42,12 @@ def hearer(base: Path, model: SpanSALM, say: Callable[[str], None] | None) -> He
 
     def hear(cuts: Sequence[Cut]) -> list[Cut]:
         """The same cuts, each with a first pass; what a manifest says is kept."""
+        lacking = [cut for cut in cuts if not _first_pass(cut)]
+        if not lacking:
+            return list(cuts)
         own = cache.folder(KIND) / _identity(base)
         own.mkdir(mode=0o700, exist_ok=True)
-        lacking = [cut for cut in cuts if not _first_pass(cut)]
-        texts = dict(_heard(lacking, own, base, model, say)) if lacking else {}
+        texts = dict(_heard(lacking, own, base, model, say))
         return [_with(cut, texts[cut.id]) if cut.id in texts else cut for cut in cuts]
 
     return hear
