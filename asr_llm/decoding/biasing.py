@@ -22,14 +22,15 @@ Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from asr_llm.decoding.phrases import ANYWHERE, CAPITALS, SENTENCE, Phrases
+from asr_llm.decoding.preference import Preference
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _worth(kept: tuple[float, ...], gains: tuple[float, ...]) -> float:
     return sum(_most(kept, gains))
 
 
-class Biasing(LogitsProcessor):
+class Biasing(Preference):
     """Adds to the scores of ``generate`` what listed phrases gain, and what they give back.
 
     The state of a hypothesis depends on nothing but what it has written, by which it is found: so
@@ -133,6 +134,17 @@ class Biasing(LogitsProcessor):
         self.states = {text: self._state(text) for text in texts}
         gain, loss = self._changes([self.states[text] for text in texts], scores.device)
         return scores + gain - loss
+
+    def gains(self, texts: Sequence[Sequence[int]], end: int) -> list[float]:
+        """As ``Preference``."""
+        rows = [torch.tensor([*ids, end]) for ids in texts]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
+        nothing = torch.zeros(len(rows), self.phrases.vocabulary)
+        steps = [
+            self(ids[:, :n], nothing).gather(1, ids[:, n : n + 1]) for n in range(ids.shape[1])
+        ]
+        gained = torch.cat(steps, 1)
+        return [float(own[: len(row)].sum()) for own, row in zip(gained, rows)]
 
     def _state(self, text: tuple[int, ...]) -> State:
         """From that of the text before its last token, which is known from the step before."""

@@ -16,20 +16,22 @@ Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessor
+from transformers import DynamicCache
 
+from asr_llm.decoding.preference import Preference
 from asr_llm.model.adapters import switched_on
+from asr_llm.model.whisper_decoder import log_probs_of
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 
-class Fusion(LogitsProcessor):
+class Fusion(Preference):
     """Adds the domain's preference, or several domains', to the scores of ``generate``.
 
     Args:
@@ -57,6 +59,30 @@ class Fusion(LogitsProcessor):
             added += weight * (domain - general).clamp(min=0)
         added[:, self.end] = 0
         return scores + added
+
+    def gains(self, texts: Sequence[Sequence[int]], end: int) -> list[float]:
+        """As ``Preference``."""
+        general = self._read_whole(texts)
+        added = [torch.zeros_like(own) for own in general]
+        for adapter, weight in self.weights.items():
+            with switched_on(self.model, adapter):
+                domain = self._read_whole(texts)
+            for own, before, after in zip(added, general, domain):
+                own += weight * (after - before).clamp(min=0)
+        return [float(own.sum()) for own in added]
+
+    def _read_whole(self, texts: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Log-probabilities of the tokens of each of N texts, from the second on."""
+        device, llm = self.model.device, self.model.causal_lm
+        rows = [torch.tensor([*ids], dtype=torch.long, device=device) for ids in texts]
+        if not any(map(len, rows)):
+            return [torch.zeros(0, device=device) for _ in rows]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # after all that counts
+        hidden = llm.model(inputs_embeds=self.model.embed_tokens(ids)).last_hidden_state
+        return [
+            log_probs_of(llm.lm_head, own[: max(0, len(row) - 1)], row[1:])
+            for own, row in zip(hidden, rows)
+        ]
 
     def _read(self, token: Tensor, cache: DynamicCache) -> Tensor:
         """Log-probabilities (B, V) after one more token (B, 1)."""

@@ -11,14 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from asr_llm.corpus.biasing_list import BiasingList
-
-if TYPE_CHECKING:
-    from asr_llm.model.salm import SpanSALM
 
 ANYWHERE, SENTENCE, CAPITALS = range(3)
 """Roots of the trie: phrases that may begin anywhere, where a sentence begins, and in a text
@@ -127,12 +124,15 @@ class Phrases:
         return np.concatenate([np.zeros(_ROOTS), gains])
 
     @classmethod
-    def of(cls, lists: Iterable[BiasingList], model: SpanSALM) -> Phrases:
-        """The trie of biasing lists, in the tokens of a model; special tokens are no words.
+    def of(cls, lists: Iterable[BiasingList], tokenizer: Any, vocabulary: int) -> Phrases:
+        """The trie of biasing lists, in the tokens of a tokenizer; special tokens are no words.
 
         A phrase of several lists has the strength of the strongest.
+
+        Args:
+            tokenizer: Hugging Face's.
+            vocabulary: V of the model, which may be more than the tokenizer's.
         """
-        tokenizer = model.tokenizer.tokenizer
         special = [token.lower() for token in tokenizer.all_special_tokens]
         words: dict[str, float] = {}
         for biasing in lists:
@@ -147,7 +147,7 @@ class Phrases:
             found = tokenizer(texts, add_special_tokens=False)["input_ids"]
             sequences += [(root, ids) for (root, *_), ids in zip(forms, found) if ids]
             strengths += [nats for (*_, nats), ids in zip(forms, found) if ids]
-        tokens = Tokens.of(tokenizer, model.text_vocab_size)
+        tokens = Tokens.of(tokenizer, vocabulary)
         named = tuple(word for word, nats in words.items() if nats > 0)
         return cls(sequences, tokens, strengths, named)
 

@@ -23,11 +23,12 @@ class Preferences:
     """What fusion and biasing add: ``DecodeOptions`` resolved for one model.
 
     ``fusion``: the weights of the adapters of text in use, by their keys in PEFT. ``phrases``: one
-    trie of all lists.
+    trie of all lists; ``first_phrases``: the same in the tokens of the first pass.
     """
 
     fusion: dict[str, float] = field(default_factory=dict)
     phrases: Phrases | None = None
+    first_phrases: Phrases | None = None
 
     @property
     def listed(self) -> bool:

@@ -6,7 +6,7 @@ of the encoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -55,6 +55,16 @@ class Spliced:
     encoded: Tensor
     encoded_lens: Tensor
     position_ids: Tensor | None = None
+
+    def select(self, rows: Tensor) -> Spliced:
+        """Only these rows, for the LLM; speech stays as it is."""
+        return replace(
+            self,
+            input_embeds=self.input_embeds[rows],
+            attention_mask=self.attention_mask[rows],
+            target_ids=self.target_ids[rows],
+            position_ids=None if self.position_ids is None else self.position_ids[rows],
+        )
 
 
 def splice(

@@ -169,7 +169,7 @@ def test_special_tokens_and_loops_leave_the_text(
         ("", True),
     ]
     monkeypatch.setattr(
-        "asr_llm.decoding.decoder.generate",
+        "asr_llm.decoding.two_passes.generate",
         lambda *_, **__: [
             Hypothesis(tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), c)
             for text, c in said

@@ -249,3 +249,23 @@ def test_a_spoilt_record_is_refused(
     path.write_text(json.dumps(spoil(json.loads(path.read_text("utf-8")))), "utf-8")
     with pytest.raises(CheckpointError, match=r"base\.json cannot be read \((found no|'\w+' is)"):
         AdapterFolder.read(tmp_path / "a")
+
+
+def test_what_it_adds_to_a_given_text(tiny: Path, two: list[Path]) -> None:
+    """The same as token by token, for texts of any length in one batch."""
+    import torch
+
+    model = checkpoints.load(tiny)
+    weights = Adapters(model, tiny, two).fusion()
+    with inference(model):
+        end = end_token(model)
+        texts = [[7, 5, 9, 11], [12], [], [5, 5, 8]]
+        gained = Fusion(model, weights, end).gains(texts, end)
+        for text, total in zip(texts, gained):
+            fusion, added, whole = Fusion(model, weights, end), 0.0, [*text, end]
+            for n, token in enumerate(whole):
+                written = torch.tensor([whole[:n]], dtype=torch.long)
+                scores = fusion(written, torch.zeros(1, model.text_vocab_size))
+                added += float(scores[0, token])
+            assert total == pytest.approx(added, abs=1e-4)
+        assert gained[0] > 0 and gained[1] == gained[2] == 0.0
