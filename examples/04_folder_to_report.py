@@ -1,4 +1,4 @@
-"""From a folder of text and terms to an adapter and a report. Its cells (# %%) also run as a notebook.
+"""From a folder of text and terms to an adapter and a report; also runs as a notebook (# %% cells).
 
 python examples/04_folder_to_report.py [FOLDER] [RUN] [MODEL]
 """

@@ -11,13 +11,13 @@ from asr_llm.evaluation.entities import Mention
 from asr_llm.evaluation.measured import Texts
 
 _CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
-_FEW_UNSAID = 10  # by chance, or names that others have too
+_FEW_UNSAID = 10  # tolerated: chance, or names that others share
 
 
 def of_sample(
     drawn: Bootstrap, known: bool, mentions: Mapping[str, Sequence[Mention]] | None
 ) -> list[str]:
-    """Too few blocks, or none that are ``known``; no term in the references."""
+    """Warn of too few blocks, unknown speakers, or references without terms."""
     found = []
     if not known:
         found.append(
@@ -36,7 +36,7 @@ def of_sample(
 
 
 def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:
-    """What OpenAI's normaliser does to "don’t": "don t", where "don't" is "do not"."""
+    """Warn that OpenAI's normaliser splits "don’t" into "don t", unlike "don't" (do not)."""
     if normalizer != "whisper-en":
         return []
     counts = {
@@ -55,7 +55,7 @@ def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:
 
 
 def of_insertions(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What to tell of systems that write terms more often where nobody says them."""
+    """Warn of systems that insert terms falsely more often than they find them."""
     told = []
     for name, figures in systems.items():
         raw = figures.get("entities", {}).get("raw", {})
