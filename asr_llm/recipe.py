@@ -1,4 +1,4 @@
-"""What a run does: a recipe, read from YAML, validated, and written beside the results."""
+"""Recipes: read from YAML, validated, and saved with the results."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ValidationRecipe(Strict):
 
 
 class _Trains(Strict):
-    """What holds of all that can be trained together."""
+    """Keys shared by everything that can be trained."""
 
     @field_validator("train", check_fields=False)
     @classmethod
@@ -90,7 +90,7 @@ class _Trains(Strict):
 
 
 class StageRecipe(_Trains):
-    """A part of a longer training: what differs from the recipe that it is a stage of."""
+    """One stage of a longer training: its differences from the whole recipe."""
 
     name: str = Field(pattern=r"^[\w-]+$")
     train: list[PARTS] = Field(min_length=1)
@@ -100,7 +100,7 @@ class StageRecipe(_Trains):
 
 
 class Recipe(_Trains):
-    """Everything that decides a run. The defaults are text-only domain adaptation."""
+    """All settings of a run. The defaults are text-only domain adaptation."""
 
     name: str = "text"
     model: str = Field(
@@ -236,14 +236,14 @@ class Recipe(_Trains):
 
     @property
     def held_out_sources(self) -> list[Source]:
-        """What is validated on; where the recipe names nothing, the domain's dev set."""
-        # An adapter of text is to know the domain's sentences, not to listen.
+        """Validation sources; default: the domain's dev set."""
+        # An adapter for fusion is validated on text, because it never sees speech.
         if self.fusion is not None:
             return self.validation.sources or [TextSource(data="domain")]
         return self.validation.sources or [AsrSource(data="domain", augment=0.0)]
 
     def in_stages(self) -> list[Recipe]:
-        """A recipe for each stage, the first of which starts from ``model``; or this one alone."""
+        """A recipe per stage, the first starting from ``model``; or only this recipe."""
         return [
             self.model_validate(
                 self.model_dump()
@@ -255,7 +255,7 @@ class Recipe(_Trains):
         ] or [self]
 
     def override(self, **changes: Any) -> Recipe:
-        """The recipe with other keys; those that are None stay as they are."""
+        """The recipe with other values; None keeps a value."""
         given = {key: value for key, value in changes.items() if value is not None}
         return self.model_validate(self.model_dump() | given)
 
@@ -265,7 +265,7 @@ class Recipe(_Trains):
 
 
 def text_recipe() -> Recipe:
-    """The default adaptation: a language model of the domain, fused with the recogniser."""
+    """The default adaptation: a domain language model fused in during decoding."""
     return Recipe(
         fusion=0.5,
         biasing=2.5,

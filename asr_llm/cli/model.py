@@ -1,4 +1,4 @@
-"""Commands for models that have names, and for new ones: model list, get, remove, compose."""
+"""The commands ``model list``, ``get``, ``remove`` and ``compose``."""
 
 from __future__ import annotations
 

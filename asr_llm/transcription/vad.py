@@ -1,9 +1,7 @@
 """Voice activity detection: the probability of speech, frame by frame.
 
-Silero VAD (https:
-
-github.com/snakers4/silero-vad, MIT), whose network is part of its package, or the frame's energy on
-request.
+Silero VAD (https://github.com/snakers4/silero-vad, MIT), whose network is part of its package, or
+the frame's energy on request.
 
 Shape legend: T samples at 16 kHz, F frames of ``FRAME`` samples.
 """
