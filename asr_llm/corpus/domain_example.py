@@ -1,4 +1,4 @@
-"""A small working domain folder to begin from."""
+"""A small example domain folder to start from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from asr_llm.errors import DomainError
 
 
 def create(path: str | Path, name: str | None = None) -> Path:
-    """Write an example domain (a help desk for coffee machines) to be edited into one's own.
+    """Write an example domain (a help desk for coffee machines) to edit.
 
     Args:
-        name: the domain's name; the folder's own unless given.
+        name: the domain's name; default: the folder's name.
 
     Returns:
         The folder.
 
     Raises:
-        DomainError: the folder exists and is not empty, or cannot be written.
+        DomainError: the folder is not empty, or cannot be written.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

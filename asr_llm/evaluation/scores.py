@@ -113,9 +113,8 @@ def score(
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = ScoringOptions(
-        equivalences or normalizer, costs, listed, biasing, alternatives or {}, safety=safety
-    )
+    rules = equivalences or normalizer
+    how = ScoringOptions(rules, costs, listed, biasing, alternatives or {}, safety=safety)
     measured = measure(references, systems, mentions, how)
     for name in general or {}:
         if name not in systems:
@@ -137,7 +136,7 @@ def score(
     compared = {
         name: compare(measured[first], measured[name], drawn, by, of_recording) for name in others
     }
-    plain = ScoringOptions(equivalences or normalizer, costs, {}, None)
+    plain = ScoringOptions(rules, costs, {}, None)
     elsewhere = {
         name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
         for name, texts in (general or {}).items()
