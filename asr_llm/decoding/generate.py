@@ -26,11 +26,11 @@ def generate(
     num_beams: int = 1,
     processors: Iterable[LogitsProcessor] = (),
 ) -> list[Hypothesis]:
-    """The best hypothesis for each of B prompts; call it within ``prompts.inference``.
+    """The best hypothesis for each of B prompts; call within ``prompts.inference``.
 
     Args:
-        spliced: of ``prompts.splice``.
-        limits: token limit of each text, counting the end token.
+        spliced: from ``prompts.splice``.
+        limits: token limit of each text, including the end token.
         processors: applied in this order to the log-probabilities of the next token.
 
     Raises:
@@ -48,7 +48,7 @@ def n_best(
     num_beams: int,
     processors: Iterable[LogitsProcessor] = (),
 ) -> list[list[Hypothesis]]:
-    """As ``generate``, but the ``count`` best hypotheses for each prompt, best first."""
+    """Like ``generate``, but the ``count`` best hypotheses per prompt, best first."""
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 
@@ -75,7 +75,7 @@ def n_best(
 def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:
     """The tokens before the end token, which counts towards the limit.
 
-    The limit is each audio's own, so that a longer neighbour in the batch changes nothing.
+    Each audio has its own limit, so that a longer neighbour in the batch changes nothing.
     """
     ids = ids[:limit]
     return Hypothesis(tuple(ids[: ids.index(end)])) if end in ids else Hypothesis(tuple(ids), False)
