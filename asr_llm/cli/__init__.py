@@ -60,7 +60,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Teach a speech-LLM recogniser the words of a domain, and measure what it learned.",
+    help="Adapt a speech-LLM recogniser to a domain's vocabulary, and measure the gain.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -34,7 +34,7 @@ FirstPass = Annotated[
     bool,
     typer.Option(
         "--first-pass/--no-first-pass",
-        help="Show the LLM what Whisper's own decoder writes, where the model brings that.",
+        help="Show the LLM the transcript of Whisper's own decoder, if the model has one.",
     ),
 ]
 BiasingFile = Annotated[

@@ -176,7 +176,7 @@ class _Checker:
             for line in lines:
                 if not any(map(str.isalnum, line.text)):
                     message = "a sentence without a letter or digit, which nobody can say"
-                    self.error(line.file, line.number, message, "write it out, or take it away")
+                    self.error(line.file, line.number, message, "write it out, or remove it")
 
     def _add_yaml_problems(self, path: Path, file: YamlFile) -> None:
         for problem in file.problems:
@@ -192,7 +192,7 @@ class _Checker:
             known = first.setdefault(key(term.text), term)
             if known is not term:
                 where = f"{_file(known).name}:{known.line}"
-                message = f"term given before, at {where}"
+                message = f"duplicate term, first at {where}"
                 self.warn(_file(term), term.line, message, "keep one of them")
         told = {problem.file for problem in self.problems}
         full = {term.file for term in terms}
@@ -321,7 +321,7 @@ class _Checker:
                 min(there),
                 f"{len(there)} of {total} {split} sentences are in train too, or share "
                 f"{_OVERLAP} words in a row with it (lines {lines})",
-                "take them out of one of the two, or scores will flatter",
+                "remove them from one of the two, or scores will be too good",
             )
 
 

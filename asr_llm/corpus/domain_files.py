@@ -224,7 +224,7 @@ def read_terms(folder: Path, labels: dict[str, str], problems: list[Problem]) ->
         terms += [Term(row.text, row.spoken, label, row.line, path) for row in rows]
     for path in other_files(folder / "terms"):
         message = "not read: no list of terms by its name"
-        fix = "expected .tsv, .csv or .txt: save it as one, or take it away"
+        fix = "expected .tsv, .csv or .txt: save it as one, or remove it"
         problems.append(Problem(str(path), None, "warning", message, fix))
     return terms
 

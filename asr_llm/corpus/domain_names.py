@@ -35,7 +35,7 @@ def _problem_of(folder: Path, entry: Path) -> Problem | None:
     stem = entry.name.lower().split(".")[0]
     if not near:
         near = [name for name in _FILES if name.split(".")[0] == stem]
-    fix = f"did you mean {near[0]!r}?" if near else "take it away if it is not meant to be read"
+    fix = f"did you mean {near[0]!r}?" if near else "remove it if it is not meant to be read"
     return Problem(str(entry), None, "warning", "unknown name, ignored", fix)
 
 

@@ -86,7 +86,7 @@ def _wrong(line: str, columns: Sequence[str], delimiter: str) -> tuple[str, str]
     """What is wrong with a line, and how to fix it."""
     expected = "expected term [TAB spoken form]" if delimiter == "\t" else "expected term, spoken"
     if is_open(line, delimiter):
-        return "found a quote that is not closed on its line", "close it, or take it away"
+        return "found a quote that is not closed on its line", "close it, or remove it"
     if len(columns) > 2:
         return f"found {len(columns)} columns; {expected}", "mend this line"
     if columns and not columns[0]:

@@ -24,14 +24,14 @@ _CHAT = re.compile(
 
 _FOUND = {
     "repetition": "the model repeated itself",
-    "limit": "the model reached its limit of tokens",
-    "chat": "the model talked instead of transcribing",
-    "empty": "the model heard no words",
+    "limit": "the model reached its token limit",
+    "chat": "the model chatted instead of transcribing",
+    "empty": "the model recognised no words",
 }
 _DONE = {
     "decoded again": "decoded again in parts",
-    "heard alone": "decoded again without list and adapters of text",
-    "cut": "the repeats were cut",
+    "heard alone": "decoded again without biasing lists and text adapters",
+    "cut": "the repetitions were cut",
     "dropped": "that was dropped",
     "kept": "words may be missing",
 }

@@ -21,8 +21,8 @@ def of_sample(
     found = []
     if not known:
         found.append(
-            "speakers are not known: the intervals are drawn over utterances, which makes them too "
-            "narrow where speakers have several"
+            "speakers are unknown: intervals are resampled by utterance, and too narrow if "
+            "speakers have several"
         )
     elif drawn.few:
         blocks = len(drawn.grouped)
@@ -62,7 +62,7 @@ def of_insertions(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
         unsaid, said = raw.get("false_insertions", 0), raw.get("bag_found", 0)
         if unsaid >= _FEW_UNSAID and unsaid > said:
             told.append(
-                f"{name}: terms were written {unsaid} times where nobody said them, and {said} "
-                "times where somebody did; if a list prefers them, try a lower --biasing-strength"
+                f"{name}: {unsaid} terms were falsely inserted, and only {said} found; if they are "
+                "on a biasing list, lower --biasing-strength"
             )
     return told

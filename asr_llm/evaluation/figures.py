@@ -24,7 +24,7 @@ FIGURES = {
     "eer": "terms not found",
     "term-wer": "errors on the words of terms",
     "mean-wer": "mean of the WER of each recording",
-    "safety": "safety words lost or turned",
+    "safety": "safety words lost or reversed",
 }
 
 

@@ -45,7 +45,7 @@ def join(
         ScoreError: ids do not match, or a pattern maps two ids to one.
     """
     if common and allow_missing:
-        raise ScoreError("--common leaves out what --allow-missing counts as not heard; give one")
+        raise ScoreError("--common skips what --allow-missing scores as empty; give only one")
     warnings: list[str] = []
     if id_pattern is not None:
         rows, systems = _by_pattern(rows, systems, id_pattern)

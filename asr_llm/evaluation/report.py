@@ -135,7 +135,7 @@ def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str
     if all(name in scores["general"] for name in names) and scores["general"]:
         general = [scores["general"][name]["wer"] for name in names]
         words = _words("Words wrong in general speech", general, None)
-        words["means"] = "The same on a general test set: what the domain has cost."
+        words["means"] = "The same on a general test set: the cost of adaptation."
         words["change"] = compared.get("general_wer")
         found.append(words)
     return found
@@ -159,7 +159,7 @@ def _also(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 _AS = {"raw": "as written", "normalized": "normalised"}
-_ASIDE = {"raw": "Case and spelling counted too", "normalized": "Case and punctuation set aside"}
+_ASIDE = {"raw": "Case and spelling counted too", "normalized": "Case and punctuation ignored"}
 
 
 def _arrows(rates: Sequence[float | None]) -> str:

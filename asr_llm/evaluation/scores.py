@@ -213,7 +213,6 @@ def general_wer_increase(scores: Mapping[str, Any]) -> float:
     rates = [general[name]["wer"]["normalized"]["rate"] for name in base_first(general)]
     if len(rates) < 2 or None in rates:
         raise ScoreError(
-            "no general set to see forgetting on; expected one: give --general, or a model that "
-            "brings its own"
+            "no general set to measure forgetting on: give --general, or use a model that has one"
         )
     return float(rates[1] - rates[0])

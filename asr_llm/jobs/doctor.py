@@ -69,12 +69,12 @@ _REQUIRED = {
     "wordfreq": "no terms can be proposed without it",
     "soundfile": "no audio file can be read without it",
     "av": "m4a, mp4, webm, aac, amr and wma cannot be read without it",
-    "soxr": "audio must have 16 kHz without it",
+    "soxr": "without it, audio must be at 16 kHz",
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
 }
 _OPTIONAL = {
     "hibari-tts": (
-        "text is spoken by espeak-ng alone without it, which sounds like a machine",
+        "without it, only espeak-ng speaks, which sounds robotic",
         "pip install 'asr-llm[voices]'",
     ),
     "meeteval": (

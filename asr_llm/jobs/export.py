@@ -39,7 +39,7 @@ def export(
     place = new_folder(output)
     if adapters and not merge:
         raise AsrLlmError(
-            "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
+            "adapters can only be exported merged: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
         )
     read = AdapterFolder.read_all(adapters)

@@ -94,7 +94,7 @@ def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise CheckpointError(
-                f"{path} is a pointer of Git LFS in place of the file; fetch it: git lfs pull"
+                f"{path} is a Git LFS pointer, not the file; fetch it: git lfs pull"
             )
 
 

@@ -21,7 +21,7 @@ def hub_reason(error: Exception) -> str:
 
     for kind, reason in (
         (GatedRepoError, "the hub asks who you are; accept its licence there and 'hf auth login'"),
-        (RepositoryNotFoundError, "the hub has no model of that name, or shows it to others only"),
+        (RepositoryNotFoundError, "the hub has no model of that name, or it is private"),
         (HFValidationError, "a name on the hub has another form: OWNER/NAME"),
         (LocalEntryNotFoundError, "the hub cannot be reached; check the network, or copy the "
          "model here and give its folder"),

@@ -1,12 +1,12 @@
-"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``. What a folder
-says of its adapter is read by ``adapter_folder``.
+"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``.
 
-An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
+``adapter_folder`` reads an adapter's metadata. An adapter folder is PEFT's own
+(``adapter_config.json``, ``adapter_model.safetensors``) plus
 
-- ``base.json``, which names the base model by the hash of its weights and, for an adapter that is
-  used by ``fusion``, its weight; the same is in the weights' metadata, so that it cannot be lost;
-- ``projector.safetensors`` where the projector was trained too;
-- ``biasing_list.txt`` where phrases are to be preferred, as strongly as ``base.json`` says.
+- ``base.json``, with the base model's hash and, for an adapter trained on text, its fusion weight;
+  the same is in the weights' metadata, so that it cannot be lost;
+- ``projector.safetensors`` if the projector was trained too;
+- ``biasing_list.txt`` if phrases are to be boosted, with the strength in ``base.json``.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ LoRA on the LLM of `{base}`, written by `asr-llm adapt`; `base.json` names the w
 """
 _MERGED = "It changes the recogniser."
 _FUSED = (
-    "It is a language model of the domain beside the recogniser, with weight {}; "
-    "`--fusion` takes another."
+    "It is a domain language model fused in during decoding, with weight {}; "
+    "`--fusion` overrides it."
 )
 _LISTED = (
-    " The {} terms in `biasing_list.txt` are preferred with strength {:g}; `--biasing-strength` "
-    "takes another."
+    " The {} terms in `biasing_list.txt` get a score bonus of {:g} nats; `--biasing-strength` "
+    "overrides it."
 )
 
 _KEY = "default"

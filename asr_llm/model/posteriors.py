@@ -1,11 +1,11 @@
-"""A projector that begins as noisy text: what a CTC head hears, as the LLM's own embeddings.
+"""A projector initialised as noisy text: CTC posteriors times the LLM's own embeddings.
 
 A random projector gives the LLM vectors that it has never seen, and it takes long to find the
-speech in them; fitted by regression, near-synonyms lie together ("sight", "scene") before their
-sounds do. Here each frame goes in as the posteriors of a CTC head, beside learned features of
-any other kind, and the linear layer behind (SALM's ``perception.proj``) begins with the LLM's
-embedding of each piece of the head's vocabulary: from the first step on, the LLM reads the
-head's spelling, uncertainty included, as in LegoSLM (arXiv 2505.11352).
+speech in them; with one fitted by regression, near-synonyms are close ("sight", "scene") before
+similar sounds are. Here each frame consists of the posteriors of a CTC head plus learned features,
+and the linear layer after it (SALM's ``perception.proj``) starts with the LLM's embedding of each
+token of the head's vocabulary: from the first step, the LLM reads the head's output including its
+uncertainty, as in LegoSLM (arXiv 2505.11352).
 """
 
 from __future__ import annotations

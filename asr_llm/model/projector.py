@@ -1,10 +1,10 @@
-"""A first projector by least squares, from the CTC head: no gradient steps.
+"""Initialises the projector by least squares from the CTC head, without gradient steps.
 
-A trained CTC head tells which token a frame stands for. The projector is a linear map from
-encoder frames to the LLM's embedding space, so it can be fitted in closed form to send each
-frame to the expected embedding of its tokens, and blanks to that of the audio locator tag,
-which stands for no word. (To zero would not do: the LLM's first normalisation blows small
-vectors up.) The LLM then starts from something like noisy text, which it knows how to copy.
+A trained CTC head says which token a frame stands for. The projector is a linear map from encoder
+frames to the LLM's embedding space, so it can be fitted in closed form to map each frame to the
+expected embedding of its tokens, and blanks to that of the audio locator tag, which stands for no
+word. (Zero would not work: the LLM's first normalisation amplifies small vectors.) The LLM then
+starts with something like noisy text, which it can already copy.
 """
 
 from __future__ import annotations

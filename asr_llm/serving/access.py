@@ -87,9 +87,7 @@ class Locked:
         if scope["type"] == "http" and scope["path"] not in self._unlocked:
             kind, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not self._known(key.strip()):
-                message = (
-                    "no key that is known here; expected the header 'Authorization: Bearer KEY'"
-                )
+                message = "unknown API key; expected the header 'Authorization: Bearer KEY'"
                 raise ApiError(401, message, "invalid_api_key")
         await self._app(scope, receive, send)
 

@@ -62,7 +62,7 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Respond to malformed requests in JSON, unlike uvicorn."""
-        message = "this is no HTTP request that can be understood; expected HTTP/1.1"
+        message = "malformed request; expected HTTP/1.1"
         self._answer(ApiError(400, message, "invalid_request"))
         self.transport.close()
 

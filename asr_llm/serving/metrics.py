@@ -22,21 +22,21 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
-            "asr_llm_requests", "Requests that were answered.", ["route", "status"],
+            "asr_llm_requests", "Answered requests.", ["route", "status"],
             registry=self._registry,
         )  # fmt: skip
         self._seconds = Histogram(
-            "asr_llm_request_seconds", "Seconds from a request to the end of its answer.",
+            "asr_llm_request_seconds", "Request latency in seconds.",
             ["route"], buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
         self._audio = Counter(
-            "asr_llm_audio_seconds", "Seconds of audio that were transcribed.", ["model"],
+            "asr_llm_audio_seconds", "Seconds of audio transcribed.", ["model"],
             registry=self._registry,
         )  # fmt: skip
-        self._gauge("places", "Requests for transcription that there may be.", engine.places)
-        taken = self._gauge("places_taken", "Requests for transcription that there are.")
+        self._gauge("places", "Maximum concurrent transcription requests.", engine.places)
+        taken = self._gauge("places_taken", "Current transcription requests.")
         taken.set_function(lambda: engine.taken)
-        ready = self._gauge("ready", "1 while requests are taken.")
+        ready = self._gauge("ready", "1 while requests are accepted.")
         ready.set_function(lambda: engine.ready)
 
     def _gauge(self, name: str, means: str, value: float = 0.0) -> Gauge:

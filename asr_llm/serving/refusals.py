@@ -39,7 +39,7 @@ def told(error: Exception) -> ApiError:
         case AudioError():
             return ApiError(400, _without_path(str(error)), "invalid_audio", "file")
         case TimeoutError():
-            message = "it took too long; expected shorter audio, or a server with less to do"
+            message = "the request timed out; send shorter audio, or try again later"
             return ApiError(504, message, "timeout")
     return ApiError(500, "internal server error; see the server's log", "internal_error")
 

@@ -305,8 +305,8 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error terms/drug.tsv:2: found 3 columns; expected term [TAB spoken form]; mend this line",
         "error terms/organ.tsv: no label for this file in domain.yaml; expected: drug.tsv, "
         "test.tsv; rename the file, or declare the label under 'labels'",
-        "warning terms/drug.tsv:3: term given before, at drug.tsv:1; keep one of them",
-        "warning terms/test.tsv:3: term given before, at drug.tsv:4; keep one of them",
+        "warning terms/drug.tsv:3: duplicate term, first at drug.tsv:1; keep one of them",
+        "warning terms/test.tsv:3: duplicate term, first at drug.tsv:4; keep one of them",
         "error entities.jsonl:1: label None is not declared in domain.yaml; "
         'write {"label": "LABEL", "pattern": "text or list of token patterns"}',
         "error text.txt:2: not UTF-8 text; save it as UTF-8",
@@ -423,9 +423,9 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
         "warning text.txt:3: mixed number style: 1 lines with digits, 1 with number words; "
         "write all lines alike",
         "warning test/text.txt:2: 1 of 2 test sentences are in train too, or share 8 words in a "
-        "row with it (lines 2); take them out of one of the two, or scores will flatter",
+        "row with it (lines 2); remove them from one of the two, or scores will be too good",
         "warning test/trans.txt:1: 1 of 2 test sentences are in train too, or share 8 words in a "
-        "row with it (lines 1); take them out of one of the two, or scores will flatter",
+        "row with it (lines 1); remove them from one of the two, or scores will be too good",
     ]  # the dev sentence shares seven words
 
 
@@ -436,7 +436,7 @@ def test_overlap_by_templates_names_the_template(folder: Path) -> None:
     assert found(check(folder)) == [
         NO_DEV,
         "warning templates.yaml:5: 2 of 2 test sentences are in train too, or share 8 words in a "
-        "row with it (lines 5); take them out of one of the two, or scores will flatter",
+        "row with it (lines 5); remove them from one of the two, or scores will be too good",
     ]
 
 
@@ -506,9 +506,9 @@ def test_what_is_not_read_is_named(folder: Path) -> None:
     named = [line for line in found(report) if "not read" in line or "ignored" in line]
     assert named == [
         "warning Text.txt: unknown name, ignored; did you mean 'text.txt'?",
-        "warning more.docx: unknown name, ignored; take it away if it is not meant to be read",
+        "warning more.docx: unknown name, ignored; remove it if it is not meant to be read",
         "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
-        ".txt: save it as one, or take it away",
+        ".txt: save it as one, or remove it",
         "warning test: 1 files not read (transcripts.tsv); expected text.txt, audio, and one of "
         "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt",
     ]

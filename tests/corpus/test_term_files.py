@@ -54,7 +54,7 @@ def test_what_is_malformed_is_named(tmp_path: Path) -> None:
     assert rows == [TermRow("rim", None, 1), TermRow('6" rotor', None, 6)]
     assert problems == [
         "2: found 3 columns; expected term [TAB spoken form]; mend this line",
-        "3: found a quote that is not closed on its line; close it, or take it away",
+        "3: found a quote that is not closed on its line; close it, or remove it",
         "4: found no term; expected term [TAB spoken form]; mend this line",
         "5: found a term without a letter or digit, which nobody can say; spell it out",
     ]

@@ -143,13 +143,13 @@ def test_what_sounds_like_talk(text: str, chat: bool) -> None:
 
 
 def test_what_a_reader_is_told() -> None:
-    assert describe_guard(Guard("empty", "kept")) == "the model heard no words"
+    assert describe_guard(Guard("empty", "kept")) == "the model recognised no words"
     assert describe_guard(Guard("limit", "kept")) == (
-        "the model reached its limit of tokens, words may be missing"
+        "the model reached its token limit, words may be missing"
     )
     assert describe_guard(Guard("repetition", "decoded again")) == (
         "the model repeated itself, decoded again in parts"
     )
     assert describe_guard(Guard("limit", "heard alone")) == (
-        "the model reached its limit of tokens, decoded again without list and adapters of text"
+        "the model reached its token limit, decoded again without biasing lists and text adapters"
     )

@@ -397,7 +397,7 @@ def test_terms_that_nobody_said_are_warned_of() -> None:
         _, *more = scored(systems={"base": BASE, "adapted": wild}, blocks=blocks)["warnings"]
         assert bool(more) == warned
     (told,) = more
-    assert told.startswith("adapted: terms were written 10 times where nobody said them, and 3 ")
+    assert told.startswith("adapted: 10 terms were falsely inserted, and only 3 found; ")
     assert "--biasing-strength" in told
 
 

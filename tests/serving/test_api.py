@@ -18,7 +18,7 @@ TRANSCRIPT = Transcript(
         Segment(2.0, 4.0, "And one.", confidence=0.5, guards=(Guard("repetition", "cut"),)),
     ),
     "mini",
-    note="2.0 to 4.0 s: the model repeated itself, the repeats were cut",
+    note="2.0 to 4.0 s: the model repeated itself, the repetitions were cut",
 )
 
 
@@ -135,7 +135,7 @@ def test_verbose_json() -> None:
         "duration": 4.5,
         "text": "Two teas. And one.",
         "usage": {"type": "duration", "seconds": 4.5},
-        "note": "2.0 to 4.0 s: the model repeated itself, the repeats were cut",
+        "note": "2.0 to 4.0 s: the model repeated itself, the repetitions were cut",
     }
     assert segments[1] == {
         "id": 1,

@@ -285,10 +285,10 @@ def test_progress_is_in_seconds_of_audio(
     [
         (
             Decoded("a", complete=False),
-            "the model reached its limit of tokens, words may be missing",
+            "the model reached its token limit, words may be missing",
         ),
         (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repeats"),
-        (Decoded(""), "the model heard no words"),
+        (Decoded(""), "the model recognised no words"),
     ],
 )
 def test_note_says_where_text_may_be_missing(
@@ -458,8 +458,8 @@ def test_a_preference_that_runs_wild_is_left_out(
     if brought:
         assert (segment.text, asked) == ("the uvula", [False, True])
         assert transcript.note == (
-            "0.0 to 2.0 s: the model reached its limit of tokens, decoded again without list and "
-            "adapters of text"
+            "0.0 to 2.0 s: the model reached its token limit, decoded again without biasing lists "
+            "and text adapters"
         )
     else:
         assert (segment.text, asked) == ("uvula uvula-uvula", [False])

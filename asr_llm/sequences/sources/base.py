@@ -41,7 +41,7 @@ class BaseSource(Strict):
 class OptionalSource(BaseSource):
     """A source that is skipped if a domain has no such data."""
 
-    optional: bool = Field(False, description="whether to do without where there is no such data")
+    optional: bool = Field(False, description="skip this source if there is no such data")
 
     def examples(self, chat: Chat, folders: Folders) -> Examples | None:
         """As ``BaseSource.examples`` says."""

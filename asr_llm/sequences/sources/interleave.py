@@ -22,7 +22,7 @@ class InterleaveOptions(Strict):
     units: Literal["word", "segment", "mixed"] = "mixed"
     words: float = Field(0.5, ge=0, le=1, description="share of word level where units are mixed")
     silence: float | None = Field(
-        0.2, gt=0, description="seconds of silence that end a segment; null: none do"
+        0.2, gt=0, description="seconds of silence that end a segment; null: silence does not"
     )
     punctuation: bool = Field(True, description="whether punctuation ends a segment too")
     leading: str = Field(

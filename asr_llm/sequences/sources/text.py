@@ -19,7 +19,7 @@ class TextSource(WrittenSource):
     task: Literal["text"] = "text"
     prompt: bool = Field(
         False,
-        description="behind the prompt of recognition, the speech left out, rather than alone",
+        description="put the text after the transcription prompt, without speech",
     )
 
     def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
