@@ -119,7 +119,7 @@ def test_bombs_are_refused_at_once(tmp_path: Path, text: str) -> None:
     assert "unfold to more than 500,000 values, or to themselves" in problem.message
 
 
-def test_what_is_too_large_or_too_deep_is_refused(tmp_path: Path) -> None:
+def test_too_large_or_deep_yaml_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     for text, message in (
         ("name: x\n" * 600_000, "more than 4 MB of text"),

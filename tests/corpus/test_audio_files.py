@@ -177,7 +177,7 @@ def test_a_length_of_a_moment_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [LIST, LIST + LIST, b"\0" * 4000, b"ID3\3" + b"\1\2\3" * 99])
-def test_what_follows_is_no_sound(tmp_path: Path, after: bytes) -> None:
+def test_trailing_chunks_are_not_audio(tmp_path: Path, after: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(36 + len(PCM) + len(after), len(PCM), PCM, LIST, after))
     assert len(load_audio(path)) == SAMPLE_RATE

@@ -117,7 +117,7 @@ def test_terms_patterns_voices(folder: Path) -> None:
     assert domain.voices("train") == training_voices(["en-us+Annie", "en-gb-x-rp"])
 
 
-def test_a_domain_that_names_no_voices_is_spoken_by_what_is_installed(
+def test_a_domain_without_voices_uses_installed_ones(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(folder, "domain.yaml", DOMAIN[: DOMAIN.index("voices:")])
@@ -219,7 +219,7 @@ def test_malformed_files_are_named_on_use_and_by_check(
     assert check(folder).errors
 
 
-def test_a_file_without_terms_is_told(folder: Path) -> None:
+def test_a_file_without_terms_is_reported(folder: Path) -> None:
     write(folder, "terms/drug.tsv", "# to be written\n")
     (told,) = [p for p in check(folder).warnings if p.file.endswith("drug.tsv")]
     assert (told.line, told.message) == (None, "no terms in it")
@@ -250,7 +250,7 @@ def test_no_text_is_an_error_in_train_only(folder: Path) -> None:
     ]
 
 
-def test_what_is_said_in_recordings_is_text_too(folder: Path) -> None:
+def test_transcripts_of_recordings_are_domain_text(folder: Path) -> None:
     for name in ("text.txt", "templates.yaml"):
         (folder / name).unlink()
     for split in ("train", "dev"):
@@ -440,7 +440,7 @@ def test_overlap_by_templates_names_the_template(folder: Path) -> None:
     ]
 
 
-def test_a_short_sentence_that_is_learnt_whole_is_told(folder: Path) -> None:
+def test_an_overlapping_short_sentence_is_reported(folder: Path) -> None:
     write(folder, "text.txt", "She took the aspirin at noon.\nYes, she did.\n")
     write(
         folder, "test/text.txt", "She took the aspirin, at noon!\nYes, she did.\nTook it at noon.\n"
@@ -485,7 +485,7 @@ def test_create_overwrites_nothing(tmp_path: Path) -> None:
         create(tmp_path / "file" / "below")
 
 
-def test_what_is_left_out_is_counted(folder: Path) -> None:
+def test_comments_are_counted(folder: Path) -> None:
     write(folder, "terms/test.tsv", "# a\r# b\rECG\r#4 lead\r")
     report = check(folder)
     comments = {Path(file).name: count for file, count in report.comments.items()}
@@ -493,7 +493,7 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
     assert report.terms["TEST"] == 2
 
 
-def test_what_is_not_read_is_named(folder: Path) -> None:
+def test_unread_files_are_reported(folder: Path) -> None:
     write(folder, "terms/drug.tsv.txt", "sotalol\n")
     write(folder, "terms/test.csv", 'term,spoken\n"echo, stress",\n')
     write(folder, "terms/notes.md", "x\n")
@@ -551,7 +551,7 @@ def test_nothing_outside_the_folder_is_read(folder: Path) -> None:
         ("test", "not a folder", "test: a file; expected a folder"),
     ],
 )
-def test_check_tries_what_will_be_built(folder: Path, name: str, text: str, message: str) -> None:
+def test_check_builds_what_adapt_needs(folder: Path, name: str, text: str, message: str) -> None:
     if name == "test":
         (folder / "test/text.txt").unlink()
         (folder / "test").rmdir()

@@ -49,7 +49,7 @@ def test_the_same_list(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert label_of(tmp_path / name) == "A"
 
 
-def test_what_is_malformed_is_named(tmp_path: Path) -> None:
+def test_malformed_input_is_reported(tmp_path: Path) -> None:
     rows, problems = read(tmp_path / "a.tsv", 'rim\na\tb\tc\n"open\n\tx\n— \n6" rotor\n')
     assert rows == [TermRow("rim", None, 1), TermRow('6" rotor', None, 6)]
     assert problems == [

@@ -200,7 +200,7 @@ def test_adjacent_mentions_share_no_verdict() -> None:
         ("", ""),
     ],
 )
-def test_what_was_heard_instead(hypothesis: str, heard: str) -> None:
+def test_replacements_of_missed_mentions(hypothesis: str, heard: str) -> None:
     (outcome,) = carried("He takes Lipitor daily", hypothesis)
     assert outcome.utterance == "u1"
     assert outcome.mention == Mention(9, 16, "DRUG", "Lipitor")

@@ -67,7 +67,7 @@ def test_ids_that_do_not_match(folder: Path) -> None:
     assert "no hypothesis for 1 utterance (b)" in scores["warnings"][-1]
 
 
-def test_what_the_reference_marks(tmp_path: Path) -> None:
+def test_annotated_references(tmp_path: Path) -> None:
     rows = [
         {
             "id": "a",
@@ -106,7 +106,7 @@ def test_stm_and_ctm(tmp_path: Path) -> None:
         (Options(normalizer="basics"), "expected one of: none, basic"),
     ],
 )
-def test_what_cannot_be_done_is_said(folder: Path, options: Options, message: str) -> None:
+def test_impossible_requests_are_rejected(folder: Path, options: Options, message: str) -> None:
     with pytest.raises(Exception, match=message):
         score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, options)
 

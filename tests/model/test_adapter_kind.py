@@ -76,7 +76,7 @@ def test_a_list_that_was_left_behind_is_missed(made: Path, tmp_path: Path) -> No
     assert AdapterFolder.read(folder).biasing == BiasingList(("metformin",), 2.0)
 
 
-def test_what_the_record_says_counts_before_the_metadata(made: Path, tmp_path: Path) -> None:
+def test_the_record_takes_precedence_over_metadata(made: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made / "text", tmp_path / "a"))
     record = json.loads((folder / lora.BASE).read_text())
     (folder / lora.BASE).write_text(json.dumps(record | {"fusion": 0.25}))

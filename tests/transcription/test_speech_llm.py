@@ -167,7 +167,7 @@ def test_segments_come_while_the_rest_is_still_to_be_heard(
     assert len(told) == 3
 
 
-def test_a_file_that_breaks_off_is_transcribed_as_far_as_it_goes(
+def test_a_truncated_file_is_transcribed_up_to_the_break(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     path = tmp_path / "a.flac"
@@ -423,7 +423,7 @@ def test_phrases_may_be_plain_strings(lively: Path) -> None:
     assert preferred(model) == (("uvula",), 2.5)
 
 
-def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
+def test_lists_of_active_adapters_apply(tmp_path: Path, lively: Path) -> None:
     brought = BiasingList(("sotalol", "uvula"), 2.0)
     make_adapter(lively, tmp_path / "drugs", biasing=brought)
 
