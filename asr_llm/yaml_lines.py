@@ -83,11 +83,11 @@ def load_yaml(path: Path) -> YamlFile:
         unclosed = "flow" in (getattr(error, "context", None) or "")
         mark = getattr(error, "context_mark" if unclosed else "problem_mark", None)
         what = getattr(error, "problem", None) or "not valid YAML"
-        hint = "; mend the YAML here (quote text that holds ': ' or begins with a bracket)"
+        hint = "; fix the YAML here (quote text that holds ': ' or begins with a bracket)"
         return YamlFile(None, [YamlProblem(mark.line + 1 if mark else 1, f"{what}{hint}")])
     except (ValueError, RecursionError, OverflowError) as error:
         # An impossible date; a number with thousands of digits; too deep nesting.
-        return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); mend the value")])
+        return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); fix the value")])
     return YamlFile(data, list(_duplicate_keys(root)), root)
 
 

@@ -131,9 +131,7 @@ def judged(decoder: Decoder, domain: Domain, split: str, num_beams: int) -> Judg
 
 
 def judge(reference: str, words: tuple[DecodedWord, ...]) -> Judged:
-    """Whether each word is right; a word such as "follow-up" counts as two, both of which must be
-    right.
-    """
+    """Whether each word is right; "follow-up" counts as two words, which must both be right."""
     parts = [normalize(word.text, "basic").split() for word in words]
     owners = [i for i, own in enumerate(parts) for _ in own]
     pairs = align(

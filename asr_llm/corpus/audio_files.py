@@ -163,7 +163,7 @@ class _ToItsEnd:
         if total and (missing or lacking > _TOLERANCE):
             more = f"{missing} bytes" if missing else f"{lacking:.1f} s"
             raise AudioError(
-                f"{self._path}: breaks off after {total / self.rate:.1f} s: its header tells of "
+                f"{self._path}: truncated after {total / self.rate:.1f} s: its header promises "
                 f"{more} more; copy it again"
             )
 

@@ -45,7 +45,7 @@ def stretch(entry: Entry, whole: float) -> tuple[float, float]:
     if stated > whole + _ROUNDING:
         raise DomainError(
             f"offset and duration ({entry.start:g} + {entry.duration:g} s) reach beyond the "
-            f"{whole:.2f} s of {entry.audio.name}; mend this line"
+            f"{whole:.2f} s of {entry.audio.name}; fix this line"
         )
     end = stated if stated < whole - _ROUNDING else whole
     if entry.start >= end:
@@ -90,11 +90,11 @@ def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
         try:
             entries.append(_entry(path, line.number, line.text))
         except _MalformedError as error:
-            found.append(Problem(str(path), line.number, "error", str(error), "mend this line"))
+            found.append(Problem(str(path), line.number, "error", str(error), "fix this line"))
     problems += found[:_TOLD]
     if more := found[_TOLD:]:
         message = f"{len(more):,} more malformed lines"
-        problems.append(Problem(str(path), more[0].line, "error", message, "mend them"))
+        problems.append(Problem(str(path), more[0].line, "error", message, "fix them"))
     return entries
 
 

@@ -91,7 +91,7 @@ def _tried(tokens: list[dict[str, Any]]) -> str | None:
         said = str(error).strip() or type(error).__name__
         first = said.partition("Pattern 0:")[2].strip(" -\n").partition("\n")[0] or said
         reason = " ".join(first.split()).replace("Value error, ", "")  # pydantic's words
-        return f"spaCy refuses the pattern: {reason[:160]}"
+        return f"spaCy rejects the pattern: {reason[:160]}"
     return None
 
 

@@ -78,7 +78,7 @@ def read_term_rows(path: Path, problems: list[Problem]) -> list[TermRow]:
     problems += found[:_TOLD]
     if more := found[_TOLD:]:
         message = f"{len(more):,} more lines that are no terms"
-        problems.append(Problem(str(path), more[0].line, "error", message, "mend them"))
+        problems.append(Problem(str(path), more[0].line, "error", message, "fix them"))
     return rows
 
 
@@ -88,9 +88,9 @@ def _wrong(line: str, columns: Sequence[str], delimiter: str) -> tuple[str, str]
     if is_open(line, delimiter):
         return "found a quote that is not closed on its line", "close it, or remove it"
     if len(columns) > 2:
-        return f"found {len(columns)} columns; {expected}", "mend this line"
+        return f"found {len(columns)} columns; {expected}", "fix this line"
     if columns and not columns[0]:
-        return f"found no term; {expected}", "mend this line"
+        return f"found no term; {expected}", "fix this line"
     if columns and not any(map(str.isalnum, columns[0])):
         return "found a term without a letter or digit, which nobody can say", "spell it out"
     return None

@@ -165,7 +165,7 @@ def _read_textgrid(path: Path) -> list[TimedWord]:
     words = [word for word in found[names[0]] if word.text.lower() not in _NOT_WORDS]
     for word in words:
         if not 0 <= word.start <= word.end < math.inf:
-            raise DomainError(f"{path}: a word from {word.start:g} to {word.end:g} s; mend it")
+            raise DomainError(f"{path}: a word from {word.start:g} to {word.end:g} s; fix it")
     return words
 
 

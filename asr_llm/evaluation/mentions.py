@@ -104,7 +104,7 @@ def _ruler(patterns: list[dict[str, Any]]) -> Any:
     except ValueError as error:  # spaCy's MatchPatternError is one
         reason = " ".join(str(error).split()).replace("Value error, ", "")  # pydantic's prefix
         raise ScoreError(
-            f"spaCy refuses a token pattern: {reason}. Mend it where the patterns are listed"
+            f"spaCy rejects a token pattern: {reason}. Fix it where the patterns are listed"
         ) from error
     return nlp
 

@@ -179,7 +179,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
                 return self.collate(sequences)
         raise DomainError(
             f"none of {sum(map(len, batches))} examples can be used; expected utterances that are "
-            "not too long and, to be interleaved, have two units or more: mend the data, or leave "
+            "not too long and, to be interleaved, have two units or more: fix the data, or leave "
             "the source out of the recipe"
         )
 

@@ -302,7 +302,7 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "warning term: unknown name, ignored; did you mean 'terms'?",
         "error domain.yaml:8: licens: unknown key; expected one of name, language, description, "
         "licence, labels, convention, sources, voices; did you mean 'licence'?",
-        "error terms/drug.tsv:2: found 3 columns; expected term [TAB spoken form]; mend this line",
+        "error terms/drug.tsv:2: found 3 columns; expected term [TAB spoken form]; fix this line",
         "error terms/organ.tsv: no label for this file in domain.yaml; expected: drug.tsv, "
         "test.tsv; rename the file, or declare the label under 'labels'",
         "warning terms/drug.tsv:3: duplicate term, first at drug.tsv:1; keep one of them",
@@ -314,7 +314,7 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error templates.yaml:4: unmatched brace; expected {LABEL} or {filler}",
         f"error dev: 1 audio files without transcripts; list them in one of {layouts}",
         "error test/manifest.json:2: found no 'audio_filepath'; expected one that is "
-        "not empty; mend this line",
+        "not empty; fix this line",
         "error test/manifest.json:1: test/a.wav: no such file; check the path",
         "warning test/manifest.json: 1 audio files without transcripts, ignored (b.wav); "
         "list them here, or remove them",

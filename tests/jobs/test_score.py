@@ -285,7 +285,7 @@ WRONG_FILES = {
         ("--entities unlabelled.jsonl", "unlabelled.jsonl:1: no label; expected for instance {"),
         (
             "--entities null.jsonl",
-            "null.jsonl:1: spaCy refuses the pattern: [pattern -> 0 -> LOWER] No",
+            "null.jsonl:1: spaCy rejects the pattern: [pattern -> 0 -> LOWER] No",
         ),
         ("--entities none.jsonl", "none.jsonl: no patterns; expected one on each line"),
         ("--entities binary.tsv", "binary.tsv:1: not text: it holds control characters, as re"),

@@ -271,7 +271,7 @@ def test_audio_that_breaks_off_is_not_lost(tmp_path: Path) -> None:
     status, printed, errors = call("a.wav", cwd=tmp_path)
     assert status == 3, errors  # 2 is for nothing at all
     assert printed.startswith("Please call")
-    assert "error: a.wav: breaks off" in errors
+    assert "error: a.wav: truncated" in errors
 
 
 def test_problems_are_reported_until_repaired(lively: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_problems_are_reported_until_repaired(lively: Path, tmp_path: Path) -> N
     for _ in range(2):
         status, _, errors = call(*options, cwd=tmp_path)
         assert status == 3, errors
-        assert "breaks off after 2.0 s" in errors
+        assert "truncated after 2.0 s" in errors
     assert "2 files done already\n" in errors
     (tmp_path / "a.wav").write_bytes(whole)
     status, printed, errors = call(*options, cwd=tmp_path)

@@ -286,11 +286,11 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
 def test_problems_are_remembered_until_repaired(tmp_path: Path, audio: Path) -> None:
     folder = out(tmp_path)
     folder.unfinished([audio], ["txt"])
-    folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: breaks off")
+    folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: truncated")
     for _ in range(2):
         again = out(tmp_path)
         assert again.unfinished([audio], ["txt"]) == []
-        assert again.trouble(audio, ["txt"]) == "talk.v1.wav: breaks off"
+        assert again.trouble(audio, ["txt"]) == "talk.v1.wav: truncated"
     # Another recording of that name, elsewhere, does not replace it.
     other = tmp_path / "elsewhere" / audio.name
     other.parent.mkdir()
@@ -310,7 +310,7 @@ def test_a_text_that_you_changed_is_kept_though_the_audio_is_mended(
 ) -> None:
     folder = out(tmp_path)
     folder.unfinished([audio], ["txt"])
-    (path,) = folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: breaks off")
+    (path,) = folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: truncated")
     path.write_text("half, and what I heard\n")
     audio.write_bytes(b"RIFF, now whole")
     with pytest.raises(RunError, match="was changed after it was written"):
