@@ -94,6 +94,6 @@ def test_the_page() -> None:
     page = render("shop: vocabulary audit", {"model": "mini", "voices": "en-us"}, terms)
     assert "3 of 4 terms will be misheard" in page
     assert "<b>CPAP" not in page and "&lt;b&gt;CPAP" in page
-    assert "green tea" in page.split("Heard well")[0]
+    assert "green tea" in page.split("Recognised well")[0]
     assert "://" not in page
     assert not re.search(r"(?:src|href)=", page)
