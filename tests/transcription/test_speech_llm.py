@@ -287,7 +287,7 @@ def test_progress_is_in_seconds_of_audio(
             Decoded("a", complete=False),
             "the model reached its token limit, words may be missing",
         ),
-        (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repeats"),
+        (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repetitions"),
         (Decoded(""), "the model recognised no words"),
     ],
 )
