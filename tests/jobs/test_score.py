@@ -83,7 +83,7 @@ def test_annotated_references(tmp_path: Path) -> None:
     assert system["entities"]["raw"]["by_label"]["PER"]["found"] == 1
     assert system["biasing"]["b_wer"].items() >= {"rate": 1.0, "errors": 1, "words": 1}.items()
     assert scores["bootstrap"]["of"] == "utterance"
-    assert "speakers are not known" in scores["warnings"][0]
+    assert "speakers are unknown" in scores["warnings"][0]
 
 
 def test_stm_and_ctm(tmp_path: Path) -> None:
