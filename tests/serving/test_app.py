@@ -450,7 +450,7 @@ def test_timeouts(engine: Engine, decoder: FakeDecoder) -> None:
     app = create_app(engine, {"mini": Served(ENERGY)}, Limits(timeout=0.5))
     with testclient.TestClient(app) as client:  # one loop for all
         decoder.go.clear()
-        assert_error(post(client), 504, None, "timeout", "took too long")
+        assert_error(post(client), 504, None, "timeout", "timed out")
         decoder.go.set()
         assert engine.taken == 0
 
