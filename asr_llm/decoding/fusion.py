@@ -1,15 +1,15 @@
-"""Fusion: an adapter trained on text alone, as a language model beside the recogniser.
+"""Fusion: an adapter trained on text alone as a language model fused with the recogniser.
 
-What an LLM learns from text hardly shows where it listens: there it follows the speech. So the
-adapter is switched off while it listens, and what the domain's text makes likelier than general
-text does is added to what is heard, token by token:
+What an LLM learns from text hardly transfers to recognition, where it follows the speech. So the
+adapter is disabled for the recogniser, and the log ratio of domain text to general text is added to
+the recogniser's scores, token by token:
 
     log p(y | speech) + weight * max(0, log p_domain(y) - log p_general(y))
 
-p_domain is the LLM with the adapter on it, p_general without; both read what has been written so
-far and hear nothing. It is the density ratio of arXiv 2002.11268, of which only what is in favour
-counts: general words are not held against (measured in adapt/README.md). The preferences of
-several such adapters add up. Adapters that change the recogniser are part of p_general too.
+p_domain is the LLM with the adapter, p_general without; both see the text so far and no speech.
+This is the density ratio of arXiv 2002.11268, restricted to positive values: general words are not
+penalised (measured in adapt/README.md). The scores of several such adapters add up. Adapters that
+change the recogniser are part of p_general too.
 
 Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 """
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class Fusion(Preference):
-    """Adds the domain's preference, or several domains', to the scores of ``generate``.
+    """Adds the log ratio of one or several domains to the scores of ``generate``.
 
     Args:
-        model: has the adapters on it, switched off.
-        weights: of the adapters, by what PEFT calls them.
-        end: the token that ends a transcript; when to stop is left to what is heard.
+        model: has the adapters, disabled.
+        weights: of the adapters, by their PEFT names.
+        end: the end token, whose score is left to the recogniser.
     """
 
     def __init__(self, model: SpanSALM, weights: Mapping[str, float], end: int) -> None:
@@ -47,9 +47,9 @@ class Fusion(Preference):
         self.domains = {adapter: DynamicCache() for adapter in weights}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B, V) of the next token, with what (B, N) was written so far."""
+        """Scores (B, V) of the next token, after (B, N) tokens."""
         if input_ids.shape[1] == 0:
-            return scores  # in text too, nothing comes before the first token
+            return scores  # the first token has no context in text either
         self._follow(input_ids)
         general = self._read(input_ids[:, -1:], self.general)
         added = torch.zeros_like(general)
@@ -93,7 +93,7 @@ class Fusion(Preference):
         return torch.log_softmax(llm.lm_head(out.last_hidden_state[:, -1]).float(), dim=-1)
 
     def _follow(self, input_ids: Tensor) -> None:
-        """Bring the caches into the order of the hypotheses: a beam may go on from another's."""
+        """Reorder the caches to match the hypotheses: a beam may continue another's."""
         before = input_ids[:, :-1]
         if self.written.shape == before.shape and not self.written.equal(before):
             same = (before[:, None] == self.written[None]).all(-1)  # (B, B)

@@ -32,11 +32,11 @@ def generate(
     num_beams: int = 1,
     processors: Iterable[LogitsProcessor] = (),
 ) -> list[Hypothesis]:
-    """The best hypothesis for each of B prompts; call it within ``prompts.inference``.
+    """The best hypothesis for each of B prompts; call within ``prompts.inference``.
 
     Args:
-        spliced: of ``prompts.splice``.
-        limits: token limit of each text, counting the end token.
+        spliced: from ``prompts.splice``.
+        limits: token limit of each text, including the end token.
         processors: applied in this order to the log-probabilities of the next token.
 
     Raises:
@@ -109,7 +109,7 @@ def repeated(cache: DynamicCache, times: int) -> DynamicCache:
 def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:
     """The tokens before the end token, which counts towards the limit.
 
-    The limit is each audio's own, so that a longer neighbour in the batch changes nothing.
+    Each audio has its own limit, so that a longer neighbour in the batch changes nothing.
     """
     ids = ids[:limit]
     return Hypothesis(tuple(ids[: ids.index(end)])) if end in ids else Hypothesis(tuple(ids), False)

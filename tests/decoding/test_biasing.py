@@ -446,7 +446,7 @@ def test_special_tokens_are_no_words(model: SpanSALM) -> None:
     )
 
 
-def test_a_checkpoint_trained_for_it_is_told_the_words(
+def test_a_checkpoint_with_a_biasing_prompt_gets_the_words(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(tiny, tmp_path / "told")

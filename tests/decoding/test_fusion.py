@@ -107,7 +107,7 @@ def by_hand(
     return said
 
 
-def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> None:
+def test_greedy_fusion_matches_the_formula(fused: SpanSALM, tiny: Path) -> None:
     base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
     expected = [by_hand(base, [adapted], audio, [2.0]) for audio in AUDIOS]
     assert heard(fused, ONE) == expected
@@ -150,7 +150,7 @@ def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
     assert heard(fused, {"default": 0.0}) == heard(checkpoints.load(tiny).eval(), {})
 
 
-def test_it_has_no_say_where_only_what_is_heard_counts(tiny: Path, two: list[Path]) -> None:
+def test_fusion_is_off_without_preferences(tiny: Path, two: list[Path]) -> None:
     base, fused = checkpoints.load(tiny).eval(), checkpoints.load(tiny)
     decoder = Decoder(fused, Adapters(fused, tiny, two))
     for beams in (1, 3):
