@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
 
-_FIRST_STRENGTH = 2.0
+FIRST_STRENGTH = 2.0
 """How much stronger lists are in the first pass: Whisper is surer of its words than the LLM
 (eval/RESULTS.md#lists-in-the-first-pass)."""
 
@@ -83,7 +83,7 @@ class FirstPassTexts:
 
 def phrases(lists: Sequence[BiasingList], whisper: FirstPass) -> Phrases:
     """The trie of biasing lists in the tokens of a first pass."""
-    stronger = [replace(own, strength=own.nats * _FIRST_STRENGTH) for own in lists]
+    stronger = [replace(own, strength=own.nats * FIRST_STRENGTH) for own in lists]
     return Phrases.of(stronger, whisper.hub_tokenizer, whisper.vocabulary)
 
 
