@@ -46,6 +46,8 @@ class Spliced:
         target_ids: (B, L), -100 where there is no loss.
         encoded: (A, F, D), the encoder's output for CTC; A is 0 where there is no speech.
         encoded_lens: (A,) frames.
+        origin: (B, L), where each position comes from: row times width plus column of a token in
+            the batch's ``input_ids``, more than all of these for a frame, -1 for padding.
         position_ids: (B, L) of packed rows, of which each sequence begins at 0; else None.
     """
 
@@ -54,6 +56,7 @@ class Spliced:
     target_ids: Tensor
     encoded: Tensor
     encoded_lens: Tensor
+    origin: Tensor
     position_ids: Tensor | None = None
 
 
@@ -98,6 +101,7 @@ def splice(
         target_ids=_pad_left([target for _, target in rows], IGNORE).to(ids.device),
         encoded=table.new_zeros(0, 0, 0) if heard is None else heard.encoded,
         encoded_lens=ids.new_zeros(0) if heard is None else heard.lens,
+        origin=index,
         position_ids=positions,
     )
 

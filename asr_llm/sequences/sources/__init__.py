@@ -13,6 +13,7 @@ from pydantic import Field
 from asr_llm.sequences.sources.asr import AsrSource
 from asr_llm.sequences.sources.data import Folders
 from asr_llm.sequences.sources.denoise import DenoiseSource
+from asr_llm.sequences.sources.imitate import ImitateSource
 from asr_llm.sequences.sources.insert import InsertSource
 from asr_llm.sequences.sources.interleave import InterleaveSource
 from asr_llm.sequences.sources.misheard import MisheardSource
@@ -31,7 +32,8 @@ Source = Annotated[
     | DenoiseSource
     | RestoreSource
     | MisheardSource
-    | QuestionSource,
+    | QuestionSource
+    | ImitateSource,
     Field(discriminator="task"),
 ]
 
@@ -39,6 +41,7 @@ __all__ = [
     "AsrSource",
     "DenoiseSource",
     "Folders",
+    "ImitateSource",
     "InsertSource",
     "InterleaveSource",
     "MisheardSource",
