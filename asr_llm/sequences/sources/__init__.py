@@ -28,12 +28,12 @@ Source = Annotated[
     | WordSynchronousSource
     | InterleaveSource
     | InsertSource
+    | ImitateSource
     | TextSource
     | DenoiseSource
     | RestoreSource
     | MisheardSource
-    | QuestionSource
-    | ImitateSource,
+    | QuestionSource,
     Field(discriminator="task"),
 ]
 
