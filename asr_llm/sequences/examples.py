@@ -1,4 +1,4 @@
-"""What a source gives: examples that are made only when their turn comes."""
+"""Examples of a source, built only when needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_llm.sequences.spans import Sequence
 
 @dataclass(frozen=True)
 class Item:
-    """An example not made yet: ``cost`` in decoder positions, ``make(rng)`` builds it."""
+    """A deferred example: ``cost`` in decoder positions, ``make(rng)`` builds it."""
 
     cost: float
     make: Callable[[np.random.Generator], Sequence | None]

@@ -1,4 +1,4 @@
-"""What a source's ``data`` names: a domain folder, a text file or a manifest of recordings."""
+"""Resolves a source's ``data``: a domain folder, a text file or a manifest of recordings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Folders:
     teach: Teach | None = None
 
     def find(self, name: str) -> Data:
-        """The data of a name.
+        """Find the data by name.
 
         Raises:
             RecipeError: there is none.
@@ -65,7 +65,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Data:
-    """Data that is there: a split of a domain folder or, where ``folder`` is None, a file."""
+    """Existing data: a split of a domain folder or, if ``folder`` is None, a file."""
 
     name: str
     folder: Domain | None
@@ -80,7 +80,7 @@ class Data:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is text to read; a file is text."""
+        """Whether there is text; a file is text."""
         return self.folder is None or self.folder.has_text(self.split)
 
     @property
@@ -89,7 +89,7 @@ class Data:
         return self.folder is not None and self.folder.manifest(self.split) is not None
 
     def sentences(self, task: str) -> list[str]:
-        """The text, long lines in pieces.
+        """The text, with long lines split.
 
         Raises:
             DomainError: there is none.
@@ -115,7 +115,7 @@ class Data:
         return self.folder is None and self.path.is_dir()
 
     def spoken(self, line: str) -> str | None:
-        """How a sentence is said, where the domain's terms say so."""
+        """The spoken form of a sentence, by the domain's terms."""
         return self.folder.spoken(line) if self.folder else None
 
     def recordings(self) -> CutSet | None:
@@ -127,12 +127,12 @@ class Data:
         return read_manifest(path) if listed else None
 
     def voices(self, patterns: Sequence[str] | None) -> tuple[str, ...]:
-        """The voices that patterns choose; without patterns, the domain's own.
+        """The voices selected by patterns; default: the domain's own.
 
         A folder of text files is spoken by all that are installed for training.
 
         Raises:
-            DomainError: all were taken away.
+            DomainError: all were excluded.
         """
         if not patterns and self.folder is not None:
             patterns = self.folder.voices(self.split)

@@ -1,4 +1,4 @@
-"""Sources in which every sequence holds speech: recordings, or text spoken on the fly."""
+"""Sources in which every sequence has speech: recordings, or text spoken on the fly."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SpeechSource(SpokenSource):
         return False
 
     def found_in(self, data: Data) -> bool:
-        """Whether a folder has recordings or, where those are not insisted on, text."""
+        """Whether a folder has recordings or, unless they are required, text."""
         recorded = self.speech != "synthetic" and data.has_recordings
         return recorded or (self.speech != "recorded" and data.has_text)
 
@@ -89,11 +89,11 @@ class SpeechSource(SpokenSource):
         return utterance if utterance.duration <= LONGEST_SECONDS else None
 
     def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:
-        """The recordings with what the task needs to know of them besides."""
+        """The recordings with the additional information that the task needs."""
         return cuts
 
     def _recorded(self, cuts: CutSet, data: Data, chat: Chat) -> Examples:
-        """Recordings, long ones in pieces; those that lack the times of their words are named."""
+        """Recordings, with long ones split; those without required word times are reported."""
         found: list[Cut] = []
         left_out: set[str] = set()
         for cut in cuts:
@@ -115,7 +115,7 @@ class SpeechSource(SpokenSource):
         return replace(made, left_out=frozenset(left_out))
 
     def _spoken(self, data: Data, chat: Chat) -> Examples:
-        """Text, to be spoken when its turn comes."""
+        """Text, synthesised when needed."""
         lines = data.sentences(self.task)
         voices = data.voices(self.voices)
         utterances = []
@@ -151,7 +151,7 @@ class UtteranceSource(SpeechSource):
 
 
 def untimed(left_out: Collection[str]) -> str:
-    """What to tell of recordings that were not learned from."""
+    """Describe the recordings that were skipped."""
     return (
         f"left out {len(left_out)} recordings (the first: {min(left_out)}): it is not known when "
         "their words are said, as it must be to interleave them, or to cut those longer than "
@@ -160,7 +160,7 @@ def untimed(left_out: Collection[str]) -> str:
 
 
 def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:
-    """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
+    """Load a Lhotse cut with one supervision: samples, text, and words if aligned."""
     supervision = cut.supervisions[0]
     words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
     speaker = supervision.speaker or cut.id
