@@ -15,6 +15,7 @@ from asr_llm.model import checkpoint_folder
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
 from asr_llm.model.sources import Say, tell
+from asr_llm.model.weights import load_strictly
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +118,7 @@ def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSAL
         model = SpanSALM(config | {"pretrained_llm": place, "pretrained_weights": False})
     own = model.state_dict()
     fresh = {k: t for k, t in own.items() if k.startswith(_FRESH) and k not in state}
-    checkpoint_folder.load_strictly(model, state | fresh, "the foundations")
+    load_strictly(model, state | fresh, "the foundations")
     return model.eval()
 
 
