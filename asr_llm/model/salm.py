@@ -67,13 +67,27 @@ class SpanSALM(SALM):
 
     @property
     def chat(self) -> Chat:
-        """The chat template this checkpoint was trained with, as NeMo's formatter has it."""
-        formatter = PromptFormatter.resolve(self.cfg.prompt_format)
-        before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
-        answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+        """The chat template this checkpoint was trained with, as NeMo's formatter has it.
+
+        Where that has thoughts before an answer, there are none.
+
+        Raises:
+            CheckpointError: NeMo has no such format, or it is not one of plain turns.
+        """
+        try:
+            formatter = PromptFormatter.resolve(self.cfg.prompt_format)
+            before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
+            answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+            asked = after + formatter.INFERENCE_PREFIX + getattr(formatter, "NO_THINK_PREFIX", "")
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"prompt_format is {self.cfg.prompt_format!r}; expected one of turns between "
+                "special tokens, as NeMo's qwen, qwen3 and llama3 are: check the checkpoint's "
+                "config.json"
+            ) from error
         return Chat(
             before=before,
-            after=after + formatter.INFERENCE_PREFIX,
+            after=asked,
             end=answer.rstrip("\n"),
             asr_prompt=self.cfg.get("asr_prompt", Chat.asr_prompt),
             frame_samples=self.frame_samples,

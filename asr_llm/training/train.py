@@ -26,6 +26,7 @@ from asr_llm.recipe import Recipe
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.sources import AsrSource, Folders, Source
+from asr_llm.training import preflight
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
@@ -81,7 +82,11 @@ def _train(
     recipe: Recipe, run: RunFolder, domain: Domain | None, last: Path | None, progress: bool
 ) -> Trained:
     base = _starting_point(recipe, run, anew=last is None)
-    model = checkpoints.load(base)
+    model = checkpoints.build(base)
+    needed = preflight.check(model, recipe, base)
+    if progress:
+        tell(f"memory: about {needed}")
+    checkpoints.load_weights(model, base)
     replay = _replay(recipe, base, domain)
     prepare(model, recipe)
     if not torch.cuda.is_available():
@@ -90,6 +95,7 @@ def _train(
 
     folders = Folders(domain, replay, hear=hearer(base, model, tell if progress else None))
     stream = make_stream(recipe, model, recipe.sources, folders)
+    preflight.check_batch(model, stream[0])
     held_out = _validation_batches(recipe, model, folders)
     monitored = _monitored_batches(recipe, model, folders)
     if recipe.fit_projector and last is None:
