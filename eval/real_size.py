@@ -1,6 +1,6 @@
 """Peak memory and seconds with a checkpoint of Canary-Qwen's layout and random weights.
 
-    python eval/real_size.py [--small] [--home FOLDER] [STEP...]
+    python eval/real_size.py [--small] [--home FOLDER] [--place FOLDER] [STEP...]
 
 writes `nvidia/canary-qwen-2.5b` as `tests/canary.py` does (5.1 GB; `--small`: a twentieth) and runs
 each step in a process of its own, on two sentences: load, transcribe, text, speech, merge, llm.
@@ -43,17 +43,21 @@ def main() -> None:
     parser.add_argument("steps", nargs="*", metavar="STEP", choices=[*STEPS, []], default=STEPS)
     parser.add_argument("--small", action="store_true", help="a twentieth of the parameters")
     parser.add_argument("--home", type=Path, help="a folder to keep, with 5 GB of room")
+    parser.add_argument("--place", type=Path, help="a folder for runs, to go on with later steps")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        home = arguments.home or Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = arguments.place or Path(temporary)
+        home = arguments.home or Path(temporary)
         if not (home / "hub").is_dir():
             size = ["--small"] if arguments.small else []
-            seconds, peak = measured([ROOT / "tests" / "canary.py", home, *size], home, Path(place))
+            seconds, peak = measured(
+                [ROOT / "tests" / "canary.py", home, *size], home, Path(temporary)
+            )
             print(f"written in {seconds:.0f} s, peak {peak / 2**30:.1f} GiB")
-        domain(Path(place))
+        domain(place)
         print("\n| step | seconds | peak, GiB |\n|---|---|---|", flush=True)
         for step in arguments.steps:
-            seconds, peak = measured(command(step), home, Path(place))
+            seconds, peak = measured(command(step), home, place)
             print(f"| {step} | {seconds:.0f} | {peak / 2**30:.1f} |", flush=True)
 
 
@@ -62,7 +66,7 @@ def domain(place: Path) -> None:
     from asr_llm.corpus.synthesis import synthesize
 
     said = ["The kettle is on the table.", "We sell tea and cake in the afternoon."]
-    (place / "shop" / "train").mkdir(parents=True)
+    (place / "shop" / "train").mkdir(parents=True, exist_ok=True)
     (place / "shop" / "domain.yaml").write_text("name: shop\n", "utf-8")
     (place / "shop" / "text.txt").write_text("".join(f"{text}\n" for text in said), "utf-8")
     rows = []
@@ -75,7 +79,7 @@ def domain(place: Path) -> None:
         ("text", "[lora]", 0.3, "text"),
         ("speech", "[lora, projector]", "null", "asr"),
     ):
-        recipe = RECIPE.format(model=MODEL, train=train, fusion=fusion, task=task, positions=1000)
+        recipe = RECIPE.format(model=MODEL, train=train, fusion=fusion, task=task, positions=200)
         (place / f"{name}.yaml").write_text(recipe, "utf-8")
 
 

@@ -18,14 +18,16 @@ def export(
     adapters: Sequence[str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
+    vllm: bool = False,
 ) -> Path:
-    """Write a checkpoint that others can load, with adapters in its weights, in float32.
+    """Write a checkpoint that others can load, with adapters in its weights.
 
     Args:
         output: new or empty folder.
         adapters: of speech; several add up, as where they are in use together.
         merge: add them to the weights, and so a LoRA that the checkpoint came with.
         llm_only: the LLM and its tokenizer for Hugging Face, in place of the whole.
+        vllm: the whole for NeMo's plugin for vLLM, in bfloat16; all else is in float32.
 
     Returns:
         ``output``, where a complete checkpoint now lies.
@@ -42,7 +44,12 @@ def export(
             "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
         )
+    if llm_only and vllm:
+        raise AsrLlmError(
+            "found both --llm-only and --vllm; expected one: vLLM serves what --llm-only writes as "
+            "it is, and the whole model with NeMo's plugin by what --vllm writes"
+        )
     read = AdapterFolder.read_all(adapters)
     checkpoints.locate(model)
-    write(place, model, read, merge=merge, llm_only=llm_only)
+    write(place, model, read, merge=merge, llm_only=llm_only, vllm=vllm)
     return place

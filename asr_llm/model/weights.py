@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-_AT_ONCE = 2**28
+_AT_ONCE = 2**26
 _INT8, _SCALE = ".int8", ".scale"
 _READABLE = {"F64", "F32", "F16", "BF16"}
 
@@ -169,10 +169,11 @@ def _pieces(path: Path, names: dict[str, list[str]]) -> Iterator[dict[str, Tenso
 def _count_positions(module: nn.Module) -> None:
     """NeMo makes positional encodings where an encoder's parameters are: until now, nowhere."""
     for part in module.modules():
-        encodings = getattr(part, "pos_enc", None)
+        encodings: Any = getattr(part, "pos_enc", None)
         if encodings is not None and encodings.pe.is_meta:
             del encodings.pe
-            part.set_max_audio_length(part.max_audio_length)
+            encoder: Any = part
+            encoder.set_max_audio_length(encoder.max_audio_length)
 
 
 def _tied(module: nn.Module) -> set[str]:

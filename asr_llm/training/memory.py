@@ -3,13 +3,12 @@
 Legend: N decoder positions in a batch, V vocabulary, H hidden size, F feed-forward width, A width
 of all attention heads together.
 
-The constants of ``_layer`` count what autograd keeps, for LoRA on all linear layers in bfloat16
+The constants count what autograd keeps (``torch.autograd.graph.saved_tensors_hooks``), in bfloat16
 autocast; docs/scale.md compares the sum with measured peaks.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from asr_llm.recipe import Recipe
 
 _FLOAT, _HALF = 4, 2
+_UNLIMITED = 2**62
+_ROW = 100
+"""Positions in a row, about."""
+
 _OF_LOGIT = 10
 """Bytes of a logit: in bfloat16, and in float32 itself and normalised, or its gradient."""
 
@@ -90,11 +93,15 @@ def gib(size: int) -> str:
 
 
 def _layer(model: SpanSALM) -> int:
-    """Bytes that a layer of the LLM keeps of a position."""
+    """Bytes that a layer of the LLM keeps of a position, for LoRA on all its linear layers."""
+    import torch
+
     config = model.causal_lm.config
-    heads = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    width = heads * config.num_attention_heads
-    return 24 * config.hidden_size + 12 * config.intermediate_size + 12 * width
+    heads = config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    # Plain attention, as on a CPU, keeps what each position gives to each of its row.
+    given = 0 if torch.cuda.is_available() else 6 * heads * _ROW
+    return 8 * config.intermediate_size + 18 * config.hidden_size + 14 * width + given
 
 
 def _is_tied(model: SpanSALM) -> bool:
@@ -122,11 +129,11 @@ def _size_of(model: SpanSALM, part: str) -> int:
     return sum(p.numel() for module in inside for p in module.parameters())
 
 
-def _left_to_the_group() -> float:
+def _left_to_the_group() -> int:
     """Bytes left of the limit that a container or a batch system sets, if it does."""
     try:
         most = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
     except (OSError, ValueError):
-        return math.inf
-    return math.inf if most == "max" else int(most) - used
+        return _UNLIMITED
+    return _UNLIMITED if most == "max" else int(most) - used
