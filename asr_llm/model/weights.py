@@ -7,7 +7,7 @@ weights take, and no more than ``_AT_ONCE`` bytes of the file beside them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,12 +64,21 @@ def fill(module: nn.Module, path: Path, dtype: torch.dtype) -> None:
             f"{path.parent}: the weights cannot be read ({in_a_line(error)}); the file may be cut "
             "short: copy or download it again"
         ) from error
-    for name in tied - shapes.keys():
-        (other,) = tied - {name}
-        parent, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(parent), leaf, module.get_parameter(other))
-    _count_positions(module)
+    _complete(module, shapes)
     module.to(dtype)  # buffers that are in no file
+
+
+def assign(module: nn.Module, weights: dict[str, Tensor], source: Path | str) -> None:
+    """Make these tensors the parameters of a module, which may be on the meta device.
+
+    Raises:
+        CheckpointError: they are not the module's own.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    tied = _tied(module)
+    refuse_misfits(module.state_dict(), shapes, source, tied if tied & shapes.keys() else set())
+    module.load_state_dict(weights, strict=False, assign=True)
+    _complete(module, shapes)
 
 
 def load_strictly(module: nn.Module, weights: dict[str, Tensor], source: Path | str) -> None:
@@ -166,10 +175,17 @@ def _pieces(path: Path, names: dict[str, list[str]]) -> Iterator[dict[str, Tenso
             yield decode(coded)
 
 
-def _count_positions(module: nn.Module) -> None:
-    """NeMo makes positional encodings where an encoder's parameters are: until now, nowhere."""
+def _complete(module: nn.Module, given: Container[str]) -> None:
+    """Tie again what was tied, and make the buffers that belong to parameters."""
+    tied = _tied(module)
+    for name in tied:
+        (other,) = tied - {name}
+        if name not in given:
+            parent, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(parent), leaf, module.get_parameter(other))
     for part in module.modules():
         encodings: Any = getattr(part, "pos_enc", None)
+        # NeMo makes positional encodings where an encoder's parameters are: until now, nowhere.
         if encodings is not None and encodings.pe.is_meta:
             del encodings.pe
             encoder: Any = part
