@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("steps", nargs="*", metavar="STEP", choices=[*STEPS, []], default=STEPS)
+    parser.add_argument("steps", nargs="*", metavar="STEP", default=STEPS, help=", ".join(STEPS))
     parser.add_argument("--small", action="store_true", help="a twentieth of the parameters")
     parser.add_argument("--home", type=Path, help="a folder to keep, with 5 GB of room")
     parser.add_argument("--place", type=Path, help="a folder for runs, to go on with later steps")

@@ -110,19 +110,26 @@ WHISPERS = {  # width, layers, heads, feed-forward width, mel bands
     "large-v3": (1280, 32, 20, 5120, 128),
 }
 LLMS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Qwen3-1.7B": ("qwen3", {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28,
-                                 "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
-                                 "tie_word_embeddings": True, "vocab_size": 151936}),
-    "Qwen3-8B": ("qwen3", {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
-                               "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-                               "tie_word_embeddings": False, "vocab_size": 151936}),
-    "SmolLM2-1.7B": ("llama", {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24,
-                                   "num_attention_heads": 32, "num_key_value_heads": 32,
-                                   "tie_word_embeddings": True, "vocab_size": 49152}),
-    "Llama-3.2-1B": ("llama", {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
-                                   "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
-                                   "tie_word_embeddings": True, "vocab_size": 128256}),
-}  # fmt: skip
+    name: (
+        kind,
+        {
+            "hidden_size": hidden,
+            "intermediate_size": ffn,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "head_dim": head_dim,
+            "tie_word_embeddings": tied,
+            "vocab_size": vocabulary,
+        },
+    )
+    for name, kind, hidden, ffn, layers, heads, kv_heads, head_dim, tied, vocabulary in (
+        ("Qwen3-1.7B", "qwen3", 2048, 6144, 28, 16, 8, 128, True, 151936),
+        ("Qwen3-8B", "qwen3", 4096, 12288, 36, 32, 8, 128, False, 151936),
+        ("SmolLM2-1.7B", "llama", 2048, 8192, 24, 32, 32, 64, True, 49152),
+        ("Llama-3.2-1B", "llama", 2048, 8192, 16, 32, 8, 64, True, 128256),
+    )
+}
 
 
 def whisper(size: str, layers: int | None = None) -> Encoder:
