@@ -1,4 +1,4 @@
-"""Answers to messages, written or spoken, and the probability of each choice."""
+"""Answers to written or spoken messages, and choice probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
-    """The model's answers to B messages (``sequences.tasks.message``), in one batch.
+    """Answer B messages (``sequences.tasks.message``) in one batch.
 
     Raises:
         ValueError: the model is in training mode.
@@ -32,13 +32,13 @@ def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -
 def option_log_probs(
     model: SpanSALM, prompts: list[Sequence], options: list[str]
 ) -> list[list[float]]:
-    """The log-probability that the answer to each of B messages begins with each option.
+    """Log-probability that the answer to each of B messages starts with each option.
 
     Args:
         options: such as "A", "B", "C", "D"; only the first token of each counts.
 
     Raises:
-        CheckpointError: two options begin with the same token.
+        CheckpointError: two options start with the same token.
     """
     import torch
 

@@ -59,8 +59,8 @@ def test_a_tokenizer_of_another_llm(copy: Path) -> None:
     ("prompt_format", "said"),
     [
         ("llama3", "writes '<|end_header_id|>', which the tokenizer takes apart into"),
-        ("plain", "prompt_format is 'plain'; expected one of turns between special tokens"),
-        ("chatml", "prompt_format is 'chatml'; expected one of turns between special tokens"),
+        ("plain", "prompt_format is 'plain'; expected turns between special tokens"),
+        ("chatml", "prompt_format is 'chatml'; expected turns between special tokens"),
     ],
 )
 def test_a_prompt_format_of_another_llm(copy: Path, prompt_format: str, said: str) -> None:
