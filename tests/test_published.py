@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from asr_llm.model import checkpoints
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import LoraRecipe, Recipe
 from asr_llm.sequences.sources import AsrSource, TextSource
+from asr_llm.training import memory
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -169,6 +171,21 @@ def test_loading_takes_little_more_than_the_weights(folder: Path) -> None:
     checkpoints.load_weights(model, folder)
     weights = sum(p.nbytes for p in {id(p): p for p in model.parameters()}.values())
     assert peak() - before <= 1.1 * weights
+
+
+@pytest.mark.slow
+def test_so_it_does_at_full_size() -> None:
+    """In a process of its own, beside what importing the libraries takes."""
+    if memory.available() < 16 * 2**30:
+        pytest.skip("needs 16 GiB of free memory")
+    script = Path(__file__).parents[1] / "eval" / "real_size.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "import", "load"], capture_output=True, text=True, check=True
+    )
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[-2:]]
+    (_, _, libraries), (_, _, loaded) = rows
+    weights = 2.56e9 * 4 / 2**30
+    assert weights < float(loaded) - float(libraries) + 0.1 <= 1.1 * weights + 0.1
 
 
 def reset_peak() -> int:
