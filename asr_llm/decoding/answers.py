@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr_llm.decoding.generate import generate
 from asr_llm.decoding.guards import cut_loop
-from asr_llm.decoding.prompts import collator, inference, splice, text_of
+from asr_llm.decoding.prompts import collator, end_token, inference, splice, text_of
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.spans import Sequence
 
 if TYPE_CHECKING:
+    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
 
 
-def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
+def answer(
+    model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32, as_written: bool = False
+) -> list[str]:
     """The model's answers to B messages (``sequences.tasks.message``), in one batch.
+
+    Args:
+        as_written: with their line breaks, and with loops, if any.
 
     Raises:
         ValueError: the model is in training mode.
@@ -26,7 +34,28 @@ def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -
     tokenizer = model.tokenizer.tokenizer
     with inference(model):
         said = generate(model, splice(model, prompts), [max_new_tokens] * len(prompts))
+    if as_written:
+        rows = [list(one.ids) for one in said]
+        return [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
     return [cut_loop(text_of(tokenizer, list(one.ids))) for one in said]
+
+
+def with_first_pass(
+    utterances: list[Utterance], first_pass: FirstPass | None, longest: float
+) -> list[Utterance]:
+    """Utterances with what a first pass writes of them, for ``sequences.tasks.message``.
+
+    Args:
+        longest: in seconds; of longer ones it writes nothing.
+    """
+    if first_pass is None:
+        return utterances
+    short = [i for i, one in enumerate(utterances) if one.duration <= longest]
+    texts = first_pass.write([utterances[i].samples for i in short])
+    out = list(utterances)
+    for i, text in zip(short, texts):
+        out[i] = replace(out[i], first_pass=cut_loop(text) or None)
+    return out
 
 
 def option_log_probs(
@@ -54,3 +83,43 @@ def option_log_probs(
         logits = model.causal_lm.lm_head(hidden[:, -1]).float()
         found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
     return found
+
+
+def likelihoods(
+    model: SpanSALM, prompts: list[Sequence], texts: list[tuple[str, ...]]
+) -> list[list[float]]:
+    """The log-probability that the answer to each of B messages begins with each of its texts.
+
+    The sum over a text's tokens, as in the LM Evaluation Harness ("acc"). Each message is read
+    once, however many texts are tried.
+    """
+    import torch
+
+    rows = [row for row, own in enumerate(texts) for _ in own]
+    encode, end = collator(model).encode, end_token(model)
+    ids = [torch.tensor(encode(text)) for own in texts for text in own]
+    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=end)
+    padded = padded.to(model.device)
+    with inference(model):
+        spliced = splice(model, prompts)
+        mask = spliced.attention_mask.long()
+        read = model.causal_lm.model(
+            inputs_embeds=spliced.input_embeds,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            use_cache=True,
+        )
+        read.past_key_values.reorder_cache(torch.tensor(rows, device=model.device))
+        mask = torch.cat([mask[rows], torch.ones_like(padded)], 1)
+        heard = model.causal_lm.model(
+            inputs_embeds=model.embed_tokens(padded),
+            attention_mask=mask,
+            position_ids=mask.cumsum(-1)[:, -padded.shape[1] :] - 1,
+            past_key_values=read.past_key_values,
+            use_cache=True,
+        )
+        states = torch.cat([read.last_hidden_state[rows, -1:], heard.last_hidden_state[:, :-1]], 1)
+        found = model.causal_lm.lm_head(states).float().log_softmax(-1)
+        picked = found.gather(2, padded[..., None])[..., 0]
+    sums = iter(float(own[: len(text)].sum()) for own, text in zip(picked, ids))
+    return [[next(sums) for _ in own] for own in texts]

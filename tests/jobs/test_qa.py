@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from asr_llm.corpus.synthesis import Utterance
-from asr_llm.decoding.answers import option_log_probs
+from asr_llm.decoding.answers import likelihoods, option_log_probs
+from asr_llm.decoding.prompts import collator, end_token, inference, splice
+from asr_llm.decoding.rescoring import forced_scores
 from asr_llm.errors import CheckpointError, RunError, SynthesisError
 from asr_llm.evaluation.spoken_qa import Question, SuiteConfig, read_suite
 from asr_llm.jobs import qa as job
@@ -106,3 +108,27 @@ def test_option_log_probs_are_those_of_the_next_token(tiny: Path) -> None:
     assert np.exp(together).sum() < 2
     with pytest.raises(CheckpointError, match="the same token"):
         option_log_probs(model, prompts, ["A", "A"])
+
+
+def test_likelihoods_are_those_of_writing_each_text(tiny: Path) -> None:
+    """In any company, and equal to what scoring each text in full gives."""
+    model = checkpoints.load(tiny).eval()
+    prompts = [message([SPEECH, "Which?"], model.chat), message(["Hear me. Which?"], model.chat)]
+    texts = [("the court", "metformin at bedtime", "she"), ("ten", "the appeal")]
+    found = likelihoods(model, prompts, texts)
+    encode = collator(model).encode
+    for prompt, own, scores in zip(prompts, texts, found):
+        with inference(model):
+            spliced = splice(model, [prompt])
+            alone = [forced_scores(model, spliced, [encode(x)], end_token(model))[0] for x in own]
+        assert scores == pytest.approx([sum(one[:-1]) for one in alone], abs=1e-4)
+
+
+def test_qa_by_likelihood(tiny: Path, tmp_path: Path) -> None:
+    rows = [{"question": "Which?", "choices": ["red hen", "blue"], "answers": ["blue", "azure"]}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    options = job.QaOptions(scoring="likelihood")
+    done = job.qa(tmp_path / "m.jsonl", model=str(tiny), options=options, output=tmp_path / "out")
+    assert done.scores["scoring"] == "likelihood"
+    said = [json.loads(x) for x in (tmp_path / "out" / "answers.jsonl").open()]
+    assert all(row["right"] == (row["said"] == "blue") for row in said)
