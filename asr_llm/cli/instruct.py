@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -11,8 +11,6 @@ from asr_llm import defaults
 from asr_llm.cli.console import Bar, to_json
 from asr_llm.cli.options import Adapter, AsJson, Model, Output, ShowFirstPass
 from asr_llm.cli.tables import print_instructions
-
-Variant = Literal["standard", "noisy", "accented", "disfluent", "corrected"]
 
 
 def instruct(
@@ -23,8 +21,13 @@ def instruct(
     model: Model = defaults.MODEL,
     adapter: Adapter = None,
     variant: Annotated[
-        list[Variant] | None,
-        typer.Option(help="A variant to give; repeatable. Default: the suite's."),
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME",
+            help="standard, noisy, accented, disfluent or corrected; repeatable. Default: the "
+            "suite's.",
+        ),
     ] = None,
     first_pass: ShowFirstPass = False,
     output: Output = None,

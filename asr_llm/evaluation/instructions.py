@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -67,7 +67,7 @@ class InstructionSuite:
     instructions: tuple[Instruction, ...]
 
 
-def read_instructions(path: str | Path, variants: Sequence[Variant] = ()) -> InstructionSuite:
+def read_instructions(path: str | Path, variants: Sequence[str] = ()) -> InstructionSuite:
     """A suite from its YAML, or from a bare file of instructions, put in the standard variant.
 
     Args:
@@ -94,6 +94,9 @@ def read_instructions(path: str | Path, variants: Sequence[Variant] = ()) -> Ins
     else:
         config, source = InstructionsConfig(name=path.stem, instructions=path.name), path
     if variants:
+        if unknown := next((name for name in variants if name not in get_args(Variant)), None):
+            known = ", ".join(get_args(Variant))
+            raise SuiteError(f"unknown variant {unknown!r}; expected one of {known}")
         config = config.model_copy(update={"variants": list(variants)})
     found = tuple(_rows(source))
     if not found:

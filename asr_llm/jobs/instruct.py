@@ -40,7 +40,7 @@ class InstructOptions:
         first_pass: show what a first pass wrote of the speech, where the model brings one.
     """
 
-    variants: tuple[Variant, ...] = ()
+    variants: tuple[str, ...] = ()
     first_pass: bool = asking.FIRST_PASS
 
 

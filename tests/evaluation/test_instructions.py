@@ -76,6 +76,8 @@ def test_suites_that_do_not_fit_their_instructions(tmp_path: Path) -> None:
     write(tmp_path / "q.jsonl", ROW | {"audio": "a.wav"})
     with pytest.raises(SuiteError, match="corrected: '7' is a recording; expected standard or"):
         read_instructions(suite)
+    with pytest.raises(SuiteError, match="unknown variant 'loud'; expected one of standard, noisy"):
+        read_instructions(suite, ["loud"])
     assert read_instructions(suite, ["noisy"]).config.variants == ["noisy"]
     with pytest.raises(SuiteError, match="key '7' is given twice"):
         read_instructions(write(tmp_path / "q.jsonl", ROW, ROW))

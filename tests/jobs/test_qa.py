@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from asr_llm.corpus.synthesis import Utterance
-from asr_llm.decoding.answers import likelihoods, option_log_probs
+from asr_llm.decoding.answers import likelihoods, option_log_probs, with_first_pass
 from asr_llm.decoding.prompts import collator, end_token, inference, splice
 from asr_llm.decoding.rescoring import forced_scores
 from asr_llm.errors import CheckpointError, RunError, SynthesisError
 from asr_llm.evaluation.spoken_qa import Question, SuiteConfig, read_suite
 from asr_llm.jobs import qa as job
 from asr_llm.model import checkpoints
+from asr_llm.model.first_pass import FirstPass
 from asr_llm.sequences.spans import Speech, Text
 from asr_llm.sequences.tasks import Chat, message
 
@@ -47,6 +51,26 @@ def test_written_and_spoken_parts_by_turns() -> None:
         Speech(SPEECH, 0, 2),
         Text("</u><a>"),
     )
+
+
+def test_a_first_pass_stands_behind_what_is_spoken() -> None:
+    chat = replace(CHAT, first_pass_prompt="\nHeard: {first_pass}")
+    heard = replace(SPEECH, first_pass="who has it")
+    assert message([heard, "Well?"], chat) == (
+        Text("<u>"),
+        Speech(heard, 0, 2),
+        Text("\nHeard: who has it\nWell?</u><a>"),
+    )
+    assert message([heard], chat)[-1] == Text("\nHeard: who has it</u><a>")
+    assert message([heard, "Well?"], CHAT)[-1] == Text(" Well?</u><a>")
+
+
+def test_first_passes_are_written_of_what_is_short_enough() -> None:
+    short, long = SPEECH, replace(SPEECH, samples=np.ones(32000, np.float32))
+    first_pass = SimpleNamespace(write=lambda audios: [f"{len(audio)}" for audio in audios])
+    heard = with_first_pass([long, short], cast(FirstPass, first_pass), longest=1.0)
+    assert [one.first_pass for one in heard] == [None, "2000"]
+    assert with_first_pass([short], None, longest=1.0) == [short]
 
 
 def test_what_is_spoken_is_not_written_too(tiny: Path) -> None:
