@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asr_llm.decoding.generate import generate
+from asr_llm.decoding.drafted import write
 from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.prompts import collator, end_token, inference, splice, text_of
 from asr_llm.errors import CheckpointError
@@ -33,7 +33,8 @@ def answer(
         return []
     tokenizer = model.tokenizer.tokenizer
     with inference(model):
-        said = generate(model, splice(model, prompts), [max_new_tokens] * len(prompts))
+        limits = [max_new_tokens] * len(prompts)
+        said = write(model, splice(model, prompts), limits, end_token(model))
     if as_written:
         rows = [list(one.ids) for one in said]
         return [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]

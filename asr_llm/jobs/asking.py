@@ -23,7 +23,7 @@ FIRST_PASS = False
 LONGEST = 28.0
 """Seconds that a first pass can hear at once."""
 
-_BATCH = 16
+_BATCH = 32
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
