@@ -1,4 +1,4 @@
-"""Training speed packed against padded: decoder positions a second, forward and backward.
+"""Training speed of packed and padded batches: decoder positions per second, forward and backward.
 
     python eval/packing.py [--model mini] [--positions 4000] [--pack 256 512 1024 4000]
 

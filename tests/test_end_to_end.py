@@ -316,7 +316,7 @@ def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
     assert (examples.count > 4, examples.left_out) == (True, frozenset())
 
 
-def test_what_recordings_say_is_text_to_learn_from(
+def test_transcripts_of_recordings_are_training_text(
     base: Path, tmp_path: Path, speech: np.ndarray
 ) -> None:
     """The default recipe, where nothing is written but transcripts."""

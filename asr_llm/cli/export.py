@@ -1,4 +1,4 @@
-"""The command that hands a model on: export."""
+"""The command ``export``."""
 
 from __future__ import annotations
 

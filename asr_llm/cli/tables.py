@@ -25,7 +25,15 @@ def print_instructions(scores: dict[str, Any]) -> None:
     P. is of prompts all of whose instructions were followed, I. of instructions.
     """
     for name, variants in scores["systems"].items():
-        columns = ("P. strict", "95% interval", "P. loose", "I. strict", "I. loose", "taken back")
+        columns = (
+            "P. strict",
+            "95% interval",
+            "P. loose",
+            "I. strict",
+            "I. loose",
+            "echoed",
+            "taken back",
+        )
         shown = _table(f"{scores['suite']}, {name}", "given by", *columns)
         for variant, figures in variants.items():
             for kind in ("text", "speech"):
@@ -36,11 +44,11 @@ def print_instructions(scores: dict[str, Any]) -> None:
                 back = found.get("superseded")
                 shown.add_row(
                     variant, kind, strict, _interval(prompt["strict"]), *others,
-                    f"{back['share']:.1%}" if back else "",
+                    f"{found['echoed']['share']:.1%}", f"{back['share']:.1%}" if back else "",
                 )  # fmt: skip
             gap, single = figures["gap"]["prompt"], figures["gap"]["instruction"]
             points = [f"{100 * one['difference']:+.1f}" for one in (gap, single)]
-            shown.add_row(variant, "gap", points[0], _interval(gap), "", points[1], "", "")
+            shown.add_row(variant, "gap", points[0], _interval(gap), "", points[1], "", "", "")
         _print(shown)
 
 

@@ -1,4 +1,4 @@
-"""Answers to messages, written or spoken, and the probability of each choice."""
+"""Answers to written or spoken messages, and choice probabilities."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr_llm.decoding.drafted import write
+from asr_llm.decoding.generate import prefill
 from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.prompts import collator, end_token, inference, splice, text_of
+from asr_llm.decoding.rescoring import forced_scores
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.spans import Sequence
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 def answer(
     model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32, as_written: bool = False
 ) -> list[str]:
-    """The model's answers to B messages (``sequences.tasks.message``), in one batch.
+    """Answer B messages (``sequences.tasks.message``) in one batch.
 
     Args:
         as_written: with their line breaks, and with loops, if any.
@@ -62,13 +64,13 @@ def with_first_pass(
 def option_log_probs(
     model: SpanSALM, prompts: list[Sequence], options: list[str]
 ) -> list[list[float]]:
-    """The log-probability that the answer to each of B messages begins with each option.
+    """Log-probability that the answer to each of B messages starts with each option.
 
     Args:
         options: such as "A", "B", "C", "D"; only the first token of each counts.
 
     Raises:
-        CheckpointError: two options begin with the same token.
+        CheckpointError: two options start with the same token.
     """
     import torch
 
@@ -91,36 +93,11 @@ def likelihoods(
 ) -> list[list[float]]:
     """The log-probability that the answer to each of B messages begins with each of its texts.
 
-    The sum over a text's tokens, as in the LM Evaluation Harness ("acc"). Each message is read
-    once, however many texts are tried.
+    The sum over a text's tokens, as in the LM Evaluation Harness ("acc").
     """
-    import torch
-
-    rows = [row for row, own in enumerate(texts) for _ in own]
-    encode, end = collator(model).encode, end_token(model)
-    ids = [torch.tensor(encode(text)) for own in texts for text in own]
-    padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=end)
-    padded = padded.to(model.device)
+    encode = collator(model).encode
     with inference(model):
         spliced = splice(model, prompts)
-        mask = spliced.attention_mask.long()
-        read = model.causal_lm.model(
-            inputs_embeds=spliced.input_embeds,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-            use_cache=True,
-        )
-        read.past_key_values.reorder_cache(torch.tensor(rows, device=model.device))
-        mask = torch.cat([mask[rows], torch.ones_like(padded)], 1)
-        heard = model.causal_lm.model(
-            inputs_embeds=model.embed_tokens(padded),
-            attention_mask=mask,
-            position_ids=mask.cumsum(-1)[:, -padded.shape[1] :] - 1,
-            past_key_values=read.past_key_values,
-            use_cache=True,
-        )
-        states = torch.cat([read.last_hidden_state[rows, -1:], heard.last_hidden_state[:, :-1]], 1)
-        found = model.causal_lm.lm_head(states).float().log_softmax(-1)
-        picked = found.gather(2, padded[..., None])[..., 0]
-    sums = iter(float(own[: len(text)].sum()) for own, text in zip(picked, ids))
-    return [[next(sums) for _ in own] for own in texts]
+        ids = [[encode(text) for text in own] for own in texts]
+        scored = forced_scores(model, spliced, prefill(model, spliced), ids)
+    return [[sum(scores[:-1]) for scores in own] for own in scored]

@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from asr_llm.errors import ScoreError, SuiteError
-from asr_llm.evaluation.checkers import Demand
+from asr_llm.evaluation.checkers import Demand, words_in
 from asr_llm.evaluation.rows import json_rows, read_text
 from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 from asr_llm.yaml_lines import Strict, parse_yaml
 
 Variant = Literal["standard", "noisy", "accented", "disfluent", "corrected"]
+_ECHO = 0.6  # "Apple, pear, plum" for "Say the words apple, pear, plum in this order" has 0.5
 RECORDED: tuple[Variant, ...] = ("standard", "noisy")
 """What can be made of a recording."""
 
@@ -170,27 +172,50 @@ def _prompt(row: Any) -> Prompt:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of each demand of a prompt, whether it was followed; and whether what was taken back was."""
+    """Whether each demand of a prompt was followed.
+
+    ``superseded``: whether the answer follows the prompt that was corrected. ``echoed``: the answer
+    is the prompt again, and then follows nothing.
+    """
 
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
     superseded: bool | None = None
+    echoed: bool = False
 
 
-def judge(said: str, prompt: Prompt, superseded: Prompt | None = None) -> Verdict:
+def judge(
+    said: str, prompt: Prompt, superseded: Prompt | None = None, asked: str | None = None
+) -> Verdict:
     """Check an answer, strictly and loosely.
 
     Loosely as in IFEval: also without its first line, its last, or both, and without asterisks.
+    Unlike IFEval, an answer that only repeats the prompt follows none of it: the transcript of
+    "use the word park" has the word in it. A prompt that asks to be repeated is exempt.
+
+    Args:
+        asked: the prompt as it was worded, if not as in ``prompt``.
     """
+    texts = (prompt.text, asked or prompt.text)
+    repeating = any(demand.checker == "combination:repeat_prompt" for demand in prompt.demands)
+    if not repeating and any(is_echo(said, text) for text in texts):
+        none = (False,) * len(prompt.demands)
+        return Verdict(none, none, None if superseded is None else False, echoed=True)
     lines = said.split("\n")
     cut = (lines, lines[1:], lines[:-1], lines[1:-1])
-    texts = ["\n".join(some).strip() for some in cut]
-    texts += [text.replace("*", "") for text in texts]
+    forms = ["\n".join(some).strip() for some in cut]
+    forms += [form.replace("*", "") for form in forms]
     return Verdict(
         tuple(demand.followed(said) for demand in prompt.demands),
-        tuple(any(map(demand.followed, texts)) for demand in prompt.demands),
+        tuple(any(map(demand.followed, forms)) for demand in prompt.demands),
         None if superseded is None else all(d.followed(said) for d in superseded.demands),
     )
+
+
+def is_echo(said: str, prompt: str) -> bool:
+    """Whether a text is mostly the words of a prompt, in their order, and little else."""
+    heard, asked = (words_in(text.lower()) for text in (said, prompt))
+    return SequenceMatcher(None, heard, asked, autojunk=False).ratio() >= _ECHO
 
 
 @dataclass(frozen=True)
@@ -213,8 +238,9 @@ def summarize(
     """Figures of one variant: ``text``, ``speech``, and the ``gap`` between them.
 
     Each of the two has the shares of prompts all of whose instructions were followed, and of
-    instructions, ``strict`` and ``loose``; the strict share of each kind of instruction; and where
-    prompts were corrected, that of answers that do what was taken back. ``mean`` is that of strict
+    instructions, ``strict`` and ``loose``; the strict share of each kind of instruction; that of
+    answers that only echo the prompt; and where prompts were corrected, that of answers that do
+    what was taken back. ``mean`` is that of strict
     and loose, which SpeechInstructBench reports.
     """
     sizes = [len(prompt.demands) for prompt in prompts]
@@ -255,6 +281,7 @@ def _figures(prompts: Sequence[Prompt], verdicts: Sequence[Verdict]) -> Figures:
         own = [[demand.kind == kind for demand in prompt.demands] for prompt in prompts]
         done = [sum(f for f, k in zip(v.strict, mask) if k) for v, mask in zip(verdicts, own)]
         out["kinds"][kind] = asdict(_share(done, [sum(mask) for mask in own]))
+    out["echoed"] = asdict(_share([int(one.echoed) for one in verdicts], [1] * len(sizes)))
     taken_back = [int(one.superseded) for one in verdicts if one.superseded is not None]
     if taken_back:
         out["superseded"] = asdict(_share(taken_back, [1] * len(taken_back)))

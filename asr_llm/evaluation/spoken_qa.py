@@ -1,8 +1,8 @@
-"""Spoken question answering: is what the language model knows still there when it is asked aloud?
+"""Spoken question answering: does the model still know what it knew, when asked by voice?
 
-The same questions are put as text (T2T) and as speech (S2T). The gap between the two is the
-measure of the paper's zero-shot check (JSTIP, arXiv 2607.01733): a model that only learned to
-transcribe answers text and not speech.
+The same questions are asked as text (T2T) and as speech (S2T). The gap between them is the
+zero-shot check of JSTIP (arXiv 2607.01733): a model trained only to transcribe answers text but not
+speech.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Part = Literal["passage", "question"]
 
 @dataclass(frozen=True)
 class Question:
-    """One question: any of ``answers`` is right; of ``choices``, if any, those among them."""
+    """One question: any of ``answers`` is right; with ``choices``, those among them."""
 
     id: str
     question: str
@@ -39,8 +39,7 @@ class Question:
     choices: tuple[str, ...] = ()
     passage: str = ""
     audio: Path | None = None
-    """A recording of the last part that is spoken (the question, as a rule), in place of the
-    synthesiser's."""
+    """A recording of the last spoken part (usually the question), instead of synthetic speech."""
 
 
 class SuiteConfig(BaseModel):
@@ -58,23 +57,23 @@ class SuiteConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Suite:
-    """Questions, and how they are put and scored."""
+    """Questions, and how they are asked and scored."""
 
     config: SuiteConfig
     questions: tuple[Question, ...]
 
 
 def read_suite(path: str | Path, scoring: Scoring | None = None) -> Suite:
-    """A suite from its YAML, or from a bare file of questions with the defaults.
+    """Read a suite from its YAML, or from a bare file of questions with the defaults.
 
     Args:
-        scoring: in place of the suite's own.
+        scoring: overrides the suite's own.
 
-    Questions come as JSON lines or as one JSON list, with ``question`` and ``answer`` or
-    ``answers`` (a text, a list, or TriviaQA's ``{"value", "aliases"}``), and where there are
-    any ``id``, ``passage`` (or ``context``), ``choices``, and ``audio``: a recording of the
-    question (of the last part in ``spoken``). With choices an answer may be the text of a choice,
-    its letter or its number from 0, as in MMLU; a bare file has them with all questions or none.
+    Questions are JSON lines or a JSON list, with ``question`` and ``answer`` or ``answers`` (a
+    text, a list, or TriviaQA's ``{"value", "aliases"}``), and optionally ``id``, ``passage`` (or
+    ``context``), ``choices``, and ``audio``: a recording of the question (of the last part in
+    ``spoken``). With choices, an answer may be the text of a choice, its letter or its number from
+    0, as in MMLU; in a bare file all questions have choices or none.
 
     Raises:
         SuiteError: it is missing or malformed; the message names file and line.
@@ -112,7 +111,7 @@ def read_suite(path: str | Path, scoring: Scoring | None = None) -> Suite:
 
 
 def _rows(path: Path) -> list[tuple[int, Any]]:
-    """(line or place in the list, row) of a file of questions."""
+    """(line or position in the list, row) for each question of a file."""
     try:
         return list(json_rows(read_text(path)))
     except ScoreError as error:
@@ -160,7 +159,7 @@ def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
 
 
 def _chosen(answer: Any, choices: tuple[str, ...]) -> str:
-    """An answer's text; of a choice given by its number or letter, that choice's."""
+    """The text of an answer; for the number or letter of a choice, that choice's text."""
     if choices and str(answer) not in choices:
         if isinstance(answer, int) and 0 <= answer < len(choices):
             return choices[answer]
@@ -170,9 +169,9 @@ def _chosen(answer: Any, choices: tuple[str, ...]) -> str:
 
 
 def is_right(said: str, question: Question, scoring: Scoring) -> bool:
-    """Whether an answer is right, case and punctuation aside.
+    """Whether an answer is right, ignoring case and punctuation.
 
-    ``exact``: it is one of the answers; ``contains``: the words of one occur in it in a row;
+    ``exact``: it equals one of the answers; ``contains``: it contains the words of one in sequence;
     ``choice``, ``likelihood``: ``said`` is the text of a right choice.
     """
     heard = normalize(said, "basic").split()
@@ -190,7 +189,7 @@ def is_right(said: str, question: Question, scoring: Scoring) -> bool:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of right answers with its 95% interval, drawn over the questions."""
+    """Share of right answers with its 95% interval, resampled over questions."""
 
     accuracy: float
     right: int
@@ -203,7 +202,8 @@ def summarize(right: Mapping[str, list[bool]], seed: int = 0) -> dict[str, Any]:
     """Figures of a system: ``text`` and ``speech`` as Accuracy, and the ``gap`` between them.
 
     Args:
-        right: for "text" and "speech", whether each question was answered rightly, in one order.
+        right: for "text" and "speech", whether each question was answered correctly, in the same
+            order.
     """
     out: dict[str, Any] = {kind: asdict(_accuracy(flags, seed)) for kind, flags in right.items()}
     text, speech = (np.asarray(right[kind], dtype=int).tolist() for kind in ("text", "speech"))

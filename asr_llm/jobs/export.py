@@ -19,19 +19,19 @@ def export(
     merge: bool = False,
     llm_only: bool = False,
 ) -> Path:
-    """Write a checkpoint that others can load, with adapters in its weights, in float32.
+    """Write a float32 checkpoint for other tools, with adapters merged.
 
     Args:
         output: new or empty folder.
-        adapters: of speech; several add up, as where they are in use together.
-        merge: add them to the weights, and so a LoRA that the checkpoint came with.
-        llm_only: the LLM and its tokenizer for Hugging Face, in place of the whole.
+        adapters: trained on speech; several add up, as when used together.
+        merge: merge them, and a LoRA of the checkpoint itself, into the weights.
+        llm_only: write only the LLM and its tokenizer, for Hugging Face.
 
     Returns:
-        ``output``, where a complete checkpoint now lies.
+        ``output``, now with a complete checkpoint.
 
     Raises:
-        AsrLlmError: the model, an adapter or ``output`` is at fault.
+        AsrLlmError: the model, an adapter or ``output`` is invalid.
     """
     from asr_llm.model import checkpoints
     from asr_llm.model.merged import export as write
@@ -39,7 +39,7 @@ def export(
     place = new_folder(output)
     if adapters and not merge:
         raise AsrLlmError(
-            "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
+            "adapters can only be exported merged: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
         )
     read = AdapterFolder.read_all(adapters)

@@ -152,7 +152,7 @@ def _run(
         for one, *both in zip(asked, (written[one.text] for one in asked), spoken):
             taken_back = one.instruction.superseded if variant == "corrected" else None
             for kind, text in zip(verdicts, both):
-                verdict = judge(text, one.instruction.prompt, taken_back)
+                verdict = judge(text, one.instruction.prompt, taken_back, one.text)
                 verdicts[kind].append(verdict)
                 rows.append(
                     {
@@ -164,6 +164,7 @@ def _run(
                         "said": text,
                         "strict": verdict.strict,
                         "loose": verdict.loose,
+                        "echoed": verdict.echoed,
                     }
                 )
         figures[variant] = summarize([one.instruction.prompt for one in asked], **verdicts)

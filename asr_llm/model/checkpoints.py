@@ -1,4 +1,4 @@
-"""Checkpoints by name: where one is, and the model in it. Their folders: ``checkpoint_folder``."""
+"""Locates and loads checkpoints by name. Their folders: ``checkpoint_folder``."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ __all__ = [
 def locate(name: str | Path) -> Path:
     """The folder of a checkpoint: ``small``, ``mini``, a folder, or a name on the hub.
 
-    The network is used only for ``small``, once, when it is composed (``store.get``), and for a
-    name such as ``nvidia/canary-qwen-2.5b`` that is no folder and not in the hub's cache yet.
+    The network is used only once to compose ``small`` (``store.get``), and for a name such as
+    ``nvidia/canary-qwen-2.5b`` that is neither a folder nor in the hub's cache.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -72,7 +72,7 @@ def locate(name: str | Path) -> Path:
                     f"(config.json, model.safetensors){meant}"
                 )
         return folder
-    # One slash and a folder before it: a path with a slip of the pen, not a name on the hub.
+    # One slash after an existing folder: a mistyped path, not a name on the hub.
     if not is_hub_name(name) or folder.parent.is_dir():
         raise CheckpointError(
             f"no model at {name}; expected 'small', 'mini', a checkpoint folder, or a hub name "
@@ -92,7 +92,7 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
 
     Args:
         name: see ``locate``.
-        dtype: precision of the weights in memory; float32 unless told.
+        dtype: precision of the weights in memory; default: float32.
 
     Raises:
         CheckpointError: it is missing or malformed, or tensors are missing, unexpected or of

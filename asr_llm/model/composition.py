@@ -1,7 +1,7 @@
-"""A SALM checkpoint out of a Whisper encoder and an LLM, untrained between the two.
+"""Composes an untrained SALM checkpoint from a Whisper encoder and an LLM.
 
-The weights of both are rounded to bfloat16, in which checkpoints are kept, before anything is
-trained on them: what was trained then fits what a user composes again from the same foundations.
+Both are rounded to bfloat16, the precision of checkpoints, before any training, so that trained
+weights fit what a user composes later from the same foundations.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 STACK, WIDTH = 4, 1024
-"""Encoder states in a frame, 80 ms together, and the width of the projector's hidden layer."""
+"""Encoder states per frame (80 ms), and the width of the projector's hidden layer."""
 
 ASR_PROMPT = "Transcribe the following: {audio}"
 
 _AUDIO, _SEGMENT, _PAD = "<|audio|>", "<|segment|>", "<|pad|>"
 _SPARE = ("<file_sep>", "<jupyter_start>", "<empty_output>")
-"""SmolLM2's tokens for code, in whose place text never stands: locator, leading token, padding."""
+"""SmolLM2's code tokens, which never occur in text: locator, leading token, padding."""
 
 _FORMAT, _TURN_END = "qwen", "<|im_end|>"
 """ChatML, as NeMo calls it, and the token that ends a turn in it."""
@@ -43,19 +43,19 @@ def compose(
     ctc_vocabulary: Path | None = None,
     with_first_pass: bool = False,
 ) -> None:
-    """Write an untrained checkpoint: both foundations, and a fresh projector between them.
+    """Write an untrained checkpoint: both foundations, and a new projector between them.
 
     Args:
         seed: of the projector's random weights.
         width: of the projector's hidden layer.
-        ctc_vocabulary: a ``ctc_tokenizer.json`` for the CTC head that will be trained; the
-            projector then takes its posteriors (``model.posteriors``).
-        with_first_pass: bring the whole of Whisper for a first pass (``model.first_pass``).
+        ctc_vocabulary: a ``ctc_tokenizer.json`` for a CTC head to be trained, whose posteriors the
+            projector then takes (``model.posteriors``).
+        with_first_pass: include all of Whisper for a first pass (``model.first_pass``).
 
     Raises:
-        CheckpointError: the LLM's vocabulary or chat template has no place for audio, its
-            tensors don't fit its config, or ``ctc_vocabulary`` is no tokenizer or too large; or
-            a first pass is asked of a Whisper without a tokenizer.
+        CheckpointError: the LLM's vocabulary or chat template has no room for audio, its tensors
+            don't fit its config, or ``ctc_vocabulary`` is not a tokenizer or too large; or a first
+            pass is requested from a Whisper without a tokenizer.
     """
     import torch
 
@@ -90,7 +90,7 @@ def compose_from(
     with_first_pass: bool = False,
     say: Say = tell,
 ) -> None:
-    """``compose`` of what these names stand for; see ``foundations.find_encoder``.
+    """``compose`` by name; see ``foundations.find_encoder``.
 
     Raises:
         CheckpointError: see there; or there is no such encoder or LLM.
@@ -102,7 +102,7 @@ def compose_from(
 
 
 def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:
-    """A model of ``config`` that holds ``state``, and random weights where that has none.
+    """Create a model of ``config`` with the weights ``state``, and random ones where it has none.
 
     Raises:
         CheckpointError: a tensor is unexpected or has another shape; or one of the encoder or of
@@ -148,10 +148,10 @@ def state_of(model: SpanSALM) -> dict[str, Tensor]:
 
 
 def prepared(config: dict[str, Any], llm: Llm) -> dict[str, Any]:
-    """A SALM config made by ``compose``, after the LLM's tokenizer was prepared as it was then.
+    """A SALM config of ``compose``, after preparing the LLM's tokenizer as it did.
 
     Raises:
-        CheckpointError: the tokenizer gives other tokens to speech than the config says.
+        CheckpointError: the tokenizer assigns other tokens to speech than the config.
     """
     found = (_prompt_format(llm), _make_room(llm)[0])
     wanted = (config["prompt_format"], config["audio_locator_tag"])
@@ -168,7 +168,7 @@ def _make_room(llm: Llm) -> tuple[str, str]:
 
 
 def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tuple[str, str]]:
-    """SALM's config; and the tokens that stand for audio and before segments."""
+    """SALM's config, and the tokens for audio and for the start of segments."""
     prompt_format, tokens = _prompt_format(llm), _make_room(llm)
     ours, own = "asr_llm.model.whisper", encoder.config
     stacked = own["d_model"] * STACK
@@ -206,7 +206,7 @@ def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tup
 
 
 def _take_posteriors(config: dict[str, Any], vocabulary: Path, width: int) -> None:
-    """Have the projector take the posteriors of a CTC head with this vocabulary."""
+    """Make the projector take the posteriors of a CTC head with this vocabulary."""
     symbols = CtcVocabulary(None, 0, vocabulary).blank + 1
     if symbols >= width:
         raise CheckpointError(
@@ -232,11 +232,11 @@ def _prompt_format(llm: Llm) -> str:
 
 
 def reserve(tokenizer: Any, rows: int) -> tuple[str, str]:
-    """Find room for the tokens that speech needs, in a vocabulary of ``rows`` that can't grow.
+    """Find tokens for speech in a vocabulary of ``rows`` that can't grow.
 
-    Rows that no token has are given to new ones; where there are none, special tokens that
-    neither text nor the chat template holds are used. Padding gets one of its own where it
-    shares one with the end of turns, or the model would never learn to stop.
+    Unused rows get new tokens; without any, special tokens that occur in neither text nor the chat
+    template are used. Padding gets its own token if it shares one with the end of turns, or the
+    model would never learn to stop.
 
     Returns:
         the audio locator tag, and the leading token of segments.

@@ -1,4 +1,4 @@
-"""SpanSALM: NeMo's SALM, fed with sequences of text and speech spans.
+"""SpanSALM: NeMo's SALM for sequences of text and speech spans.
 
 Legend: B rows, L positions after splicing, T tokens, H hidden size, V vocabulary.
 """
@@ -22,12 +22,12 @@ from asr_llm.model.splice import IGNORE, Encoded, Places, Spliced, splice
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.tasks import Chat
 
-# NeMo builds classes of packages that it knows and of no others. Its own ``SALM.from_pretrained``
-# builds ours, too, once this module has been imported.
+# NeMo only instantiates classes of known packages. With this module imported, its own
+# ``SALM.from_pretrained`` can instantiate ours too.
 nemo_classes.ALLOWED_TARGET_PREFIXES += ["asr_llm.model.whisper.", "asr_llm.model.posteriors."]
 
 _ENCODED_AT_ONCE = 90
-"""Seconds of audio that a CPU encodes at once: with more its caches are too small."""
+"""Maximum seconds of audio that a CPU encodes at once: more does not fit its caches."""
 
 
 class SpanSALM(SALM):
@@ -52,12 +52,12 @@ class SpanSALM(SALM):
 
     @property
     def chunk_seconds(self) -> float:
-        """Longest audio to listen to at once: about the longest it was trained on."""
+        """Longest audio to encode at once: about the longest seen in training."""
         return float(self.cfg.get("chunk_seconds", 20.0))
 
     @property
     def pause_seconds(self) -> float:
-        """Pause at which to begin anew: about the longest it was trained on."""
+        """Pause that ends a chunk: about the longest seen in training."""
         return float(self.cfg.get("pause_seconds", 1.0))
 
     @property
@@ -67,7 +67,7 @@ class SpanSALM(SALM):
 
     @property
     def chat(self) -> Chat:
-        """The chat template this checkpoint was trained with, as NeMo's formatter has it."""
+        """The chat template of the checkpoint's training, as in NeMo's formatter."""
         formatter = PromptFormatter.resolve(self.cfg.prompt_format)
         before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
         answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
@@ -83,7 +83,7 @@ class SpanSALM(SALM):
         )
 
     def add_ctc_head(self) -> nn.Linear:
-        """Put a fresh CTC output layer on the encoder."""
+        """Add a new CTC output layer to the encoder."""
         width = self.perception.encoder.d_model
         self.ctc_head = nn.Linear(width, self.ctc_blank_id + 1).to(self.embed_tokens.weight)
         return self.ctc_head
@@ -123,13 +123,13 @@ class SpanSALM(SALM):
         return self.perception.proj(adapted.transpose(1, 2))
 
     def splice(self, batch: Batch, pack: int | None = None) -> Spliced:
-        """Embed a batch: speech frames take the places of the audio locator tags.
+        """Embed a batch, with speech frames in place of the audio locator tags.
 
         Args:
             pack: see ``model.splice.splice``.
 
         Raises:
-            ValueError: an audio is encoded to other than the frames its spans were cut for.
+            ValueError: an audio is encoded to a different number of frames than its spans expect.
         """
         speech = batch.speech
         heard = None
@@ -180,7 +180,7 @@ class SpanSALM(SALM):
         else:
             hidden = self.hidden_states(embeds[:, :-1], None, spliced.position_ids[:, :-1])
         targets = spliced.target_ids[:, 1:]
-        # A row's first token has nothing before it but padding: no loss, in any company.
+        # A row's first token has only padding before it: never a loss.
         scored = (targets != IGNORE) & mask[:, :-1]
         logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
         out = {
@@ -214,7 +214,7 @@ class SpanSALM(SALM):
         """
         if self.ctc_head is None:
             raise CheckpointError("this checkpoint has no CTC head; expected ctc_head.safetensors")
-        # The encoder may have run in another precision than the head is kept in.
+        # The encoder may have run in another precision than the head's.
         return self.ctc_head(encoded.to(self.ctc_head.weight)).float().log_softmax(-1)
 
     def _ctc_loss(self, encoded: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:

@@ -1,8 +1,7 @@
-"""Sequences into batches, as a pure function of the batch's number.
+"""Batches of sequences, as a pure function of the batch number.
 
-Every batch is determined by the seed and its index alone: which examples, which voices,
-which noise. So a run resumes by starting at the next index, and nothing about the data
-has to be saved.
+Every batch is determined by the seed and its index alone: examples, voices, noise. So a run resumes
+at the next index, and no data state has to be saved.
 """
 
 from __future__ import annotations
@@ -90,8 +89,8 @@ class Collator:
 
 
 def _one_audio(speech: list[Speech], frame_samples: int) -> tuple[np.ndarray, Spans]:
-    """A row's speech as one audio of whole frames, and where in it each span's frames are."""
-    if speech[0].sliced:  # all are of one utterance
+    """A row's speech as one audio of whole frames, and the frames of each span in it."""
+    if speech[0].sliced:  # all spans are of one utterance
         utterance = speech[0].utterance
         whole = Speech(utterance, 0, num_frames(utterance, frame_samples))
         return whole.samples(frame_samples), [(span.start, span.end) for span in speech]
@@ -101,7 +100,7 @@ def _one_audio(speech: list[Speech], frame_samples: int) -> tuple[np.ndarray, Sp
 
 
 def _is_recording(speech: list[Speech], audio: np.ndarray) -> bool:
-    """Whether a row's audio is a whole recording, from its first sample to its last."""
+    """Whether a row's audio is a complete recording."""
     utterance = speech[0].utterance
     if not utterance.recorded or len(audio) < len(utterance.samples):
         return False
@@ -117,7 +116,7 @@ def content_key(samples: np.ndarray) -> str:
 
 
 def _said(speech: list[Speech]) -> str:
-    """The normalised words of a row's audio: of its spans, or of the utterance they make up."""
+    """The normalised words of a row's audio: those of its spans, or of their whole utterance."""
     pieces = [span.text for span in speech if span.text is not None and not span.sliced]
     return normalize(" ".join(pieces or [speech[0].utterance.text]), "basic")
 
@@ -129,13 +128,13 @@ def _pad(tensors: list[torch.Tensor], value: float) -> torch.Tensor:
 class BatchStream(torch.utils.data.Dataset[Batch]):
     """An endless, reproducible stream of batches of similar length.
 
-    Examples are drawn in pools of ``pool`` batches. In a pool each source gives its share
+    Examples are drawn in pools of ``pool`` batches. In a pool each source contributes its share
     (``weight``), going through its examples in a new order each epoch; the pool is sorted by
-    length, cut into batches of equal cost, and the batches are shuffled.
+    length, split into batches of equal cost, and the batches are shuffled.
 
     Args:
-        budget: decoder positions in a batch, about.
-        length: batches the stream pretends to have (the run's steps).
+        budget: approximate number of decoder positions per batch.
+        length: nominal number of batches (the run's steps).
     """
 
     def __init__(
@@ -155,7 +154,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
             share * np.mean([s.item(i).cost for i in range(min(s.count, 200))])
             for share, s in zip(self.shares, sources)
         )
-        # Shares are rounded down: each source may give one less, and no batch may be empty.
+        # Shares are rounded down: each source may give one less, but no batch may be empty.
         self.draws = max(pool + len(sources), round(pool * budget / mean))
         self._cached: tuple[int, list[list[Item]]] = (-1, [])
         self._orders: dict[tuple[int, int], np.ndarray] = {}
@@ -164,10 +163,10 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
         return self.length
 
     def __getitem__(self, index: int) -> Batch:
-        """The batch of a number; where nothing in it can be used, the next one of its pool.
+        """The batch of a number; if nothing in it is usable, the next one of its pool.
 
         Raises:
-            DomainError: nothing in the pool can be used.
+            DomainError: nothing in the pool is usable.
         """
         number, position = divmod(index, self.pool)
         if self._cached[0] != number:
@@ -180,7 +179,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
                 return self.collate(sequences)
         raise DomainError(
             f"none of {sum(map(len, batches))} examples can be used; expected utterances that are "
-            "not too long and, to be interleaved, have two units or more: mend the data, or leave "
+            "not too long and, to be interleaved, have two units or more: fix the data, or leave "
             "the source out of the recipe"
         )
 
@@ -210,7 +209,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
 
 
 def _split(items: list[Item], cuts: Iterable[int]) -> Iterable[list[Item]]:
-    """Cut a list at increasing positions; every part gets at least one item."""
+    """Split a list at increasing positions; every part gets at least one item."""
     first = 0
     bounds = [*(int(c) for c in cuts), len(items)]
     for k, last in enumerate(bounds):

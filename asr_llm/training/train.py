@@ -1,8 +1,8 @@
-"""The training loop: recipe in, run folder out. Pretraining and adaptation share it.
+"""The training loop, from recipe to run folder, for pretraining and adaptation.
 
-Every batch is a function of the seed and its number, and the random state is set anew at
-every step from the same two, so a run killed at any moment and resumed from its last
-checkpoint ends with the same weights as one that was never stopped.
+Every batch is a function of the seed and its number, and the random state is reset from both at
+every step, so a run killed at any moment and resumed from its last checkpoint ends with the same
+weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from asr_llm.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run produced: ``adapter`` or ``model`` is where it lies; ``best`` its dev loss.
+    """Result of a run: the path of its ``adapter`` or ``model``; ``best`` is its dev loss.
 
-    ``stopped`` is the step at which the run was stopped because it unlearnt to listen;
-    ``left_out`` names the recordings that could not be used for want of word times.
+    ``stopped`` is the step at which the monitor stopped the run; ``left_out`` names recordings
+    skipped for lack of word times.
     """
 
     run: Path
@@ -56,16 +56,16 @@ def train(
     resume: bool = False,
     progress: bool = True,
 ) -> Trained:
-    """Carry out a recipe.
+    """Train by a recipe.
 
     Args:
-        run: where everything is written; see ``RunFolder``.
-        domain: what the recipe's sources mean by 'domain'.
-        resume: go on from the last checkpoint of ``run``, if there is one; a run that came to
-            its end is not trained again.
+        run: output folder; see ``RunFolder``.
+        domain: what 'domain' means in the recipe's sources.
+        resume: continue from the last checkpoint of ``run``, if any; a finished run is not trained
+            again.
 
     Raises:
-        AsrLlmError: the recipe, the data, the model or the run folder is at fault.
+        AsrLlmError: the recipe, the data, the model or the run folder is invalid.
         KeyboardInterrupt: the user stopped it; it can be resumed.
     """
     run.open(recipe, resume)
@@ -100,7 +100,7 @@ def _train(
     batches = loader(stream, run.step_of(last) * recipe.accumulate)
     dev: Any = None
     if held_out or monitored:
-        # Batches are made already; a plain list would count as one loader each.
+        # Already batched; a plain list would count as several loaders.
         dev = torch.utils.data.DataLoader(
             held_out + monitored,  # type: ignore[arg-type]
             batch_size=None,
@@ -149,11 +149,11 @@ def _trainer(
 
 
 def prepare(model: SpanSALM, recipe: Recipe) -> None:
-    """Install what the recipe trains and freeze everything else.
+    """Add what the recipe trains and freeze everything else.
 
     Raises:
-        RecipeError: ``train`` names a part without parameters, CTC has no head, or the encoder
-            has not so many layers to train.
+        RecipeError: ``train`` names a part without parameters, the model has no CTC head, or the
+            encoder has too few layers.
     """
     if "lora" in recipe.train:
         torch.manual_seed(recipe.seed)
@@ -185,7 +185,7 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
 
 
 def _encoder_prefixes(model: SpanSALM, recipe: Recipe) -> tuple[str, ...]:
-    """Where the parameters lie that 'encoder' means."""
+    """Prefixes of the parameters that 'encoder' means."""
     if recipe.encoder_layers is None:
         return ("perception.encoder.",)
     layers = getattr(model.perception.encoder, "whisper", None)
@@ -211,7 +211,7 @@ def _fit_projector(model: SpanSALM, stream: BatchStream) -> None:
 
 
 def _cached_encoder(model: SpanSALM, recipe: Recipe) -> CachedEncoder | None:
-    """What keeps the frames of recordings, where some of the encoder is frozen."""
+    """The cache of encoder frames, if part of the encoder is frozen."""
     trained = "encoder" in recipe.train
     if not recipe.cache_frames or (trained and recipe.encoder_layers is None):
         return None
@@ -228,7 +228,7 @@ def make_stream(
     """The batches of a recipe's sources, for this model's tokenizer and frame rate.
 
     Args:
-        seed: takes the place of the recipe's.
+        seed: overrides the recipe's.
     """
     heads = recipe.objective != "lm" and model.ctc_head is not None
     collate = Collator(
@@ -248,7 +248,7 @@ def make_stream(
 
 
 def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """The same held-out batches at every validation and for every seed; [] if none."""
+    """The same held-out batches at every validation and for every seed; [] without any."""
     domain = folders.domain
     has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
     if not (recipe.validation.sources or has_dev):
@@ -260,7 +260,7 @@ def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> li
 
 
 def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
+    """General speech to monitor the loss on: from the dev set, if there is one."""
     if recipe.validation.max_rise is None:
         return []
     replay = folders.replay
@@ -278,7 +278,7 @@ def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> lis
 
 
 def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
-    """The first batches of a stream, with about as many utterances as are to be validated."""
+    """The first batches of a stream, with about as many utterances as are validated."""
     rows = max(1, stream.draws // stream.pool)
     return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
 
@@ -295,7 +295,7 @@ def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:
 
 
 def _replay(recipe: Recipe, base: Path, domain: Domain | None) -> Domain | None:
-    """General speech to replay: the recipe's, the base's own, or for English that of `mini`."""
+    """General speech to replay: the recipe's, the base's, or for English `mini`'s."""
     if recipe.replay:
         return Domain.load(recipe.replay)
     if (base / "replay").is_dir():
@@ -336,7 +336,7 @@ def _finish(
 
 
 def _biasing(recipe: Recipe, domain: Domain | None) -> BiasingList | None:
-    """The domain's terms, if they are to be preferred and there are any."""
+    """The domain's terms, if the recipe boosts them and there are any."""
     if recipe.biasing is None or domain is None:
         return None
     phrases = dict.fromkeys(term.text for listed in domain.terms().values() for term in listed)

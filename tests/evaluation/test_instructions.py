@@ -94,6 +94,30 @@ def test_loose_forgives_what_stands_around_the_answer() -> None:
     assert judge("", prompt).loose == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("said", "followed"),
+    [
+        ("Use the words a boat and a sail.", False),
+        ("use the word boat and sale", False),  # misheard
+        ("The boat has a sail.", True),
+        ("boat, sail", True),
+    ],
+)
+def test_an_echo_follows_nothing(said: str, followed: bool) -> None:
+    words = Demand("keywords:existence", {"keywords": ["boat", "sa"]})
+    prompt = Prompt("Use the words boat and sail.", (words,))
+    verdict = judge(said, prompt)
+    assert (verdict.strict, verdict.loose, verdict.echoed) == (
+        (followed,),
+        (followed,),
+        not followed,
+    )
+    longer = judge(said, Prompt("Please do.", (words,)), asked="Use the words boat and sail.")
+    assert longer.echoed != followed
+    repeat = Demand("combination:repeat_prompt", {"prompt_to_repeat": "Use"})
+    assert judge(said, Prompt(prompt.text, (words, repeat))).strict[0]
+
+
 def test_what_was_taken_back() -> None:
     prompt, earlier = Prompt("", (THREE,)), Prompt("", (Demand("count:items", {"num_items": 2}),))
     assert judge("a, b, c", prompt, earlier).superseded is False

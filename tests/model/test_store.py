@@ -127,7 +127,7 @@ def test_the_first_use_says_what_it_fetches(capfd: pytest.CaptureFixture[str]) -
     assert err.splitlines()[0].startswith("fetching a tiny Whisper (MIT)")
 
 
-def test_a_new_version_of_what_was_trained_is_composed_anew(said: list[str]) -> None:
+def test_new_trained_weights_are_composed_again(said: list[str]) -> None:
     folder = store.get("small", said.append)
     (store.ASSETS / "small" / "README.md").write_text("a better card\n")
     assert store.find("small") is None

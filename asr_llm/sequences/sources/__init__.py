@@ -1,7 +1,7 @@
-"""Sources of training examples: one class a task, each with its own keys and its own builder.
+"""Sources of training examples: one class per task, with its own keys and builder.
 
-A recipe's ``sources`` are a list of these; ``task`` says which class an entry is. To add a task,
-write its class in a file of its own and name it in ``Source`` below (docs/adding-a-task.md).
+A recipe's ``sources`` is a list of these; ``task`` selects the class. To add a task, write its
+class in its own file and add it to ``Source`` below (docs/adding-a-task.md).
 """
 
 from __future__ import annotations

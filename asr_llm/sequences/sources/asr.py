@@ -1,4 +1,4 @@
-"""Speech recognition: an utterance behind the prompt, then its transcript."""
+"""Speech recognition: prompt, utterance, transcript."""
 
 from __future__ import annotations
 

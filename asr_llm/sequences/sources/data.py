@@ -1,4 +1,4 @@
-"""What a source's ``data`` names: a domain folder, a text file or a manifest of recordings."""
+"""Resolves a source's ``data``: a domain folder, a text file or a manifest of recordings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WANTED = {
 class Folders:
     """What ``domain`` and ``replay`` mean in a run, and which split of a folder is read.
 
-    ``hear`` gives each cut its first pass, where the model reads one.
+    ``hear`` gives each cut its first pass, if the model reads one.
     """
 
     domain: Domain | None = None
@@ -38,7 +38,7 @@ class Folders:
     hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
 
     def find(self, name: str) -> Data:
-        """The data of a name.
+        """Find the data by name.
 
         Raises:
             RecipeError: there is none.
@@ -61,7 +61,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Data:
-    """Data that is there: a split of a domain folder or, where ``folder`` is None, a file."""
+    """Existing data: a split of a domain folder or, if ``folder`` is None, a file."""
 
     name: str
     folder: Domain | None
@@ -75,7 +75,7 @@ class Data:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is text to read; a file is text."""
+        """Whether there is text; a file is text."""
         return self.folder is None or self.folder.has_text(self.split)
 
     @property
@@ -84,7 +84,7 @@ class Data:
         return self.folder is not None and self.folder.manifest(self.split) is not None
 
     def sentences(self, task: str) -> list[str]:
-        """The text, long lines in pieces.
+        """The text, with long lines split.
 
         Raises:
             DomainError: there is none.
@@ -95,7 +95,7 @@ class Data:
         return [piece for line in lines for piece in text_pieces(line)]
 
     def spoken(self, line: str) -> str | None:
-        """How a sentence is said, where the domain's terms say so."""
+        """The spoken form of a sentence, by the domain's terms."""
         return self.folder.spoken(line) if self.folder else None
 
     def recordings(self) -> CutSet | None:
@@ -107,10 +107,10 @@ class Data:
         return read_manifest(path) if listed else None
 
     def voices(self, patterns: Sequence[str] | None) -> tuple[str, ...]:
-        """The voices that patterns choose; without patterns, the domain's own.
+        """The voices selected by patterns; default: the domain's own.
 
         Raises:
-            DomainError: all were taken away.
+            DomainError: all were excluded.
         """
         patterns = patterns or (self.folder.voices(self.split) if self.folder else [])
         voices = select_voices(list(patterns) or ["en-us"])

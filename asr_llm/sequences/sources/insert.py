@@ -1,4 +1,4 @@
-"""InSerter (arXiv 2503.02769): pieces of a text are spoken in place of being written."""
+"""InSerter (arXiv 2503.02769): some pieces of a text are spoken instead of written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSTIP (arXiv 2607.01733): speech and text take turns inside an utterance."""
+"""JSTIP (arXiv 2607.01733): speech and text alternate within an utterance."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from asr_llm.yaml_lines import Strict
 
 
 class InterleaveOptions(Strict):
-    """How an utterance is cut into units that alternate between speech and text."""
+    """How an utterance is split into units that alternate between speech and text."""
 
     units: Literal["word", "segment", "mixed"] = "mixed"
     words: float = Field(0.5, ge=0, le=1, description="share of word level where units are mixed")
     silence: float | None = Field(
-        0.2, gt=0, description="seconds of silence that end a segment; null: none do"
+        0.2, gt=0, description="seconds of silence that end a segment; null: silence does not"
     )
     punctuation: bool = Field(True, description="whether punctuation ends a segment too")
     leading: str = Field(
@@ -57,7 +57,7 @@ class InterleaveSource(SpeechSource):
         drawn = "word" if rng.random() < options.words else "segment"
         if (drawn if options.units == "mixed" else options.units) == "segment":
             units = segment_units(utterance.words, options.silence, options.punctuation)
-            # One segment has nothing to alternate with.
+            # A single segment cannot alternate.
             if len(units) > 1 or options.units == "segment":
                 return build(units, leading=options.leading)
         return build(word_units(utterance.words))

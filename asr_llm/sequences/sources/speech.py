@@ -1,4 +1,4 @@
-"""Sources in which every sequence holds speech: recordings, or text spoken on the fly."""
+"""Sources in which every sequence has speech: recordings, or text spoken on the fly."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Speak = Callable[[np.random.Generator], Utterance]
 
 
 class SpeechSource(SpokenSource):
-    """Examples made of one utterance each; a task says what they look like."""
+    """Examples made of one utterance each; a task defines their form."""
 
     needs_word_times: ClassVar[bool] = False
-    """Whether it must be known when each word is said."""
+    """Whether the task needs word times."""
 
     speech: Literal["any", "recorded", "synthetic"] = Field(
         "any", description="recordings, text spoken, or recordings where there are any"
@@ -51,12 +51,12 @@ class SpeechSource(SpokenSource):
         return speech
 
     def found_in(self, data: Data) -> bool:
-        """Whether a folder has recordings or, where those are not insisted on, text."""
+        """Whether a folder has recordings or, unless they are required, text."""
         recorded = self.speech != "synthetic" and data.has_recordings
         return recorded or (self.speech != "recorded" and data.has_text)
 
     def build(self, data: Data, chat: Chat) -> Examples:
-        """One example for each recording or, where there are none, for each sentence."""
+        """One example per recording or, without recordings, per sentence."""
         # A manifest is never read aloud, whatever 'speech' says.
         skipped = data.folder is not None and self.speech == "synthetic"
         cuts = None if skipped else data.recordings()
@@ -69,14 +69,14 @@ class SpeechSource(SpokenSource):
 
     @abstractmethod
     def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
-        """The spans of one example; None where the utterance is unfit for the task."""
+        """The spans of one example; None if the utterance is unfit for the task."""
 
     def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:
-        """The recordings with what the task needs to know of them besides."""
+        """The recordings with the additional information that the task needs."""
         return cuts
 
     def _recorded(self, cuts: CutSet, data: Data, chat: Chat) -> Examples:
-        """Recordings, long ones in pieces; those that lack the times of their words are named."""
+        """Recordings, with long ones split; those without required word times are reported."""
         found: list[Cut] = []
         left_out: set[str] = set()
         for cut in cuts:
@@ -93,7 +93,7 @@ class SpeechSource(SpokenSource):
         return replace(self._of(speakers, chat), left_out=frozenset(left_out))
 
     def _spoken(self, data: Data, chat: Chat) -> Examples:
-        """Text, to be spoken when its turn comes."""
+        """Text, synthesised when needed."""
         lines = data.sentences(self.task)
         voices = data.voices(self.voices)
         speakers: list[tuple[float, Speak]] = []
@@ -120,7 +120,7 @@ class SpeechSource(SpokenSource):
 
 
 def untimed(left_out: Collection[str]) -> str:
-    """What to tell of recordings that were not learned from."""
+    """Describe the recordings that were skipped."""
     return (
         f"left out {len(left_out)} recordings (the first: {min(left_out)}): it is not known when "
         "their words are said, as it must be to interleave them, or to cut those longer than "
@@ -129,7 +129,7 @@ def untimed(left_out: Collection[str]) -> str:
 
 
 def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:
-    """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
+    """Load a Lhotse cut with one supervision: samples, text, and words if aligned."""
     supervision = cut.supervisions[0]
     words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
     speaker = supervision.speaker or cut.id
