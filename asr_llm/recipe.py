@@ -9,7 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from asr_llm import defaults
 from asr_llm.errors import RecipeError
-from asr_llm.sequences.sources import AsrSource, Source, SpeechSource, TextSource
+from asr_llm.sequences.sources import (
+    AsrSource,
+    ImitateSource,
+    Source,
+    SpeechSource,
+    TextSource,
+)
 from asr_llm.yaml_lines import Strict, parse_yaml
 
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
@@ -207,6 +213,14 @@ class Recipe(_Trains):
         if value.max_rise is not None and info.data.get("fusion") is not None:
             raise ValueError("no max_rise beside 'fusion', which leaves the recogniser as it was")
         return value
+
+    @field_validator("sources")
+    @classmethod
+    def _keeps_its_teacher(cls, sources: list[Source], info: ValidationInfo) -> list[Source]:
+        trained = info.data.get("train", [])
+        if "llm" in trained and any(isinstance(s, ImitateSource) and s.kl for s in sources):
+            raise ValueError("no 'kl' beside llm in 'train': it would change its own teacher")
+        return sources
 
     @field_validator("sources", "validation")
     @classmethod

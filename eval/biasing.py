@@ -2,6 +2,7 @@
 
     python eval/biasing.py domains/medical --strengths 2.5 3 3.5 --sentences 60
     python eval/biasing.py domains/medical --split test
+    python eval/biasing.py domains/medical --model small --lists own --first-strength 3
     python eval/biasing.py domains/medical --adapter runs/demo/adapter --lists none brought 1000
 
 A list is the domain's own terms (``own``), a number of distractors (rare English words that nobody
@@ -27,6 +28,7 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.corpus.text import normalize
+from asr_llm.decoding import two_passes
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import score
@@ -56,7 +58,14 @@ def main() -> None:
     )
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
     parser.add_argument("--lists", nargs="+", default=LISTS)
+    parser.add_argument(
+        "--first-strength",
+        type=float,
+        default=two_passes.FIRST_STRENGTH,
+        help="how many times stronger lists are in a first pass",
+    )
     arguments = parser.parse_args()
+    two_passes.FIRST_STRENGTH = arguments.first_strength
     silence_libraries()
 
     domain = Domain.load(arguments.domain)

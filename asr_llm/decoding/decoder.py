@@ -169,7 +169,8 @@ class Decoder:
         model, beams = self.model, options.num_beams
         recorder = TokenProbabilities(beams) if options.confidence else None
         steered = processors(model, options, preferences, recorder)
-        if beams == 1 and all(processor is recorder for processor in steered):
+        judged = bool(first.texts) and two_passes.judged(model, options)
+        if beams == 1 and not judged and all(processor is recorder for processor in steered):
             end = end_token(model)
             drafted = options.drafts and can_draft(model, len(limits))
             drafts = self._drafts(spliced, end, first.shown) if drafted else None

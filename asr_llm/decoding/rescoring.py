@@ -159,14 +159,25 @@ def given(
     Args:
         read: of ``generate.prefill``.
     """
-    encode, end = collator(model).encode, end_token(model)
+    encode = collator(model).encode
     tokens = [[encode(text) for text in own] for own in texts]
-    scored = forced_scores(model, spliced, read, tokens)
+    return scored(model, spliced, read, tokens, preferences)
+
+
+def scored(
+    model: SpanSALM,
+    spliced: Spliced,
+    read: DynamicCache,
+    tokens: Sequence[Sequence[Sequence[int]]],
+    preferences: Sequence[Preference] = (),
+) -> tuple[list[list[Hypothesis]], list[list[float]]]:
+    """Like ``given``, for texts of tokens, without the end."""
+    end, forced = end_token(model), forced_scores(model, spliced, read, tokens)
     found = [
         [Hypothesis(tuple(ids), True, tuple(scores[:-1])) for ids, scores in zip(*own)]
-        for own in zip(tokens, scored)
+        for own in zip(tokens, forced)
     ]
-    totals = [sum(scores) for own in scored for scores in own]
+    totals = [sum(scores) for own in forced for scores in own]
     everything = [ids for own in tokens for ids in own]
     for preference in preferences:
         totals = [a + b for a, b in zip(totals, preference.gains(everything, end))]

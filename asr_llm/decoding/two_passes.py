@@ -33,6 +33,7 @@ from asr_llm.decoding.rescoring import (
     ctc_judge,
     given,
     rescored,
+    scored,
 )
 from asr_llm.decoding.results import Hypothesis
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
 
-_FIRST_STRENGTH = 2.0
+FIRST_STRENGTH = 2.0
 """How much stronger lists are in the first pass: Whisper is surer of its words than the LLM
 (eval/RESULTS.md#lists-in-the-first-pass)."""
 
@@ -82,7 +83,7 @@ class FirstPassTexts:
 
 def phrases(lists: Sequence[BiasingList], whisper: FirstPass) -> Phrases:
     """The trie of biasing lists in the tokens of a first pass."""
-    stronger = [replace(own, strength=own.nats * _FIRST_STRENGTH) for own in lists]
+    stronger = [replace(own, strength=own.nats * FIRST_STRENGTH) for own in lists]
     return Phrases.of(stronger, whisper.hub_tokenizer, whisper.vocabulary)
 
 
@@ -100,33 +101,42 @@ def search(
         limits: token limit of each text, counting the end token.
         steered: the logits processors of the LLM's search.
     """
-    judges = _judges(model, spliced, first, options) if options.num_beams > 1 else []
-    if not judges:
+    judges = _judges(model, spliced, first, options)
+    if not judges or (options.num_beams == 1 and not first.texts):
         found = generate(model, spliced, limits, options.num_beams, steered)
         return found, list(range(len(limits)))
     read, accept = prefill(model, spliced), accepted(model)
     several: list[list[Hypothesis]] = [[] for _ in limits]
     totals: list[list[float]] = [[] for _ in limits]
+    added = [one for one in steered if isinstance(one, Preference)]
     if first.texts:
-        added = [one for one in steered if isinstance(one, Preference)]
         several, totals = given(model, spliced, read, first.texts, added)
     # Where the LLM finds the first pass likely, it would hardly write another text.
     unsure = [i for i, own in enumerate(several) if not own or _log_prob(own[0]) < accept]
     if unsure:
-        scores = SearchScores(options.num_beams, end_token(model))
         rows = torch.tensor(unsure, device=model.device)
         read.batch_select_indices(rows)
-        own = n_best(
-            model,
-            spliced.select(rows),
-            [limits[i] for i in unsure],
-            options.num_beams,
-            [*steered, scores],
-            read,
-        )
-        for i, hypotheses, searched in zip(unsure, own, scores.totals(own)):
+        part, some, beams = spliced.select(rows), [limits[i] for i in unsure], options.num_beams
+        scores = SearchScores(beams, end_token(model))
+        own = n_best(model, part, some, beams, [*steered, scores] if beams > 1 else steered, read)
+        if beams > 1:
+            theirs = scores.totals(own)
+        else:  # transformers' greedy search has logits, which are no log-probabilities
+            tokens = [[one.ids for one in texts] for texts in own]
+            _, theirs = scored(model, part, read, tokens, added)
+        for i, hypotheses, searched in zip(unsure, own, theirs):
             several[i], totals[i] = [*hypotheses, *several[i]], [*searched, *totals[i]]
     return rescored(model, several, totals, judges), unsure
+
+
+def judged(model: SpanSALM, options: DecodeOptions) -> bool:
+    """Whether anything rescores the hypotheses of a first pass.
+
+    Raises:
+        CheckpointError: see ``Weights.of``.
+    """
+    weights = Weights.of(model, options.ctc_weight, options.first_pass_weight)
+    return bool(weights.ctc or weights.first_pass)
 
 
 def _log_prob(text: Hypothesis) -> float:

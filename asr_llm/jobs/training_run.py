@@ -42,7 +42,7 @@ def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]
         except Exception:
             made = (run.last_checkpoint(), run.best_checkpoint(), product(run))
             if not any(made):
-                for path in (run.recipe, run.metrics, run.path / ORIGIN):
+                for path in (run.recipe, run.metrics, run.answers, run.path / ORIGIN):
                     path.unlink(missing_ok=True)
                 for made_before in (run.checkpoints, run.path / "alignment"):
                     shutil.rmtree(made_before, ignore_errors=True)

@@ -5,6 +5,7 @@ Legend: B rows, L positions after splicing, T tokens, H hidden size, V vocabular
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -170,6 +171,8 @@ class SpanSALM(SALM):
         Returns:
             ``lm``: cross-entropy on the text with loss, the output layer applied only there;
             ``ctc``: where a CTC head is set and the batch holds ``ctc_targets``;
+            ``kl``: where the batch has ``kl`` weights, the weighted divergence from what the LLM
+            without its adapter expects when it reads what is said;
             ``tokens``: number of target tokens.
         """
         spliced = self.splice(batch, pack)
@@ -187,11 +190,44 @@ class SpanSALM(SALM):
             "lm": F.cross_entropy(logits.float(), targets[scored]),
             "tokens": scored.sum(),
         }
+        if batch.kl is not None:
+            origin = spliced.origin[:, 1:][scored]
+            out["kl"] = self._divergence(batch, logits, origin) / scored.sum()
         if self.ctc_head is not None and batch.speech and batch.speech.ctc_targets is not None:
             out["ctc"] = self._ctc_loss(
                 spliced.encoded, spliced.encoded_lens, batch.speech.ctc_targets
             )
         return out
+
+    def _divergence(self, batch: Batch, logits: Tensor, origin: Tensor) -> Tensor:
+        """Weighted sum of KL(LLM that reads || model that listens) over the batch's ``kl`` tokens.
+
+        Args:
+            logits: (N, V) of the tokens with loss.
+            origin: (N,), where each stands in ``batch.input_ids``.
+        """
+        assert batch.kl is not None and batch.read is not None
+        weights = batch.kl.flatten()[origin]
+        order = origin.argsort()  # packing puts rows in another
+        order = order[weights[order] > 0]
+        expected = self._expected(batch.read).log_softmax(-1)
+        found = logits[order].float().log_softmax(-1)
+        divergences = (expected.exp() * (expected - found)).sum(-1)
+        return (weights[order] * divergences).sum()
+
+    @torch.no_grad()
+    def _expected(self, read: Batch) -> Tensor:
+        """Logits (N, V) of a batch's N tokens with loss, by the LLM without dropout and adapter."""
+        llm, training = self.llm, self.llm.training
+        llm.eval()
+        with llm.disable_adapter() if isinstance(llm, PeftModel) else nullcontext():
+            spliced = self.splice(read)
+            embeds, mask = spliced.input_embeds, spliced.attention_mask
+            hidden = self.hidden_states(embeds[:, :-1], mask[:, :-1])
+            scored = (spliced.target_ids[:, 1:] != IGNORE) & mask[:, :-1]
+            logits: Tensor = self.causal_lm.lm_head(hidden[scored]).float()
+        llm.train(training)
+        return logits
 
     def ctc_loss(self, batch: Batch) -> Tensor:
         """The CTC loss alone, a mean per target token; the LLM is not run.

@@ -46,7 +46,9 @@ class Spliced:
         target_ids: (B, L), -100 without loss.
         encoded: (A, F, D), the encoder's output for CTC; A is 0 without speech.
         encoded_lens: (A,) frames.
-        position_ids: (B, L) of packed rows, in which each sequence starts at 0; else None.
+        origin: (B, L), where each position comes from: row times width plus column of a token in
+            the batch's ``input_ids``, more than all of these for a frame, -1 for padding.
+        position_ids: (B, L) of packed rows, of which each sequence begins at 0; else None.
     """
 
     input_embeds: Tensor
@@ -54,6 +56,7 @@ class Spliced:
     target_ids: Tensor
     encoded: Tensor
     encoded_lens: Tensor
+    origin: Tensor
     position_ids: Tensor | None = None
 
     def select(self, rows: Tensor) -> Spliced:
@@ -63,6 +66,7 @@ class Spliced:
             input_embeds=self.input_embeds[rows],
             attention_mask=self.attention_mask[rows],
             target_ids=self.target_ids[rows],
+            origin=self.origin[rows],
             position_ids=None if self.position_ids is None else self.position_ids[rows],
         )
 
@@ -108,6 +112,7 @@ def splice(
         target_ids=_pad_left([target for _, target in rows], IGNORE).to(ids.device),
         encoded=table.new_zeros(0, 0, 0) if heard is None else heard.encoded,
         encoded_lens=ids.new_zeros(0) if heard is None else heard.lens,
+        origin=index,
         position_ids=positions,
     )
 

@@ -46,12 +46,17 @@ class Batch:
         loss_mask: (B, T), true for tokens with loss.
         speech: None if no sequence has any.
         monitored: whether its loss is watched for forgetting (``training.callbacks.AsrMonitor``).
+        kl: (B, T) weights of ``spans.Text``; None where all are zero.
+        read: the sequences that have such weights, in order, their speech as text; its
+            ``loss_mask`` is true on the same tokens as have a weight here. None where ``kl`` is.
     """
 
     input_ids: Tensor
     loss_mask: Tensor
     speech: BatchSpeech | None = None
     monitored: bool = False
+    kl: Tensor | None = None
+    read: Batch | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on a device; lists are not moved."""
@@ -67,4 +72,6 @@ class Batch:
             input_ids=self.input_ids.to(device),
             loss_mask=self.loss_mask.to(device),
             speech=speech,
+            kl=None if self.kl is None else self.kl.to(device),
+            read=None if self.read is None else self.read.to(device),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -18,7 +19,7 @@ from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item
-from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
+from asr_llm.sequences.spans import Sequence, Speech, Text, as_text, num_frames
 
 
 class Collator:
@@ -52,17 +53,35 @@ class Collator:
 
     def __call__(self, sequences: list[Sequence]) -> Batch:
         """Collate B sequences."""
-        ids, masks = [], []
-        for sequence in sequences:
-            tokens: list[int] = []
-            mask: list[bool] = []
-            for span in sequence:
-                new = self.encode(span.text) if isinstance(span, Text) else [self.locator_id]
-                tokens += new
-                mask += [isinstance(span, Text) and span.loss] * len(new)
-            ids.append(torch.tensor(tokens))
-            masks.append(torch.tensor(mask))
-        return Batch(_pad(ids, self.pad_id), _pad(masks, False), self._speech(sequences))
+        rows = [self._tokens(sequence) for sequence in sequences]
+        ids = _pad([torch.tensor(tokens) for tokens, _, _ in rows], self.pad_id)
+        mask = _pad([torch.tensor(loss) for _, loss, _ in rows], False)
+        batch = Batch(ids, mask, self._speech(sequences))
+        imitating = [i for i, (_, _, weights) in enumerate(rows) if any(weights)]
+        if not imitating:
+            return batch
+        read = [self._tokens(as_text(sequences[i])) for i in imitating]
+        return replace(
+            batch,
+            kl=_pad([torch.tensor(weights) for _, _, weights in rows], 0.0),
+            read=Batch(
+                _pad([torch.tensor(tokens) for tokens, _, _ in read], self.pad_id),
+                _pad([torch.tensor(weights) > 0 for _, _, weights in read], False),
+            ),
+        )
+
+    def _tokens(self, sequence: Sequence) -> tuple[list[int], list[bool], list[float]]:
+        """Token ids, and for each whether it is learned and the weight of its KL divergence."""
+        tokens: list[int] = []
+        mask: list[bool] = []
+        weights: list[float] = []
+        for span in sequence:
+            written = span if isinstance(span, Text) else Text("")
+            new = self.encode(span.text) if isinstance(span, Text) else [self.locator_id]
+            tokens += new
+            mask += [written.loss] * len(new)
+            weights += [written.kl] * len(new)
+        return tokens, mask, weights
 
     def _speech(self, sequences: list[Sequence]) -> BatchSpeech | None:
         spoken = [[span for span in spans if isinstance(span, Speech)] for spans in sequences]
@@ -79,7 +98,7 @@ class Collator:
             audio_rows=rows,
             span_frames=[places for _, places in made],
             audio_keys=[
-                content_key(audio) if _is_recording(speech, audio) else None
+                content_key(audio) if _is_recording(speech, audio, self.frame_samples) else None
                 for speech, audio in zip(said, audios)
             ],
             ctc_targets=None
@@ -99,8 +118,14 @@ def _one_audio(speech: list[Speech], frame_samples: int) -> tuple[np.ndarray, Sp
     return audio, list(pairwise([0, *ends]))
 
 
-def _is_recording(speech: list[Speech], audio: np.ndarray) -> bool:
-    """Whether a row's audio is a complete recording."""
+def _is_recording(speech: list[Speech], audio: np.ndarray, frame_samples: int) -> bool:
+    """Whether a row's audio will come again: a whole recording, or several one after the other."""
+    if all(
+        span.utterance.recorded
+        and (span.start, span.end) == (0, num_frames(span.utterance, frame_samples))
+        for span in speech
+    ):
+        return True
     utterance = speech[0].utterance
     if not utterance.recorded or len(audio) < len(utterance.samples):
         return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr_llm.sequences.answers import Judged
 from asr_llm.sequences.spans import Sequence
 
 
@@ -23,13 +24,15 @@ class Item:
 class Examples:
     """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and their share of the mix.
 
-    ``left_out`` names recordings skipped for lack of word times.
+    ``left_out`` names the recordings that could not be used for want of word times. ``judged``
+    says how many answers of a teacher were fit to be learned.
     """
 
     count: int
     weight: float
     item: Callable[[int], Item]
     left_out: frozenset[str] = frozenset()
+    judged: Judged | None = None
 
 
 def python_rng(rng: np.random.Generator) -> random.Random:

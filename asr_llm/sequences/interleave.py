@@ -131,13 +131,15 @@ def select_spans(
 
 
 def insert_speech(
-    pieces: list[tuple[str, bool]], speak: Callable[[str], Utterance], chat: Chat
+    pieces: list[tuple[str, bool]], speak: Callable[[str], Utterance | None], chat: Chat
 ) -> Sequence:
-    """Text(t₁)* Speech(spoken t₂) Text(t₃)* …: a text with some pieces replaced by speech."""
+    """Text(t₁)* Speech(spoken t₂) Text(t₃)* …: the spoken pieces of a text in place of them.
+
+    A piece that ``speak`` makes nothing of stays text.
+    """
     spans: list[Text | Speech] = []
     for i, (piece, spoken) in enumerate(pieces):
-        if spoken:
-            utterance = speak(piece)
+        if spoken and (utterance := speak(piece)) is not None:
             frames = num_frames(utterance, chat.frame_samples)
             spans.append(Speech(utterance, 0, frames, piece))
         else:

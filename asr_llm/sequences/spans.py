@@ -11,10 +11,16 @@ from asr_llm.corpus.synthesis import Utterance
 
 @dataclass(frozen=True)
 class Text:
-    """Text that the model reads, or is trained to write if ``loss`` is set."""
+    """Text the model reads, and learns to write where ``loss`` is set.
+
+    ``kl`` weighs how far what the model expects here may be from what its LLM, as it was before
+    training, expects when it reads what is said (``as_text``): behaviour imitation
+    (arXiv 2505.18644). Only with ``loss``, and behind other text.
+    """
 
     text: str
     loss: bool = False
+    kl: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,23 @@ class Speech:
 
 
 Sequence = tuple[Text | Speech, ...]
+
+
+def as_text(sequence: Sequence) -> tuple[Text, ...]:
+    """The sequence with what is said in the place of its speech, words parted by a space.
+
+    Spans without loss are joined, so that they become the tokens of one text.
+    """
+    spans: list[Text] = []
+    for span in sequence:
+        if isinstance(span, Speech):
+            said = span.utterance.text if span.text is None else span.text
+            parted = not spans or spans[-1].text[-1:].isspace()
+            span = Text(said if parted else f" {said}")
+        if spans and not (span.loss or spans[-1].loss):
+            span = Text(spans.pop().text + span.text)
+        spans.append(span)
+    return tuple(spans)
 
 
 def num_frames(utterance: Utterance, frame_samples: int) -> int:

@@ -160,7 +160,7 @@ class Metrics(lightning.Callback):
         stepped = (index + 1) % trainer.accumulate_grad_batches == 0
         if stepped and (step == 1 or step % self.every == 0):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self._write(trainer, step, ("loss", "lm", "ctc"), lr=rate)
+            self._write(trainer, step, ("loss", "lm", "ctc", "kl"), lr=rate)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Write the held-out loss."""

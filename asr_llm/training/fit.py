@@ -67,7 +67,8 @@ class Fit(lightning.LightningModule):
             losses["loss"] = losses["ctc"]
         else:
             losses = self.model.losses(batch, recipe.pack)
-            losses["loss"] = losses["lm"] + recipe.ctc_weight * losses.get("ctc", 0.0)
+            ctc, kl = losses.get("ctc", 0.0), losses.get("kl", 0.0)
+            losses["loss"] = losses["lm"] + recipe.ctc_weight * ctc + kl
         if not losses["loss"].isfinite():
             step = self.trainer.global_step
             where = f"in step {step + 1}" if self.training else f"on the dev set after step {step}"

@@ -22,13 +22,15 @@ from asr_llm.version import __version__
 class RunFolder:
     """Paths and rules of ``runs/<name>/`` (see DESIGN: run folder).
 
-    recipe.yaml, metrics.jsonl, checkpoints/, adapter/ or model/, hypotheses/, scores.json
+    recipe.yaml, metrics.jsonl, answers.json (of a teacher), checkpoints/, adapter/ or model/,
+    hypotheses/, scores.json
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.recipe = self.path / "recipe.yaml"
         self.metrics = self.path / "metrics.jsonl"
+        self.answers = self.path / "answers.json"
         self.checkpoints = self.path / "checkpoints"
         self.adapter = self.path / "adapter"
         self.model = self.path / "model"

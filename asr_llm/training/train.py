@@ -7,7 +7,8 @@ weights as an uninterrupted one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,21 @@ import torch
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
+from asr_llm.files import write_text
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
-from asr_llm.sequences.batch import Batch
-from asr_llm.sequences.batching import BatchStream, Collator
-from asr_llm.sequences.sources import AsrSource, Folders, Source
+from asr_llm.sequences.batching import BatchStream
+from asr_llm.sequences.sources import Folders
+from asr_llm.training import streams
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, keep_memory, loader
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,13 @@ def _train(
         # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
         model.causal_lm.set_attn_implementation("eager")
 
-    folders = Folders(domain, replay, hear=hearer(base, model, tell if progress else None))
-    stream = make_stream(recipe, model, recipe.sources, folders)
-    held_out = _validation_batches(recipe, model, folders)
-    monitored = _monitored_batches(recipe, model, folders)
+    say = tell if progress else None
+    hear, teach = hearer(base, model, say), Teacher(base, model, say)
+    folders = Folders(domain, replay, hear=hear, teach=teach)
+    stream = streams.make_stream(recipe, model, recipe.sources, folders)
+    _record_answers(stream, run, say)
+    held_out = streams.validation_batches(recipe, model, folders)
+    monitored = streams.monitored_batches(recipe, model, folders)
     if recipe.fit_projector and last is None:
         _fit_projector(model, stream)
     model.cached_encoder = _cached_encoder(model, recipe)
@@ -122,6 +128,17 @@ def _train(
     stopped = trainer.global_step if monitor and monitor.risen else None
     left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
     return replace(done, stopped=stopped, left_out=left_out)
+
+
+def _record_answers(stream: BatchStream, run: RunFolder, say: Callable[[str], None] | None) -> None:
+    """Say and write down how many of a teacher's answers are learned from."""
+    judged = [source.judged for source in stream.sources if source.judged is not None]
+    if not judged:
+        return
+    for one in judged:
+        if say is not None:
+            say(str(one))
+    write_text(run.answers, json.dumps([one.record() for one in judged], indent=2) + "\n")
 
 
 def _trainer(
@@ -216,71 +233,6 @@ def _cached_encoder(model: SpanSALM, recipe: Recipe) -> CachedEncoder | None:
     if not recipe.cache_frames or (trained and recipe.encoder_layers is None):
         return None
     return CachedEncoder(model.perception, (recipe.encoder_layers or 0) if trained else 0)
-
-
-def make_stream(
-    recipe: Recipe,
-    model: SpanSALM,
-    sources: Sequence[Source],
-    folders: Folders,
-    seed: int | None = None,
-) -> BatchStream:
-    """The batches of a recipe's sources, for this model's tokenizer and frame rate.
-
-    Args:
-        seed: overrides the recipe's.
-    """
-    heads = recipe.objective != "lm" and model.ctc_head is not None
-    collate = Collator(
-        model.tokenizer.tokenizer,
-        model.audio_locator_tag,
-        model.text_pad_id,
-        model.frame_samples,
-        ctc=model.ctc_vocabulary.encode if heads else None,
-    )
-    found = [source.examples(model.chat, folders) for source in sources]
-    made = [examples for examples in found if examples is not None]
-    if not made:
-        raise RecipeError("all sources are optional and none has data; expected one that has")
-    length = recipe.steps * recipe.accumulate
-    seed = recipe.seed if seed is None else seed
-    return BatchStream(made, collate, seed, recipe.batch_positions, length)
-
-
-def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """The same held-out batches at every validation and for every seed; [] without any."""
-    domain = folders.domain
-    has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
-    if not (recipe.validation.sources or has_dev):
-        return []
-    stream = make_stream(
-        recipe, model, recipe.held_out_sources, replace(folders, split="dev"), seed=0
-    )
-    return _fixed(recipe, stream)
-
-
-def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """General speech to monitor the loss on: from the dev set, if there is one."""
-    if recipe.validation.max_rise is None:
-        return []
-    replay = folders.replay
-    if replay is None:
-        raise RecipeError(
-            "validation.max_rise watches the loss on replayed speech, but there is none; expected "
-            "a base model that brings replay text, or 'replay: FOLDER' in the recipe; or leave "
-            "max_rise out"
-        )
-    split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
-    source = AsrSource(data="replay", augment=0.0)
-    watched = Folders(None, replay, split, folders.hear)
-    stream = make_stream(recipe, model, [source], watched, seed=0)
-    return [replace(batch, monitored=True) for batch in _fixed(recipe, stream)]
-
-
-def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
-    """The first batches of a stream, with about as many utterances as are validated."""
-    rows = max(1, stream.draws // stream.pool)
-    return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
 
 
 def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:

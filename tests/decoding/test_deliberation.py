@@ -221,3 +221,11 @@ def test_a_list_is_preferred_in_both_passes_and_in_the_score_of_the_first(
     first, second = one._phrases((lists,))
     assert first is not None and second is not None
     assert (first.gain.max(), second.gain.max()) == (4.0, 8.0)
+
+
+def test_greedy_texts_are_judged_beside_the_first_pass(model: SpanSALM) -> None:
+    one = decoder(model, "a first text that is long, as long as none will be", "b", "c")
+    first, second, _ = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=1000.0))
+    plain = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=0.0))
+    assert first.text.startswith("a first text") or len(first.text) > 48
+    assert second.text == max(plain[1].text, "b", key=len)  # `Wrote` is sure of the longest

@@ -13,6 +13,7 @@ from pydantic import Field
 from asr_llm.sequences.sources.asr import AsrSource
 from asr_llm.sequences.sources.data import Folders
 from asr_llm.sequences.sources.denoise import DenoiseSource
+from asr_llm.sequences.sources.imitate import ImitateSource
 from asr_llm.sequences.sources.insert import InsertSource
 from asr_llm.sequences.sources.interleave import InterleaveSource
 from asr_llm.sequences.sources.misheard import MisheardSource
@@ -27,6 +28,7 @@ Source = Annotated[
     | WordSynchronousSource
     | InterleaveSource
     | InsertSource
+    | ImitateSource
     | TextSource
     | DenoiseSource
     | RestoreSource
@@ -39,6 +41,7 @@ __all__ = [
     "AsrSource",
     "DenoiseSource",
     "Folders",
+    "ImitateSource",
     "InsertSource",
     "InterleaveSource",
     "MisheardSource",

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.domain_files import read_text, strictly
 from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.passages import Passages
 from asr_llm.corpus.pieces import text_pieces
-from asr_llm.corpus.synthesis import select_voices
+from asr_llm.corpus.synthesis import held_out_voices, select_voices, training_voices
 from asr_llm.errors import DomainError, RecipeError
+from asr_llm.sequences.answers import Teach
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -29,13 +31,15 @@ _WANTED = {
 class Folders:
     """What ``domain`` and ``replay`` mean in a run, and which split of a folder is read.
 
-    ``hear`` gives each cut its first pass, if the model reads one.
+    ``hear`` gives each cut its first pass, where the model reads one; ``teach`` answers written
+    messages as the LLM does before training.
     """
 
     domain: Domain | None = None
     replay: Domain | None = None
     split: str = "train"
     hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
+    teach: Teach | None = None
 
     def find(self, name: str) -> Data:
         """Find the data by name.
@@ -56,7 +60,7 @@ class Folders:
                 f"a source has data: {name}, but nothing is there; paths count from the current "
                 f"folder, {Path.cwd()}"
             )
-        return Data(name, folder, self.split, self.hear)
+        return Data(name, folder, self.split, self.hear, self.teach)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Data:
     folder: Domain | None
     split: str
     hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
+    teach: Teach | None = None
 
     @property
     def path(self) -> Path:
@@ -94,6 +99,21 @@ class Data:
             raise DomainError(f"no text for the {task!r} source {self.name}; add sentences")
         return [piece for line in lines for piece in text_pieces(line)]
 
+    def passages(self, task: str, longest: int) -> Passages | list[str]:
+        """The passages of a folder of text files, read when their turn comes; else ``sentences``.
+
+        Args:
+            longest: bytes of a passage.
+
+        Raises:
+            DomainError: there is no text, or it is not UTF-8.
+        """
+        return Passages(self.path, longest) if self._is_corpus else self.sentences(task)
+
+    @property
+    def _is_corpus(self) -> bool:
+        return self.folder is None and self.path.is_dir()
+
     def spoken(self, line: str) -> str | None:
         """The spoken form of a sentence, by the domain's terms."""
         return self.folder.spoken(line) if self.folder else None
@@ -109,11 +129,16 @@ class Data:
     def voices(self, patterns: Sequence[str] | None) -> tuple[str, ...]:
         """The voices selected by patterns; default: the domain's own.
 
+        A folder of text files is spoken by all that are installed for training.
+
         Raises:
             DomainError: all were excluded.
         """
-        patterns = patterns or (self.folder.voices(self.split) if self.folder else [])
-        voices = select_voices(list(patterns) or ["en-us"])
+        if not patterns and self.folder is not None:
+            patterns = self.folder.voices(self.split)
+        elif not patterns and self._is_corpus:
+            patterns = training_voices([*held_out_voices("dev"), *held_out_voices("test")])
+        voices = select_voices(list(patterns or ()) or ["en-us"])
         if not voices:
             raise DomainError(
                 f"no voices left for the source {self.name} after those taken away with '!'; "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences.interleave import interleave, segment_units, word_units
-from asr_llm.sequences.sources.speech import SpeechSource
+from asr_llm.sequences.sources.speech import UtteranceSource
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat
 from asr_llm.yaml_lines import Strict
@@ -37,12 +37,16 @@ class InterleaveOptions(Strict):
     )
 
 
-class InterleaveSource(SpeechSource):
+class InterleaveSource(UtteranceSource):
     """Speech(A₁) Text(T₂)* Speech(A₃) Text(T₄)* …, or text first."""
 
     task: Literal["interleave"] = "interleave"
     interleave: InterleaveOptions = InterleaveOptions()
-    needs_word_times: ClassVar[bool] = True
+
+    @property
+    def needs_word_times(self) -> bool:
+        """Always: units are words, or runs of them."""
+        return True
 
     def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
         """Word or segment level, speech or text first: drawn anew for each sequence."""
