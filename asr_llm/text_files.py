@@ -8,7 +8,9 @@ is read is bounded, so that neither a device nor a packed bomb can fill the memo
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
+import io
 import re
 import stat
 import zlib
@@ -27,6 +29,7 @@ LAYOUTS = (
     "manifest.json",
     "manifest.jsonl",
     "metadata.jsonl",
+    "metadata.csv",
     "trans.txt",
 )
 """File names by which a folder of recordings with transcripts is known."""
@@ -45,6 +48,14 @@ _MARKS = (
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a]")
 _COMMENT = re.compile(r"#(\s|$)")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+class RowError(ValueError):
+    """A row that is no row of a table, by the line it begins in."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        super().__init__(f"no row of a table ({reason})")
 
 
 class TextFileError(AsrLlmError):
@@ -118,6 +129,27 @@ def is_open(line: str, delimiter: str = "\t") -> bool:
     return '"' in line and any(
         cell.startswith('"') and cell.count('"') % 2 for cell in cells(line, delimiter)
     )
+
+
+def comma_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV with the line each begins in, from 1; a quoted cell may run over several.
+
+    Where decimals have commas, spreadsheets part cells by semicolons.
+
+    Raises:
+        RowError: a quote is not closed, or a letter follows one.
+    """
+    header = text.partition("\n")[0]
+    delimiter = ";" if ";" in header and "," not in header else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise RowError(line, str(error)) from None
 
 
 def is_pipe(path: Path) -> bool:

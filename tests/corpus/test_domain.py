@@ -297,7 +297,10 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
     soundfile.write(folder / "dev.wav", np.zeros(100), 16000)
     (folder / "dev").mkdir()
     (folder / "dev.wav").rename(folder / "dev" / "c.wav")
-    layouts = "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt"
+    layouts = (
+        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, metadata.csv, "
+        "trans.txt"
+    )
     assert found(check(folder)) == [
         "warning term: unknown name, ignored; did you mean 'terms'?",
         "error domain.yaml:8: licens: unknown key; expected one of name, language, description, "
@@ -510,7 +513,8 @@ def test_what_is_not_read_is_named(folder: Path) -> None:
         "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
         ".txt: save it as one, or take it away",
         "warning test: 1 files not read (transcripts.tsv); expected text.txt, audio, and one of "
-        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt",
+        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, "
+        "metadata.csv, trans.txt",
     ]
 
 
