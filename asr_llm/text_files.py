@@ -47,6 +47,7 @@ _MARKS = (
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a]")
 _COMMENT = re.compile(r"#(\s|$)")
+_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?,*', re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -134,20 +135,24 @@ def is_open(line: str, delimiter: str = "\t") -> bool:
 def comma_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of a CSV with the line each begins in, from 1; a quoted cell may run over several.
 
-    Where decimals have commas, spreadsheets part cells by semicolons.
+    Where decimals have commas, spreadsheets part cells by semicolons, or by what a first line
+    such as ``sep=;`` says; others export tabs under this name.
 
     Raises:
         RowError: a quote is not closed, or a letter follows one.
     """
-    header = text.partition("\n")[0]
-    delimiter = ";" if ";" in header and "," not in header else ","
+    header, _, rest = text.partition("\n")
+    line, told = 1, _SEPARATOR.fullmatch(header)
+    delimiter = told[1] if told else next((mark for mark in ",;\t" if mark in header), ",")
+    if told:
+        text, line = rest, 2
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
+    before = line
     try:
         for row in reader:
             if row:
                 yield line, row
-            line = reader.line_num + 1
+            line = reader.line_num + before
     except csv.Error as error:
         raise RowError(line, str(error)) from None
 

@@ -100,6 +100,10 @@ def test_audio_folder_as_a_table(tmp_path: Path) -> None:
     cuts = list(read_manifest(require_manifest(tmp_path)))
     assert [cut.id for cut in cuts] == ["a", "b_c"]
     assert [cut.supervisions[0].text for cut in cuts] == ['one; "two"', "a\nb"]
+    table.write_text("sep=;\nfile_name;text\na.wav;1,5 mg\n")
+    assert [cut.supervisions[0].text for cut in read_manifest(table)] == ["1,5 mg"]
+    table.write_text("file_name\ttext\na.wav\tone, two\n")
+    assert [cut.supervisions[0].text for cut in read_manifest(table)] == ["one, two"]
     table.write_text("path,sentence,offset,duration,speaker\na.wav,one,0.25,0.5,Ann\n")
     (cut,) = read_manifest(table)
     assert (cut.start, cut.duration, cut.supervisions[0].speaker) == (0.25, 0.5, "Ann")
@@ -115,6 +119,7 @@ def test_audio_folder_as_a_table(tmp_path: Path) -> None:
         ("file_name,text,offset\na.wav,x,nan\n", r":2: 'offset' is nan; expected seconds"),
         ("file_name,text,offset\na.wav,x,1/2\n", r":2: 'offset' is '1/2'; expected seconds"),
         ('file_name,text\na.wav,x\na.wav,"y\n', r":3: found no row of a table \(unexpected end"),
+        ("sep=;\nfile_name;text\na.wav\n", r":3: found 1 columns; expected 2"),
         ("file_name,text\n", r": lists no recordings"),
     ],
 )
