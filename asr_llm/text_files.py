@@ -17,6 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import IO
 
 from asr_llm.errors import AsrLlmError
 
@@ -36,6 +37,8 @@ LAYOUTS = (
 
 MOST_BYTES = 2**30
 """No text is larger, unpacked."""
+
+_BLOCK = 2**20  # bytes
 
 # Longest first: the mark of UTF-16 begins that of UTF-32.
 _MARKS = (
@@ -221,9 +224,9 @@ def _read_bytes(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             if path.suffix.lower() == ".gz":
                 with gzip.open(file) as unpacked:
-                    data = unpacked.read(most + 1)
+                    data = _read_up_to(unpacked, most + 1)
             else:
-                data = file.read(most + 1)
+                data = _read_up_to(file, most + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise TextFileError(
             path, None, f"cannot be unpacked ({error})", "write it again with gzip"
@@ -236,6 +239,15 @@ def _read_bytes(path: Path, most: int) -> bytes:
             path, None, f"more than {most / 2**20:,.0f} MB of text", "expected less: take a part"
         )
     return data
+
+
+def _read_up_to(file: IO[bytes], most: int) -> bytes:
+    """In blocks: to ask for ``most`` at once takes as much memory, however short the file."""
+    blocks, left = list[bytes](), most
+    while left and (block := file.read(min(_BLOCK, left))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
 
 
 def _decoded(path: Path, data: bytes) -> str:

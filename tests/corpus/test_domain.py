@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -516,6 +517,19 @@ def test_what_is_not_read_is_named(folder: Path) -> None:
         "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, "
         "metadata.csv, trans.txt",
     ]
+
+
+def test_ten_million_terms_are_refused_in_a_line(folder: Path) -> None:
+    (folder / "terms" / "drug.tsv").write_bytes(b"ab\n" * 10_000_000)
+    tracemalloc.start()
+    told = [line for line in found(check(folder)) if "terms/drug.tsv: " in line]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == [
+        "error terms/drug.tsv: 10,000,000 lines; expected at most 200,000; take the part that "
+        "matters"
+    ]
+    assert most < 200e6
 
 
 def test_nothing_outside_the_folder_is_read(folder: Path) -> None:
