@@ -1,4 +1,4 @@
-"""asr_llm teaches a speech-LLM recogniser the words of a domain, and proves that it did."""
+"""asr_llm adapts a speech-LLM recogniser to a domain's vocabulary, and measures the gain."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
     "pretrain",
 ]
 
-# Nothing leaves the machine: must be said before the libraries that would ask are imported.
+# Nothing leaves the machine: set before importing libraries that would use the network.
 for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "WANDB_DISABLED"):
     os.environ.setdefault(_name, "1")
-# Read when torch is loaded: threads that wait for work leave the cores to others. On a busy machine
-# each step otherwise waits for a spinning thread, fifty times as long as it works.
+# Read when torch is loaded: idle threads yield their cores. Otherwise, on a busy machine, each step
+# waits for spinning threads, fifty times longer than it computes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
@@ -49,7 +49,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first asked for, so that ``import asr_llm`` is quick."""
+    """Import public names on first use, so that ``import asr_llm`` is quick."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,6 +1,6 @@
-"""What is taken where nothing is said."""
+"""Defaults."""
 
 import os
 
 MODEL = os.environ.get("ASR_LLM_MODEL") or "small"
-"""The model of every command: hears people, composed on first use (``model/store.py``)."""
+"""Default model of every command, composed on first use (``model/store.py``)."""

@@ -1,13 +1,13 @@
-"""The errors a user can cause.
+"""Errors that users can cause.
 
-Each message says what was found, what was expected, where, and what to do
-next, in one or two lines. The command line prints the message and exits with
-status 2; a traceback appears only with ``--debug``.
+Each message says what was found, what was expected, where, and what to do next, in one or two
+lines. The command line prints the message and exits with status 2; a traceback appears only with
+``--debug``.
 """
 
 
 class AsrLlmError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base class of all errors that the user can fix."""
 
 
 class RecipeError(AsrLlmError):
@@ -31,7 +31,7 @@ class CheckpointError(AsrLlmError):
 
 
 class RunError(AsrLlmError):
-    """A run folder is in the way, incomplete, or cannot be written."""
+    """A run folder is already in use, incomplete, or cannot be written."""
 
 
 class SuiteError(AsrLlmError):
@@ -43,8 +43,8 @@ class ScoreError(AsrLlmError):
 
 
 class BiasingError(AsrLlmError):
-    """A biasing list is missing, empty or malformed, or its strength is no strength."""
+    """A biasing list is missing, empty or malformed, or its strength is invalid."""
 
 
 class ServerError(AsrLlmError):
-    """The server cannot start: a package or an address that it needs is not to be had."""
+    """The server cannot start: a package is missing or the address is unavailable."""

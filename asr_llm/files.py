@@ -9,17 +9,17 @@ from asr_llm.errors import RunError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none."""
+    """Write a file atomically."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, "utf-8")
     os.replace(part, path)
 
 
 def new_folder(path: str | Path) -> Path:
-    """``path``, where a new or empty folder may take what is written; it is not made yet.
+    """Check that ``path`` is a new or empty folder to write to; it is not created yet.
 
     Raises:
-        RunError: a file is there, or a folder that holds something.
+        RunError: it is a file or a non-empty folder.
     """
     place = Path(path)
     if place.is_file():
@@ -30,5 +30,5 @@ def new_folder(path: str | Path) -> Path:
 
 
 def printable(path: str | Path) -> str:
-    """A path as text, whatever bytes a file's name is made of."""
+    """A path as printable text, even if the file name is not valid Unicode."""
     return str(path).encode("utf-8", "backslashreplace").decode()

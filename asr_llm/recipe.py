@@ -1,4 +1,4 @@
-"""What a run does: a recipe, read from YAML, validated, and written beside the results."""
+"""Recipes: read from YAML, validated, and saved with the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from asr_llm import defaults
 from asr_llm.errors import RecipeError
-from asr_llm.sequences.sources import AsrSource, Source, SpeechSource, TextSource
+from asr_llm.sequences.sources import (
+    AsrSource,
+    ImitateSource,
+    Source,
+    SpeechSource,
+    TextSource,
+)
 from asr_llm.yaml_lines import Strict, parse_yaml
 
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
@@ -60,19 +66,18 @@ class ValidationRecipe(Strict):
     tolerance: float = Field(
         0.0,
         ge=0,
-        description="the last weights are kept whose loss is above the lowest by less than this "
-        "share of it",
+        description="keep the last weights whose loss is within this share of the lowest",
     )
     max_rise: float | None = Field(
         None,
         gt=0,
-        description="training stops once the loss on replayed pairs (dev set) has risen by this "
-        "share of what it was (arXiv 2506.05671): the model forgets to listen",
+        description="stop once the loss on replayed pairs (dev set) has risen by this share of its "
+        "initial value (arXiv 2506.05671): the model is forgetting how to transcribe",
     )
 
 
 class _Trains(Strict):
-    """What holds of all that can be trained together."""
+    """Keys shared by everything that can be trained."""
 
     @field_validator("train", check_fields=False)
     @classmethod
@@ -90,7 +95,7 @@ class _Trains(Strict):
 
 
 class StageRecipe(_Trains):
-    """A part of a longer training: what differs from the recipe that it is a stage of."""
+    """One stage of a longer training: its differences from the whole recipe."""
 
     name: str = Field(pattern=r"^[\w-]+$")
     train: list[PARTS] = Field(min_length=1)
@@ -100,20 +105,20 @@ class StageRecipe(_Trains):
 
 
 class Recipe(_Trains):
-    """Everything that decides a run. The defaults are text-only domain adaptation."""
+    """All settings of a run. The defaults are text-only domain adaptation."""
 
     name: str = "text"
     model: str = Field(
         defaults.MODEL, description="'small', 'mini', a checkpoint folder, or a hub name"
     )
     create: str | None = Field(
-        None, description="pretraining only: YAML of a new model to begin with, in place of 'model'"
+        None, description="pretraining only: YAML of a new model to start from, instead of 'model'"
     )
     train: list[PARTS] = Field(
         ["lora"],
         min_length=1,
-        description="what is trained: lora, projector, encoder, llm, ctc_head; beside lora only "
-        "projector",
+        description="what to train: lora, projector, encoder, llm, ctc_head; with lora, only "
+        "projector as well",
     )
     encoder_layers: int | None = Field(
         None,
@@ -125,13 +130,13 @@ class Recipe(_Trains):
     fusion: float | None = Field(
         None,
         gt=0,
-        description="the adapter does not change the recogniser, but is a language model beside "
-        "it with this weight (decoding/fusion.py); null: it changes it",
+        description="weight of the adapter as a domain language model fused in during decoding "
+        "(decoding/fusion.py); null: the adapter changes the recogniser instead",
     )
     biasing: float | None = Field(
         None,
-        description="the adapter brings the domain's terms, if there are any, which are preferred "
-        "as strongly as this wherever it is in use (decoding/biasing.py); null: it does not",
+        description="score bonus, in nats, for the domain's terms whenever the adapter is active "
+        "(decoding/biasing.py); null: none",
     )
     objective: Literal["lm", "ctc", "lm+ctc"] = "lm"
     ctc_weight: float = Field(0.3, ge=0, description="weight of CTC in 'lm+ctc'")
@@ -142,8 +147,8 @@ class Recipe(_Trains):
     )
     cache_frames: bool = Field(
         True,
-        description="whether what a frozen encoder, or its frozen layers, make of a recording is "
-        "kept on disk for the next epoch ('asr-llm cache' lists and clears it)",
+        description="whether to cache the output of frozen encoder layers for recordings on disk "
+        "('asr-llm cache' lists and clears it)",
     )
     sources: list[Source] = Field(min_length=1)
     replay: str | None = Field(
@@ -152,13 +157,17 @@ class Recipe(_Trains):
         "brings none and the domain is English, that of `mini`",
     )
     steps: int = Field(450, gt=0)
-    batch_positions: int = Field(2000, gt=0, description="decoder positions in a batch, about")
+    batch_positions: int = Field(
+        2000, gt=0, description="approximate number of decoder positions per batch"
+    )
     pack: int | None = Field(
         None,
         gt=0,
-        description="positions of a row that several sequences share; null: a row to each, padded",
+        description="pack sequences into rows of this many positions; null: one padded row each",
     )
-    accumulate: int = Field(1, gt=0, description="batches whose gradients are added")
+    accumulate: int = Field(
+        1, gt=0, description="batches per optimizer step (gradient accumulation)"
+    )
     optimizer: OptimizerRecipe = OptimizerRecipe()
     validation: ValidationRecipe = ValidationRecipe()
     checkpoint_every: int = Field(50, gt=0, description="steps between checkpoints")
@@ -166,7 +175,7 @@ class Recipe(_Trains):
     seed: int = Field(1, ge=0)
     stages: list[StageRecipe] = Field(
         default_factory=list,
-        description="pretraining only: carried out in turn, each from the model of the one before; "
+        description="pretraining only: stages in order, each from the previous one's model; "
         "'train', 'steps', 'optimizer' and 'fit_projector' above are then not used",
     )
 
@@ -205,6 +214,14 @@ class Recipe(_Trains):
             raise ValueError("no max_rise beside 'fusion', which leaves the recogniser as it was")
         return value
 
+    @field_validator("sources")
+    @classmethod
+    def _keeps_its_teacher(cls, sources: list[Source], info: ValidationInfo) -> list[Source]:
+        trained = info.data.get("train", [])
+        if "llm" in trained and any(isinstance(s, ImitateSource) and s.kl for s in sources):
+            raise ValueError("no 'kl' beside llm in 'train': it would change its own teacher")
+        return sources
+
     @field_validator("sources", "validation")
     @classmethod
     def _is_heard(cls, value: Any, info: ValidationInfo) -> Any:
@@ -236,14 +253,14 @@ class Recipe(_Trains):
 
     @property
     def held_out_sources(self) -> list[Source]:
-        """What is validated on; where the recipe names nothing, the domain's dev set."""
-        # An adapter of text is to know the domain's sentences, not to listen.
+        """Validation sources; default: the domain's dev set."""
+        # An adapter for fusion is validated on text, because it never sees speech.
         if self.fusion is not None:
             return self.validation.sources or [TextSource(data="domain")]
         return self.validation.sources or [AsrSource(data="domain", augment=0.0)]
 
     def in_stages(self) -> list[Recipe]:
-        """A recipe for each stage, the first of which starts from ``model``; or this one alone."""
+        """A recipe per stage, the first starting from ``model``; or only this recipe."""
         return [
             self.model_validate(
                 self.model_dump()
@@ -255,7 +272,7 @@ class Recipe(_Trains):
         ] or [self]
 
     def override(self, **changes: Any) -> Recipe:
-        """The recipe with other keys; those that are None stay as they are."""
+        """The recipe with other values; None keeps a value."""
         given = {key: value for key, value in changes.items() if value is not None}
         return self.model_validate(self.model_dump() | given)
 
@@ -265,7 +282,7 @@ class Recipe(_Trains):
 
 
 def text_recipe() -> Recipe:
-    """The default adaptation: a language model of the domain, fused with the recogniser."""
+    """The default adaptation: a domain language model fused in during decoding."""
     return Recipe(
         fusion=0.5,
         biasing=2.5,

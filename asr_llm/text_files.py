@@ -1,8 +1,8 @@
-"""The one reader of text: every text, list and table that a user brings is read here.
+"""Reads all text, lists and tables that users provide.
 
-Text is UTF-8, with or without a byte order mark, or UTF-16 with one. Lines end in LF, CR LF or
-CR. Any other encoding, and whatever is no text, is refused with the line where it shows. How much
-is read is bounded, so that neither a device nor a packed bomb can fill the memory.
+Text is UTF-8, with or without a byte order mark, or UTF-16 with one. Lines end in LF, CR LF or CR.
+Other encodings and binary data are rejected with the line where they show. The amount read is
+limited, so that neither a device nor a decompression bomb can fill the memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO
 from asr_llm.errors import AsrLlmError
 
 TEXT_SUFFIXES = frozenset({".txt", ".tsv", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
-"""Names of the files that hold the text, lists and tables of a folder."""
+"""File names of a folder's text, lists and tables."""
 
 LAYOUTS = (
     "cuts.jsonl.gz",
@@ -33,10 +33,10 @@ LAYOUTS = (
     "metadata.csv",
     "trans.txt",
 )
-"""File names by which a folder of recordings with transcripts is known."""
+"""File names that mark a folder of recordings with transcripts."""
 
 MOST_BYTES = 2**30
-"""No text is larger, unpacked."""
+"""Maximum size of a text, unpacked."""
 
 _BLOCK = 2**20  # bytes
 
@@ -63,8 +63,7 @@ class RowError(ValueError):
 
 
 class TextFileError(AsrLlmError):
-    """A file that cannot be read as text: where (``line`` from 1, or None), what is there, and how
-    to mend it."""
+    """A file cannot be read as text: where (``line`` from 1, or None), why, and how to fix it."""
 
     def __init__(self, path: Path, line: int | None, found: str, fix: str) -> None:
         self.path, self.line, self.found, self.fix = path, line, found, fix
@@ -73,23 +72,23 @@ class TextFileError(AsrLlmError):
 
 
 def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
-    """A file's text without a byte order mark, every line ended by a line feed.
+    """A file's text without byte order mark, with line feeds.
 
     ``.gz`` is unpacked. A pipe or ``/dev/stdin`` is read to its end.
 
     Args:
-        most: bytes that the file may have, unpacked.
+        most: maximum size in bytes, unpacked.
 
     Raises:
-        TextFileError: it cannot be read, is larger, is no text, or in another encoding.
+        TextFileError: it cannot be read, is too large, is not text, or has another encoding.
     """
     return _decoded(path, _read_bytes(path, most))
 
 
 def read_lines(path: Path, *, most_lines: int | None = None) -> list[str]:
-    """The lines of a text without their ends; the last one only if it is not empty.
+    """The lines of a text without line ends; the last one only if not empty.
 
-    Not splitlines(): that also breaks at characters which belong to a line, such as U+2028.
+    Not splitlines(), which also splits at characters inside a line, such as U+2028.
 
     Raises:
         TextFileError: see ``read_text``; or there are more than ``most_lines``.
@@ -108,9 +107,9 @@ def is_comment(line: str) -> bool:
 
 
 def cells(line: str, delimiter: str = "\t") -> list[str]:
-    """The cells of a line of a table, those that a spreadsheet has quoted unquoted.
+    """The cells of a table row, without a spreadsheet's quotes.
 
-    A quote that does not enclose a whole cell is a letter of it: ``5" catheter``.
+    A quote that does not enclose a whole cell is part of the text: ``5" catheter``.
     """
     if '"' not in line:
         return line.split(delimiter)
@@ -129,7 +128,7 @@ def cells(line: str, delimiter: str = "\t") -> list[str]:
 
 
 def is_open(line: str, delimiter: str = "\t") -> bool:
-    """Whether a cell of a line begins with a quote and is not closed on it."""
+    """Whether a line has a quoted cell that continues on the next line."""
     return '"' in line and any(
         cell.startswith('"') and cell.count('"') % 2 for cell in cells(line, delimiter)
     )
@@ -161,9 +160,9 @@ def comma_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path is a pipe, a terminal or ``/dev/stdin``, whatever comes in by that.
+    """Whether a path is a pipe, a terminal or ``/dev/stdin``.
 
-    It has no suffix and no folder to go by, and is read once.
+    It has no suffix or folder, and can be read only once.
     """
     if str(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/")):
         return True
@@ -175,7 +174,7 @@ def is_pipe(path: Path) -> bool:
 
 
 def is_whole(text: str) -> bool:
-    """Whether no lone surrogate is in a text: JSON can escape one, and nothing can write it."""
+    """Whether a text has no lone surrogates: JSON can escape them, but they cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -184,7 +183,7 @@ def is_whole(text: str) -> bool:
 
 
 def ids_of(audios: Iterable[str]) -> dict[str, str]:
-    """An id for each path of a recording: its stem, with the folders that tell it from others."""
+    """An id for each recording's path: its stem, with as many folders as make it unique."""
     parts = {audio: _id_parts(audio) for audio in audios}
     depth = dict.fromkeys(parts, 1)
 
@@ -205,9 +204,10 @@ def _id_parts(audio: str) -> tuple[str, ...]:
 
 
 def no_file_of(folder: Path, path: Path) -> str | None:
-    """Why a file of a folder is not to be read: no regular file, or a link leads out of it.
+    """Why a file of a folder must not be read: not a regular file, or a link out of the folder.
 
-    Others' folders may link to what is not theirs: its text would end up in adapters and reports.
+    A folder from someone else may link to private files, whose text would end up in adapters and
+    reports.
     """
     try:
         if not path.resolve().is_relative_to(folder.resolve()):

@@ -1,4 +1,4 @@
-"""YAML into a pydantic model, with every complaint placed at its file and line."""
+"""Reads YAML into pydantic models, and reports every problem with file and line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from asr_llm.errors import AsrLlmError
 from asr_llm.text_files import TextFileError, read_text
 
-_MOST_BYTES = 4 * 2**20  # more takes longer than anybody waits for
+_MOST_BYTES = 4 * 2**20  # larger files would take too long
 _MOST_NODES = 500_000
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,14 +23,14 @@ Location = Sequence[str | int]
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses keys it does not know and numbers that are not finite."""
+    """A frozen model that rejects unknown keys and non-finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class YamlProblem:
-    """One thing wrong in a YAML file; ``line`` counts from 1."""
+    """A problem in a YAML file; ``line`` counts from 1."""
 
     line: int
     message: str
@@ -63,7 +63,7 @@ class YamlFile:
 
 
 def load_yaml(path: Path) -> YamlFile:
-    """Read a YAML file; what is wrong with it comes back as ``problems``, never raised."""
+    """Read a YAML file; problems are returned as ``problems``, never raised."""
     try:
         text = read_text(path, most=_MOST_BYTES)
     except TextFileError as error:
@@ -79,20 +79,20 @@ def load_yaml(path: Path) -> YamlFile:
         what = f"holds a character that YAML does not allow (U+{error.character:04X})"
         return YamlFile(None, [YamlProblem(line, f"{what}; take it away")])
     except yaml.YAMLError as error:
-        # A bracket left open is found out only at the end of the file: name where it opens.
+        # An unclosed bracket is detected only at the end of the file: report where it opens.
         unclosed = "flow" in (getattr(error, "context", None) or "")
         mark = getattr(error, "context_mark" if unclosed else "problem_mark", None)
         what = getattr(error, "problem", None) or "not valid YAML"
-        hint = "; mend the YAML here (quote text that holds ': ' or begins with a bracket)"
+        hint = "; fix the YAML here (quote text that holds ': ' or begins with a bracket)"
         return YamlFile(None, [YamlProblem(mark.line + 1 if mark else 1, f"{what}{hint}")])
     except (ValueError, RecursionError, OverflowError) as error:
-        # An impossible date; a number of thousands of digits; nesting without end.
-        return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); mend the value")])
+        # An impossible date; a number with thousands of digits; too deep nesting.
+        return YamlFile(None, [YamlProblem(1, f"not readable as YAML ({error}); fix the value")])
     return YamlFile(data, list(_duplicate_keys(root)), root)
 
 
 def _bomb(root: yaml.Node) -> YamlProblem | None:
-    """Where aliases unfold to more than anybody would write, or an anchor holds itself."""
+    """Find aliases that expand excessively, or an anchor that contains itself."""
     sizes: dict[int, int] = {}
     above: set[int] = set()
 
@@ -140,14 +140,14 @@ def parse_yaml(path: Path, model: type[Model], error: type[AsrLlmError]) -> Mode
     parsed, file = validate_yaml(Path(path), model)
     if parsed is not None:
         return parsed
-    # A misspelt key is often why another one is missing: name it first.
+    # A misspelt key often explains a missing one: report it first.
     first, *others = sorted(file.problems, key=lambda p: ": unknown key" not in p.message)
     more = f" (and {len(others)} more)" if others else ""
     raise error(f"{path}:{first.line}: {first.message}{more}")
 
 
 def _explain(item: Any, model: type[BaseModel]) -> tuple[Location, str]:
-    """Where in the file an error lies, and what to say of it."""
+    """Locate an error in the file, and describe it."""
     location = _untagged(model, item["loc"])[0]
     context = item.get("ctx", {})
     if item["type"].startswith("union_tag_"):
@@ -178,7 +178,7 @@ def _unfit(item: Any) -> str:
     expected = str(item["msg"]).replace("Input should be ", "").removeprefix("Value error, ")
     what = f"found {_short(value)}; expected {expected}"
     if item["type"] == "string_type" and not isinstance(value, dict | list | None):
-        # YAML reads yes, no, 10 and 2020-01-01 as other things than text.
+        # YAML does not read yes, no, 10 and 2020-01-01 as text.
         what += "; put it in quotes"
     return what
 
@@ -195,9 +195,9 @@ def _short(value: Any) -> str:
 def _untagged(
     model: type[BaseModel], location: Location
 ) -> tuple[list[str | int], list[type[BaseModel]]]:
-    """A location as the file has it, and the models that it leads into.
+    """A location as in the file, and the models it passes through.
 
-    Pydantic puts the tag of a union in between (``sources.0.asr.weight``), which may be a key too.
+    Pydantic inserts the tag of a union (``sources.0.asr.weight``), which may also be a key.
     """
     models, kept = [model], []
     for part in location:
@@ -213,7 +213,7 @@ def _untagged(
 
 
 def _tag(model: type[BaseModel]) -> tuple[str, Any] | None:
-    """The field that can have one value only, and this value: it tells a model of a union."""
+    """The field with only one possible value, and that value: the tag of a union member."""
     for name, field_ in model.model_fields.items():
         values = typing.get_args(field_.annotation)
         if typing.get_origin(field_.annotation) is typing.Literal and len(values) == 1:
@@ -228,7 +228,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _duplicate_keys(node: yaml.Node | None) -> typing.Iterator[YamlProblem]:
-    """YAML lets a repeated key silently replace the first: an error here."""
+    """Report repeated keys, which YAML silently overwrites."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

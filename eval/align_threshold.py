@@ -1,12 +1,12 @@
-"""Below which confidence is a transcript not what was said? What `asr-llm align` should drop.
+"""Confidence and coverage thresholds of `asr-llm align`: which transcripts to drop.
 
     python eval/align_threshold.py domains/general domains/medical domains/legal
     python eval/align_threshold.py runs/books-recorded/train/manifest.jsonl
 
 Aligns every recording (of a domain: its dev set) with its own transcript, and with that of the
-recording of the next length. Prints for each threshold how many of the right ones would be dropped,
-and how many of the wrong ones kept, in percent; then the same of the share of what is heard that a
-transcript must account for, with complete transcripts and with the first third of each.
+recording of the next length. Prints for each threshold the share of right ones dropped and of wrong
+ones kept, in percent; then the same for the minimum coverage, with complete transcripts and with
+the first third of each.
 """
 
 from __future__ import annotations
@@ -66,19 +66,19 @@ def main() -> None:
 
 
 def confidences(aligner: ctc.CtcModel, heard: list, texts: list[str]) -> list[float]:
-    """Of each alignment; 0 where there can be none."""
+    """Confidence of each alignment; 0 if there is none."""
     found = aligner.align(heard, texts)
     return [a.confidence or 0.0 if isinstance(a, Alignment) else 0.0 for a in found]
 
 
 def coverages(aligner: ctc.CtcModel, heard: list, texts: list[str]) -> list[float]:
-    """What share of the tokens heard the transcripts that can be aligned account for."""
+    """Share of the recognised tokens that each alignable transcript covers."""
     found = aligner.align(heard, texts)
     return [a.covered or 0.0 for a in found if isinstance(a, Alignment)]
 
 
 def first_third(text: str) -> str:
-    """The first third of its words, one at least."""
+    """The first third of its words, at least one."""
     words = text.split()
     return " ".join(words[: max(1, len(words) // 3)])
 

@@ -1,11 +1,11 @@
-"""How far `asr-llm align` is from the truth that the synthesiser tells.
+"""Error of `asr-llm align` against the synthesiser's true word times.
 
     python eval/alignment.py                      # mini, domains/general, held-out voices
     python eval/alignment.py --model talk.nemo --domain domains/medical
     python eval/alignment.py --joined 60          # as one recording of an hour
 
-Prints the errors of words' beginnings and ends in milliseconds: median, 95th percentile, and the
-signed median, by which a model's peaks come late; and what it took.
+Prints the errors of word starts and ends in milliseconds: median, 95th percentile, and the signed
+median, by which a model's peaks are late; and time and memory.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def joined(cuts: CutSet, seconds: float, folder: Path) -> CutSet:
-    """A recording of the cuts over and over, with half a second between them."""
+    """A recording of the cuts, repeated, with half a second between them."""
     audio, items, said, at = [], [], [], 0.0
     for cut in itertools.cycle(cuts):
         if at >= seconds:
@@ -95,7 +95,7 @@ def joined(cuts: CutSet, seconds: float, folder: Path) -> CutSet:
 
 
 def times(cut: Cut) -> list[tuple[float, float]]:
-    """When each word of a cut begins and ends, in seconds."""
+    """Start and end of each word of a cut, in seconds."""
     return [(item.start, item.end) for item in word_items(cut)]
 
 

@@ -1,14 +1,14 @@
-"""Does the vocabulary audit foretell which terms a model misses, in other voices and sentences?
+"""Does the vocabulary audit predict which terms a model misses in other voices and sentences?
 
     python eval/audit_prediction.py domains/medical [--model mini] [--beam-size 4] [--sentences 240]
 
 The terms of a domain's test sentences are audited as ``asr-llm domain audit`` does it, in two
 carrier sentences by two voices of the dev set. Then the test sentences are decoded in the voices of
-the test set. A mention there is foretold to be missed if its term was right at most so many times
-of four; "misheard" is the audit's own line. Precision is the share of those that were missed,
-recall the share of the missed that were foretold; "else missed" is the share missed of the
-mentions that were not. AUC is the chance that of a missed and a found mention the missed one's term
-was right less often in the audit (a tie counts half).
+the test set. A mention there is predicted to be missed if its term was right at most N times of
+four; "misheard" is the audit's own threshold. Precision is the share of predictions that were
+missed, recall the share of missed mentions that were predicted; "else missed" is the share missed
+among the others. AUC is the probability that, of a missed and a found mention, the missed one's
+term was right less often in the audit (ties count half).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _mentions(arguments: argparse.Namespace) -> list[MentionOutcome]:
-    """What the model makes of the mentions of the test set."""
+    """Outcomes of the mentions of the test set."""
     domain = Domain.load(arguments.domain)
     finder = EntityFinder(domain.patterns())
     cuts = spoken_set(domain, "test")

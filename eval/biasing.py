@@ -1,16 +1,16 @@
-"""What a biasing list gains and costs: listed terms recognised, other words changed, time taken.
+"""Gain and cost of a biasing list: listed terms recognised, other words changed, time taken.
 
     python eval/biasing.py domains/medical --strengths 2.5 3 3.5 --sentences 60
     python eval/biasing.py domains/medical --split test
+    python eval/biasing.py domains/medical --model small --lists own --first-strength 3
     python eval/biasing.py domains/medical --adapter runs/demo/adapter --lists none brought 1000
 
 A list is the domain's own terms (``own``), a number of distractors (rare English words that nobody
-says in the sets and that are no words of its terms), or a sum, such as ``own+1000``; an adapter's
-own list (``brought``) is preferred beside it. Recall is the
-share of the domain's term mentions of which every word is right, raw; B-WER is that of the words
-of its own terms; "changed" is how many words differ from those written without a list, in percent.
-General speech is decoded with the same list, of which it says nothing. Processor seconds are those
-of both sets.
+says in the sets and that are no words of its terms), or a sum, such as ``own+1000``; ``brought`` is
+an adapter's own list. Recall is the share of the domain's term mentions of which every word is
+right, raw; B-WER is that of the words of its own terms; "changed" is the percentage of words that
+differ from the transcript without a list. General speech, which has no listed words, is decoded
+with the same list. CPU seconds cover both sets.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.corpus.text import normalize
+from asr_llm.decoding import two_passes
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import score
@@ -57,7 +58,14 @@ def main() -> None:
     )
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
     parser.add_argument("--lists", nargs="+", default=LISTS)
+    parser.add_argument(
+        "--first-strength",
+        type=float,
+        default=two_passes.FIRST_STRENGTH,
+        help="how many times stronger lists are in a first pass",
+    )
     arguments = parser.parse_args()
+    two_passes.FIRST_STRENGTH = arguments.first_strength
     silence_libraries()
 
     domain = Domain.load(arguments.domain)
@@ -105,7 +113,7 @@ def phrases_of(name: str, own: list[str], spared: list[str]) -> tuple[str, ...]:
 
 
 def distractors(count: int, spared: list[str]) -> list[str]:
-    """English words of a rank from 20,000 on, but for those that are spared."""
+    """English words from rank 20,000 on, except the given ones."""
     used = {word for text in spared for word in normalize(text, "basic").split()}
     ranked = wordfreq.top_n_list("en", 200_000)[20_000:]
     rare = [w for w in ranked if w.isascii() and w.isalpha() and len(w) > 4 and w not in used]
@@ -140,7 +148,7 @@ def rates(
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> float:
-    """Words that differ, of those that were written before."""
+    """Number of words that differ from the transcript without a list."""
     scores = score(references=before, systems={"after": after}).scores
     return scores["systems"]["after"]["wer"]["raw"]["rate"]
 

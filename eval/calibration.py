@@ -1,11 +1,11 @@
-"""How far the confidence of a word tells how often such words are right.
+"""Calibration of word confidence: how often words of a given confidence are right.
 
     python eval/calibration.py                                # mini, test sets, held-out voices
     python eval/calibration.py --split dev --fit              # the two numbers for a config
     python eval/calibration.py --split dev --time             # what it costs
 
-Decodes spoken sentences and calls a written word right if all of it is a hit in the alignment with
-the reference, case and punctuation aside. Prints Markdown: ways to make a word's confidence from
+Decodes synthesised sentences; a word counts as right if all of it is a hit in the alignment with
+the reference, ignoring case and punctuation. Prints Markdown: ways to make a word's confidence from
 its tokens' probabilities, as they are and as the checkpoint's config maps them (AUC: how often a
 right word has more than a wrong one; ECE: expected calibration error over ten bins; NLL in nats),
 and for each domain the share of right words by confidence. Chance is AUC 0.5.
@@ -98,9 +98,9 @@ def main() -> None:
 
 
 def cost(decoder: Decoder, cuts: list[Any], num_beams: int, rounds: int = 5) -> float:
-    """Processor time that confidence adds to decoding, of what that takes without.
+    """Relative CPU time that confidence adds to decoding.
 
-    By turns, and of each batch the quickest of some rounds: whatever else runs costs time too.
+    Both variants alternate, and the fastest of some rounds counts for each batch.
     """
     audios = sorted((cut_audio(cut) for cut in cuts), key=len)
     options = DecodeOptions(num_beams=num_beams)
@@ -118,7 +118,7 @@ def cost(decoder: Decoder, cuts: list[Any], num_beams: int, rounds: int = 5) -> 
 
 
 def judged(decoder: Decoder, domain: Domain, split: str, num_beams: int) -> Judged:
-    """Every word that is written for a split, and whether it is right; "-" is neither."""
+    """Every word of the transcripts of a split, and whether it is right; "-" is neither."""
     cuts = sorted(spoken_set(domain, split), key=lambda cut: cut.duration)
     options = DecodeOptions(num_beams=num_beams, confidence=True)
     found: Judged = []
@@ -131,7 +131,7 @@ def judged(decoder: Decoder, domain: Domain, split: str, num_beams: int) -> Judg
 
 
 def judge(reference: str, words: tuple[DecodedWord, ...]) -> Judged:
-    """Whether each word is right; a word such as "follow-up" is two, and right if both are."""
+    """Whether each word is right; "follow-up" counts as two words, which must both be right."""
     parts = [normalize(word.text, "basic").split() for word in words]
     owners = [i for i, own in enumerate(parts) for _ in own]
     pairs = align(
@@ -160,7 +160,7 @@ def ece(sure: np.ndarray, right: np.ndarray) -> float:
 
 
 def auc(sure: np.ndarray, right: np.ndarray) -> float:
-    """How often a right word has more confidence than a wrong one; equal ones count half."""
+    """How often a right word has more confidence than a wrong one; ties count half."""
     wrong = np.sort(sure[~right])
     below = np.searchsorted(wrong, sure[right], "left") + np.searchsorted(
         wrong, sure[right], "right"
@@ -169,13 +169,13 @@ def auc(sure: np.ndarray, right: np.ndarray) -> float:
 
 
 def nll(sure: np.ndarray, right: np.ndarray) -> float:
-    """Mean negative log-likelihood of what was right and what was wrong."""
+    """Mean negative log-likelihood of the outcomes."""
     told = np.where(right, sure, 1 - sure)
     return float(-np.log(np.maximum(told, 1e-6)).mean())
 
 
 def fit(log_probs: list[float], right: list[bool], steps: int = 50) -> Calibration:
-    """Scale and offset of the greatest likelihood, by Newton's method."""
+    """Maximum-likelihood scale and offset, by Newton's method."""
     log_prob = np.minimum(np.array(log_probs), -1e-6)
     features = np.stack([log_prob - np.log(-np.expm1(log_prob)), np.ones(len(right))], axis=1)
     weights = np.array([1.0, 0.0])

@@ -1,4 +1,4 @@
-"""What the weight of an adapter made from text, and the strength of its list, trade on dev sets.
+"""Trade-off of fusion weight and biasing strength of a text adapter on dev sets.
 
 python eval/fusion_weight.py domains/medical --adapter runs/medical/adapter
 python eval/fusion_weight.py domains/medical --adapter runs/medical/adapter --beam-size 1

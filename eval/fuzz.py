@@ -1,12 +1,12 @@
-"""Damaged inputs by the thousand: is there a traceback, a crash, or ten seconds of work?
+"""Fuzzes readers with damaged inputs: any traceback, crash, or more than ten seconds of work?
 
     python eval/fuzz.py [--count 10000] [--seed 0] [--only audio,manifest] [--keep DIR]
 
-Audio, manifests, domain folders, recipes and adapters that are right at first are damaged at
-random: bytes flipped, cut out, doubled, cut off, numbers made extreme. Each is read as the commands
-read it, in a child process, so that a crash inside a library counts too. What is right: it is read,
-or refused by an error of ours in at most three lines (exit status 2). Inputs that do worse are kept
-in ``--keep``. The same seed gives the same inputs.
+Valid audio, manifests, domain folders, recipes and adapters are damaged at random: bytes flipped,
+removed, duplicated, truncated, numbers made extreme. Each is read as the commands read it, in a
+child process, so that a crash inside a library counts too. It must be read, or rejected by one of
+our errors in at most three lines (exit status 2). Failing inputs are kept in ``--keep``. The same
+seed gives the same inputs.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _encoded(fmt: str, codec: str, rate: int) -> bytes:
 
 
 def audio(place: Path) -> None:
-    """A second of noise in each of the kinds that libsndfile and FFmpeg can write."""
+    """A second of noise in each format that libsndfile and FFmpeg can write."""
     kinds = ("WAV PCM_16", "WAV FLOAT", "WAV ULAW", "WAV IMA_ADPCM", "FLAC PCM_16", "AIFF PCM_16",
              "OGG VORBIS", "OGG OPUS", "MP3 MPEG_LAYER_III", "CAF PCM_16", "AU PCM_16",
              "W64 PCM_16", "RF64 PCM_16", "NIST PCM_16", "VOC PCM_16")  # fmt: skip
@@ -194,7 +194,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path, Path], None]]] = 
 
 
 def damaged(content: bytes, dice: random.Random) -> bytes:
-    """The content with one to four faults, more of them near its beginning."""
+    """The content with one to four faults, most of them near its start."""
     data = bytearray(content)
     for _ in range(dice.randint(1, 4)):
         place = min(int(len(data) * dice.random() ** dice.choice((1, 4))), max(0, len(data) - 1))
@@ -218,7 +218,7 @@ def damaged(content: bytes, dice: random.Random) -> bytes:
 
 
 def _damage(folder: Path, dice: random.Random) -> Path:
-    """Damage a file of a folder, which is returned."""
+    """Damage a file of a folder, and return it."""
     path = dice.choice(sorted(p for p in folder.rglob("*") if p.is_file()))
     path.write_bytes(damaged(path.read_bytes(), dice))
     return path

@@ -1,14 +1,14 @@
-"""Requests that no client would send: does the server answer each, in time and in bounded memory?
+"""Fuzzes the server with malformed requests: does it answer each in time and bounded memory?
 
     python eval/fuzz_http.py [--requests 10000] [--seed 1] [--clients 8]
 
 Starts ``asr-llm serve`` with a key on a free port of this machine, and sends it requests that are
-broken in one of the ways below, drawn by the seed. Each must be answered by a status that the case
-allows, and every refusal of the server's own by one JSON error with a message; nothing may take
-longer than 10 s (but for the clients that are slow on purpose, for whom 30 s), the server must say
-nothing of a traceback, and after each hundred requests a good one must be transcribed as at first.
-On a busy machine answers are late for want of a processor: these failures are counted apart.
-A request that fails is kept in ``runs/fuzz_http/`` with its case. Memory is the resident set.
+broken in one of the ways below, drawn by the seed. Each must get a status that the case allows, and
+every error of the server one JSON body with a message; nothing may take longer than 10 s (30 s for
+deliberately slow clients), the server must print no traceback, and after every hundred requests a
+valid one must give the same transcript as at the start. On a busy machine responses are late for
+lack of CPU: these failures are counted separately. A request that fails is kept in
+``runs/fuzz_http/`` with its case. Memory is the resident set.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as bytes, and the statuses that are right for it; 0 is a connection that ends."""
+    """A request as bytes, and its acceptable statuses; 0 is a closed connection."""
 
     case: str
     data: bytes
@@ -86,7 +86,7 @@ def form(audio: bytes, filename: str = "a.wav", **fields: str) -> bytes:
 
 
 class Cases:
-    """Draws requests; each method makes one of a kind."""
+    """Draws requests; one method per kind."""
 
     def __init__(self, draw: random.Random, audio: bytes) -> None:
         self.draw, self.audio = draw, audio
@@ -249,7 +249,7 @@ def _silent_flac() -> bytes:
 
 
 def _mp4() -> bytes:
-    """Boxes whose sizes lie."""
+    """Boxes with false sizes."""
     return b"\0\0\0\x18ftypM4A \0\0\0\0M4A mp42" + b"\xff\xff\xff\xffmoov" + b"\0\0\0\x01" * 200
 
 
@@ -277,7 +277,7 @@ def send(address: Address, sent: Sent) -> tuple[int, bytes, float]:
 
 
 def problem_of(sent: Sent, status: int, body: bytes, seconds: float) -> str | None:
-    """What is wrong with an answer; None if nothing is."""
+    """What is wrong with a response; None if nothing is."""
     if status == LATE or seconds > (SLOW_SECONDS if sent.slow else SECONDS):
         return f"late: {seconds:.0f} s"
     if status not in sent.statuses and not (status == 0 and sent.case == "head"):

@@ -1,11 +1,11 @@
-"""`transcribe -o` killed at random moments: is anything lost, done twice, or half there?
+"""Kills `transcribe -o` at random moments: is anything lost, repeated or incomplete?
 
     python eval/killed_transcribe.py [--kills 50] [--seed 0] [--model mini]
 
-A folder of calls (two speakers, one recording that breaks off) is transcribed in peace first. Then,
-again and again, a process does the same and is ended by SIGKILL at a moment drawn at random; after
-each the same command runs to its end. Its files must be those of peace, byte by byte; what was
-finished before must not be written again. Processes are forks of one that has imported everything.
+A folder of calls (two speakers, one truncated recording) is first transcribed without interruption.
+Then, repeatedly, a process does the same and gets SIGKILL at a random moment; after each, the same
+command runs to its end. Its files must equal the uninterrupted ones byte by byte, and finished
+files must not be written again. Processes are forks of one that has imported everything.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SAID = (
 
 
 def main() -> int:
-    """Print what was found; 1 if anything was not as it should be."""
+    """Print the findings; exit status 1 on any failure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -103,7 +103,7 @@ def _run(place: Path, output: str, model: str, kill_after: float | None = None) 
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """All files, the hidden ones by name alone."""
+    """All files; hidden ones by name only."""
     return {
         path.name: b"" if path.name.startswith(".") else path.read_bytes()
         for path in folder.iterdir()

@@ -1,14 +1,14 @@
-"""Long audio: what cutting it into chunks costs, and the memory it takes.
+"""Long audio: the cost of chunking in WER, and memory use.
 
     python eval/long_audio.py [--manifest FILE] [--hours 1] [--beam-size 1]
     python eval/long_audio.py --no-pauses --hours 0.15 --chunk-seconds 6 8 10 12 15 20
 
-Joins utterances, in order, with pauses between them: half a second to three seconds, and after
-every tenth one 30 seconds of silence or of noise, in turns. The WER of the long file is compared
-with that of the utterances decoded one by one. Without a manifest the utterances are the held-out
-sentences of domains/medical and domains/general, in their held-out voices, again and again.
-With --no-pauses a voice says all its sentences, and then the next, without a pause to cut at.
-Memory is the peak of the process beyond what it took before the file.
+Joins utterances, in order, with pauses of half a second to three seconds and, after every tenth
+utterance, 30 seconds of silence or noise alternately. The WER of the long file is compared with
+that of the utterances decoded one by one. Without a manifest the utterances are the held-out
+sentences of domains/medical and domains/general, in their held-out voices, again and again. With
+--no-pauses each voice says all its sentences in turn, without a pause to split at. Memory is the
+peak growth of the process.
 """
 
 from __future__ import annotations

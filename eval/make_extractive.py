@@ -1,4 +1,4 @@
-"""Write extractive.jsonl: questions answered by a passage, none of which `mini` was trained on.
+"""Write extractive.jsonl: questions about a passage, none of which `mini` was trained on.
 
 python eval/make_extractive.py
 """

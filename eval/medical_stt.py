@@ -1,4 +1,4 @@
-"""Rank the systems of a public medical benchmark, beside the figures that it published.
+"""Rank the systems of a public medical benchmark, next to its published figures.
 
     python eval/medical_stt.py FOLDER [--normalizer medical-en]
 
@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Score, and print."""
+    """Score and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Training speed packed against padded: decoder positions a second, forward and backward.
+"""Training speed of packed and padded batches: decoder positions per second, forward and backward.
 
     python eval/packing.py [--model mini] [--positions 4000] [--pack 256 512 1024 4000]
 
@@ -19,7 +19,8 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import AsrSource, Folders, InterleaveSource, TextSource
-from asr_llm.training.train import make_stream, prepare
+from asr_llm.training.streams import make_stream
+from asr_llm.training.train import prepare
 
 KINDS = (AsrSource, InterleaveSource, TextSource)
 

@@ -1,14 +1,14 @@
-"""What a model hears of people, with Whisper base beside it in the same run.
+"""Accuracy on real speech and held-out voices, compared with Whisper base in the same run.
 
     python eval/people.py --data ../shared/data --readers runs/small-data/speech/heldout.jsonl \\
         --whisper base -o runs/people [--sets readers coffee] [--limit 100]
 
-Sets: `readers` (six LibriSpeech readers that no training heard), `silence` (the same, half a second
-of silence before and after), `joined` (the same, clips of a reader joined to at most 25 s),
-`coffee` (orders without transcripts: which of their slot values are in the text), and the test sets
-of domains/general, medical and legal. Whisper is faster-whisper's (a development extra) in 8 bits;
-both decode with the same beams. Texts are written first and kept: what is there is not decoded
-again. `asr-llm score` prints each table, normalised as Whisper's tables are.
+Sets: `readers` (six held-out LibriSpeech readers), `silence` (the same, half a second of silence
+before and after), `joined` (the same, clips of a reader joined to at most 25 s), `coffee` (orders
+without transcripts: which of their slot values are in the text), and the test sets of
+domains/general, medical and legal. Whisper is faster-whisper's (a development extra) in 8 bits;
+both decode with the same beams. Transcripts are stored first and reused. `asr-llm score` prints
+each table, normalised as Whisper's tables are.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Clip:
 
 
 def main() -> None:
-    """Decode what is not decoded yet, and print a table for each set."""
+    """Decode what is missing, and print a table for each set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -103,7 +103,7 @@ def _clips(name: str, arguments: argparse.Namespace) -> Iterator[Clip]:
 
 
 def _joined(clips: list[Clip]) -> Iterator[Clip]:
-    """Clips of one reader, in order, as many together as fit."""
+    """Clips of one reader, in order, joined up to the maximum length."""
     for speaker, own in groupby(sorted(clips, key=lambda c: c.speaker), lambda c: c.speaker):
         waiting: list[Clip] = []
         for clip in [*own, None]:
@@ -171,7 +171,7 @@ def _score(name: str, place: Path, arguments: argparse.Namespace) -> None:
 
 
 def _slots(clips: list[Clip], place: Path) -> None:
-    """Of each system, how many slot values are in the text, word for word."""
+    """Per system, how many slot values are in the text, word for word."""
     for path in sorted(place.glob("*.jsonl")):
         if path.name == "reference.jsonl":
             continue

@@ -1,4 +1,4 @@
-"""How quick a report of ten thousand utterances is in a browser (needs Chromium).
+"""Speed of a report with ten thousand utterances in a browser (needs Chromium).
 
     python eval/report_speed.py [--utterances 10000]
 

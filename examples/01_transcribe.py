@@ -1,4 +1,4 @@
-"""Transcribe recordings with the embedded model, and with an adapter if one is given.
+"""Transcribe a recording with the default model, and an adapter if given.
 
 python examples/01_transcribe.py talk.wav [runs/demo/adapter]
 """
@@ -9,11 +9,11 @@ from asr_llm import SpeechLLM
 
 
 def main() -> None:
-    """Print each segment of the first argument with its times."""
+    """Print each segment with its start and end in seconds."""
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     adapter = sys.argv[2] if len(sys.argv) > 2 else None
-    model = SpeechLLM.load("mini", adapter=adapter)
+    model = SpeechLLM.load(adapter=adapter)
     for segment in model.transcribe(sys.argv[1]):
         print(f"{segment.start:7.2f} {segment.end:7.2f}  {segment.text}")
 

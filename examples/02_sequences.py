@@ -1,4 +1,4 @@
-"""See the one idea of the code: a training example is a tuple of text and speech spans.
+"""Print training examples: each is a tuple of text and speech spans.
 
 python examples/02_sequences.py "The patient was started on metoprolol."
 """
@@ -12,7 +12,7 @@ from asr_llm.sequences.spans import Speech
 
 
 def main() -> None:
-    """Speak a sentence and show it as each task's sequence."""
+    """Synthesise a sentence and print the sequence of each task."""
     text = sys.argv[1] if len(sys.argv) > 1 else "The patient was started on metoprolol."
     utterance = synthesize(text, "en-us+Annie")
     chat = tasks.Chat("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>")

@@ -1,4 +1,4 @@
-"""Score any recogniser's output for the entities of a domain: no model, no torch.
+"""Score any recogniser's output on the entities of a domain, without a model or torch.
 
 python examples/03_score_any_system.py domains/medical
 """
@@ -12,7 +12,7 @@ from asr_llm.evaluation.table import table
 
 
 def main() -> None:
-    """Compare two made-up systems on the domain's own test sentences."""
+    """Compare two made-up systems on the domain's test sentences."""
     domain = Domain.load(sys.argv[1] if len(sys.argv) > 1 else "domains/medical")
     references = {str(i): text for i, text in enumerate(domain.text("test"))}
     systems = {

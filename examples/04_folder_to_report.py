@@ -1,4 +1,4 @@
-"""From a folder of text and terms to an adapter and a report. Cells (# %%) run as a notebook too.
+"""From a folder of text and terms to an adapter and a report; also runs as a notebook (# %% cells).
 
 python examples/04_folder_to_report.py [FOLDER] [RUN] [MODEL]
 """
@@ -14,14 +14,14 @@ from asr_llm.evaluation.table import table
 given = dict(enumerate(sys.argv))
 folder = Path(given.get(1, "my_clinic"))
 run = Path(given.get(2, f"runs/{folder.name}"))
-model = given.get(3)  # None: the default
+model = given.get(3)  # None: the default model
 
-# %% A domain folder. The example is about coffee machines: put your own text and terms into it.
+# %% A domain folder. The example is about coffee machines; replace it with your text and terms.
 if not folder.exists():
     create(folder)
 print(*sorted(path.name for path in folder.iterdir()))
 
-# %% Check it: mistakes by file and line, and what it holds.
+# %% Check it: print problems by file and line, and count what the folder contains.
 found = check(folder)
 for problem in found.problems:
     print(problem)
@@ -31,16 +31,16 @@ domain = Domain.load(folder)
 print(found.sentences, found.terms)
 print("A test sentence:", domain.text("test")[0])
 
-# %% Adapt and measure: minutes. The folder's text trains a LoRA, which a run that was stopped
-# goes on with; base and adapted model then transcribe the test set.
+# %% Adapt and evaluate (takes minutes): train a LoRA on the folder's text, then transcribe the
+# test set with the base and the adapted model. Run again after an interruption to resume.
 done = adapt(folder, model=model, run=run, resume=True)
 
-# %% What it gained on the domain, and what it cost on general speech.
+# %% Print the gain on the domain and the cost on general speech.
 if done.scores:
     for row in table(done.scores):
         print(f"{row.metric:28} {row.counts:>24} {row.base:>8} {row.adapted:>8} {row.change:>8}")
-    print("The whole report:", (run / "report.html").resolve())
+    print("The full report:", (run / "report.html").resolve())
 
-# %% The adapter in use.
+# %% Transcribe with the adapter.
 recogniser = SpeechLLM.load(done.model, adapter=done.adapter)
 print(recogniser.transcript(Path(__file__).parent / "visit.flac").text)

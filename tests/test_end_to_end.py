@@ -316,7 +316,7 @@ def test_adapt_to_recordings(tmp_path: Path, speech: np.ndarray) -> None:
     assert (examples.count > 4, examples.left_out) == (True, frozenset())
 
 
-def test_what_recordings_say_is_text_to_learn_from(
+def test_transcripts_of_recordings_are_training_text(
     base: Path, tmp_path: Path, speech: np.ndarray
 ) -> None:
     """The default recipe, where nothing is written but transcripts."""
@@ -363,6 +363,26 @@ def test_pretraining_in_stages(base: Path, tmp_path: Path) -> None:
     assert run("adapt", "x", "--recipe", "j.yaml", cwd=tmp_path).returncode == 2
 
 
+def test_mini_learns_to_answer_speech_as_it_answers_text(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(
+        "The dog sat by the old door.\nShe went to the market on Monday.\n"
+        "We had tea with the doctor.\nHe lost the key of the red house.\n",
+        "utf-8",
+    )
+    (tmp_path / "i.yaml").write_text(
+        "name: i\nmodel: mini\ntrain: [projector]\nsteps: 2\nbatch_positions: 300\n"
+        "sources:\n- task: imitate\n  data: t.txt\n  voices: [en-us]\n  each: 3\n  kl: 0.5\n"
+        "  interleaved: 0.5\n  answer: {max_tokens: 12, temperature: 1.5}\n",
+        "utf-8",
+    )
+    done = run("pretrain", "i.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "The model is in runs/i/model\n"
+    (record,) = json.loads((tmp_path / "runs" / "i" / "answers.json").read_text("utf-8"))
+    assert sum(record["asked"].values()) == 12
+    assert f"kept {record['share']:.0%} of the teacher's answers" in done.stderr
+
+
 def test_questions_from_the_command_line(base: Path, tmp_path: Path, speech: np.ndarray) -> None:
     soundfile.write(tmp_path / "a.wav", speech, 16000)
     asked = run("ask", "a.wav", "--question", "Who speaks?", "--model", base, cwd=tmp_path)
@@ -371,6 +391,22 @@ def test_questions_from_the_command_line(base: Path, tmp_path: Path, speech: np.
     done = run("qa", "q.jsonl", "--model", base, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [word in done.stdout for word in ("text", "speech", "gap")] == [True] * 3
+
+
+def test_instructions_from_the_command_line(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "i.jsonl").write_text(
+        '{"prompt": "Shout.", "instruction_id_list": ["change_case:english_capital"]}\n', "utf-8"
+    )
+    told = ("instruct", "i.jsonl", "--model", base, "--variant", "noisy")
+    done = run(*told, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [word in done.stdout for word in ("noisy", "text", "speech", "gap")] == [True] * 4
+    assert json.loads(run(*told, "--json", cwd=tmp_path).stdout) == json.loads(
+        (tmp_path / "out" / "scores.json").read_text()
+    )
+    refused = run("instruct", "i.jsonl", "--variant", "loud", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "unknown variant 'loud'" in refused.stderr
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "recipe": SEQUENCES,
     "model": MODEL,
     "decoding": DECODING,
-    "training": MODEL | {"training"},
+    "training": DECODING | {"training"},  # a teacher's answers are decoded
     "transcription": DECODING | {"transcription"},
     "evaluation": {
         "errors",

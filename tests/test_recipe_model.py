@@ -54,7 +54,7 @@ def test_what_can_be_trained_together(train: list[str]) -> None:
         ({"seed": -1}, "greater than or equal to 0"),
     ],
 )
-def test_what_would_fail_late_is_refused(keys: dict[str, Any], message: str) -> None:
+def test_late_failures_are_rejected_early(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         recipe(**keys)
 

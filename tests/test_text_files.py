@@ -61,7 +61,7 @@ def test_both_byte_orders(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\0", 1, "not UTF-8 text"),
     ],
 )
-def test_what_is_no_text_is_named_by_line(
+def test_binary_data_is_reported_by_line(
     tmp_path: Path, content: bytes, line: int, found: str
 ) -> None:
     path = tmp_path / "a.txt"
@@ -121,7 +121,7 @@ def test_cells(line: str, delimiter: str, expected: list[str]) -> None:
 
 
 @given(st.lists(st.text('ab,"\t ', min_size=1), min_size=1), st.sampled_from(",\t"))
-def test_what_a_spreadsheet_quotes_comes_back(row: list[str], delimiter: str) -> None:
+def test_spreadsheet_quotes_round_trip(row: list[str], delimiter: str) -> None:
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in row]
     line = delimiter.join(quoted)
     assert cells(line, delimiter) == row

@@ -54,9 +54,9 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("name: yes\n", "1: name: found True; expected a valid string; put it in quotes"),
         ("lora: {}\n", "1: name: missing; add this key"),
         ("name: x\nname: y\n", "2: name: given twice; keep one of them"),
-        ("name: x\nlora: [\n", "3: expected the node content, but found '<stream end>'; mend the "
+        ("name: x\nlora: [\n", "3: expected the node content, but found '<stream end>'; fix the "
          "YAML here (quote text that holds ': ' or begins with a bracket)"),
-        ("name: x\nlora: [1, 2\nby_name: {}\n", "2: expected ',' or ']', but got ':'; mend the "
+        ("name: x\nlora: [1, 2\nby_name: {}\n", "2: expected ',' or ']', but got ':'; fix the "
          "YAML here (quote text that holds ': ' or begins with a bracket)"),
         ("", "1: found no keys; expected a mapping of: name, lora, stages, by_name"),
         ("- a\n", "1: found no keys; expected a mapping of: name, lora, stages, by_name"),
@@ -119,7 +119,7 @@ def test_bombs_are_refused_at_once(tmp_path: Path, text: str) -> None:
     assert "unfold to more than 500,000 values, or to themselves" in problem.message
 
 
-def test_what_is_too_large_or_too_deep_is_refused(tmp_path: Path) -> None:
+def test_too_large_or_deep_yaml_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     for text, message in (
         ("name: x\n" * 600_000, "more than 4 MB of text"),

@@ -1,6 +1,6 @@
 """The command line. Each command parses, makes one library call and prints; nothing else prints.
 
-Here are the app, the order of its commands and what is said of errors; the commands are beside.
+This file has the app, the order of its commands and error reporting; each command has its own file.
 
 Only what ``--help`` needs is imported at the top.
 """
@@ -27,6 +27,7 @@ from asr_llm.cli.doctor import doctor
 from asr_llm.cli.domain import domain_app
 from asr_llm.cli.evaluate import evaluate
 from asr_llm.cli.export import export
+from asr_llm.cli.instruct import instruct
 from asr_llm.cli.model import model_app
 from asr_llm.cli.pretrain import pretrain
 from asr_llm.cli.qa import qa
@@ -42,7 +43,7 @@ _OF_DOMAINS = ("adapt", "evaluate")
 
 
 class _Commands(TyperGroup):
-    """The commands; what the user can mend becomes one or two lines on stderr."""
+    """The command group; user errors become one or two lines on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -60,7 +61,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Teach a speech-LLM recogniser the words of a domain, and measure what it learned.",
+    help="Adapt a speech-LLM recogniser to a domain's vocabulary, and measure the gain.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -68,7 +69,8 @@ app = typer.Typer(
 )
 # In the order of --help.
 _COMMANDS = (
-    transcribe, serve, adapt, pretrain, evaluate, score, align, ask, qa, terms, export, doctor,
+    transcribe, serve, adapt, pretrain, evaluate, score, align, ask, qa, instruct, terms,
+    export, doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)
@@ -98,7 +100,7 @@ def setup(
 
 
 def silence_libraries() -> None:
-    """Keep notices of NeMo, Lightning and others off the terminal; before they are imported."""
+    """Suppress notices of NeMo, Lightning and others; call before importing them."""
     logging.disable(logging.WARNING)  # they set the levels of their own loggers at import
     warnings.simplefilter("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for worker processes
@@ -109,7 +111,7 @@ def silence_libraries() -> None:
 
 
 def mute_c_libraries() -> None:
-    """Send what C libraries write to stderr (mp3 decoders do) nowhere; Python's goes on."""
+    """Discard what C libraries write to stderr (mp3 decoders do), but not Python's output."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -123,7 +125,7 @@ def main() -> None:
     if "--debug" not in sys.argv:
         mute_c_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may contain any bytes
     try:
         app(prog_name="asr-llm")
     except Exception as error:
@@ -141,13 +143,13 @@ def _is_pipe(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, command: str | None) -> tuple[str, int]:
-    """What to tell the user, and the exit status."""
+    """The message for the user, and the exit status."""
     again = shlex.join(["asr-llm", *sys.argv[1:]])
     resume = again if "--resume" in sys.argv else f"{again} --resume"
     if isinstance(error, KeyboardInterrupt):
         rest = f"; go on with: {resume}" if command in _RESUMABLE else ""
         if command == "transcribe" and any(a.startswith(("-o", "--output-d")) for a in sys.argv):
-            rest = f"; go on with: {again}"  # what is in the folder is not done again
+            rest = f"; go on with: {again}"  # finished files in the folder are not repeated
         return f"interrupted{rest}", 130
     if isinstance(error, OSError):
         where = f" at {error.filename}" if error.filename else ""

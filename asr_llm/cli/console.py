@@ -1,4 +1,4 @@
-"""What the command line shows: progress, tables, reports."""
+"""Terminal output: progress, tables, reports."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from asr_llm.progress import Progress
 
 
-_LOG_SECONDS = 60.0  # between lines of progress, where stderr is a log
+_LOG_SECONDS = 60.0  # between progress lines if stderr is a log
 
 
 class Bar:
-    """Progress on stderr: bars while there is any, or in a log a line a minute.
+    """Progress on stderr: bars on a terminal, or one line per minute in a log.
 
     Args:
-        of_audio: what is counted are seconds of audio: they are shown, with the RTFx so far.
+        of_audio: progress counts seconds of audio, shown with the RTFx so far.
     """
 
     def __init__(self, *, of_audio: bool = False) -> None:
@@ -53,7 +53,7 @@ class Bar:
             self._progress.stop()
 
     def echo(self, text: str, *, err: bool = False) -> None:
-        """Write lines to stdout, or to stderr; the bars make room for them."""
+        """Write lines to stdout or stderr without breaking the bars."""
         if self._progress is not None and text:
             self._progress.stop()
         typer.echo(text, nl=False, err=err)
@@ -61,17 +61,17 @@ class Bar:
             self._progress.start()
 
     def wait(self, what: str) -> None:
-        """Show what is waited for before there can be any progress, until ``restart``."""
+        """Show a message until ``restart``, before progress can be measured."""
         if sys.stderr.isatty():
             self._awaited = self._bars().add_task(what, total=None, note="")
 
     @property
     def seconds(self) -> float:
-        """Since it was made, or restarted."""
+        """Seconds since it was created or restarted."""
         return max(time.monotonic() - self._began, 1e-3)
 
     def restart(self) -> None:
-        """Count the time from now on: what came before is not what is measured."""
+        """Reset the timer, to exclude the preparation from the measured time."""
         self._arrive()
         self._began = time.monotonic()
 
@@ -82,7 +82,8 @@ class Bar:
             from rich.progress import TextColumn
 
             columns = (*Bars.get_default_columns(), TextColumn("{task.fields[note]}"))
-            # What is printed meanwhile goes through ``echo``: to rich, stdout were stderr.
+            # Output during progress goes through ``echo``, because rich would send stdout to
+            # stderr.
             self._progress = Bars(
                 *columns,
                 console=Console(stderr=True),
@@ -105,7 +106,7 @@ class Bar:
         self._progress.update(self._tasks[what], completed=done, total=total, note=note)
 
     def _log(self, what: str, done: float, total: float) -> None:
-        """A line a minute, and after the first minute one for whatever begins."""
+        """Log a line per minute, and after the first minute one for each new task."""
         now = time.monotonic()
         begins = what != self._named and now - self._began >= _LOG_SECONDS
         self._named = what
@@ -119,10 +120,10 @@ class Bar:
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
-    """What became of the audio, in few lines.
+    """Summarise the results of all audio in a few lines.
 
     Args:
-        seconds: how long it took once the model was loaded.
+        seconds: time since the model was loaded.
     """
     lines = []
     left_out = [outcome.left_out for outcome in outcomes if outcome.left_out]
@@ -146,9 +147,9 @@ def _files(count: int) -> str:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """The table of ``scores.json`` on stdout, and how certain its changes are.
+    """Print the table of ``scores.json`` to stdout, with the intervals of its changes.
 
-    Of more than two systems each is shown beside the first.
+    With more than two systems, each is shown next to the first.
     """
     from asr_llm.evaluation.scores import base_first
 
@@ -159,13 +160,13 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 
 def print_warnings(scores: dict[str, Any]) -> None:
-    """What makes the figures unreliable, on stderr."""
+    """Print on stderr what makes the figures unreliable."""
     for warning in scores["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
 
 
 def print_pair(scores: dict[str, Any], names: list[str]) -> None:
-    """One system's figures, or a second's beside those that it was compared with."""
+    """Print one system's figures, or a second's next to the baseline's."""
     from asr_llm.evaluation.table import table
 
     rows = table(scores, names)
@@ -184,36 +185,17 @@ def _print_table(rows: list[Row], names: list[str]) -> None:
     columns = ["count", *names, "change" if names[1:] else "95% interval"]
     shown = Table("metric", box=box.SIMPLE)
     for column in columns:
-        # Names may be long: they are folded, never cut.
+        # Long names are wrapped, never truncated.
         shown.add_column(column, justify="right", overflow="fold", min_width=6)
     shown.columns[1].no_wrap = shown.columns[-1].no_wrap = True
     for row in rows:
         shown.add_row(*(row[:5] if names[1:] else [*row[:3], row.interval or "–"]))
-    # Where no one looks, a table is as wide as it has to be.
+    # Without a terminal, tables are as wide as needed.
     Console(width=None if sys.stdout.isatty() else 120 if names[1:] else 80).print(shown)
 
 
-def print_answers(scores: dict[str, Any]) -> None:
-    """A line for each system and way of asking on stdout, with 95% intervals."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(scores["suite"], "asked by", "right", "accuracy", "95% interval", box=box.SIMPLE)
-    for column in shown.columns[2:]:
-        column.justify, column.no_wrap = "right", True
-    for name, figures in scores["systems"].items():
-        for kind in ("text", "speech"):
-            found = figures[kind]
-            count = f"{found['right']}/{found['questions']}"
-            shown.add_row(name, kind, count, f"{found['accuracy']:.1%}", _interval(found))
-        gap = figures["gap"]
-        shown.add_row(name, "gap", "", f"{100 * gap['difference']:+.1f}", _interval(gap))
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
-
-
 def print_audit(found: Audit) -> None:
-    """The terms that are misheard on stdout, and how many they are."""
+    """Print the misrecognised terms and their number to stdout."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -238,14 +220,8 @@ def print_audit(found: Audit) -> None:
     )
 
 
-def _interval(found: dict[str, Any]) -> str:
-    if found["low"] is None:
-        return ""
-    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
-
-
 def report_text(report: CheckReport) -> str:
-    """A line for each problem, then what the folder holds."""
+    """One line per problem, then the contents of the folder."""
     lines = []
     for problem in report.problems:
         place = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
@@ -269,7 +245,7 @@ def _counted(things: Sized, noun: str) -> str:
 
 
 def diagnosis_text(found: Diagnosis) -> str:
-    """What is there in a few lines, then a line for each part that is missing."""
+    """What is installed in a few lines, then a line for each missing part."""
     memory = "unknown" if found.memory is None else size(found.memory)
     lines = [
         f"asr-llm {found.asr_llm}, Python {found.python}, {found.system}",
@@ -284,7 +260,7 @@ def diagnosis_text(found: Diagnosis) -> str:
 
 
 def models_text(found: list[Stored]) -> str:
-    """A line for each model: its name, where it is, what it was made of, its licences."""
+    """One line per model: name, location, parts, licences."""
     return "\n".join(
         f"{model.name}\t{_whereabouts(model)}\t{model.source}\t{model.licence}" for model in found
     )
@@ -300,7 +276,7 @@ def _whereabouts(model: Stored) -> str:
 
 
 def terms_text(candidates: list[Candidate]) -> str:
-    """Proposed terms as TSV; lines that begin with '#' are no terms."""
+    """Proposed terms as TSV; lines that start with '#' are comments."""
     lines = [
         "# Proposed terms, most likely first: a draft to edit. Delete non-terms, split by label.",
         "# term\tcount\twhy\tcontext",
@@ -314,7 +290,7 @@ def terms_text(candidates: list[Candidate]) -> str:
 
 
 def to_json(record: Any) -> str:
-    """A data class, a list of them, or plain data, as JSON."""
+    """Format a data class, a list of them, or plain data as JSON."""
     if isinstance(record, list):
         data: Any = [asdict(r) if hasattr(r, "__dataclass_fields__") else r for r in record]
     else:
@@ -329,7 +305,7 @@ def clock(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes, for people."""
+    """Format bytes in readable units."""
     value = float(count)
     for unit in ("B", "kB", "MB"):
         if value < 1000:

@@ -1,4 +1,4 @@
-"""Commands for models that have names, and for new ones: model list, get, remove, compose."""
+"""The commands ``model list``, ``get``, ``remove`` and ``compose``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ model_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[
-    str, typer.Argument(help="A name that 'asr-llm model list' shows.", metavar="NAME")
-]
+Name = Annotated[str, typer.Argument(help="A name from 'asr-llm model list'.", metavar="NAME")]
 
 
 @model_app.command("list")
@@ -73,7 +71,7 @@ def model_compose(
         bool,
         typer.Option(
             "--first-pass",
-            help="Bring Whisper's decoder too: what it writes is shown to the LLM with the speech.",
+            help="Include Whisper's decoder, whose transcript the LLM sees with the speech.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the projector's random weights.")] = 0,

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -34,8 +34,19 @@ FirstPass = Annotated[
     bool,
     typer.Option(
         "--first-pass/--no-first-pass",
-        help="Show the LLM what Whisper's own decoder writes, where the model brings that.",
+        help="Show the LLM the transcript of Whisper's own decoder, if the model has one.",
     ),
+]
+ShowFirstPass = Annotated[
+    bool,
+    typer.Option(
+        "--first-pass/--no-first-pass",
+        help="Show the LLM what Whisper's own decoder writes of the speech, where the model brings "
+        "that: a cascade in effect.",
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Folder for answers.jsonl, scores.json.")
 ]
 BiasingFile = Annotated[
     Path | None,
@@ -72,7 +83,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def tell_written(*made: Path | None) -> None:
-    """Say what a command has written, on stdout."""
+    """Print the paths of written files to stdout."""
     for path in made:
         if path is not None:
             typer.echo(f"Written: {path}")

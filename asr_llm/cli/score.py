@@ -1,4 +1,4 @@
-"""The command that scores what any recogniser wrote."""
+"""The command ``score``."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def score(
 def _show(
     scores: dict[str, Any], form: Format, compare: tuple[str, str] | None, against: str | None
 ) -> None:
-    """One system's figures, or the leaderboard of several and what it was asked to compare."""
+    """Print one system's figures, or the leaderboard of several with the requested comparisons."""
     from asr_llm.evaluation.comparison import compared_in
     from asr_llm.evaluation.leaderboard import write
 
@@ -185,7 +185,7 @@ def _check_compared(
 
 
 def _named(hypotheses: list[str]) -> dict[str, str]:
-    """NAME=FILE by name; a file without a name is called by its own."""
+    """Parse NAME=FILE; a file without a name is named after itself."""
     found: dict[str, str] = {}
     for given in hypotheses:
         name, equals, path = given.partition("=")

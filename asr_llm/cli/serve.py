@@ -1,4 +1,4 @@
-"""The command that serves: serve."""
+"""The command ``serve``."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def serve(
 
 
 def _tls(certfile: Path | None, *others: Path | str | int | None) -> Tls | None:
-    """What the options ``--ssl-*`` ask for, in the order of ``Tls``."""
+    """The ``--ssl-*`` options, in the order of ``Tls``."""
     from asr_llm.serving.tls import Tls
 
     if certfile is not None:

@@ -1,10 +1,10 @@
-"""Which audio belongs to which word: CTC forced alignment over given emissions.
+"""CTC forced alignment over given emissions.
 
 The emissions come from any CTC model (``model.ctc`` runs them); the search is NeMo's batched
-Viterbi, or k2 where that is installed. Speech that we synthesise needs none of this: the
-synthesiser says when each word is spoken.
+Viterbi, or k2 if installed. Synthetic speech needs no alignment: the synthesiser provides word
+times.
 
-Legend: T frames, V tokens with the blank.
+Legend: T frames, V tokens including the blank.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "viterbi", "k2"]
 
 _LONGEST_REST = 0.1
-"""Seconds by which a word may outlast its last token; chosen on dev sets."""
+"""Seconds that a word may continue after its last token; tuned on dev sets."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,12 @@ class Spelling:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Words with times in seconds, and how sure the model is of their tokens.
+    """Words with times in seconds, and the model's confidence in their tokens.
 
-    ``confidence`` is the geometric mean of the posteriors of the aligned tokens, from 0 to 1:
-    near 1 where the transcript is what was said; None where others made the alignment.
-    ``scores`` are the same for each word; None for one of no tokens. ``covered`` is the share of
-    the tokens that the model hears, whatever the transcript, that lie in its words: near 1 where
-    nothing is said beside them.
+    ``confidence`` is the geometric mean of the posteriors of the aligned tokens, from 0 to 1: near
+    1 if the transcript matches the speech; None for imported alignments. ``scores`` are the same
+    for each word; None for a word without tokens. ``covered`` is the share of the tokens recognised
+    without the transcript that lie in its words: near 1 if the transcript omits nothing.
     """
 
     words: tuple[Word, ...]
@@ -69,14 +68,14 @@ class Unaligned:
 
 
 def word_items(cut: Cut) -> list[AlignmentItem]:
-    """The words of a cut and their times, as ``asr-llm align`` leaves them; [] without."""
+    """The words of a cut and their times, as ``asr-llm align`` writes them; [] without."""
     return (cut.supervisions[0].alignment or {}).get("word", [])
 
 
 def alignment_items(
     words: Iterable[Word], scores: Iterable[float | None] = ()
 ) -> list[AlignmentItem]:
-    """Words as Lhotse keeps them: symbol, start and duration in seconds, confidence."""
+    """Words in Lhotse's form: symbol, start and duration in seconds, confidence."""
     from lhotse.supervision import AlignmentItem
 
     return [
@@ -91,12 +90,12 @@ def spell(
     normalizer: str = "basic",
     said: Sequence[str] | None = None,
 ) -> Spelling:
-    """The white-space words of a transcript as CTC tokens.
+    """Convert the white-space words of a transcript to CTC tokens.
 
     Args:
-        said: what is said for each word, where that is another: "twenty five" for "25".
-        encode: the token ids of each of a row of words.
-        normalizer: what the CTC model writes; "none" for one that writes case and punctuation.
+        said: the spoken form of each word, if different: "twenty five" for "25".
+        encode: returns the token ids of each of several words.
+        normalizer: of the CTC model's output; "none" for a model that writes case and punctuation.
     """
     words = tuple(text.split())
     heard = [normalize(word, normalizer) for word in said or words]
@@ -115,15 +114,15 @@ def align(
     """Align transcripts to emissions.
 
     Args:
-        log_probs: for each utterance (T, V), normalised, on any one device.
+        log_probs: for each utterance (T, V), normalised, on one device.
         blank: index of the CTC blank in V.
         frame: seconds per emission frame.
-        backend: ``k2``, NeMo's ``viterbi``, or k2 where it is installed.
-        shift: seconds by which this model's peaks come after the beginning of what they stand
-            for; word boundaries are moved forward by it.
+        backend: ``k2``, NeMo's ``viterbi``, or auto: k2 if installed.
+        shift: seconds by which this model's peaks lag the start of their tokens; word boundaries
+            are moved earlier by it.
 
     Raises:
-        AsrLlmError: k2 is asked for and not installed.
+        AsrLlmError: k2 is requested but not installed.
     """
     reasons = [_impossible(len(e), spelling.flat) for e, spelling in zip(log_probs, spellings)]
     todo = [i for i, reason in enumerate(reasons) if reason is None]
@@ -137,7 +136,7 @@ def align(
 
 
 def _impossible(num_frames: int, tokens: list[int]) -> str | None:
-    """Why a transcript cannot be aligned; None where it can."""
+    """Why a transcript cannot be aligned; None if it can."""
     # CTC needs a blank between two equal tokens.
     needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
     if not tokens:
@@ -155,7 +154,7 @@ def _words(
     frame: float,
     shift: float,
 ) -> Alignment:
-    """Word times from the token (its place in ``flat``, or None) at every frame."""
+    """Word times from the token (its position in ``flat``, or None) at each frame."""
     flat = spelling.flat
     frames: list[list[int]] = [[] for _ in flat]
     for t, token in enumerate(path):
@@ -163,7 +162,7 @@ def _words(
             frames[token].append(t)
 
     def sure(first: int, after: int) -> float:
-        """Geometric mean of the posteriors at the frames of some tokens."""
+        """Geometric mean of the posteriors at the frames of the given tokens."""
         scores = [float(log_probs[t, flat[i]]) for i in range(first, after) for t in frames[i]]
         return math.exp(math.fsum(scores) / len(scores))
 
@@ -183,7 +182,7 @@ def _words(
     sounding = iter(_into_gaps(spans, total))
     words: list[Word] = []
     for text, tokens in zip(spelling.words, spelling.tokens):
-        unsaid = words[-1].end if words else 0.0  # at the end of the word before
+        unsaid = words[-1].end if words else 0.0  # at the end of the previous word
         start, end = next(sounding) if tokens else (unsaid, unsaid)
         words.append(Word(text, round(start, 4), round(end, 4)))
     covered = _covered(path, log_probs, spelling, blank)
@@ -193,10 +192,10 @@ def _words(
 def _covered(
     path: list[int | None], log_probs: Tensor, spelling: Spelling, blank: int
 ) -> float | None:
-    """Of the tokens heard without a transcript, the share that words of it account for.
+    """Share of the tokens recognised without the transcript that its words cover.
 
-    A word accounts for the tokens from its first to its last, but for no more than it has
-    itself and one: stretched over a sentence, it is still one word. None where nothing is heard.
+    A word covers the tokens from its first to its last, but at most one more than it has itself:
+    stretched over a sentence, it is still one word. None if nothing is recognised.
     """
     best = log_probs.argmax(dim=1).tolist()
     heard = [t for t, token in enumerate(best) if token not in (blank, best[t - 1] if t else blank)]
@@ -216,9 +215,9 @@ def _covered(
 
 
 def _into_gaps(spans: list[tuple[float, float]], total: float) -> list[tuple[float, float]]:
-    """Words end half-way to the next one, or 0.1 s later where that is far.
+    """Extend word ends half-way to the next word, by at most 0.1 s.
 
-    CTC tells where a word's last token is; how long it sounds is lost in the blanks after it.
+    CTC locates a word's last token; its duration is lost in the blanks that follow.
     """
     following = [*(start for start, _ in spans[1:]), total]
     return [
@@ -246,7 +245,7 @@ def _backend(name: Backend) -> Search:
 def _viterbi(
     log_probs: list[Tensor], targets: list[list[int]], blank: int
 ) -> list[list[int | None]]:
-    """NeMo's Viterbi: for each frame the place of its token in the target; None at blanks."""
+    """NeMo's Viterbi: for each frame the position of its token in the target; None at blanks."""
     import torch
     from nemo.collections.asr.parts.utils.aligner_utils import viterbi_decoding
     from torch.nn.utils.rnn import pad_sequence
@@ -273,7 +272,7 @@ def _viterbi(
 
 
 def _k2(log_probs: list[Tensor], targets: list[list[int]], blank: int) -> list[list[int | None]]:
-    """k2: the best path through each CTC graph; k2's blank is 0, so tokens move up by one."""
+    """k2: the best path through each CTC graph; k2's blank is 0, so token ids shift by one."""
     import k2
     import torch
     from torch.nn.utils.rnn import pad_sequence

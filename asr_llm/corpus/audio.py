@@ -1,4 +1,4 @@
-"""Audio of any kind into 16 kHz mono float32, and where to cut it when it is long.
+"""Reads audio of any kind as 16 kHz mono float32, and splits long audio.
 
 Shape legend: T samples at ``SAMPLE_RATE``.
 """
@@ -31,13 +31,13 @@ _FRAME = SAMPLE_RATE // 50  # 20 ms
 _SMOOTHING_FRAMES = 5  # on each side: 200 ms, longer than the closure of a plosive
 _SILENCE_RMS = 1e-3  # -60 dBFS
 _BLOCK_SECONDS = 30
-_LARGEST = 1e6  # a sample; some programs write those of 16 bits as they are, up to 32,768
+_LARGEST = 1e6  # per sample; some programs write unscaled 16-bit values, up to 32,768
 _BLOCK_SIZE = 2**24  # samples of all channels: 64 MB
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     sampling_rate: int
     num_samples: int
@@ -50,10 +50,10 @@ class AudioInfo:
 
 
 def audio_info(path: str | Path) -> AudioInfo:
-    """Sampling rate, length and channels of a file, mostly without decoding it.
+    """Sampling rate, length and channels of a file, usually without decoding it.
 
     Raises:
-        AudioError: as ``load_audio``, but for damage that only decoding shows.
+        AudioError: as ``load_audio``, except for damage that only decoding reveals.
     """
     with open_audio(Path(path)) as file:
         return AudioInfo(file.rate, file.num_samples, file.num_channels)
@@ -62,17 +62,17 @@ def audio_info(path: str | Path) -> AudioInfo:
 def load_audio(path: str | Path, channel: int | None = None, tell: Tell | None = None) -> Samples:
     """Decode a file of any kind (``audio_kinds``) to mono float32 (T,) at 16 kHz.
 
-    Channels become one as ``channels.mix`` has it; other rates are resampled by soxr (HQ), block
-    by block, so that an hour of studio audio needs no more memory than its result. However short
-    the file, it is returned as it is.
+    Channels are mixed by ``channels.mix``; other rates are resampled by soxr (HQ), block by block,
+    so that an hour of studio audio needs no more memory than its result. Short files are not
+    padded.
 
     Args:
-        channel: take this one alone, counted from 1.
-        tell: told which channels were taken, where it is not the mean of all.
+        channel: take only this one, counted from 1.
+        tell: called with the channels used, if it is not the mean of all.
 
     Raises:
-        AudioError: missing, a directory, empty, corrupt, broken off, not audio, or not finite; or
-            it has no such channel.
+        AudioError: missing, a directory, empty, corrupt, truncated, not audio, or not finite; or it
+            has no such channel.
     """
     return np.concatenate(list(read_blocks(path, channel, tell)))
 
@@ -80,10 +80,10 @@ def load_audio(path: str | Path, channel: int | None = None, tell: Tell | None =
 def read_blocks(
     path: str | Path, channel: int | None = None, tell: Tell | None = None
 ) -> Iterator[Samples]:
-    """``load_audio`` half a minute at a time, in as much memory.
+    """``load_audio`` half a minute at a time, in constant memory.
 
     Raises:
-        AudioError: as ``load_audio``; of damage, once it is come upon.
+        AudioError: as ``load_audio``; for damage, when it is reached.
     """
     import soxr
 
@@ -95,7 +95,7 @@ def read_blocks(
             for mono in _one_channel(path, file, channel, tell):
                 total += len(mono)
                 yield mono if file.rate == SAMPLE_RATE else resampler.resample_chunk(mono)
-        except AudioError:  # what comes before is kept to its last sample
+        except AudioError:  # keep everything before the damage
             if total and file.rate != SAMPLE_RATE:
                 yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
             raise
@@ -107,25 +107,25 @@ def read_blocks(
 
 @dataclass(frozen=True)
 class Source:
-    """An audio file, mixed, or one ``channel`` of it, counted from 1."""
+    """An audio file, mixed down, or one ``channel`` of it, counted from 1."""
 
     path: Path
     channel: int | None = None
 
     @classmethod
     def of(cls, given: str | Path | Source) -> Source:
-        """A file, unless it is a source already."""
+        """Convert a path to a source; sources are returned unchanged."""
         return given if isinstance(given, Source) else cls(Path(given))
 
     def blocks(self, tell: Tell | None = None) -> Iterator[Samples]:
-        """``read_blocks`` of it."""
+        """``read_blocks`` of the source."""
         return read_blocks(self.path, self.channel, tell)
 
 
 def _one_channel(
     path: Path, file: AudioFile, channel: int | None, tell: Tell | None
 ) -> Iterator[Samples]:
-    """The blocks of a file, mixed or one of the channels, at the file's own rate."""
+    """The blocks of a file, mixed down or one channel, at the file's own rate."""
     if channel is not None and not 1 <= channel <= file.num_channels:
         raise AudioError(
             f"{path}: has {file.num_channels} channel{'s' if file.num_channels > 1 else ''}; "
@@ -152,7 +152,7 @@ def _one_channel(
 
 
 def cut_audio(cut: Cut) -> Samples:
-    """The audio of a lhotse cut as mono float32 (T,) at 16 kHz.
+    """The audio of a Lhotse cut as mono float32 (T,) at 16 kHz.
 
     Raises:
         AudioError: the cut's recording cannot be read; names the cut.
@@ -161,7 +161,7 @@ def cut_audio(cut: Cut) -> Samples:
 
     try:
         audio = np.atleast_2d(cut.load_audio())  # (channels, samples at the cut's own rate)
-    except Exception as error:  # lhotse raises as many kinds as it has backends
+    except Exception as error:  # lhotse's backends raise many kinds
         own = _own_reading(cut)
         if own is not None:
             return own
@@ -176,7 +176,7 @@ def cut_audio(cut: Cut) -> Samples:
 
 
 def _own_reading(cut: Cut) -> Samples | None:
-    """The audio of a cut from a plain file of a kind that lhotse cannot read; None of any other."""
+    """The audio of a cut, if it is a plain file that Lhotse cannot read; else None."""
     recording = getattr(cut, "recording", None)
     if recording is None or recording.transforms or len(recording.sources) != 1:
         return None
@@ -208,8 +208,8 @@ def pauses(
 ) -> list[tuple[int, int]]:
     """Stretches (start, end), in samples, of at least ``min_seconds`` without speech.
 
-    A frame of 20 ms is quiet when it lies ``below_db`` under the loud ones (the
-    95th percentile of all frames), or under -60 dBFS.
+    A 20 ms frame is quiet if it lies ``below_db`` below the loud ones (95th percentile of all
+    frames), or below -60 dBFS.
     """
     energies = _energies(samples)
     if not len(energies):
@@ -222,11 +222,11 @@ def pauses(
 
 
 def split_at_pauses(samples: Samples, max_seconds: float) -> list[tuple[int, int]]:
-    """Cut ``samples`` (T,) into pieces (start, end) of at most ``max_seconds``.
+    """Split ``samples`` (T,) into pieces (start, end) of at most ``max_seconds``.
 
-    The pieces cover the audio once, in order. Each cut is made at the quietest
-    200 ms in the last third before the limit, and leaves no piece shorter than
-    a third of it (but audio that is shorter as a whole).
+    The pieces cover the audio once, in order. Each split is at the quietest 200 ms in the last
+    third before the limit, and no piece is shorter than a third of the limit, unless the whole
+    audio is.
 
     Raises:
         ValueError: ``max_seconds`` is less than a sample.
@@ -242,7 +242,7 @@ def split_at_pauses(samples: Samples, max_seconds: float) -> list[tuple[int, int
         first, last = -(-earliest // _FRAME), latest // _FRAME  # frame boundaries in between
         end = latest
         if first <= last:
-            # The last of equals, for longer pieces.
+            # The last on ties, for longer pieces.
             end = (last - int(np.argmin(loudness[first : last + 1][::-1]))) * _FRAME
         pieces.append((start, end))
         start = end
@@ -256,7 +256,7 @@ def _energies(samples: Samples) -> npt.NDArray[np.float32]:
 
 
 def _boundary_loudness(samples: Samples) -> npt.NDArray[np.float64]:
-    """Mean energy around each frame boundary, the start and the end among them."""
+    """Mean energy around each frame boundary, including the start and the end."""
     sums = np.concatenate([[0.0], np.cumsum(_energies(samples), dtype=np.float64)])
     boundaries = np.arange(len(sums))
     low = np.maximum(boundaries - _SMOOTHING_FRAMES, 0)

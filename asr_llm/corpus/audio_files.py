@@ -1,6 +1,6 @@
-"""Opens audio files: by libsndfile, and what it cannot read by FFmpeg (``ffmpeg_audio``).
+"""Opens audio files with libsndfile, or FFmpeg (``ffmpeg_audio``) if that fails.
 
-A WAV file whose header tells a wrong length is read to its end: programs that write into a pipe
+WAV files with a wrong length in the header are read to their end: programs that write to a pipe
 (sox, arecord, ffmpeg) cannot know the length, and recorders that are switched off never write it.
 """
 
@@ -34,8 +34,8 @@ _MAGIC = (
 )
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV")
 
-# Lengths that stand for "not known": 0, and those from the largest down to sox's 0x7ffff000 and
-# arecord's 0x80000000, each with its header added.
+# Lengths that mean "unknown": 0, and large values such as sox's 0x7ffff000 and arecord's
+# 0x80000000, each plus its header.
 _UNKNOWN = (range(1), range(0x7FFFF000, 0x80000100), range(0xFFFFFF00, 0x100000000))
 _TOLERANCE = 0.5  # seconds that may be lacking: encoders' delays, edit lists
 _BLOCK = 2**20
@@ -49,7 +49,8 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     """Open an audio file of any kind.
 
     Raises:
-        AudioError: missing, a directory, empty, corrupt, not audio, or of an impossible rate.
+        AudioError: missing, a directory, empty, corrupt, not audio, or with an impossible sampling
+            rate.
     """
     import soundfile
 
@@ -59,7 +60,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         is_wrong = length is not None and length.is_wrong
         source: Any = _Mended(raw, length if is_wrong else None)
         try:
-            # By its name where that will do: names such as .raw mean something to libsndfile.
+            # By suffix where possible: suffixes such as .raw mean something to libsndfile.
             decoder: Any = _SndfileAudio(path, source if is_wrong else path)
         except soundfile.LibsndfileError as error:
             decoder = _by_ffmpeg(path, source, head, error.error_string.rstrip("."))
@@ -77,7 +78,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a file that is there and is not empty."""
+    """The first bytes of an existing, non-empty file."""
     if path.is_dir():
         raise AudioError(f"{path}: is a directory; expected an audio file")
     try:
@@ -113,7 +114,7 @@ def _by_ffmpeg(path: Path, source: BinaryIO, head: bytes, reason: str) -> Any:
 
 
 class _SndfileAudio:
-    """What libsndfile reads."""
+    """Audio read by libsndfile."""
 
     def __init__(self, path: Path, source: Path | BinaryIO) -> None:
         import soundfile
@@ -146,7 +147,7 @@ class _SndfileAudio:
 
 
 class _ToItsEnd:
-    """A file that is read, and found to break off where its header tells of more."""
+    """A file that is read to its end, and reported as truncated if its header promises more."""
 
     def __init__(self, path: Path, decoder: AudioFile, length: _WavLength | None) -> None:
         self._path, self._decoder, self._length = path, decoder, length
@@ -163,17 +164,17 @@ class _ToItsEnd:
         if total and (missing or lacking > _TOLERANCE):
             more = f"{missing} bytes" if missing else f"{lacking:.1f} s"
             raise AudioError(
-                f"{self._path}: breaks off after {total / self.rate:.1f} s: its header tells of "
+                f"{self._path}: truncated after {total / self.rate:.1f} s: its header promises "
                 f"{more} more; copy it again"
             )
 
 
 @dataclass(frozen=True)
 class _WavLength:
-    """The samples of a WAV file: ``told`` bytes of them, of ``rest`` to the end of the file.
+    """The sample data of a WAV file: ``told`` bytes by the header, ``rest`` to the end of the file.
 
-    ``place`` is where the header says so; ``riff`` what it tells of the whole file; ``follows``
-    whether another chunk follows where the samples should end.
+    ``place`` is the header position that says so; ``riff`` the size of the whole file by the
+    header; ``follows`` whether another chunk follows where the samples should end.
     """
 
     place: int
@@ -189,17 +190,17 @@ class _WavLength:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether there are more samples than are told: then there are as many as follow."""
+        """Whether there are more samples than the header says; then all that follow are read."""
         return self.told < self.rest and not self.follows
 
     @property
     def missing(self) -> int:
-        """Bytes that are told and not there."""
+        """Bytes that the header promises but the file lacks."""
         return 0 if self.is_unknown else max(0, self.told - self.rest)
 
 
 def _wav_length(file: BinaryIO) -> _WavLength | None:
-    """Where a WAV file tells its length; None if it is no WAV file, or has no samples."""
+    """Where a WAV file states its length; None if it is not a WAV file, or has no samples."""
     file.seek(0)
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
@@ -221,7 +222,7 @@ def _wav_length(file: BinaryIO) -> _WavLength | None:
 
 
 def _is_chunk(file: BinaryIO, place: int, end: int) -> bool:
-    """Whether a chunk begins there, or nothing but padding or a tag."""
+    """Whether a chunk starts there, or only padding or a tag."""
     file.seek(place)
     found = file.read(64)
     if len(found) < 8 or found.startswith(_TAGS):
@@ -233,9 +234,9 @@ def _is_chunk(file: BinaryIO, place: int, end: int) -> bool:
 
 
 class _Mended(io.RawIOBase):
-    """A file that is read as if its header told the length that it has, and has no outside.
+    """A file with the correct length patched into its header, and no data outside.
 
-    A damaged header makes decoders look for places that no file has: those are its end here.
+    Damaged headers make decoders seek to positions outside the file; here those are its end.
     """
 
     def __init__(self, file: BinaryIO, length: _WavLength | None) -> None:
@@ -273,7 +274,7 @@ class _Mended(io.RawIOBase):
 
 
 def _missing_bytes(path: Path, length: _WavLength | None) -> int:
-    """Bytes that a file lacks of what its header tells, where its decoder ignores that."""
+    """Bytes that a file lacks by its header, if its decoder ignores that."""
     if length is not None:
         return length.missing
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What audio is: the one list of names, and what an open audio file offers."""
+"""Audio file types, and the interface of an open audio file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ iff m4a m4b mp4 m4v mov qt webm mka mkv weba aac ac3 eac3 amr awb 3gp 3gpp 3g2 w
 mts m2ts flv alac ape wv tta
 """
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
-"""Names of files that are audio, or video with sound, wherever a folder is looked through."""
+"""Suffixes of audio files, and of video with sound, when searching folders."""
 
 EXPECTED = "expected wav, flac, mp3, ogg, m4a, webm or the like; convert with: ffmpeg -i FILE F.wav"
 
 
 class AudioFile(Protocol):
-    """A file that is open: ``num_samples`` a channel as its header says."""
+    """An open audio file: ``num_samples`` per channel according to its header."""
 
     rate: int
     num_channels: int
@@ -33,5 +33,5 @@ class AudioFile(Protocol):
         """The samples, ``size`` at a time.
 
         Raises:
-            AudioError: it is damaged, or breaks off.
+            AudioError: it is damaged or truncated.
         """

@@ -1,4 +1,4 @@
-"""Tempo, echo, band limits and noise, so that a recogniser does not learn one clean sound."""
+"""Augmentation: speed, reverberation, band limits and noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def augment(samples: np.ndarray, rng: np.random.Generator, probability: float = 
 
 
 def change_speed(utterance: Utterance, factor: float) -> Utterance:
-    """Play it ``factor`` times as fast, as a tape would: pitch and formants go with it.
+    """Play it ``factor`` times as fast, like a tape: pitch and formants change too.
 
     Speed perturbation: Ko et al., "Audio augmentation for speech recognition", 2015.
     """
@@ -52,7 +52,7 @@ def add_echo(samples: np.ndarray, rng: np.random.Generator, seconds: float) -> n
 
 
 def band_limit(samples: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Keep what lies between two frequencies in Hz, as a telephone or a cheap microphone does."""
+    """Keep frequencies between two limits in Hz, like a telephone or a cheap microphone."""
     size = _fast_length(len(samples))
     spectrum = np.fft.rfft(samples, size)
     frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
@@ -63,7 +63,7 @@ def band_limit(samples: np.ndarray, low: float, high: float) -> np.ndarray:
 def add_noise(
     samples: np.ndarray, rng: np.random.Generator, snr: float, slope: float
 ) -> np.ndarray:
-    """Add noise at ``snr`` dB; its spectrum falls as frequency to the minus ``slope``."""
+    """Add noise at ``snr`` dB; its spectrum falls as frequency to the power of minus ``slope``."""
     size = _fast_length(len(samples))
     spectrum = np.fft.rfft(rng.standard_normal(size))
     spectrum /= np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 50.0) ** slope

@@ -1,4 +1,4 @@
-"""Biasing lists: the words that must be heard, from a file, the command line or an adapter."""
+"""Biasing lists: words to boost, from a file, the command line or an adapter."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from asr_llm.corpus.term_files import LIST_SUFFIXES, read_term_rows, term_files
 from asr_llm.errors import BiasingError
 
 STRENGTH = 2.5
-"""Nats that a token gains where the listed phrase can go on with no other: chosen on dev sets,
+"""Nats that a token gains if it is the only continuation of the listed phrase; tuned on dev sets,
 see eval/RESULTS.md#biasing."""
 
 
 @dataclass(frozen=True)
 class BiasingList:
-    """Phrases to be preferred where they are likely to have been said.
+    """Phrases to boost where they are likely to have been said.
 
     Args:
-        phrases: as they should be written; other cases of them are preferred too. None at all is
-            only a wish for a ``strength``.
-        strength: nats that a token gains where the phrase can go on with no other; 0 changes
-            nothing. None: ``STRENGTH``, or for lists that an adapter brings what it says.
+        phrases: as they should be written; other cases of them are boosted too. Without phrases it
+            only sets a ``strength``.
+        strength: nats that a token gains if the phrase is its only continuation; 0 disables the
+            list. None: ``STRENGTH``, or for an adapter's list the adapter's value.
 
     Raises:
-        BiasingError: a phrase has neither letter nor digit, or the strength is no such number.
+        BiasingError: a phrase has neither letter nor digit, or the strength is invalid.
     """
 
     phrases: tuple[str, ...]
@@ -47,18 +47,18 @@ class BiasingList:
 
     @property
     def nats(self) -> float:
-        """The strength, or what stands for None."""
+        """The strength, with None resolved."""
         return STRENGTH if self.strength is None else self.strength
 
 
 def make_list(
     path: str | Path | None, words: Sequence[str] = (), strength: float | None = None
 ) -> BiasingList | None:
-    """The list that was asked for: the phrases of a file, and ``words``; None for nothing.
+    """The requested list: the phrases of a file, and ``words``; None for nothing.
 
     Args:
         path: a text file, see ``read_phrases``.
-        strength: if given without any phrase, that of lists which adapters bring.
+        strength: without any phrase, it applies to the adapters' lists.
 
     Raises:
         BiasingError: see ``read_phrases``, ``BiasingList``.
@@ -72,10 +72,10 @@ def make_list(
 
 
 def joined(asked: BiasingList | None, brought: Iterable[BiasingList]) -> tuple[BiasingList, ...]:
-    """The lists with phrases among what was asked for and what adapters bring.
+    """The non-empty lists among the requested one and those of adapters.
 
-    Each has its own strength: what a short list bears, a long one beside it may not. A strength
-    that was asked for is that of all.
+    Each keeps its own strength, because a long list tolerates less than a short one. A requested
+    strength applies to all.
     """
     lists = list(brought) if asked is None else [asked, *brought]
     strength = None if asked is None else asked.strength
@@ -87,10 +87,10 @@ def joined(asked: BiasingList | None, brought: Iterable[BiasingList]) -> tuple[B
 
 
 def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) -> None:
-    """Refuse a strength, other than none, without a list that could have it.
+    """Reject a strength other than None if there is no list to apply it to.
 
     Raises:
-        BiasingError: there are no phrases, neither asked for nor brought.
+        BiasingError: there are no phrases, neither requested nor from adapters.
     """
     if asked is not None and asked.strength != 0 and not joined(asked, brought):
         raise BiasingError(
@@ -99,15 +99,15 @@ def check_strength(asked: BiasingList | None, brought: Iterable[BiasingList]) ->
 
 
 def read_phrases(path: str | Path) -> list[str]:
-    """The phrases of whatever ``score --entities`` takes, but for a pipeline that only learned.
+    """Read phrases from anything that ``score --entities`` takes, except statistical pipelines.
 
-    A list has one on each line; what follows a TAB, such as the spoken form in a domain's
-    ``terms/<label>.tsv``, is left out, and so are blank lines and those of ``# ``. A folder may
-    hold lists, a domain, or a spaCy pipeline with a ruler; of patterns (``.jsonl``) the phrases
+    A list has one per line; anything after a TAB, such as the spoken form in a domain's
+    ``terms/<label>.tsv``, is ignored, and so are blank lines and comments (``# ``). A folder may
+    contain lists, a domain, or a spaCy pipeline with a ruler; of patterns (``.jsonl``) the phrases
     are taken, not the token patterns.
 
     Raises:
-        BiasingError: it is missing, no text, without phrases, or a line has none.
+        BiasingError: it is missing, not text, without phrases, or has a line without one.
         DomainError: the domain folder is malformed.
     """
     place = Path(path)

@@ -1,9 +1,8 @@
-"""The user's own cache: what can be made again from the files it came from.
+"""The user's cache: everything in it can be regenerated.
 
-Each kind of content (``spoken``, ``voices``, ``models``) has a folder of its own, which carries
-the tag of https://bford.info/cachedir: backup tools then skip it, and ``clear``
-deletes nothing else. What lies here was derived from the user's text, so only the
-user may read it.
+Each kind of content (``spoken``, ``voices``, ``models``) has its own folder, with the tag of
+https://bford.info/cachedir, so that backup tools skip it and ``clear`` deletes nothing else. The
+content is derived from the user's text, so only the user can read it.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from pathlib import Path
 from asr_llm.errors import AsrLlmError
 
 VOICES = "voices"
-"""The kind that the user fills, with Piper voices: ``clear`` spares it unless it is named."""
+"""Piper voices added by the user: ``clear`` keeps them unless named."""
 
 MODELS = "models"
-"""The kind that holds composed models, which were downloaded in part: spared as well."""
+"""Composed models, which needed downloads: kept as well."""
 
 _TAG = "CACHEDIR.TAG"
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of asr-llm.\n"
@@ -27,7 +26,7 @@ _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of asr-llm.
 
 @dataclass(frozen=True)
 class Entry:
-    """All that is cached of one kind: number of files, and their size in bytes."""
+    """The cached content of one kind: number of files, and their size in bytes."""
 
     kind: str
     count: int
@@ -35,12 +34,12 @@ class Entry:
 
 
 def folder(kind: str | None = None) -> Path:
-    """The cache, or its folder for one kind; made when absent, with mode 0700.
+    """The cache, or its folder for one kind; created if missing, with mode 0700.
 
     It is ``$ASR_LLM_CACHE``, else ``$XDG_CACHE_HOME/asr_llm``, else ``~/.cache/asr_llm``.
 
     Raises:
-        AsrLlmError: the folder cannot be made.
+        AsrLlmError: the folder cannot be created.
     """
     path = location(kind)
     try:
@@ -59,7 +58,7 @@ def folder(kind: str | None = None) -> Path:
 
 
 def location(kind: str | None = None) -> Path:
-    """Where ``folder(kind)`` is or would be; makes nothing."""
+    """The path of ``folder(kind)``, without creating it."""
     home = os.environ.get("ASR_LLM_CACHE")
     if not home:
         caches = os.environ.get("XDG_CACHE_HOME")
@@ -69,7 +68,7 @@ def location(kind: str | None = None) -> Path:
 
 
 def entries() -> list[Entry]:
-    """What is cached, by kind in alphabetical order."""
+    """The cached kinds, in alphabetical order."""
     found = []
     for path in _kinds():
         files = [file for file in path.rglob("*") if file.is_file() and file != path / _TAG]
@@ -78,7 +77,7 @@ def entries() -> list[Entry]:
 
 
 def clear(kind: str | None = None) -> list[Entry]:
-    """Delete one kind, or every kind but ``VOICES`` and ``MODELS``; returns what was deleted.
+    """Delete one kind, or all except ``VOICES`` and ``MODELS``; return what was deleted.
 
     Raises:
         AsrLlmError: there is no such kind, or a file cannot be deleted.

@@ -1,8 +1,8 @@
-"""Several channels into one, so that nothing that is said is lost.
+"""Mixes channels without losing speech.
 
-The mean is taken where it is about as loud as the channels. It is not where they cancel (one is
-wired the wrong way round), where one is nearly silent, or where one holds noise alone: then the
-better channel is taken. Channels with different voices are mixed. Each of these is told.
+The mean is used if it is about as loud as the channels. If they cancel (one is wired with reversed
+polarity), if one is nearly silent, or if one has only noise, the better channel is used. Channels
+with different voices are mixed. Deviations from the mean are reported.
 
 Shape legend: T samples at the file's own rate, C channels.
 """
@@ -21,20 +21,20 @@ Tell = Callable[[str], None]
 
 _LOUD_ENOUGH = 0.84  # of the loudest channel: 1.5 dB
 _SILENCE_RMS = 1e-3  # -60 dBFS
-_SAME = 0.5  # a correlation from which on channels hold the same sound
-_OTHER = 0.25  # and below which they do not
+_SAME = 0.5  # minimum correlation of channels with the same sound
+_OTHER = 0.25  # maximum correlation of channels with different sounds
 _LAG_SECONDS = 0.02  # microphones seven metres apart
 _FRAMES_A_SECOND = 10
-_RISES_DB = 10.0  # what is said stands out of the background by more
+_RISES_DB = 10.0  # speech exceeds the background by more
 _MOST_GROUPS = 8
 _SHORTEST_SECONDS = 0.5  # too little to tell voices apart
 
 
 def mix(block: Channels, rate: int, tell: Tell | None = None) -> Mono:
-    """One channel (T,) of ``block`` (T, C), some seconds at ``rate`` samples a second.
+    """One channel (T,) of ``block`` (T, C), some seconds at ``rate`` samples per second.
 
     Args:
-        tell: told what was done, where it is not the plain mean of all.
+        tell: called with what was done, if it is not the plain mean of all.
     """
     mean = block.mean(axis=1, dtype=np.float32)
     if block.shape[1] == 1 or not np.isfinite(mean).all():
@@ -72,7 +72,7 @@ def _choose(
 def _of_one_source(
     block: Channels, levels: npt.NDArray[np.float64], group: list[int], tell: Tell
 ) -> list[int]:
-    """All channels of the same sound, or the loudest where their mean is quieter."""
+    """All channels of the same sound, or the loudest if their mean is quieter."""
     mean = block[:, group].mean(axis=1)
     level = float(np.sqrt(np.mean(np.square(mean), dtype=np.float64)))
     if level >= _LOUD_ENOUGH * levels[group[0]]:
@@ -82,7 +82,7 @@ def _of_one_source(
 
 
 def _groups(block: Channels, sounding: list[int], rate: int) -> list[list[int]]:
-    """Channels that hold the same sound together, the loudest first."""
+    """Channels with the same sound, grouped, loudest first."""
     groups: list[list[int]] = []
     for channel in sounding:
         for group in groups[:_MOST_GROUPS]:
@@ -101,7 +101,7 @@ def _differ(block: Channels, both: list[int], rate: int) -> bool:
 
 
 def _correlation(one: Mono, other: Mono, rate: int) -> float:
-    """The correlation, from -1 to 1, at the lag of a few milliseconds where it is strongest."""
+    """Correlation, from -1 to 1, at the best lag of a few milliseconds."""
     lags = max(1, round(_LAG_SECONDS * rate))
     size = 1 << (len(one) + lags).bit_length()
     spectra = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
@@ -112,7 +112,7 @@ def _correlation(one: Mono, other: Mono, rate: int) -> float:
 
 
 def _rises(channel: Mono, rate: int) -> bool:
-    """Whether something stands out of the background, as speech does and noise does not."""
+    """Whether something stands out of the background, like speech and unlike noise."""
     size = max(1, rate // _FRAMES_A_SECOND)
     frames = channel[: len(channel) // size * size].reshape(-1, size)
     if len(frames) < 2:

@@ -1,4 +1,4 @@
-"""A domain folder: all that adaptation and evaluation know about a domain."""
+"""A domain folder: the data for adaptation and evaluation."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ __all__ = ["SPLITS", "CheckReport", "Domain", "Problem", "Term", "check", "creat
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain folder, its ``domain.yaml`` read; the other files are read when asked for.
+    """A domain folder with its ``domain.yaml``; other files are read on demand.
 
-    Every method raises DomainError, with file and line, at the first malformed
-    line it meets; ``check`` lists them all.
+    Every method raises DomainError, with file and line, at the first malformed line; ``check``
+    lists all problems.
     """
 
     path: Path
     config: DomainConfig
     manifests: Mapping[str, Path] = field(default_factory=dict)
-    """By split, manifests that take the place of the folder's own: with word times, say."""
+    """Manifests by split to use instead of the folder's own, e.g. with word times."""
 
     @classmethod
     def load(cls, path: str | Path) -> Domain:
@@ -67,9 +67,9 @@ class Domain:
         return self.config.name
 
     def text(self, split: str = "train") -> list[str]:
-        """Distinct sentences of a split: text, expanded templates, transcripts of recordings.
+        """Unique sentences of a split: text, expanded templates, transcripts of recordings.
 
-        [] where dev or test have none.
+        [] if dev or test have none.
 
         Raises:
             DomainError: a file is malformed, or there is no train text at all.
@@ -85,7 +85,7 @@ class Domain:
         return sentences
 
     def has_text(self, split: str = "train") -> bool:
-        """Whether a split has sentences, if only as transcripts of its recordings."""
+        """Whether a split has sentences, including transcripts of its recordings."""
         return bool(self._sentences(split))
 
     def _sentences(self, split: str) -> list[str]:
@@ -117,19 +117,19 @@ class Domain:
         return expand(templates, terms, fillers, config.count(split), config.split_seed(split))
 
     def terms(self) -> dict[str, list[Term]]:
-        """Terms by label, in the order of ``labels``; a label without a term file has none."""
+        """Terms by label, in the order of ``labels``; empty for a label without a term file."""
         by_label: dict[str, list[Term]] = {label: [] for label in self.config.labels}
         for term in self._terms:
             by_label[term.label].append(term)
         return by_label
 
     def patterns(self) -> list[dict[str, Any]]:
-        """spaCy EntityRuler patterns: one for each term, then those of ``entities.jsonl``."""
+        """spaCy EntityRuler patterns: one per term, then those of ``entities.jsonl``."""
         terms = [{"label": term.label, "pattern": term.text} for term in self._terms]
         return terms + strictly(lambda found: read_patterns(self.path, self.config.labels, found))
 
     def recordings(self, split: str) -> CutSet | None:
-        """The recordings of a split as lhotse cuts; None if the split has none."""
+        """The recordings of a split as Lhotse cuts; None if the split has none."""
         from asr_llm.corpus.importers import read_manifest
 
         manifest = self.manifest(split)
@@ -141,10 +141,10 @@ class Domain:
         return self.manifests.get(split) or split_manifest(self.path, split)
 
     def voices(self, split: str) -> list[str]:
-        """Voices which speak the unrecorded sentences of a split: those that the domain names.
+        """Voices that speak the unrecorded sentences of a split, as named by the domain.
 
-        Where it names none at all for dev and test, those that are installed for it; for train all
-        that do not speak dev or test.
+        Default for dev and test: the installed held-out voices; for train: all that do not speak
+        dev or test.
         """
         check_split(split)
         named = {str(key): voices for key, voices in self.config.voices.items()}
@@ -155,10 +155,10 @@ class Domain:
         return named.get(split, [])
 
     def spoken(self, text: str) -> str:
-        """``text`` with terms respelled as a synthesiser should read them.
+        """``text`` with terms in their spoken forms, for the synthesiser.
 
-        Whole words only, the longest term first; a term at the start of a
-        sentence is known by its capital too.
+        Whole words only, longest term first; a term at the start of a sentence also matches
+        capitalised.
         """
         spoken = self._spoken_forms
         return self._spoken_pattern.sub(lambda match: spoken[match.group()], text)

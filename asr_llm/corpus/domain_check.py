@@ -1,4 +1,4 @@
-"""Everything wrong with a domain folder, all of it at once, found without torch."""
+"""Finds all problems of a domain folder at once, without torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _NUMBER_WORD = re.compile(
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a domain folder holds, and what is wrong with it."""
+    """The contents of a domain folder, and its problems."""
 
     path: Path
     sentences: Mapping[str, int]
@@ -69,22 +69,22 @@ class CheckReport:
 
     @property
     def errors(self) -> list[Problem]:
-        """The problems that keep the domain from being used."""
+        """Problems that make the domain unusable."""
         return [problem for problem in self.problems if problem.severity == "error"]
 
     @property
     def warnings(self) -> list[Problem]:
-        """The problems that may make results worse or misleading."""
+        """Problems that may make results worse or misleading."""
         return [problem for problem in self.problems if problem.severity == "warning"]
 
 
 def check(path: str | Path) -> CheckReport:
-    """Read every file of a domain folder and report all that is wrong.
+    """Read every file of a domain folder and report all problems.
 
-    No sentence of the domain is quoted: lines are named by number.
+    No sentence of the domain is quoted: lines are identified by number.
 
     Raises:
-        DomainError: there is no such folder, or no ``domain.yaml`` in it.
+        DomainError: there is no such folder, or it has no ``domain.yaml``.
     """
     folder = find_folder(path)
     checker = _Checker(folder, name_problems(folder))
@@ -141,7 +141,7 @@ class _Checker:
         if config is not None:
             self._check_voices(config, file)
             return config.labels
-        # Labels declared in a file with another mistake are declared all the same.
+        # Labels count as declared even if the file has other problems.
         declared = file.data.get("labels") if isinstance(file.data, dict) else None
         if isinstance(declared, dict):
             return {str(label): str(meaning) for label, meaning in declared.items()}
@@ -166,7 +166,7 @@ class _Checker:
     def check_spoken(
         self, text: Mapping[str, list[Line]], transcripts: Mapping[str, list[Line]]
     ) -> None:
-        """What is to be spoken needs a voice, and must be something that a voice can say."""
+        """Text to be spoken needs a voice, and must be pronounceable."""
         if text["test"] and not transcripts["test"] and not self.voices.get("test"):
             message = "no voices for test, and no recordings in test/"
             fix = "add for instance: voices: {test: [en-us+Annie]}"
@@ -176,14 +176,14 @@ class _Checker:
             for line in lines:
                 if not any(map(str.isalnum, line.text)):
                     message = "a sentence without a letter or digit, which nobody can say"
-                    self.error(line.file, line.number, message, "write it out, or take it away")
+                    self.error(line.file, line.number, message, "write it out, or remove it")
 
     def _add_yaml_problems(self, path: Path, file: YamlFile) -> None:
         for problem in file.problems:
             self.error(path, problem.line, problem.message)
 
     def check_terms(self, terms: list[Term]) -> None:
-        """Each term given twice, under one label or two, spoken forms, and files without any."""
+        """Report duplicate terms, within or across labels, spoken forms, and empty files."""
         first: dict[str, Term] = {}
         for term in terms:
             if term.spoken and not any(map(str.isalnum, term.spoken)):
@@ -192,7 +192,7 @@ class _Checker:
             known = first.setdefault(key(term.text), term)
             if known is not term:
                 where = f"{_file(known).name}:{known.line}"
-                message = f"term given before, at {where}"
+                message = f"duplicate term, first at {where}"
                 self.warn(_file(term), term.line, message, "keep one of them")
         told = {problem.file for problem in self.problems}
         full = {term.file for term in terms}
@@ -201,7 +201,7 @@ class _Checker:
                 self.warn(path, None, "no terms in it", "write one on each line, or remove it")
 
     def read_all_text(self, terms: list[Term], labels: Mapping[str, str]) -> dict[str, list[Line]]:
-        """Sentences by split; each made by a template stands at the template's line."""
+        """Sentences by split; those of a template are located at the template's line."""
         text = {split: self._sentences(split) for split in SPLITS}
         path = self.folder / "templates.yaml"
         if is_there(self.folder, path, self.problems):
@@ -215,7 +215,7 @@ class _Checker:
                 slots = slot_problems(path, config, file, by_label, stray)
                 self.unfilled = bool(slots)
                 if any(problem.file == str(self.folder / "terms") for problem in slots):
-                    # Told at once with what lacks them.
+                    # Reported together with what lacks them.
                     named = {str(file) for file in stray}
                     self.problems = [p for p in self.problems if p.file not in named]
                 self.problems += slots
@@ -227,7 +227,7 @@ class _Checker:
         return read_text(text_path(self.folder, split), self.problems, self.folder)
 
     def check_text(self, train: list[Line]) -> None:
-        """There must be something to learn from, written or recorded."""
+        """Require text or recordings to train on."""
         if not train and not self._templates_refused():
             fix = (
                 "add one utterance a line, train templates in templates.yaml, or recordings with "
@@ -236,7 +236,7 @@ class _Checker:
             self.error(self.folder / "text.txt", None, "no domain text", fix)
 
     def _templates_refused(self) -> bool:
-        """Whether some are reported already: what else is missing may be for want of them."""
+        """Whether template problems are already reported, which may explain missing text."""
         return self.unfilled or any(
             p.file == str(self.folder / "templates.yaml") for p in self.errors
         )
@@ -265,7 +265,7 @@ class _Checker:
         return (Line(sentence, path, numbers[i]) for i, sentence in expanded)
 
     def check_missing(self, split: str) -> None:
-        """A domain can do without, but not without a loss: said where nothing else is wrong."""
+        """Report optional parts whose absence has a cost, if nothing else is wrong."""
         lost = {
             "dev": "no dev set: training keeps its last weights, which need not be its best",
             "test": "no test set: what is learned is not measured, and there is no report",
@@ -277,7 +277,7 @@ class _Checker:
             self.warn(place, None, lost[split], fix)
 
     def check_unused_terms(self, terms: list[Term], train: list[Line]) -> None:
-        """Terms which the domain text never says: adaptation cannot learn them."""
+        """Report terms that never occur in the domain text, which adaptation cannot learn."""
         finder = PhraseFinder(term.text for term in terms)
         said = set(map(key, finder.count(line.text for line in train)))
         for label in dict.fromkeys(term.label for term in terms):
@@ -289,7 +289,7 @@ class _Checker:
                 self.warn(_file(unused[0]), unused[0].line, message, "add sentences which use them")
 
     def check_style(self, train: list[Line]) -> None:
-        """Mixed casing, and numbers written now in digits, now in words."""
+        """Report mixed casing, and numbers written both as digits and as words."""
         cased = [line for line in train if any(c.isalpha() for c in line.text)]
         lower = [line for line in cased if line.text == line.text.lower()]
         upper = [line for line in cased if line.text != line.text.lower()]
@@ -307,7 +307,7 @@ class _Checker:
             self.warn(at.file, at.number, message, "write all lines alike")
 
     def check_overlap(self, split: str, train: list[Line], held_out: list[Line]) -> None:
-        """Sentences to be measured by, parts of which were learnt."""
+        """Report test sentences that overlap with the training text."""
         learnt = {hash(gram) for line in train for gram in _telling(line.text)}
         shared = [
             line for line in held_out if any(hash(gram) in learnt for gram in _telling(line.text))
@@ -321,12 +321,12 @@ class _Checker:
                 min(there),
                 f"{len(there)} of {total} {split} sentences are in train too, or share "
                 f"{_OVERLAP} words in a row with it (lines {lines})",
-                "take them out of one of the two, or scores will flatter",
+                "remove them from one of the two, or scores will be too good",
             )
 
 
 def _telling(text: str) -> Iterator[tuple[str, ...]]:
-    """What is hardly said twice by chance: eight words in a row, or a whole sentence of five."""
+    """Word sequences unlikely to repeat by chance: eight in a row, or a whole sentence of five."""
     words = normalize(text, "basic").split()
     return _grams(text, min(_OVERLAP, max(len(words), _SENTENCE)))
 
@@ -342,7 +342,7 @@ def _file(term: Term) -> Path:
 
 
 def _comments(folder: Path) -> dict[str, int]:
-    """By file, how many of its lines are comments."""
+    """Number of comment lines by file."""
     files = [text_path(folder, split) for split in SPLITS]
     files += [*term_files(folder / "terms"), folder / "entities.jsonl", *_manifests(folder)]
     counted = {str(path): _count_comments(path) for path in files if path.is_file()}
@@ -360,4 +360,4 @@ def _count_comments(path: Path) -> int:
     try:
         return sum(map(is_comment, read_lines(path, most_lines=MOST_LINES)))
     except TextFileError:
-        return 0  # told where it is read
+        return 0  # reported where it is read

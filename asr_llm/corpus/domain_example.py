@@ -1,4 +1,4 @@
-"""A small working domain folder to begin from."""
+"""A small example domain folder to start from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from asr_llm.errors import DomainError
 
 
 def create(path: str | Path, name: str | None = None) -> Path:
-    """Write an example domain (a help desk for coffee machines) to be edited into one's own.
+    """Write an example domain (a help desk for coffee machines) to edit.
 
     Args:
-        name: the domain's name; the folder's own unless given.
+        name: the domain's name; default: the folder's name.
 
     Returns:
         The folder.
 
     Raises:
-        DomainError: the folder exists and is not empty, or cannot be written.
+        DomainError: the folder is not empty, or cannot be written.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -49,12 +49,12 @@ labels:
   PRODUCT: a machine the company sells
   PART: a part that wears out or breaks
 
-# How text is written, so that it can be written alike everywhere.
+# How text is written, so that it is consistent everywhere.
 convention: Sentence case with punctuation, numbers in words.
 sources:
   - written for this example
 
-# Voices that speak the dev and test sentences of which there is no recording.
+# Voices for the dev and test sentences without recordings.
 voices:
   dev: [en-us+Annie]
   test: [en-gb-x-rp+Andy]
@@ -65,7 +65,7 @@ voices:
 """,
     "text.txt": """\
 # What is said in this domain, one utterance a line: all that adaptation needs.
-# The more the better; a few thousand lines are a good beginning.
+# The more the better; a few thousand lines are a good start.
 Good morning, you have reached the help desk.
 My machine leaks from underneath whenever I fill the tank.
 The coffee has been far too cold since last week.
@@ -87,7 +87,7 @@ train:
   - I would like to order a {PART} for the {PRODUCT}, please.
   - Since {time} the {PART} {trouble}.
   - Does the {PRODUCT} come with a {PART}?
-# Other sentences than in train: they are to measure, not to be learnt.
+# Different sentences from train: for testing, not for training.
 dev:
   - Hello, the {PART} in our {PRODUCT} {trouble}.
   - We had a {PRODUCT} repaired {time}.

@@ -1,7 +1,7 @@
-"""The files of a domain folder, each read by one function which also says what is wrong.
+"""Readers of the files of a domain folder, which also report problems.
 
-Readers never raise for a malformed line: they append a ``Problem``. ``Domain``
-raises the first one as a ``DomainError``; ``check`` lists them all.
+Readers never raise for a malformed line: they append a ``Problem``. ``Domain`` raises the first one
+as a ``DomainError``; ``check`` lists them all.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Term:
-    """A term of the domain as it is written and, where given, as a synthesiser should read it."""
+    """A term as written and, optionally, its spoken form for the synthesiser."""
 
     text: str
     spoken: str | None
@@ -85,7 +85,7 @@ class DomainConfig(_Model):
     sources: list[str] = []
     """Where the text and the terms come from."""
     voices: dict[Literal["train", "dev", "test"], list[str]] = {}
-    """Who speaks the unrecorded sentences of a split: names or patterns such as ``en-us+*``."""
+    """Voices for the unrecorded sentences of a split: names or patterns such as ``en-us+*``."""
 
     @field_validator("name")
     @classmethod
@@ -118,10 +118,10 @@ class TemplatesConfig(_Model):
     """``templates.yaml``."""
 
     seed: int = 1
-    """Draws which words fill which template."""
+    """Seed for choosing the words of each template."""
     sentences: SentenceCounts = SentenceCounts()
     fillers: dict[str, list[str]] = {}
-    """Lower-case slots, which are no entities, to the words that fill them."""
+    """Lower-case slots (not entities) and the words that fill them."""
     train: list[str] = []
     dev: list[str] = []
     test: list[str] = []
@@ -151,7 +151,7 @@ class TemplatesConfig(_Model):
 
 
 def check_split(split: str) -> None:
-    """Raise DomainError for a name that is none of ``SPLITS``."""
+    """Raise DomainError unless the name is one of ``SPLITS``."""
     if split not in SPLITS:
         raise DomainError(f"unknown split {split!r}; expected one of: {', '.join(SPLITS)}")
 
@@ -179,12 +179,12 @@ def find_folder(path: str | Path) -> Path:
 
 
 def text_path(folder: Path, split: str) -> Path:
-    """Where the sentences of a split are: train's stand at the top."""
+    """Path of a split's sentences; train's is at the top of the folder."""
     return folder / "text.txt" if split == "train" else folder / split / "text.txt"
 
 
 def is_there(folder: Path, path: Path, problems: list[Problem]) -> bool:
-    """Whether a file of a folder can be read: a pipe or a link out of the folder is a problem."""
+    """Whether a file can be read; a pipe or a link out of the folder is a problem."""
     if not os.path.lexists(path):
         return False
     if reason := no_file_of(folder, path):
@@ -193,10 +193,10 @@ def is_there(folder: Path, path: Path, problems: list[Problem]) -> bool:
 
 
 def read_text(path: Path, problems: list[Problem], folder: Path | None = None) -> list[Line]:
-    """The sentences of a text, white space around them dropped; [] without the file.
+    """The sentences of a text, stripped; [] without the file.
 
     Args:
-        folder: the domain folder whose file it is: links do not lead out of that.
+        folder: the domain folder of the file; links must not lead out of it.
     """
     if folder is not None and not is_there(folder, path, problems):
         return []
@@ -207,7 +207,7 @@ def read_text(path: Path, problems: list[Problem], folder: Path | None = None) -
 
 
 def undeclared(folder: Path, labels: Iterable[str]) -> list[Path]:
-    """The term files of a folder whose label is none of ``labels``."""
+    """The term files of a folder whose label is not in ``labels``."""
     return [path for path in term_files(folder / "terms") if label_of(path) not in set(labels)]
 
 
@@ -224,13 +224,13 @@ def read_terms(folder: Path, labels: dict[str, str], problems: list[Problem]) ->
         terms += [Term(row.text, row.spoken, label, row.line, path) for row in rows]
     for path in other_files(folder / "terms"):
         message = "not read: no list of terms by its name"
-        fix = "expected .tsv, .csv or .txt: save it as one, or take it away"
+        fix = "expected .tsv, .csv or .txt: save it as one, or remove it"
         problems.append(Problem(str(path), None, "warning", message, fix))
     return terms
 
 
 def _wrong_list(folder: Path, path: Path, labels: dict[str, str]) -> tuple[str, str] | None:
-    """Why a list is not read, and how to mend it."""
+    """Why a list is not read, and how to fix it."""
     label = label_of(path)
     if label not in labels:
         known = ", ".join(f"{name.lower()}.tsv" for name in labels) or "none"

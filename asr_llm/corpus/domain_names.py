@@ -1,4 +1,4 @@
-"""What lies in a domain folder and is not read: named, for nothing is passed over in silence."""
+"""Reports files of a domain folder that are not read, so that nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _problem_of(folder: Path, entry: Path) -> Problem | None:
             return None
         return Problem(str(entry), None, "error", "a file; expected a folder", "move it away")
     if entry.name in _FILES:
-        return None  # read, and told there
+        return None  # read, and reported there
     near = difflib.get_close_matches(entry.name.lower(), [*_FILES, *_FOLDERS], n=1, cutoff=0.8)
     stem = entry.name.lower().split(".")[0]
     if not near:
         near = [name for name in _FILES if name.split(".")[0] == stem]
-    fix = f"did you mean {near[0]!r}?" if near else "take it away if it is not meant to be read"
+    fix = f"did you mean {near[0]!r}?" if near else "remove it if it is not meant to be read"
     return Problem(str(entry), None, "warning", "unknown name, ignored", fix)
 
 
@@ -62,7 +62,7 @@ def split_problems(folder: Path, listed: Iterable[Path]) -> list[Problem]:
 
 
 def audio_of(folder: Path) -> set[Path]:
-    """The recordings in a folder and in its folders."""
+    """The recordings in a folder and its subfolders."""
     found = folder.rglob("*") if folder.is_dir() else ()
     return {p.absolute() for p in _visible(found) if p.suffix.lower() in SUFFIXES}
 
@@ -74,7 +74,7 @@ def named(names: list[str]) -> str:
 
 
 def _visible(entries: Iterable[Path]) -> list[Path]:
-    """Without what editors, systems and authors leave beside data."""
+    """Without the files that editors, systems and authors leave next to data."""
     hidden = (".", "~$")
     return sorted(
         path

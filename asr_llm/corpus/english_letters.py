@@ -1,4 +1,4 @@
-"""Letters spoken one by one, as one word: "N H S" → "nhs", "x ray" → "xray", "e mail" → "email"."""
+"""Joins spelled letters: "N H S" → "nhs", "x ray" → "xray", "e mail" → "email"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# "A" and "I" are words too. They belong to spelled letters inside them, and at an end only here.
+# "A" and "I" are also words. Inside spelled letters they are letters; at an end, only in these.
 _BEGINS_OR_ENDS = _set(
     "aaa abc abg abi ace acl acs acth add adhd aed afp aids aki alp als alt am ana anca aot api "
     "arb ards asa asd aso ast ct "
@@ -22,13 +22,13 @@ _AFTER = {"x": ("ray", "rays"), "e": ("mail", "mails", "mailed", "mailing")}
 
 
 def joined(words: list[str], normalized: Callable[[str], Sequence[str]]) -> Iterator[str]:
-    """Lower-case words, those that are spelled in letters written as one.
+    """Join spelled letters in lower-case words.
 
-    An "a" or "i" beside the letters is a word ("a c t scan", "vitamin d i think") unless they are
-    a known abbreviation with it ("a c e", "m r i"). "g" and "l" after a number are units.
+    An "a" or "i" next to the letters is a word ("a c t scan", "vitamin d i think") unless it is
+    part of a known abbreviation ("a c e", "m r i"). "g" and "l" after a number are units.
 
     Args:
-        normalized: what becomes of a word that was made: "o k" is "okay", as "ok" is.
+        normalized: rewrites a joined word: "o k" becomes "okay", like "ok".
     """
     at = 0
     while at < len(words):
@@ -49,7 +49,7 @@ def joined(words: list[str], normalized: Callable[[str], Sequence[str]]) -> Iter
 
 
 def _written(letters: list[str], before: str) -> list[str]:
-    """A run of letters: what are words before it, the letters joined, what are words after it."""
+    """Split a run of letters into leading words, the joined letters, and trailing words."""
     if len(letters) < 2:
         return letters
     first, last = 0, len(letters)

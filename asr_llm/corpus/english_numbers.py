@@ -71,11 +71,11 @@ _NUMBERS = re.compile(
 
 
 def in_digits(text: str) -> str:
-    """Lower-case words, one space between them, with their numbers in digits.
+    """Write the numbers in lower-case words as digits.
 
     Rows are joined where English joins them: "one twenty" (120), "seven fifty", years, and three or
-    more digits; not "two three days", "ten fifteen", years before what is counted ("twenty thirty
-    minutes"), nor counting up or down ("three two one"). "oh" and "o" are zero within a row.
+    more digits; not "two three days", "ten fifteen", years before a counted noun ("twenty thirty
+    minutes"), or counting up or down ("three two one"). "oh" and "o" are zero within a row.
     """
     return _NUMBERS.sub(_number, text)
 
@@ -123,10 +123,10 @@ def _items(words: str) -> list[str]:
 
 
 def row(items: list[str], counted: bool = False) -> str:
-    """Numbers under 100 spoken one after the other: joined, or left apart.
+    """Join consecutive numbers under 100, or keep them apart.
 
     Args:
-        counted: what they count follows.
+        counted: whether a counted noun follows.
     """
     digits = all(len(item) == 1 for item in items)
     if "0" in items or (digits and len(items) > 2 and not _counting(items)):
@@ -147,5 +147,5 @@ def row(items: list[str], counted: bool = False) -> str:
 
 
 def _counting(items: list[str]) -> bool:
-    """Whether each number is one more, or each one less, than the one before."""
+    """Whether the numbers count up or down by one."""
     return {int(b) - int(a) for a, b in pairwise(items)} in ({1}, {-1})

@@ -1,8 +1,8 @@
-"""British spellings made American: general words by Whisper's table, medicine by rules.
+"""American spelling: general words by Whisper's table, medical words by rules.
 
-Medicine builds words from roots, so it is roots that are rewritten ("haem" in methaemoglobinaemia),
-each where British and American differ and nowhere else: "aerobic", "vertebrae", "coenzyme" and
-"gastroesophageal" are spelled so on both sides.
+Medicine builds words from roots, so the roots are rewritten ("haem" in methaemoglobinaemia), only
+where British and American spelling differ: "aerobic", "vertebrae", "coenzyme" and
+"gastroesophageal" are the same in both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Speech by espeak-ng, a small library that comes with ``espeakng-loader``.
+"""Speech synthesis with espeak-ng, a small library in the package ``espeakng-loader``.
 
 No download, about a thousand times faster than real time, hundreds of voices.
 """
@@ -74,11 +74,11 @@ _SYNCHRONOUS, _DONT_EXIT, _UTF8, _CHARACTERS = 2, 0x8000, 1, 1
 
 
 class Espeak:
-    """The library, loaded anew for every utterance: that takes 2 ms, voice included.
+    """The library, reloaded for every utterance, which takes 2 ms including the voice.
 
-    It keeps state that nothing in its interface resets (the phase of the pitch's flutter, the
-    gain control), so that otherwise an utterance would depend on all those spoken before it.
-    It is also global to the process: hence the lock.
+    It keeps state that its API cannot reset (the phase of the pitch flutter, the gain control), so
+    that otherwise an utterance would depend on earlier ones. The state is global to the process:
+    hence the lock.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Espeak:
 
     @contextlib.contextmanager
     def _load(self) -> Iterator[tuple[ctypes.CDLL, int]]:
-        """The library in its first state, and its sampling rate."""
+        """A freshly initialised library, and its sampling rate."""
         with contextlib.ExitStack() as stack:
             library = ctypes.CDLL(self._path)
             stack.callback(_ctypes.dlclose, library._handle)
@@ -134,7 +134,7 @@ class Espeak:
         # NUL ends a text, and control-A would begin a command.
         encoded = text.translate({0: " ", 1: " "}).encode("utf-8", "replace") + b"\0"
         with self._lock, self._load() as (library, sample_rate):
-            # An unknown variant would be ignored, so that two voices sounded the same.
+            # An unknown variant would be ignored, and two voices would sound the same.
             is_known = not has_variant or (variant and (self._variants / variant).is_file())
             if not is_known or library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise SynthesisError(
@@ -163,8 +163,8 @@ class Espeak:
 def _word_starts(text: str, events: list[tuple[int, float]], samples: np.ndarray) -> list[float]:
     """Start of each white-space word, from events (character, seconds).
 
-    A word starts at the first event in it, or in the white space before it. One without an
-    event is run together with the word before it ("in the"), and they share their time.
+    A word starts at its first event, or at one in the white space before it. A word without an
+    event is pronounced together with the previous one ("in the"), and they share their time.
     """
     words = text.split()
     ends = [match.end() for match in re.finditer(r"\S+", text)]

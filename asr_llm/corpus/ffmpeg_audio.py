@@ -1,7 +1,7 @@
-"""Audio by FFmpeg's libraries, which the package ``av`` (PyAV) brings along.
+"""Reads audio with FFmpeg's libraries, which the package ``av`` (PyAV) includes.
 
-For what libsndfile cannot read: m4a, mp4, mov, webm, aac, amr, 3gp, wma and the like. Only formats
-that hold their own sound are opened, never playlists, which could make us read other files.
+For formats that libsndfile cannot read: m4a, mp4, mov, webm, aac, amr, 3gp, wma etc. Only formats
+that contain their own audio are opened, never playlists, which could refer to other files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXACT = ("mov", "matroska", "asf")  # their headers tell the length; others' is
 
 
 class NotReadableError(Exception):
-    """FFmpeg finds no audio that it could decode; says why."""
+    """FFmpeg finds no audio that it can decode; says why."""
 
 
 class FfmpegAudio:
@@ -32,7 +32,7 @@ class FfmpegAudio:
 
     Raises:
         NotReadableError: see there.
-        AudioError: it is a film without sound.
+        AudioError: it is a video without sound.
     """
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
@@ -108,7 +108,7 @@ class FfmpegAudio:
             yield _samples(frame)
 
     def _seconds(self) -> float:
-        """What the header tells, or where the last packet ends: recorders in browsers tell none."""
+        """Duration by the header or the last packet, because browser recorders write none."""
         if self._container.format.name.startswith(_EXACT):
             if self._stream.duration:
                 return float(self._stream.duration * self._stream.time_base)

@@ -1,9 +1,9 @@
 """Speech by hibari: natural American voices, about eighty times faster than real time on one core.
 
 The package hibari-tts (Apache-2.0) is optional and brings one voice, ``heart``. Its network
-predicts the spectral envelope, the pitch and each phoneme's duration before any sound is made.
-So one voice gives many speakers: the pitch curve is scaled, the envelope is stretched along the
-frequency axis as a longer or shorter vocal tract would do, and word times are exact.
+predicts the spectral envelope, the pitch and each phoneme's duration before any sound is made. So
+one voice gives many speakers: the pitch curve is scaled, the envelope is stretched along the
+frequency axis like that of a longer or shorter vocal tract. Word times are exact.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SHAPES = (
 SPEAKERS = tuple(f"p{pitch}f{formants}" for pitch, formants in _SHAPES)
 """Listed variants of each voice: pitch and formants in percent of its own."""
 DEV_SPEAKERS, TEST_SPEAKERS = ("p70f88", "p100f106"), ("p60f92", "p85f92", "p115f108", "p130f106")
-"""Those that speak dev and test sets whose domain names no voices; never heard in training."""
+"""Default voices of dev and test sets; never used in training."""
 
 _VARIANT = re.compile(r"p(\d{2,3})f(\d{2,3})")
 # In percent; beyond these it no longer sounds like a person.
@@ -53,7 +53,7 @@ _load_lock = threading.Lock()
 
 
 def voices() -> tuple[str, ...]:
-    """Names of the voices that are on this machine, alone and with each listed variant."""
+    """Names of the voices on this machine, alone and with each listed variant."""
     if not is_installed():
         return ()
     return tuple(
@@ -64,15 +64,15 @@ def voices() -> tuple[str, ...]:
 
 
 def is_installed() -> bool:
-    """Whether the package hibari-tts is."""
+    """Whether hibari-tts is installed."""
     return find_spec("hibari") is not None
 
 
 def check_voice(voice: str) -> str:
-    """The name itself, if it is one of a voice that can speak.
+    """Return the name of an available voice.
 
     Raises:
-        SynthesisError: hibari or the voice is missing, or its variant is none.
+        SynthesisError: hibari or the voice is missing, or its variant is invalid.
     """
     name, *_ = _parse(voice)
     if not is_installed():

@@ -1,4 +1,4 @@
-"""Recordings with transcripts, in the layouts people have, into a lhotse CutSet."""
+"""Reads recordings with transcripts, in common layouts, into a Lhotse CutSet."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _lhotse_cut(entry: Entry, where: str) -> Cut:
 
     try:
         cut = deserialize_item(entry.lhotse_cut)
-    except Exception as error:  # whatever a malformed dict makes lhotse stumble over
+    except Exception as error:  # malformed dicts make lhotse raise anything
         raise DomainError(f"{where}: not a Lhotse cut ({error!r}); save the cuts again") from error
     if not cut.supervisions:
         cut.supervisions = [

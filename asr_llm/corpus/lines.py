@@ -1,4 +1,4 @@
-"""Lines of a domain's files, and what is wrong with them: named by file and line, never raised."""
+"""Lines of a domain's files, and problems with their file and line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from asr_llm.text_files import TextFileError
 T = TypeVar("T")
 
 MOST_LINES = 2_000_000
-"""No text or manifest has more lines."""
+"""Maximum lines of a text or manifest."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a domain folder: where, how bad, what, and how to mend it."""
+    """A problem in a domain folder: where, how severe, what, and how to fix it."""
 
     file: str
     line: int | None
@@ -34,7 +34,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A sentence and where it stands; ``number`` counts from 1."""
+    """A sentence and its line; ``number`` counts from 1."""
 
     text: str
     file: Path
@@ -48,7 +48,7 @@ def read_lines(path: Path, problems: list[Problem], most: int = MOST_LINES) -> l
 
 
 def all_lines(path: Path, problems: list[Problem], most: int = MOST_LINES) -> list[str]:
-    """Every line of a text as it stands; [] with a problem where it cannot be read."""
+    """Every line of a text as is; [] with a problem if it cannot be read."""
     try:
         return text_files.read_lines(path, most_lines=most)
     except TextFileError as error:
@@ -57,7 +57,7 @@ def all_lines(path: Path, problems: list[Problem], most: int = MOST_LINES) -> li
 
 
 def strictly(read: Callable[[list[Problem]], list[T]]) -> list[T]:
-    """The result of a reader; its first problem raised.
+    """Run a reader and raise its first problem.
 
     Raises:
         DomainError: with file and line.

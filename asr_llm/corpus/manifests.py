@@ -1,4 +1,4 @@
-"""Lists of recordings, read line by line without lhotse or torch."""
+"""Reads lists of recordings line by line, without lhotse or torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asr_llm.text_files import LAYOUTS, cells, is_pipe, is_whole, no_file_of
 __all__ = ["LAYOUTS", "Entry", "find_manifest", "read_entries", "split_manifest", "stretch"]
 
 _ROUNDING = 0.05  # seconds by which manifests round durations
-_TOLD = 20  # malformed lines that are named; the rest are counted
+_TOLD = 20  # malformed lines reported individually; the rest are counted
 _TEXT_KEYS = ("text", "transcription", "sentence")  # AudioFolder leaves the name to the user
 
 
@@ -33,22 +33,22 @@ class Entry:
     speaker: str | None = None
     language: str | None = None
     first_pass: str | None = None
-    """What another recogniser wrote of it."""
+    """Transcript by another recogniser."""
     lhotse_cut: dict[str, Any] | None = field(default=None, repr=False)
     """The cut as written, its audio paths made absolute, where the manifest is Lhotse's."""
 
 
 def stretch(entry: Entry, whole: float) -> tuple[float, float]:
-    """Where an utterance begins and ends in a recording of ``whole`` seconds.
+    """Start and end of an utterance in a recording of ``whole`` seconds.
 
     Raises:
-        DomainError: not within the recording; what is wrong, without the place.
+        DomainError: not within the recording; the message does not say where.
     """
     stated = entry.start + entry.duration if entry.duration is not None else whole
     if stated > whole + _ROUNDING:
         raise DomainError(
             f"offset and duration ({entry.start:g} + {entry.duration:g} s) reach beyond the "
-            f"{whole:.2f} s of {entry.audio.name}; mend this line"
+            f"{whole:.2f} s of {entry.audio.name}; fix this line"
         )
     end = stated if stated < whole - _ROUNDING else whole
     if entry.start >= end:
@@ -94,11 +94,11 @@ def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
         if isinstance(entry, Entry):
             entries.append(entry)
         else:
-            found.append(Problem(str(path), number, "error", entry, "mend this line"))
+            found.append(Problem(str(path), number, "error", entry, "fix this line"))
     problems += found[:_TOLD]
     if more := found[_TOLD:]:
         message = f"{len(more):,} more malformed lines"
-        problems.append(Problem(str(path), more[0].line, "error", message, "mend them"))
+        problems.append(Problem(str(path), more[0].line, "error", message, "fix them"))
     return entries
 
 

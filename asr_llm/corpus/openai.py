@@ -1,7 +1,7 @@
-"""OpenAI's normaliser of English, which published tables use, and its parts.
+"""OpenAI's English normaliser, which published tables use, and its parts.
 
-whisper_normalizer brings OpenAI's code and table of spellings, but four replacements more than
-OpenAI has, of which "cause" is another word. They are taken out.
+The package whisper_normalizer has OpenAI's code and spelling table, plus four extra replacements,
+one of which changes the word "cause". They are removed here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 _ADDED = (r"\bkinda\b", r"\bsorta\b", r"\bdunno\b", r"\bcause\b")
-"""What the library adds to OpenAI's replacements."""
+"""The library's extra replacements."""
 
 
 def whisper(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Entity patterns as spaCy's EntityRuler takes them, and what keeps one from being used.
+"""Validates entity patterns for spaCy's EntityRuler.
 
-spaCy compiles most of a pattern only when it meets a text, and then raises what a user cannot
-read. So each token pattern is tried here, by itself, where its file and line are known.
+spaCy compiles most of a pattern only when it first meets a text, and then raises errors that users
+cannot understand. So each token pattern is tried here by itself, where its file and line are known.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NEEDS_MODEL = {
 
 
 def pattern_problem(pattern: Any) -> str | None:
-    """What is wrong with an EntityRuler pattern, whatever its label; None when all is well."""
+    """What is wrong with an EntityRuler pattern, whatever its label; None if valid."""
     if not isinstance(pattern, dict):
         return "not a JSON object"
     label = pattern.get("label")
@@ -69,7 +69,7 @@ def _token_problem(tokens: list[dict[str, Any]]) -> str | None:
 
 
 def _is_plain(token: dict[str, Any]) -> bool:
-    """Whether a token is of the kind that most are, and that spaCy always takes."""
+    """Whether a token is of the most common kind, which spaCy always accepts."""
     return bool(token) and all(
         isinstance(value, str) if name in _WORDS else value is True and name in _FLAGS
         for name, value in token.items()
@@ -77,7 +77,7 @@ def _is_plain(token: dict[str, Any]) -> bool:
 
 
 def _tried(tokens: list[dict[str, Any]]) -> str | None:
-    """What spaCy says of a pattern, on its own and on a short text."""
+    """spaCy's error for a pattern, on its own and on a short text."""
     from spacy.matcher import Matcher  # 2 to 3 s
     from spacy.tokens import Span
 
@@ -87,11 +87,11 @@ def _tried(tokens: list[dict[str, Any]]) -> str | None:
         matcher.add("TRIAL", [tokens])
         for _, start, end in matcher(nlp(_TRIAL)):
             Span(nlp(_TRIAL), start, end, "TRIAL")
-    except Exception as error:  # whatever a malformed pattern makes spaCy stumble over
+    except Exception as error:  # malformed patterns make spaCy raise anything
         said = str(error).strip() or type(error).__name__
         first = said.partition("Pattern 0:")[2].strip(" -\n").partition("\n")[0] or said
         reason = " ".join(first.split()).replace("Value error, ", "")  # pydantic's words
-        return f"spaCy refuses the pattern: {reason[:160]}"
+        return f"spaCy rejects the pattern: {reason[:160]}"
     return None
 
 
@@ -103,7 +103,7 @@ def _blank() -> Any:
 
 
 def _repeats(operator: Any) -> int:
-    """The largest number in an operator such as ``{2,5}``: spaCy unfolds a token so often."""
+    """The largest number in an operator such as ``{2,5}``, because spaCy unrolls repetitions."""
     return max(map(int, re.findall(r"[0-9]{1,9}", str(operator))), default=0)
 
 

@@ -1,7 +1,7 @@
-"""Where listed phrases stand in a text: the one place that decides what a term is.
+"""Finds listed phrases in a text: the single definition of what counts as a term.
 
-Scores, the check of a domain, proposed terms and biasing lists all ask here, so that a term that
-one of them counts is a term for the others too. Phrases are matched on characters:
+Scores, the domain check, term proposals and biasing lists all use it, so that they agree. Phrases
+are matched on characters:
 
 - case, Unicode forms (NFKC), the kinds of apostrophes and of dashes, and how much white space
   stands between words make no difference; invisible characters are passed over;
@@ -34,7 +34,7 @@ _UNIT = re.compile(
 
 
 class Found(NamedTuple):
-    """Characters ``start`` to ``end`` (exclusive) of a text, and the phrase as it is listed."""
+    """Characters ``start`` to ``end`` (exclusive) of a text, and the phrase as listed."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Folded:
-    """A text without the differences that do not count; where its characters come from."""
+    """A text without insignificant differences, and the origin of its characters."""
 
     text: str
     starts: list[int] | None = None  # None: from the same place
@@ -57,7 +57,7 @@ class Folded:
 
 
 def fold(text: str) -> Folded:
-    """``text`` in one case, one Unicode form, with one kind of apostrophe, dash and space."""
+    """``text`` with case, Unicode form, apostrophes, dashes and spaces unified."""
     if text.isascii() and not _UNEVEN.search(text) and text.isprintable():
         return Folded(text.lower().replace("`", "'"))
     pieces: list[str] = []
@@ -87,7 +87,7 @@ def fold(text: str) -> Folded:
 
 
 def key(phrase: str) -> str:
-    """What phrases are told apart by: two of one key are found in the same places."""
+    """The identity of a phrase: phrases with the same key match in the same places."""
     return fold(phrase).text.strip()
 
 
@@ -108,9 +108,9 @@ def _folded(letter: str) -> str:
 
 
 class PhraseFinder:
-    """Finds phrases in texts, in time that hardly grows with how many there are.
+    """Finds phrases in texts, in time nearly independent of their number.
 
-    Of phrases with the same ``key`` the first stands for all.
+    Of phrases with the same ``key``, the first is reported.
     """
 
     def __init__(self, phrases: Iterable[str]) -> None:
@@ -123,7 +123,7 @@ class PhraseFinder:
             self._by_first[_PIECE.findall(folded)[0]].append(folded)
 
     def find(self, text: str) -> list[Found]:
-        """The phrases in ``text``, in order. The longest wins; none overlap."""
+        """The phrases in ``text``, in order. The longest match wins; none overlap."""
         folded = fold(text)
         taken = bytearray(len(folded.text))
         found = []
@@ -135,7 +135,7 @@ class PhraseFinder:
         return sorted(found)
 
     def count(self, texts: Iterable[str]) -> Counter[str]:
-        """How often each phrase stands in the texts, by itself or within another phrase."""
+        """Occurrences of each phrase in the texts, by itself or inside another phrase."""
         counts: Counter[str] = Counter()
         for text in texts:
             ends: dict[str, int] = {}  # no phrase overlaps itself
@@ -171,7 +171,7 @@ def _whole(text: str, start: int, length: int) -> bool:
 
 
 def begins_word(text: str, at: int) -> bool:
-    """Whether a phrase that begins at ``at`` of a folded text begins a word there."""
+    """Whether a phrase that starts at ``at`` of a folded text starts a word."""
     first, before = text[at], text[at - 1 : at]
     if not before or before == " " or not (first.isalnum() or first in ".-+'"):
         return True
@@ -190,7 +190,7 @@ def begins_word(text: str, at: int) -> bool:
 
 
 def ends_word(text: str, at: int) -> bool:
-    """Whether a phrase that ends before ``at`` of a folded text ends a word there."""
+    """Whether a phrase that ends before ``at`` of a folded text ends a word."""
     last, after = text[at - 1], text[at : at + 1]
     if not after or after == " " or not (last.isalnum() or last in ".-+'"):
         return True

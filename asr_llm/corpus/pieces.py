@@ -1,4 +1,4 @@
-"""What is too long to learn from, in pieces: recordings cut between words, text at sentences."""
+"""Splits what is too long for training: recordings between words, text at sentences."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 LONGEST_SECONDS = 24.0
-"""Of speech in one training sequence."""
+"""Maximum seconds of speech in a training sequence."""
 
 LONGEST_TEXT = 180
-"""Characters of text in one: in short sentences, slowly spoken, as long."""
+"""Maximum characters of text in one, which take about as long when spoken slowly."""
 
 _MARGIN = 0.25  # seconds around the words of a piece, where it is quiet there
 
 
 def text_pieces(text: str, longest: int = LONGEST_TEXT) -> list[str]:
-    """A text in pieces of at most so many characters: sentences, together while they fit.
+    """Split a text into pieces up to a number of characters, at sentences where possible.
 
-    A sentence that is longer is cut between words; a word that is longer is left whole.
+    A longer sentence is split between words; a longer word is kept whole.
     """
     pieces: list[str] = []
     for sentence in re.split(r"(?<=[.!?…]) ", text):
@@ -39,10 +39,10 @@ def text_pieces(text: str, longest: int = LONGEST_TEXT) -> list[str]:
 
 
 def word_runs(words: Sequence[Word], longest: float) -> list[tuple[int, int]]:
-    """Runs of words (first, after), in order, each of at most so many seconds.
+    """Runs of words (first, after), in order, each up to a number of seconds.
 
-    A run ends at the longest pause in the last third before the limit. A word that is longer by
-    itself, which a wrong transcript may make, is in none.
+    A run ends at the longest pause in the last third before the limit. A single longer word, which
+    a wrong transcript can cause, is dropped.
     """
     runs: list[tuple[int, int]] = []
     first = 0
@@ -63,10 +63,10 @@ def word_runs(words: Sequence[Word], longest: float) -> list[tuple[int, int]]:
 
 
 def cut_pieces(cut: Cut, longest: float = LONGEST_SECONDS) -> list[Cut]:
-    """A recording with a transcript, in pieces of at most so many seconds, each with its words.
+    """Split a recording with a transcript into pieces with words, up to a number of seconds.
 
-    One that is short enough stays as it is. Of a longer one whose words have no times there is
-    no piece. Pieces are named ``<id>-1`` and so on.
+    A short recording is returned unchanged. A longer one without word times has no pieces. Pieces
+    are named ``<id>-1`` etc.
     """
     if cut.duration <= longest:
         return [cut]
@@ -102,7 +102,7 @@ def _piece(
             custom={
                 key: value
                 for key, value in (cut.supervisions[0].custom or {}).items()
-                if key != "first_pass"  # it is of the whole
+                if key != "first_pass"  # it covers the whole recording
             },
             alignment={"word": alignment_items(said, scores[first:after])},
         )

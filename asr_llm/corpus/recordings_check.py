@@ -1,4 +1,4 @@
-"""What is wrong with the recordings of a split: all that cutting or decoding them would refuse."""
+"""Finds problems of a split's recordings that would stop cutting or decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asr_llm.errors import AsrLlmError, AudioError, DomainError
 
 
 class CheckedSplit(NamedTuple):
-    """The transcripts of a split, its length in seconds, and what is wrong with it."""
+    """The transcripts of a split, its length in seconds, and its problems."""
 
     transcripts: list[Line]
     seconds: float
@@ -21,7 +21,7 @@ class CheckedSplit(NamedTuple):
 
 
 def check_recordings(folder: Path) -> CheckedSplit:
-    """Read the manifest of a split, and every recording in it from beginning to end."""
+    """Read the manifest of a split, and every recording in it to the end."""
     try:
         manifest = split_manifest(folder.parent, folder.name)
     except DomainError as error:
@@ -48,7 +48,7 @@ def check_recordings(folder: Path) -> CheckedSplit:
 
 
 def _seconds(manifest: Path, entry: Entry, problems: list[Problem]) -> float:
-    """The length of an utterance, 0 where its audio cannot be read."""
+    """The length of an utterance, 0 if its audio cannot be read."""
     if not entry.text.strip():
         message = "recording without transcript"
         problems.append(
@@ -68,7 +68,7 @@ def _seconds(manifest: Path, entry: Entry, problems: list[Problem]) -> float:
 
 
 def _refused(manifest: Path, entries: list[Entry]) -> list[Problem]:
-    """What only cutting and decoding would show."""
+    """Problems that only cutting and decoding would reveal."""
     if not entries:
         message = "lists no recordings"
         return [Problem(str(manifest), None, "error", message, "write one on each line")]

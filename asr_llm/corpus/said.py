@@ -1,8 +1,8 @@
-"""Digits, units and symbols as English says them, for aligners that only know letters.
+"""Spoken English forms of digits, units and symbols, for aligners that only know letters.
 
-What is written stays written: only the aligner is given "twenty five milligrams" for "25 mg".
-A number that is read in several ways (1984, 120, 0) has several forms, the likeliest first; the
-aligner takes the one it hears.
+The transcript is unchanged: only the aligner sees "twenty five milligrams" for "25 mg". A number
+with several readings (1984, 120, 0) has several forms, likeliest first; the aligner picks the one
+that fits the audio.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _UNITS = {
     "f": "fahrenheit",
 }
 _AMBIGUOUS = {"in", "m", "g", "s", "c", "f", "l", "h", "min"}
-"""Units that are words or letters too, unless a number is written together with them."""
+"""Units that are also words or letters, unless joined to a number."""
 _SYMBOLS = {
     "%": "percent",
     "&": "and",
@@ -90,12 +90,12 @@ Reading = Callable[[str], str]
 
 
 def needs_saying(text: str) -> bool:
-    """Whether a text has anything that is said otherwise than it is written."""
+    """Whether a text has anything that is spoken differently from how it is written."""
     return any(c.isdecimal() or c in _SYMBOLS or c in _MONEY for c in text)
 
 
 def ways_to_say(text: str) -> list[tuple[str, ...]]:
-    """For each white-space word of a text the ways in which it is said, the likeliest first."""
+    """The spoken forms of each white-space word of a text, likeliest first."""
     words = text.split()
     found = []
     for i, word in enumerate(words):
@@ -116,7 +116,7 @@ def _said(word: str, before: str, after: str, read: Reading) -> str:
 
 
 def _piece(pieces: Sequence[re.Match[str]], i: int, before: str, after: str, read: Reading) -> str:
-    """What is said for a part of a word: a number, letters or a sign."""
+    """The spoken form of a part of a word: a number, letters or a symbol."""
     piece = pieces[i]
     kind, text = str(piece.lastgroup), piece.group()
     numeric = i > 0 and pieces[i - 1]["number"] is not None
@@ -133,7 +133,7 @@ def _piece(pieces: Sequence[re.Match[str]], i: int, before: str, after: str, rea
     if piece["decade"]:
         return _decade(piece["decade"])
     if kind == "number":
-        # With a comma it is a count, and no year.
+        # With a comma it is a count, not a year.
         return _as_number(text.replace(",", "")) if "," in text else read(text)
     if kind == "word":
         glued = numeric and piece.start() == pieces[i - 1].end()
@@ -154,7 +154,7 @@ def _is_plain(word: str) -> bool:
 
 
 def _follows_money(before: str, word: str) -> bool:
-    """Whether "million" stands after "$5": the dollars are said after it."""
+    """Whether "million" follows "$5", so that "dollars" comes after it."""
     bare = before.lstrip("(")
     return bare[:1] in tuple(_MONEY) and word.strip(".,;:!?)").lower() in _MAGNITUDES
 
@@ -211,7 +211,7 @@ def _as_year(number: str) -> str:
 
 
 def _as_number(number: str) -> str:
-    """As the British count, "one hundred and five"; what begins with 0 digit by digit."""
+    """British style, "one hundred and five"; numbers with leading 0 digit by digit."""
     whole, point, decimals = number.partition(".")
     if (len(whole) > 1 and whole[0] == "0") or len(whole) > 12:
         said = _as_digits(whole)

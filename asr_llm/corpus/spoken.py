@@ -1,7 +1,7 @@
-"""The spoken dev and test sets of a domain: its recordings, or else its text, spoken.
+"""Spoken dev and test sets of a domain: its recordings, or its text synthesised.
 
-What is spoken goes to the cache, as FLAC with a JSON beside it, under a name made from
-all that it depends on. So it is spoken once, and again when any of that changes.
+Synthesised speech is cached as FLAC with a JSON file, named by a hash of everything it depends on.
+So it is synthesised once, and again when any of that changes.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _FORMAT = 1  # of an entry; raised when word timings improve, so that they are m
 
 
 def spoken_set(domain: Domain, split: str, recorded: bool = True) -> CutSet:
-    """The recordings of a split if it has any; else its sentences, spoken by its voices.
+    """The recordings of a split if it has any; else its sentences spoken by its voices.
 
-    Spoken cuts are named ``<domain>-<split>-0001`` and so on. The voices take turns;
-    rate and pitch vary a little, fixed by the text.
+    Spoken cuts are named ``<domain>-<split>-0001`` etc. Voices alternate; rate and pitch vary
+    slightly, determined by the text.
 
     Args:
-        recorded: take the recordings; without them, sentences are spoken even where there are some,
-            so that the times of their words are known.
+        recorded: use recordings; if false, sentences are always synthesised, so that word times are
+            known.
 
     Raises:
         DomainError: the split has neither recordings nor both text and voices.
@@ -90,13 +90,12 @@ def speak_texts(
     prefix: str,
     language: str = "en",
 ) -> CutSet:
-    """Cuts ``<prefix>-0001`` and so on of spoken texts, from the cache where they are in it.
+    """Cuts ``<prefix>-0001`` etc. of spoken texts, from the cache if present.
 
     Args:
-        texts: what the supervisions say.
-        spoken: what the voices are given for each.
-        voices: names, as ``synthesize`` takes them; text i is spoken by voice i modulo their
-            number.
+        texts: of the supervisions.
+        spoken: spoken form of each, for the voices.
+        voices: names, as for ``synthesize``; text i is spoken by voice i modulo their number.
 
     Raises:
         SynthesisError: a voice does not exist, or a text cannot be spoken; names the cut.
@@ -123,7 +122,7 @@ def speak_texts(
 
 
 def vary_delivery(text: str) -> Delivery:
-    """A rate of 150 to 185 and a pitch of 40 to 60, fixed by the text."""
+    """A rate of 150 to 185 and a pitch of 40 to 60, determined by the text."""
     digest = hashlib.sha256(text.encode()).digest()
     rate = 150 + int.from_bytes(digest[:4], "big") % 36
     return Delivery(rate=rate, pitch=40 + int.from_bytes(digest[4:8], "big") % 21)
@@ -145,7 +144,7 @@ def _make_key(parts: list[object]) -> str:
 
 
 def _read(folder: Path, key: str) -> _Entry | None:
-    """The entry, or None where it is missing, incomplete or damaged."""
+    """The entry, or None if it is missing, incomplete or damaged."""
     audio = folder / f"{key}.flac"
     try:
         facts = json.loads((folder / f"{key}.json").read_text("utf-8"))
@@ -158,7 +157,7 @@ def _read(folder: Path, key: str) -> _Entry | None:
 
 
 def _write(folder: Path, key: str, utterance: Utterance, spoken: str) -> _Entry:
-    """Write an entry, its JSON last: that marks it complete."""
+    """Write an entry; the JSON comes last and marks it complete."""
     import soundfile
 
     flac = io.BytesIO()

@@ -1,10 +1,9 @@
-"""Text to speech with word timings.
+"""Text to speech with word times.
 
-Three synthesisers: espeak-ng, a small library that comes with ``espeakng-loader`` (no download,
-about a thousand times faster than real time, hundreds of voices that do not sound like people);
-hibari, a natural voice in the shape of many speakers; and Piper, whose neural voices the user
-supplies by path or name. All return 16 kHz speech with the time of every word, which is free
-supervision for whatever needs to know which audio belongs to which word.
+Three synthesisers: espeak-ng, a small library in ``espeakng-loader`` (no download, about a thousand
+times faster than real time, hundreds of robotic voices); hibari, one natural voice turned into many
+speakers; and Piper, whose neural voices the user provides by path or name. All return 16 kHz speech
+with the time of every word, which is free supervision for tasks that need word times.
 """
 
 from __future__ import annotations
@@ -40,16 +39,15 @@ __all__ = [
 
 
 def installed_voices() -> tuple[str, ...]:
-    """Names that patterns are matched with: espeak-ng's voices, then hibari's."""
+    """Names that patterns match: espeak-ng's voices, then hibari's."""
     return espeak_voices() + hibari.voices()
 
 
 def select_voices(patterns: list[str]) -> tuple[str, ...]:
-    """Voices chosen by patterns, in order: ``en-us+*`` adds, ``!*+Annie`` takes away.
+    """Select voices by patterns, in order: ``en-us+*`` adds, ``!*+Annie`` removes.
 
-    Patterns are those of the shell. A name ending in ``.onnx`` or beginning with ``piper:`` is
-    a Piper voice and is taken as it is; so is a name of hibari's that no pattern finds, such as
-    ``hibari:heart+p72f88``.
+    Shell patterns. A name ending in ``.onnx`` or starting with ``piper:`` is a Piper voice and used
+    as is; so is a hibari name that no pattern matches, such as ``hibari:heart+p72f88``.
 
     Raises:
         SynthesisError: a pattern matches nothing.
@@ -80,9 +78,9 @@ _NON_HUMAN_VOICES = ("*obo*", "*+whisper*", "*+croak", "*+Demonic", "*+fast")
 
 
 def held_out_voices(split: Literal["dev", "test"]) -> list[str]:
-    """Who speaks a dev or test set whose domain names nobody: hibari if it is installed.
+    """Default voices of dev and test sets: hibari's, if installed.
 
-    Nobody without it: espeak-ng's voices are to be chosen by who knows that they sound like no one.
+    Otherwise none: robotic espeak-ng voices must be chosen explicitly.
     """
     names = {"dev": hibari.DEV_SPEAKERS, "test": hibari.TEST_SPEAKERS}[split]
     voices = [f"{hibari.PREFIX}{hibari.BUNDLED}+{name}" for name in names]
@@ -90,11 +88,11 @@ def held_out_voices(split: Literal["dev", "test"]) -> list[str]:
 
 
 def training_voices(held_out: Iterable[str]) -> list[str]:
-    """Patterns for all voices that sound like people, but for those which speak held-out sets.
+    """Patterns for all human-sounding voices except those of the held-out sets.
 
-    hibari's where hibari speaks a held-out set, and espeak-ng's everywhere else: a test in one
-    kind of voice is to be prepared for in the same kind. A variant held out in one accent is held
-    out in all: they are one speaker.
+    hibari's if hibari speaks a held-out set, else espeak-ng's, so that training and test use the
+    same kind of voice. A variant held out in one accent is held out in all, because it is the same
+    speaker.
     """
     held_out = list(held_out)
     if any(name.startswith(hibari.PREFIX) for name in held_out):
@@ -109,12 +107,12 @@ def synthesize(
 ) -> Utterance:
     """Speak ``text`` with a voice of espeak-ng, of hibari (``hibari:heart``), or of Piper.
 
-    With espeak-ng and hibari the same call gives the same samples, always; Piper draws its noise
-    anew. Piper's voices are named by their ``.onnx``, or ``piper:NAME``.
+    espeak-ng and hibari are deterministic; Piper draws new noise each time. Piper voices are given
+    by their ``.onnx`` or as ``piper:NAME``.
 
     Args:
-        text: what the transcript says; its white-space words get the timings.
-        spoken: what the voice is given instead, where the two differ (respelled terms).
+        text: the transcript, whose white-space words get the times.
+        spoken: what the voice reads, if different (respelled terms).
 
     Raises:
         SynthesisError: the voice is unknown, or nothing was spoken.
@@ -141,7 +139,7 @@ def synthesize(
 
 
 def synthesiser(voice: str) -> str:
-    """Name and version of what speaks a voice: with text, voice and delivery, a cache key.
+    """Name and version of a voice's synthesiser: part of the cache key.
 
     Raises:
         SynthesisError: there is no such voice, or the synthesiser is not installed.
@@ -168,7 +166,7 @@ def _until_next(words: Sequence[str], starts: Sequence[float], samples: np.ndarr
 def _time_words(
     shown: Sequence[str], said: Sequence[Word], samples: np.ndarray
 ) -> tuple[Word, ...]:
-    """Carry the times of the spoken words over to the words of the transcript."""
+    """Map the times of the spoken words to the words of the transcript."""
     times: list[tuple[float, float]] = []
     matcher = difflib.SequenceMatcher(a=[word.text for word in said], b=shown, autojunk=False)
     for _, s0, s1, w0, w1 in matcher.get_opcodes():

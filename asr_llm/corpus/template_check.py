@@ -1,4 +1,4 @@
-"""What keeps the templates of a domain folder from being filled: one problem for each cause."""
+"""Reports why templates of a domain folder cannot be filled: one problem per cause."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Sentence templates times term lists: domain text.
+"""Domain text from sentence templates and term lists.
 
-``"The patient was started on {DRUG} {dose}."`` has an upper-case slot, filled
-from a term list, and a lower-case slot, filled from a list of fillers.
+``"The patient was started on {DRUG} {dose}."`` has an upper-case slot, filled from a term list, and
+a lower-case slot, filled from a list of fillers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def slots(template: str) -> list[str]:
 
 
 def is_malformed(template: str) -> bool:
-    """Whether braces are left over once the slots are taken out: ``{DRUG`` or ``{}``."""
+    """Whether any braces are not part of a slot: ``{DRUG`` or ``{}``."""
     return bool(re.search(r"[{}]", _SLOT.sub("", template)))
 
 
@@ -60,7 +60,7 @@ def expand_indexed(
     count: int,
     seed: int,
 ) -> Iterator[tuple[int, str]]:
-    """As ``expand``, each sentence with the index of its template."""
+    """Like ``expand``, with the index of each sentence's template."""
     for template in templates:
         if problem := find_problem(template, terms, fillers):
             raise DomainError(f"template {template!r}: {problem}")
@@ -74,7 +74,7 @@ def expand_indexed(
         if not turns:
             turns = [i for i in range(len(templates)) if i not in exhausted]
             rng.shuffle(turns)
-            if not turns:  # every possible sentence is made: begin again
+            if not turns:  # all sentences are used: start again
                 seen.clear()
                 exhausted.clear()
                 continue
@@ -91,7 +91,7 @@ def expand_indexed(
 def find_problem(
     template: str, terms: Mapping[str, Sequence[str]], fillers: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """What keeps a template from being filled, and what to do; None when all is well."""
+    """Why a template cannot be filled, and what to do; None if it can."""
     if is_malformed(template):
         return "unmatched brace; expected {LABEL} or {filler}"
     for name in slots(template):
@@ -123,7 +123,7 @@ def _alike(name: str, known: Mapping[str, Sequence[str]]) -> str:
 
 
 class _Deck:
-    """The values of a slot in the order to be used: one shuffled pass after another."""
+    """The values of a slot in order of use: one shuffled pass after another."""
 
     def __init__(self, values: Sequence[str], rng: random.Random) -> None:
         self.values = list(dict.fromkeys(values))
@@ -146,8 +146,8 @@ class _Deck:
 def _fill_unseen(template: str, decks: Mapping[str, _Deck], seen: set[str]) -> str | None:
     """The template filled into a sentence not in ``seen``; None if there is none left."""
     names = slots(template)
-    # The last slots vary fastest. That shall be the fillers: a sentence already made gets
-    # another filler before it gets a term out of turn.
+    # The last slots vary fastest. These are the fillers: a duplicate sentence gets another filler
+    # before it gets a term out of turn.
     order = sorted(range(len(names)), key=lambda i: not names[i].isupper())
     for width in (_NEXT_FEW, None):  # nearly always the first; the second is exhaustive
         ordered = [names[i] for i in order]
@@ -202,7 +202,7 @@ def _fill(template: str, values: Sequence[str]) -> str:
 
 
 def _n(word: str) -> str:
-    """The n of "an", where the word that follows begins with a vowel sound."""
+    """The n of "an", if the following word starts with a vowel sound."""
     if re.match(r"[A-Z]{2}", word):  # spelled out: an MRI, a UTI
         return "n" if word[0] in "AEFHILMNORSX" else ""
     if _SILENT_H.match(word):

@@ -1,7 +1,7 @@
-"""Lists of terms: ``drug.tsv``, ``drug.csv`` or ``drug.txt``, or a folder of them.
+"""Term lists: ``drug.tsv``, ``drug.csv`` or ``drug.txt``, or a folder of them.
 
-A term stands on each line, its spoken form in a second column where spelling misleads. The label
-of a list is its name: ``drug.tsv``, and ``drug.tsv.txt`` that Windows shows as ``drug.tsv``.
+One term per line, with an optional spoken form in a second column. The label of a list is its file
+name: ``drug.tsv``, or ``drug.tsv.txt``, which Windows shows as ``drug.tsv``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ LIST_SUFFIXES = (".tsv", ".csv", ".txt")
 _TABLES = {".tsv", ".csv"}
 
 MOST_TERMS = 200_000
-"""No list is longer: it would be a dictionary, of which every word is preferred to every other."""
+"""Maximum length of a list: a longer one would be a dictionary that boosts everything."""
 
-_TOLD = 20  # problems of one list; the rest are counted
+_TOLD = 20  # problems reported per list; the rest are counted
 _TERM_HEADERS = {"term", "terms", "phrase", "word"}
 _SPOKEN_HEADERS = {"spoken", "spoken form", "spoken_form", "pronunciation"}
 
 
 @dataclass(frozen=True, slots=True)
 class TermRow:
-    """A line of a list: the term as it is written, and as it is spoken where that is given."""
+    """A line of a list: the term as written, and its spoken form if given."""
 
     text: str
     spoken: str | None
@@ -36,9 +36,9 @@ class TermRow:
 
 
 def term_files(folder: Path) -> list[Path]:
-    """The lists of a folder, in order of their names; hidden files are none.
+    """The lists of a folder, sorted by name, without hidden files.
 
-    A plain ``.txt``, which may be notes, is one where there are no other lists.
+    A plain ``.txt``, which may be notes, counts only if there are no other lists.
     """
     visible = _visible(folder)
     lists = [path for path in visible if _TABLES.intersection(_suffixes(path))]
@@ -46,23 +46,23 @@ def term_files(folder: Path) -> list[Path]:
 
 
 def other_files(folder: Path) -> list[Path]:
-    """What else lies in a folder of lists, and is not read."""
+    """Other files in a folder of lists, which are not read."""
     lists = term_files(folder)
     return [path for path in _visible(folder) if path not in lists]
 
 
 def label_of(path: Path) -> str:
-    """The label of a list: its name, without suffixes, in capitals."""
+    """The label of a list: its name without suffixes, in upper case."""
     return _stem(path).upper()
 
 
 def has_capitals(path: Path) -> bool:
-    """Whether the name of a list, without suffixes, has capitals: another file elsewhere."""
+    """Whether the name has capitals, which matters on case-sensitive file systems."""
     return _stem(path) != _stem(path).lower()
 
 
 def read_term_rows(path: Path, problems: list[Problem]) -> list[TermRow]:
-    """The terms of a list; what is malformed is appended to ``problems``, the first 20 of it."""
+    """Read the terms of a list; the first 20 problems are appended to ``problems``."""
     lines = read_lines(path, problems, MOST_TERMS)
     delimiter = _delimiter(path, [line.text for line in lines[:20]])
     found: list[Problem] = []
@@ -78,26 +78,26 @@ def read_term_rows(path: Path, problems: list[Problem]) -> list[TermRow]:
     problems += found[:_TOLD]
     if more := found[_TOLD:]:
         message = f"{len(more):,} more lines that are no terms"
-        problems.append(Problem(str(path), more[0].line, "error", message, "mend them"))
+        problems.append(Problem(str(path), more[0].line, "error", message, "fix them"))
     return rows
 
 
 def _wrong(line: str, columns: Sequence[str], delimiter: str) -> tuple[str, str] | None:
-    """What is wrong with a line, and how to mend it."""
+    """What is wrong with a line, and how to fix it."""
     expected = "expected term [TAB spoken form]" if delimiter == "\t" else "expected term, spoken"
     if is_open(line, delimiter):
-        return "found a quote that is not closed on its line", "close it, or take it away"
+        return "found a quote that is not closed on its line", "close it, or remove it"
     if len(columns) > 2:
-        return f"found {len(columns)} columns; {expected}", "mend this line"
+        return f"found {len(columns)} columns; {expected}", "fix this line"
     if columns and not columns[0]:
-        return f"found no term; {expected}", "mend this line"
+        return f"found no term; {expected}", "fix this line"
     if columns and not any(map(str.isalnum, columns[0])):
         return "found a term without a letter or digit, which nobody can say", "spell it out"
     return None
 
 
 def _trimmed(columns: Iterable[str]) -> list[str]:
-    """White space unified; the empty columns that spreadsheets leave at the end taken away."""
+    """Collapse white space; drop the empty trailing columns of spreadsheets."""
     trimmed = [" ".join(column.split()) for column in columns]
     while trimmed and not trimmed[-1]:
         trimmed.pop()
@@ -112,7 +112,7 @@ def _is_header(columns: Sequence[str], path: Path) -> bool:
 
 
 def _delimiter(path: Path, sample: Sequence[str]) -> str:
-    """TAB, or in a ``.csv`` a comma: or the semicolon of countries whose decimals have commas."""
+    """TAB, or in a ``.csv`` a comma, or a semicolon in locales with decimal commas."""
     if not _is_csv(path):
         return "\t"
     return max(",;\t", key=lambda mark: sum(len(cells(line, mark)) == 2 for line in sample))

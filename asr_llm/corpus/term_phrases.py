@@ -1,6 +1,6 @@
-"""Which words of a text are candidates for terms, and which neighbours make up a phrase.
+"""Finds candidates for terms, and neighbouring words that form a phrase.
 
-How both are told is said in ``terms``.
+``terms`` describes the rules.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _TITLES = _set("mr mrs ms miss mister dr doctor judge justice professor")
 
 
 class Judge:
-    """Knows the words of a text, ``lines`` of them, and how common they are in general language.
+    """Knows the words of a text with ``lines`` lines, and their general frequency.
 
     Args:
         zipf: Zipf frequency of a word in general language.
@@ -111,7 +111,7 @@ class Judge:
         return named and self.zipf(token.key) < KNOWN
 
     def _end(self, line: list[Token], i: int) -> int:
-        """Where the phrase that begins at ``i`` ends; i + 1 if none does."""
+        """End of the phrase that starts at ``i``; i + 1 if there is none."""
         end = self._name_end(line, i)
         if i < end < len(line) and line[end].joined and line[end].key in VERSUS:
             after = self._name_end(line, end + 1)
@@ -130,7 +130,7 @@ class Judge:
         return end
 
     def _name_end(self, line: list[Token], i: int) -> int:
-        """Where the capitalised words from ``i`` on end; i if there are none."""
+        """End of the capitalised words from ``i`` on; i if there are none."""
         if i >= len(line) or not line[i].text[0].isupper():
             return i
         if line[i].initial and self.zipf(line[i].key) >= _FUNCTION:
@@ -177,7 +177,7 @@ class Judge:
         return often and (any(alone) or max(frequencies) < KNOWN)
 
     def alone(self, word: str) -> bool:
-        """Whether a word is a candidate however seldom the text has it."""
+        """Whether a word is a candidate however rare it is in the text."""
         return self.strong(word) not in ("", "frequent here")
 
     def share(self, a: str, b: str) -> float:

@@ -29,7 +29,7 @@ _SHOWN = 4  # words of context on each side
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposed term: how often the text has it, why it was proposed, up to two places."""
+    """A proposed term: its count, the reason, up to two contexts."""
 
     term: str
     count: int
@@ -39,7 +39,7 @@ class Candidate:
 
 
 class General:
-    """How common words are in general language: in sentences of it and in English at large."""
+    """How common words are in general language: in given sentences and in English."""
 
     def __init__(self, sentences: Iterable[str] = (), english: bool = True) -> None:
         self._counts = Counter(token.key for line in sentences for token in tokens_of(line))
@@ -102,7 +102,7 @@ def read_sentences(path: Path) -> list[str]:
 def propose_from_files(
     texts: Sequence[Path], general: Sequence[Path] = (), least: int = 1
 ) -> list[Candidate]:
-    """``propose`` for text files and domain folders; only what occurs ``least`` times.
+    """``propose`` for text files and domain folders; ``least`` is the minimum count.
 
     Raises:
         DomainError: see ``read_sentences``.
@@ -116,11 +116,11 @@ def propose_from_files(
 
 
 def propose(sentences: Sequence[str], general: General) -> list[Candidate]:
-    """The likely terms of ``sentences``, the likeliest first.
+    """The likely terms of ``sentences``, likeliest first.
 
-    A phrase is kept whole; its parts are proposed too only if they stand elsewhere by themselves.
-    ``count`` is of all places where the term stands (``phrases``), also within a longer one.
-    The order of the sentences matters to the contexts alone.
+    A phrase is kept whole; its parts are proposed only if they also occur elsewhere. ``count``
+    includes occurrences inside longer terms (``phrases``). The order of the sentences affects only
+    the contexts.
     """
     text = [" ".join(sentence.split()) for sentence in sentences]
     lines = [tokens_of(sentence) for sentence in text]

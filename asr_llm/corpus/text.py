@@ -1,7 +1,7 @@
-"""Named text normalisers, applied alike to references and hypotheses.
+"""Named text normalisers, applied to references and hypotheses alike.
 
-A name stands for rules that never change: those of another behaviour get a new version number,
-which reports state beside their figures.
+The rules of a named version never change; new rules get a new version number, which reports state
+with their figures.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ def version(normalizer: str) -> str:
 
 
 def groups(text: str, normalizer: Normalizer = "none") -> list[tuple[range, range]]:
-    """Which words of ``text`` became which normalised words.
+    """Map words of ``text`` to normalised words.
 
     Pairs of ranges, over ``text.split()`` and over ``normalize(text, normalizer).split()``. They
-    cut both from beginning to end, in order, without gaps: "give five hundred milligrams" →
-    "give 500 mg" is (0-1, 0-1), (1-3, 1-2), (3-4, 2-3). A dropped word has an empty second range.
+    partition both, in order: "give five hundred milligrams" → "give 500 mg" is (0-1, 0-1), (1-3,
+    1-2), (3-4, 2-3). A dropped word has an empty second range.
 
-    The smallest stretches of words are taken that, normalised alone, give what stands in the whole
-    text; where no stretch of up to 12 words does (a long bracket), one group spans the trouble.
-    Nothing is known of the normaliser. Time grows with the length of the text.
+    The smallest word groups are used that, normalised alone, give what the whole text has; if no
+    group of up to 12 words does (a long bracket), one group spans the difficult part. Nothing is
+    assumed about the normaliser. Time grows with the length of the text.
 
     Raises:
         AsrLlmError: no normaliser has that name.
@@ -92,10 +92,10 @@ def _normalized(function: Callable[[str], str], text: str) -> list[str]:
 
 
 class _Search:
-    """Cuts a text by depth-first search, short stretches first.
+    """Depth-first search for groups, shortest first.
 
-    A place is (words read, normalised words written). Going back further than a stretch could
-    help with nothing; from there the search leaps to the next place that is known again.
+    A state is (words read, normalised words written). Backtracking further than a group cannot
+    help; the search then skips to the next position that can be identified.
     """
 
     def __init__(self, words: list[str], whole: list[str], function: Callable[[str], str]) -> None:
@@ -133,7 +133,7 @@ class _Search:
         return None
 
     def _leap(self, i: int, j: int) -> tuple[int, int]:
-        """The next place whose words are written as in the text; its end if there is none."""
+        """The next position whose words are unchanged in the text; its end if there is none."""
         for start in range(i + 1, len(self.words)):
             ahead = tuple(self._normalized(start, start + 2 * _ANCHOR)[:_ANCHOR])
             furthest = j + 2 * (start - i) + _LONGEST

@@ -1,6 +1,6 @@
-"""Word times for other programs: NIST's CTM, and Praat's TextGrid, a file for each recording.
+"""Writes word times for other programs: NIST's CTM, and Praat's TextGrid per recording.
 
-``timings`` reads both back.
+``timings`` reads both.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _by_recording(cuts: Iterable[Cut]) -> dict[str, tuple[float, list[TimedWord]
 
 
 def _sounding(words: list[TimedWord]) -> list[TimedWord]:
-    """Intervals have a length and do not overlap: what has no sound ("—") joins a neighbour."""
+    """Make intervals positive and non-overlapping: silent words ("—") join a neighbour."""
     found: list[TimedWord] = []
     silent = ""
     for word in words:

@@ -1,4 +1,4 @@
-"""Word times made elsewhere: CTM, Praat's TextGrid (Montreal Forced Aligner), Lhotse."""
+"""Imports word times: CTM, Praat's TextGrid (Montreal Forced Aligner), Lhotse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_WORDS = {"", "sil", "sp", "spn", "<eps>", "<sil>"}
 
 @dataclass(frozen=True)
 class TimedWord(Word):
-    """A word that is timed elsewhere, with the confidence that was given there, if any."""
+    """An imported word with times, and its confidence if given."""
 
     score: float | None = None
 
@@ -69,17 +69,17 @@ def _read_file(path: Path) -> Timings:
 
 
 def times_of(timings: Timings, source: str) -> list[TimedWord] | None:
-    """The words of a recording by its path: by as much of its end as the timings name."""
+    """The words of a recording by its path, matched by as many parts as the timings name."""
     parts = PurePath(source).with_suffix("").parts
     names = ("/".join(parts[i:]) for i in range(len(parts)))
     return next((timings[name] for name in names if name in timings), None)
 
 
 def match(text: str, words: Iterable[TimedWord]) -> Alignment | Unaligned:
-    """Give a transcript's words the times of the same words elsewhere.
+    """Transfer imported times to the words of a transcript.
 
-    They are compared without case and punctuation; the transcript's spelling is kept. A word
-    of no sound ("—") is put at the end of the one before it.
+    Words are compared without case and punctuation; the transcript's spelling is kept. A silent
+    word ("—") is placed at the end of the previous one.
     """
     timed = [word for word in words if normalize(word.text, "basic")]
     matched: list[Word] = []
@@ -165,7 +165,7 @@ def _read_textgrid(path: Path) -> list[TimedWord]:
     words = [word for word in found[names[0]] if word.text.lower() not in _NOT_WORDS]
     for word in words:
         if not 0 <= word.start <= word.end < math.inf:
-            raise DomainError(f"{path}: a word from {word.start:g} to {word.end:g} s; mend it")
+            raise DomainError(f"{path}: a word from {word.start:g} to {word.end:g} s; fix it")
     return words
 
 

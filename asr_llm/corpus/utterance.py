@@ -1,4 +1,4 @@
-"""An utterance in memory, the times of its words, and how it is spoken."""
+"""An utterance in memory, its word times, and its delivery."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Word:
 class Utterance:
     """One utterance in memory: ``samples`` float32 (T,) at 16 kHz, and its words if timed.
 
-    ``recorded``: it will come again, sample for sample, so what is made of it is worth keeping.
-    ``first_pass``: what another recogniser wrote of it.
+    ``recorded``: it will recur sample for sample, so derived data is worth caching. ``first_pass``:
+    another recogniser's transcript.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Utterance:
 class Delivery:
     """How a text is spoken: ``rate`` in words per minute, the rest from 0 to 99.
 
-    ``tract`` is heeded by hibari alone: above 50 the vocal tract is shorter, formants higher.
+    ``tract`` applies to hibari only: above 50 the vocal tract is shorter and formants are higher.
     """
 
     rate: int = 165
@@ -54,9 +54,9 @@ class Delivery:
 
 
 def share_time(words: Sequence[str], start: float, end: float) -> list[float]:
-    """Starts of words which share a stretch of time by their letters and digits.
+    """Starts of words that share a time span in proportion to their letters and digits.
 
-    Punctuation takes no time, unless it is all there is.
+    Punctuation takes no time, unless there is nothing else.
     """
     weights = [sum(map(str.isalnum, word)) for word in words]
     if not sum(weights):
@@ -66,7 +66,7 @@ def share_time(words: Sequence[str], start: float, end: float) -> list[float]:
 
 
 def last_sound(samples: np.ndarray, start: float, end: float) -> float:
-    """End of the sound between two times, so that a pause belongs to no word."""
+    """End of the sound between two times, so that pauses belong to no word."""
     begin, stop = int(start * SAMPLE_RATE), int(end * SAMPLE_RATE)
     loud = np.flatnonzero(np.abs(samples[begin:stop]) > 1e-3)
     last = (begin + int(loud[-1]) + 1) / SAMPLE_RATE if len(loud) else start

@@ -1,4 +1,4 @@
-"""The sound that hibari's network describes, its pitch and vocal tract changed beforehand."""
+"""Renders hibari's predicted spectra to audio, with changed pitch and vocal tract."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _VOICED = 40.0  # Hz; below it hibari makes no pulses
 
 @dataclass(frozen=True)
 class Parts:
-    """What the network predicts: six arrays (F,) or (601, F), 12.5 ms a frame, 20 Hz a bin."""
+    """The network's prediction: six arrays (F,) or (601, F), 12.5 ms per frame, 20 Hz per bin."""
 
     harmonic: np.ndarray  # log magnitude
     phase: np.ndarray
@@ -22,7 +22,7 @@ class Parts:
 
 
 def shift_pitch(parts: Parts, factor: float, liveliness: float) -> Parts:
-    """Multiply its mean by ``factor``, and how far it moves from there by ``liveliness``."""
+    """Multiply the mean pitch by ``factor``, and deviations from it by ``liveliness``."""
     voiced = parts.pitch > _VOICED
     if not voiced.any():
         return parts
@@ -33,7 +33,7 @@ def shift_pitch(parts: Parts, factor: float, liveliness: float) -> Parts:
 
 
 def stretch_envelope(parts: Parts, factor: float) -> Parts:
-    """What was at one frequency comes to ``factor`` times it, as formants do in a shorter tract."""
+    """Move each frequency's content to ``factor`` times it, like formants of a shorter tract."""
     count = len(parts.harmonic)
     rows = np.minimum(np.round(np.arange(count) / factor), count - 1).astype(int)
     spectra = {name: array[rows] for name, array in vars(parts).items() if name != "pitch"}

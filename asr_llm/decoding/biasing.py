@@ -1,40 +1,41 @@
-"""Biasing: listed phrases are preferred while a transcript is written, token by token.
+"""Biasing: boosts listed phrases during decoding, token by token.
 
-The list is taken for a language model in which each phrase is as likely as the next. A token that
-goes on with a phrase gains, in nats,
+The list is treated as a language model with equally likely phrases. A token that continues a
+phrase gains, in nats,
 
     max(0, strength + log p_list(token | the phrase so far))
 
-so that a token which the list makes sure of gains ``strength``, and one that is but one of many
-with which listed phrases go on gains little or nothing: a long list says less of each word than a
-short one. What a phrase gained is its own only once it is complete and its last word ends; broken
-off, it gives everything back (as along the fail arcs of Aho and Corasick, "Efficient string
-matching", 1975; for other recognisers arXiv 2508.07014). So at the end of a text
+so a token that is the only continuation gains ``strength``, and one of many possible continuations
+gains little or nothing: a long list says less about each word than a short one. A phrase keeps its
+gain only once it is complete and its last word ends; if it is broken off, the whole gain is taken
+back (like the fail arcs of Aho and Corasick, "Efficient string matching", 1975; for other
+recognisers arXiv 2508.07014). So at the end of a text
 
     score = log p(y | speech) + the sum of what tokens of complete listed phrases gain
 
-where a token of several such phrases counts once, by the most that it gains. A phrase begins where
-a word does. To give something only to tokens that are nearly heard anyway kept no distractor out
-that this does not, and lost terms (eval/RESULTS.md#biasing).
+where a token of several such phrases counts once, with its largest gain. Phrases start at word
+boundaries. Boosting only tokens that are already likely rejected no more distractors and lost terms
+(eval/RESULTS.md#biasing).
 
 Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from asr_llm.decoding.phrases import ANYWHERE, CAPITALS, SENTENCE, Phrases
+from asr_llm.decoding.preference import Preference
 
 
 @dataclass(frozen=True)
 class Partial:
-    """A phrase that may be on its way: its node, and what each token of it so far gained."""
+    """A phrase possibly in progress: its node, and the gain of each of its tokens so far."""
 
     node: int
     gains: tuple[float, ...] = ()
@@ -42,12 +43,12 @@ class Partial:
 
 @dataclass(frozen=True)
 class State:
-    """Where a hypothesis stands.
+    """The biasing state of a hypothesis.
 
-    ``partials``: the phrases that may be on their way, the longest first. ``kept``: what the
-    tokens of the longest have already for a phrase that is complete. ``fresh``: a word may begin
-    here without a space. ``sentence``: a sentence may begin here. ``capitals``: no lower-case
-    letter has been written yet.
+    ``partials``: phrases possibly in progress, longest first. ``kept``: gains already earned by
+    tokens of the longest through complete phrases. ``fresh``: a word may start here without a
+    space. ``sentence``: a sentence may start here. ``capitals``: no lower-case letter has been
+    written yet.
     """
 
     partials: tuple[Partial, ...] = ()
@@ -58,17 +59,17 @@ class State:
 
     @property
     def roots(self) -> list[int]:
-        """From where a phrase may begin now."""
+        """The trie roots from which a phrase may start now."""
         allowed = {ANYWHERE: True, SENTENCE: self.sentence, CAPITALS: self.capitals}
         return [root for root, now in allowed.items() if now]
 
     @property
     def worth(self) -> float:
-        """What the tokens of ``kept`` are worth as long as the longest phrase may be on its way."""
+        """The value of ``kept`` while the longest phrase may be in progress."""
         return _worth(self.kept, self.partials[0].gains) if self.partials else 0.0
 
     def kept_after(self, phrases: Phrases, boundary: bool) -> tuple[float, ...]:
-        """``kept`` after a token that is a boundary, by which phrases are complete, or is none."""
+        """``kept`` after a token that is a word boundary, and so completes phrases, or is not."""
         kept = self.kept
         if boundary:
             for partial in self.partials:
@@ -99,7 +100,7 @@ class State:
 
 
 def _most(kept: tuple[float, ...], gains: tuple[float, ...]) -> tuple[float, ...]:
-    """Token by token the greater; ``gains`` are of the last tokens."""
+    """Token-wise maximum; ``gains`` are those of the last tokens."""
     before = len(kept) - len(gains)
     return kept[:before] + tuple(map(max, kept[before:], gains))
 
@@ -108,11 +109,11 @@ def _worth(kept: tuple[float, ...], gains: tuple[float, ...]) -> float:
     return sum(_most(kept, gains))
 
 
-class Biasing(LogitsProcessor):
-    """Adds to the scores of ``generate`` what listed phrases gain, and what they give back.
+class Biasing(Preference):
+    """Adds the gains of listed phrases to the scores of ``generate``, and takes them back.
 
-    The state of a hypothesis depends on nothing but what it has written, by which it is found: so
-    it follows the hypotheses wherever the search puts them.
+    The state of a hypothesis is keyed by the tokens it has written, so it follows the hypotheses
+    wherever the search moves them.
     """
 
     def __init__(self, phrases: Phrases) -> None:
@@ -122,7 +123,7 @@ class Biasing(LogitsProcessor):
         self.begin = torch.zeros(2, 2, 2, phrases.vocabulary)
         for place in np.ndindex(2, 2, 2):
             now = State((), (), *map(bool, place))
-            for root in reversed(now.roots):  # as the first of equals has the last word below
+            for root in reversed(now.roots):  # because below, the last of duplicates wins
                 tokens, gains = phrases.children(root)
                 begins = phrases.tokens.spaced[tokens] | now.fresh
                 self.begin[place][tokens[begins]] = torch.from_numpy(gains[begins]).float()
@@ -134,8 +135,19 @@ class Biasing(LogitsProcessor):
         gain, loss = self._changes([self.states[text] for text in texts], scores.device)
         return scores + gain - loss
 
+    def gains(self, texts: Sequence[Sequence[int]], end: int) -> list[float]:
+        """As ``Preference``."""
+        rows = [torch.tensor([*ids, end]) for ids in texts]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
+        nothing = torch.zeros(len(rows), self.phrases.vocabulary)
+        steps = [
+            self(ids[:, :n], nothing).gather(1, ids[:, n : n + 1]) for n in range(ids.shape[1])
+        ]
+        gained = torch.cat(steps, 1)
+        return [float(own[: len(row)].sum()) for own, row in zip(gained, rows)]
+
     def _state(self, text: tuple[int, ...]) -> State:
-        """From that of the text before its last token, which is known from the step before."""
+        """The state of a text, computed from that of the previous step."""
         known = self.states.get(text)
         if known is None:
             before = self._state(text[:-1]) if text else None
@@ -143,7 +155,7 @@ class Biasing(LogitsProcessor):
         return known
 
     def _changes(self, states: list[State], device: torch.device) -> tuple[Tensor, Tensor]:
-        """What each next token (B, V) gains, and what is given back for it."""
+        """The gain of each next token (B, V), and what is taken back otherwise."""
         self.begin, self.boundary = self.begin.to(device), self.boundary.to(device)
         places = zip(*((int(s.fresh), int(s.sentence), int(s.capitals)) for s in states))
         gain = self.begin[tuple(places)]
@@ -162,8 +174,10 @@ class Biasing(LogitsProcessor):
         return gain, loss
 
     def _onward(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The tokens that go on with a phrase, what each gains, and what is given back for it:
-        what only longer phrases had, which do not go on with it."""
+        """Continuations of phrases: tokens, their gains, and what is taken back.
+
+        Taken back are the gains only of longer phrases that the token does not continue.
+        """
         found = []
         kept = [state.kept_after(self.phrases, ends) for ends in (False, True)]
         for partial in state.partials:
@@ -174,5 +188,5 @@ class Biasing(LogitsProcessor):
         if len(found) == 1:
             return found[0]
         tokens, gains, losses = (np.concatenate(parts) for parts in zip(*found))
-        tokens, first = np.unique(tokens, return_index=True)  # the longest has the last word
+        tokens, first = np.unique(tokens, return_index=True)  # the longest phrase wins
         return tokens, gains[first], losses[first]

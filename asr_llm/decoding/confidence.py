@@ -1,4 +1,4 @@
-"""How sure the recogniser is of what it wrote: the probabilities of tokens, and of words.
+"""Confidence: probabilities of tokens and of words.
 
 Legend: B texts, K hypotheses of each while decoding, V vocabulary.
 """
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Calibration:
-    """From the probability of a word's tokens to the share of such words that are right.
+    """Maps the probability of a word's tokens to the probability that the word is right.
 
     ``logit(confidence) = scale * logit(p) + offset``: Platt (1999), on the log-odds. A checkpoint
-    keeps the two numbers in its config as ``word_confidence``; ``eval/calibration.py`` fits them.
+    has the two numbers in its config as ``word_confidence``; ``eval/calibration.py`` fits them.
     """
 
     scale: float = 1.0
     offset: float = 0.0
 
     def __call__(self, log_prob: float) -> float:
-        """The confidence, 0 to 1, in a word of this log-probability."""
-        log_prob = min(log_prob, -1e-6)  # rounding makes certain, or more, of nearly certain
+        """The confidence, 0 to 1, in a word with this log-probability."""
+        log_prob = min(log_prob, -1e-6)  # rounding can give probabilities of 1 or more
         odds = log_prob - math.log(-math.expm1(log_prob))
         return 1 / (1 + math.exp(-max(self.scale * odds + self.offset, -700)))
 
 
 def calibration(model: SpanSALM) -> Calibration:
-    """What the checkpoint's config says, or nothing to correct.
+    """The calibration in the checkpoint's config, or the identity.
 
     Raises:
-        CheckpointError: it says something else than two numbers, the first above 0.
+        CheckpointError: it is not two numbers, the first above 0.
     """
     found = model.cfg.get("word_confidence")
     if found is None:
@@ -59,10 +59,10 @@ def calibration(model: SpanSALM) -> Calibration:
 
 
 class TokenProbabilities(TokenScores):
-    """Remembers how probable every token was that ``generate`` wrote.
+    """Records the probability of every token that ``generate`` writes.
 
-    It stands behind the fusion of an adapter of text, whose preference is part of what is believed
-    (so it is better calibrated, see eval/RESULTS.md).
+    It comes after the fusion of text adapters, whose scores belong to the belief (and improve
+    calibration, see eval/RESULTS.md).
     """
 
     def kept(self, scores: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class TokenProbabilities(TokenScores):
 def decoded_words(
     tokenizer: Any, ids: list[int], log_probs: list[float], calibrate: Calibration
 ) -> tuple[DecodedWord, ...]:
-    """The words that tokens write, with their confidence."""
+    """The words of the tokens, with their confidence."""
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     words = []
     for word, places in zip(text.split(), tokens_of_words(tokenizer, ids), strict=True):
@@ -83,10 +83,10 @@ def decoded_words(
 
 
 def tokens_of_words(tokenizer: Any, ids: list[int]) -> list[list[int]]:
-    """Which tokens (places in ``ids``) write each white-space word of the decoded text.
+    """Indices into ``ids`` of the tokens of each white-space word of the decoded text.
 
-    A token that ends one word and begins another belongs to both; one that writes nothing but
-    white space, or is special, to none. A word has at least one.
+    A token that spans two words belongs to both; white-space and special tokens belong to none. A
+    word has at least one.
     """
     words: list[list[int]] = []
     special = set(tokenizer.all_special_ids)
@@ -98,7 +98,7 @@ def tokens_of_words(tokenizer: Any, ids: list[int]) -> list[list[int]]:
         added = text[len(before) :]
         goes_on = bool(before) and not before[-1].isspace() and not added[:1].isspace()
         total = len(text.split())
-        del words[total:]  # half of a character that turned out to be white space
+        del words[total:]  # part of a character that turned out to be white space
         if words and goes_on and ids[place] not in special:
             words[-1].append(place)
         words += [[place] for _ in range(total - len(words))]

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asr_llm.corpus.biasing_list import BiasingList, joined
 from asr_llm.corpus.synthesis import Utterance
+from asr_llm.decoding import two_passes
 from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
 from asr_llm.decoding.drafted import Draft, Letters, can_draft, ctc_drafts, write
-from asr_llm.decoding.generate import generate, n_best
 from asr_llm.decoding.guards import cut_loop, decode_checked
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
@@ -30,35 +30,18 @@ from asr_llm.decoding.prompts import (
     splice,
     text_of,
 )
-from asr_llm.decoding.rescoring import (
-    Judge,
-    SearchScores,
-    Weights,
-    ctc_judge,
-    forced_scores,
-    rescored,
-)
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
+from asr_llm.decoding.two_passes import FirstPassTexts
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.tasks import asr
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from asr_llm.model.adapters import Adapters
     from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
 
 _LISTS = 8  # sets of biasing lists that are kept ready: those of a server's clients take turns
-
-
-@dataclass(frozen=True)
-class _FirstHeard:
-    """Of each of B audios the first pass, if any, and the states that it was written from."""
-
-    texts: list[str | None]
-    states: list[Tensor] | None = None
 
 
 class Decoder:
@@ -80,7 +63,7 @@ class Decoder:
         first_pass: FirstPass | None = None,
     ) -> None:
         self.model, self.adapters, self.first_pass = model, adapters, first_pass
-        self._tries: dict[tuple[BiasingList, ...], Phrases] = {}
+        self._tries: dict[tuple[BiasingList, ...], tuple[Phrases, Phrases | None]] = {}
         self._turn = threading.RLock()
 
     def decode(
@@ -120,8 +103,8 @@ class Decoder:
             preferences = self._preferences(options)
             phrases = preferences.phrases
             chat = model.chat if phrases is None else model.chat.naming(phrases.named)
-            first = self._first_pass(audios, options)
-            shown = zip(audios, first.texts)
+            first = self._first_pass(audios, options, preferences)
+            shown = zip(audios, first.shown)
             spliced = splice(model, [prompt(audio, chat, text) for audio, text in shown])
             most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
             limits = [options.max_new_tokens or limit for limit in most]
@@ -164,13 +147,15 @@ class Decoder:
                 lost.append(float(model.losses(batch.to(model.device))["lm"]))
         return lost[0] - lost[1]
 
-    def _first_pass(self, audios: list[np.ndarray], options: DecodeOptions) -> _FirstHeard:
-        """What to show the LLM of each of B audios, and what its texts are judged by."""
+    def _first_pass(
+        self, audios: list[np.ndarray], options: DecodeOptions, preferences: Preferences
+    ) -> FirstPassTexts:
+        """The first pass over B audios, with as many beams as the second."""
         if self.first_pass is None or not options.first_pass:
-            return _FirstHeard([None] * len(audios))
-        states = self.first_pass.states(audios)
-        texts = self.first_pass.texts(states)
-        return _FirstHeard([cut_loop(text) or None for text in texts], states)
+            return FirstPassTexts([None] * len(audios))
+        return FirstPassTexts.of(
+            self.first_pass, audios, options.num_beams, preferences.first_phrases
+        )
 
     def _search(
         self,
@@ -178,74 +163,25 @@ class Decoder:
         limits: list[int],
         options: DecodeOptions,
         preferences: Preferences,
-        first: _FirstHeard,
+        first: FirstPassTexts,
     ) -> list[Hypothesis]:
         """The best hypothesis for each of B prompts: by beam search, or greedily with drafts."""
         model, beams = self.model, options.num_beams
         recorder = TokenProbabilities(beams) if options.confidence else None
         steered = processors(model, options, preferences, recorder)
-        if beams == 1 and all(processor is recorder for processor in steered):
+        judged = bool(first.texts) and two_passes.judged(model, options)
+        if beams == 1 and not judged and all(processor is recorder for processor in steered):
             end = end_token(model)
             drafted = options.drafts and can_draft(model, len(limits))
-            drafts = self._drafts(spliced, end, first.texts) if drafted else None
+            drafts = self._drafts(spliced, end, first.shown) if drafted else None
             return write(model, spliced, limits, end, drafts, options.confidence)
-        judges = self._judges(spliced, options, first) if beams > 1 else []
-        if judges:
-            scores = SearchScores(beams, end_token(model))
-            several = n_best(model, spliced, limits, beams, beams, [*steered, scores])
-            totals = scores.totals(several)
-            if not preferences:
-                several, totals = self._with_first_pass(spliced, first.texts, several, totals)
-            found = rescored(model, several, totals, judges)
-        else:
-            found = generate(model, spliced, limits, beams, steered)
-        if recorder is None:
+        found, searched = two_passes.search(model, spliced, limits, steered, first, options)
+        if recorder is None or not searched:
             return found
-        sure = recorder.of([one.ids for one in found])
-        return [
-            one if one.log_probs else replace(one, log_probs=tuple(own))
-            for one, own in zip(found, sure)
-        ]
-
-    def _with_first_pass(
-        self,
-        spliced: Spliced,
-        first_pass: list[str | None],
-        found: list[list[Hypothesis]],
-        totals: list[list[float]],
-    ) -> tuple[list[list[Hypothesis]], list[list[float]]]:
-        """The first pass as one more hypothesis of each audio, scored by the LLM as the others.
-
-        Only where nothing is preferred: its score would lack what fusion and biasing add.
-        """
-        if None in first_pass:
-            return found, totals
-        encode, end = collator(self.model).encode, end_token(self.model)
-        texts = [encode(text or "") for text in first_pass]
-        scored = forced_scores(self.model, spliced, texts, end)
-        more = [Hypothesis(tuple(t), True, tuple(own[:-1])) for t, own in zip(texts, scored)]
-        return (
-            [[*own, one] for own, one in zip(found, more)],
-            [[*own, sum(scores)] for own, scores in zip(totals, scored)],
-        )
-
-    def _judges(
-        self, spliced: Spliced, options: DecodeOptions, first: _FirstHeard
-    ) -> list[tuple[float, Judge]]:
-        """Those who choose among the final hypotheses, with their weights."""
-        weights = Weights.of(self.model, options.ctc_weight, options.first_pass_weight)
-        judges: list[tuple[float, Judge]] = []
-        if weights.ctc:
-            judges.append((weights.ctc, ctc_judge(self.model, spliced)))
-        whisper, states = self.first_pass, first.states
-        if weights.first_pass and whisper is not None and states is not None:
-            judges.append(
-                (
-                    weights.first_pass,
-                    lambda i, texts: whisper.log_likelihoods(states[i], texts),
-                )
-            )
-        return judges
+        for i, sure in zip(searched, recorder.of([found[i].ids for i in searched])):
+            if not found[i].log_probs:
+                found[i] = replace(found[i], log_probs=tuple(sure))
+        return found
 
     def _drafts(self, spliced: Spliced, end: int, first_pass: list[str | None]) -> list[Draft]:
         """The first pass where there is one, which is near to what will be written; else CTC's."""
@@ -282,14 +218,17 @@ class Decoder:
             self.adapters.use(*names)
             fusion, brought = self.adapters.fusion(options.fusion), self.adapters.biasing
         fused = {key: weight for key, weight in fusion.items() if weight}
-        return Preferences(fused, self._phrases(joined(options.biasing, brought)))
+        return Preferences(fused, *self._phrases(joined(options.biasing, brought)))
 
-    def _phrases(self, lists: tuple[BiasingList, ...]) -> Phrases | None:
-        """The trie of these lists; the last few are cached."""
+    def _phrases(self, lists: tuple[BiasingList, ...]) -> tuple[Phrases | None, Phrases | None]:
+        """The tries of these lists for LLM and first pass; the last few are cached."""
         if not lists:
-            return None
+            return None, None
         if lists not in self._tries:
             for oldest in list(self._tries)[: 1 - _LISTS]:
                 del self._tries[oldest]
-            self._tries[lists] = Phrases.of(lists, self.model)
+            self._tries[lists] = (
+                Phrases.of(lists, self.model.tokenizer.tokenizer, self.model.text_vocab_size),
+                None if self.first_pass is None else two_passes.phrases(lists, self.first_pass),
+            )
         return self._tries[lists]

@@ -1,10 +1,10 @@
-"""Greedy decoding, with drafts: the CTC head proposes, the LLM verifies several tokens in a pass.
+"""Greedy decoding with drafts: the LLM verifies several drafted tokens per pass.
 
-Speculative decoding (arXiv 2211.17192) whose draft costs next to nothing: the encoder has run
-anyway, and what its CTC head makes of the audio is nearly what the LLM will write. In each pass
-the LLM reads what the draft expects next, keeps as much of it as it would have written itself, and
-writes one token of its own. So the text is the greedy one whatever the draft says; a good draft
-saves passes, and a bad one costs a little. Without a draft one token is written in each pass.
+Speculative decoding (arXiv 2211.17192) with a nearly free draft: the encoder has run anyway, and
+its CTC head's output is close to what the LLM will write. In each pass the LLM reads the next
+drafted tokens, keeps those that it would have written itself, and writes one token of its own. So
+the text is always the greedy one; a good draft saves passes, and a bad one costs little. Without a
+draft, each pass writes one token.
 
 Legend: B texts, L positions of the prompts, K drafted tokens, V vocabulary.
 """
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from asr_llm.model.splice import Spliced
 
 _AHEAD = 8
-"""Most tokens to verify at once."""
+"""Maximum number of tokens to verify at once."""
 
 _FEW = 4
-"""Texts for which a CPU has time to verify drafts: more are work enough
-(eval/RESULTS.md#speed-of-decoding). A GPU always has."""
+"""Maximum batch size for drafts on a CPU: larger batches already use it fully
+(eval/RESULTS.md#speed-of-decoding). On a GPU drafts are always used."""
 
 _PATIENCE = 3
-"""Passes without a hit after which a draft is given one token at a time, until it has one."""
+"""After this many passes without a hit, only one token is proposed per pass until the next hit."""
 
 _ROOM = 64
-"""Positions that a cache keeps free when it has to grow."""
+"""Extra positions to allocate when a cache grows."""
 
-_WINDOW, _TELLING = 12, 8  # letters: how far a draft may be off, and how many tell its place
+_WINDOW, _TELLING = 12, 8  # letters: search window around the position, and length of the match
 
 
 class Letters(dict[int, str]):
@@ -56,14 +56,15 @@ class Letters(dict[int, str]):
 
 
 class Draft:
-    """A text that may be what is to be written, and where in it the writing is.
+    """A predicted text, and the current position in it.
 
-    An LLM writes punctuation and capitals that a CTC head leaves out, and mends its words. So the
-    place is counted in letters, and found anew by the last letters written where the two disagree.
+    An LLM writes punctuation and capitals that a CTC head omits, and corrects its words. So
+    positions are counted in letters, and after a disagreement the position is found again by the
+    last letters written.
 
     Args:
-        text: taken to begin a sentence and to end one.
-        end: the token that ends a text.
+        text: assumed to start and end a sentence.
+        end: the end token.
     """
 
     def __init__(self, text: str, letters: Letters, end: int) -> None:
@@ -73,24 +74,24 @@ class Draft:
         self.close = [*close, end]
         self.of = letters
         self.letters = "".join(letters[token] for token in self.tokens)
-        self.starts = [0]  # how many letters come before each token, and in all
+        self.starts = [0]  # number of letters before each token, and in total
         for token in self.tokens:
             self.starts.append(self.starts[-1] + len(letters[token]))
-        self.place, self.tail = 0, ""  # the next token, and the last letters written
-        self.missed = 0  # passes since it was of use
+        self.place, self.tail = 0, ""  # next token, last letters written
+        self.missed = 0  # passes since the last hit
 
     def next(self, count: int) -> list[int]:
-        """The tokens that may come next, so many at most."""
+        """The next predicted tokens, at most this many."""
         count = count if self.missed < _PATIENCE else 1
         return (self.tokens[self.place :] + self.close)[:count]
 
     def follow(self, kept: int, own: int) -> None:
-        """Go on to where the text is after so many tokens of ``next`` and one of the LLM's own."""
+        """Advance past the accepted tokens of ``next`` and one token of the LLM's own."""
         self.missed = 0 if kept else self.missed + 1
         agreed, self.place = self.tokens[self.place :][:kept], self.place + kept
         self.tail += "".join(map(self.of.__getitem__, [*agreed, own]))
         self.tail = self.tail[-_TELLING:]
-        if [own] == self.tokens[self.place : self.place + 1]:  # it went beyond what was proposed
+        if [own] == self.tokens[self.place : self.place + 1]:  # its own also matches the draft
             self.place += 1
             return
         expected = self.starts[min(self.place, len(self.tokens))] + len(self.of[own])
@@ -102,15 +103,16 @@ class Draft:
         )
 
     def _agreement(self, place: int) -> int:
-        """How many of the letters before a place are those that were written last."""
+        """How many of the letters before a position match the last ones written."""
         pairs = zip(reversed(self.letters[: self.starts[place]]), reversed(self.tail))
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def can_draft(model: SpanSALM, texts: int) -> bool:
-    """Whether drafts pay for so many texts, and there are a CTC head and an LLM fit for them.
+    """Whether drafts pay off for this many texts, with a CTC head and a suitable LLM.
 
-    In the cache are holes, which an attention with a sliding window would count as places.
+    Rejected drafts leave holes in the cache, which sliding-window attention would count as
+    positions.
     """
     if texts > _FEW and model.device.type == "cpu":
         return False
@@ -121,7 +123,7 @@ def can_draft(model: SpanSALM, texts: int) -> bool:
 
 
 def ctc_drafts(model: SpanSALM, spliced: Spliced, end: int) -> list[Draft]:
-    """What the CTC head makes of each audio of a batch: the best token of each frame, collapsed."""
+    """The CTC head's greedy output for each audio of a batch: best token per frame, collapsed."""
     letters = Letters(model.tokenizer.tokenizer)
     best = model.ctc_log_probs(spliced.encoded).argmax(-1).cpu()
     drafts = []
@@ -134,9 +136,9 @@ def ctc_drafts(model: SpanSALM, spliced: Spliced, end: int) -> list[Draft]:
 
 @dataclass
 class Written:
-    """A text in the making: its tokens, without the one that ends it, and how probable each was.
+    """A text in progress: its tokens without the end token, and their log-probabilities.
 
-    ``complete``: that one was reached.
+    ``complete``: the end token was reached.
     """
 
     draft: Draft | None
@@ -148,19 +150,19 @@ class Written:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to be written; the end counts towards the limit."""
+        """Whether the text is finished; the end token counts towards the limit."""
         return self.complete or len(self.ids) >= self.limit
 
     def hypothesis(self, confidence: bool) -> Hypothesis:
-        """What is written so far."""
+        """The text so far."""
         sure = tuple(self.log_probs) if confidence else ()
         return Hypothesis(tuple(self.ids), self.complete, sure)
 
     def add(self, best: list[int], log_probs: list[float], proposed: list[int]) -> int:
-        """Take what the LLM would write after each proposed token, as long as it was that token.
+        """Add the LLM's token after each proposed one, as long as the proposals match.
 
         Returns:
-            how many proposed tokens it would have written itself.
+            the number of accepted proposals.
         """
         kept = 0
         while kept < len(proposed) and best[kept] == proposed[kept]:
@@ -186,18 +188,18 @@ def write(
     drafts: list[Draft] | None = None,
     confidence: bool = False,
 ) -> list[Hypothesis]:
-    """Greedily write B texts after their prompts; a text that is done leaves the batch.
+    """Greedily write B texts after their prompts; finished texts leave the batch.
 
     Args:
-        spliced: of ``prompts.splice``.
-        limits: most tokens of each text, the end included.
-        end: the token that ends a text.
-        confidence: give ``log_probs`` too.
+        spliced: from ``prompts.splice``.
+        limits: token limit of each text, including the end token.
+        end: the end token.
+        confidence: whether to return ``log_probs``.
     """
     texts = [Written(draft, limit, end) for draft, limit in zip(drafts or repeat(None), limits)]
     going = texts
     cache = _cache(model.causal_lm.config)
-    # What the LLM has not read yet, where that stands in each text, and which of all is there.
+    # Unread tokens, their positions in each text, and the attention mask.
     unread, mask = spliced.input_embeds, spliced.attention_mask.long()
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     while going:
@@ -218,7 +220,7 @@ def write(
         sure = most - logits.logsumexp(-1) if confidence else torch.zeros_like(most)
         kept = [text.add(*row) for text, *row in zip(going, best.tolist(), sure.tolist(), proposed)]
         own, count = torch.tensor(kept, device=best.device)[:, None], max(kept)
-        # What was drafted in vain stays in the cache as holes, up to where the longest text is.
+        # Rejected drafts stay in the cache as holes, up to the longest text.
         mask, real = mask.split([mask.shape[1] - width, width], 1)
         used = real * (torch.arange(width, device=mask.device) < own)
         _shorten(cache, width - count)
@@ -234,7 +236,7 @@ def write(
 
 
 def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows of tokens (B, K), and 1 where there is one."""
+    """Rows of tokens (B, K), and a mask of 1 for each token."""
     padded = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=-1
     ).to(device)
@@ -242,20 +244,20 @@ def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor
 
 
 class _RoomyLayer(DynamicLayer):
-    """Keys and values (B, heads, L, D) with room behind them, where the next are written.
+    """Keys and values (B, heads, L, D), preallocated with room for further positions.
 
-    ``DynamicLayer`` copies all that there is for each token.
+    ``DynamicLayer`` copies everything for each token.
     """
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Begin with none of the positions, and no room."""
+        """Start without positions or room."""
         super().lazy_initialization(key_states, value_states)
         self._rooms = [key_states[..., :0, :], value_states[..., :0, :]]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Add the keys and values of more positions; gives those of all."""
+        """Append keys and values of new positions; return those of all."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
@@ -269,7 +271,7 @@ class _RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows only, with their room."""
+        """Keep only these rows, with their room."""
         self._rooms = [room[indices] for room in self._rooms]
         self._show(self.get_seq_length())
 
@@ -278,13 +280,13 @@ class _RoomyLayer(DynamicLayer):
 
 
 def _cache(config: Any) -> DynamicCache:
-    """An empty cache, whose ordinary layers have room."""
+    """An empty cache whose ordinary layers are preallocated."""
     cache = DynamicCache(config=config)
     cache.layers = [_RoomyLayer() if type(x) is DynamicLayer else x for x in cache.layers]
     return cache
 
 
 def _shorten(cache: DynamicCache, count: int) -> None:
-    """Forget the last positions; what ``DynamicCache.crop`` is given differs between releases."""
+    """Drop the last positions; the arguments of ``DynamicCache.crop`` differ between releases."""
     for layer in cache.layers if count else ():
         layer.keys, layer.values = (x[..., :-count, :] for x in (layer.keys, layer.values))

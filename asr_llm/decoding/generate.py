@@ -1,19 +1,25 @@
 """Beam search with any logits processors, by transformers' ``generate``.
 
-Legend: B texts.
+The prompts, most of which is speech, are read once: ``generate`` alone would read each of them once
+for every beam.
+
+Legend: B texts, K hypotheses of each.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import torch
 
 from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.prompts import end_token
 from asr_llm.decoding.results import Hypothesis
 
 if TYPE_CHECKING:
-    from transformers import LogitsProcessor
+    from transformers import DynamicCache, LogitsProcessor
 
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
@@ -26,29 +32,32 @@ def generate(
     num_beams: int = 1,
     processors: Iterable[LogitsProcessor] = (),
 ) -> list[Hypothesis]:
-    """The best hypothesis for each of B prompts; call it within ``prompts.inference``.
+    """The best hypothesis for each of B prompts; call within ``prompts.inference``.
 
     Args:
-        spliced: of ``prompts.splice``.
-        limits: token limit of each text, counting the end token.
+        spliced: from ``prompts.splice``.
+        limits: token limit of each text, including the end token.
         processors: applied in this order to the log-probabilities of the next token.
 
     Raises:
         CheckpointError: see ``end_token``.
     """
-    found = n_best(model, spliced, limits, 1, num_beams, processors)
-    return [best for (best,) in found]
+    return [own[0] for own in n_best(model, spliced, limits, num_beams, processors)]
 
 
 def n_best(
     model: SpanSALM,
     spliced: Spliced,
     limits: list[int],
-    count: int,
-    num_beams: int,
+    num_beams: int = 1,
     processors: Iterable[LogitsProcessor] = (),
+    read: DynamicCache | None = None,
 ) -> list[list[Hypothesis]]:
-    """As ``generate``, but the ``count`` best hypotheses for each prompt, best first."""
+    """As ``generate``, but all ``num_beams`` hypotheses for each prompt, best first.
+
+    Args:
+        read: of ``prefill``, where the prompts have been read before.
+    """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from transformers import GenerationConfig, LogitsProcessorList
 
@@ -56,7 +65,7 @@ def n_best(
     config = GenerationConfig(
         max_new_tokens=max(limits),
         num_beams=num_beams,
-        num_return_sequences=count,
+        num_return_sequences=num_beams,
         do_sample=False,
         eos_token_id=end,
         pad_token_id=model.text_pad_id,
@@ -65,17 +74,42 @@ def n_best(
         rows = model.llm.generate(
             inputs_embeds=spliced.input_embeds,
             attention_mask=spliced.attention_mask,
+            past_key_values=repeated(prefill(model, spliced) if read is None else read, num_beams),
             generation_config=config,
             logits_processor=LogitsProcessorList([*processors, Limits(limits, num_beams, end)]),
         )
-    texts = rows.reshape(len(limits), count, -1).tolist()
+    texts = rows.reshape(len(limits), num_beams, -1).tolist()
     return [[until_end(row, end, limit) for row in own] for own, limit in zip(texts, limits)]
+
+
+def prefill(model: SpanSALM, spliced: Spliced) -> DynamicCache:
+    """Let the LLM read B prompts but for their last position."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.causal_lm.config)
+    mask = spliced.attention_mask[:, :-1].long()
+    with torch.inference_mode():
+        model.causal_lm.model(
+            inputs_embeds=spliced.input_embeds[:, :-1],
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    return cache
+
+
+def repeated(cache: DynamicCache, times: int) -> DynamicCache:
+    """A copy of a cache in which each row stands so many times."""
+    cache = copy.deepcopy(cache)
+    cache.batch_repeat_interleave(times)
+    return cache
 
 
 def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:
     """The tokens before the end token, which counts towards the limit.
 
-    The limit is each audio's own, so that a longer neighbour in the batch changes nothing.
+    Each audio has its own limit, so that a longer neighbour in the batch changes nothing.
     """
     ids = ids[:limit]
     return Hypothesis(tuple(ids[: ids.index(end)])) if end in ids else Hypothesis(tuple(ids), False)

@@ -1,4 +1,4 @@
-"""Guards: what is wrong with a text is seen, mended where it can be, and told."""
+"""Guards: detect bad texts, repair them if possible, and report both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import replace
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
 from asr_llm.decoding.results import Decoded, Guard
 
-_SHORTEST_SECONDS = 4.0  # of a chunk that is decoded again, in parts
+_SHORTEST_SECONDS = 4.0  # of a chunk to decode again in parts
 
 _LONGEST_LOOP, _REPEATS = 8, 5  # words, times
 
-_HEARD = 0.5  # nats a token; what is said gains 2 and more
+_HEARD = 0.5  # nats per token; real speech gives 2 or more
 _CHAT = re.compile(
     r"\W*(i('?m| am) (sorry|unable)|i apologi[sz]e|i can(no|')t|i don'?t have access"
     r"|as an ai|as a (large )?language model|sure\b|certainly\b|of course\b|here('s| is| are) "
@@ -24,14 +24,14 @@ _CHAT = re.compile(
 
 _FOUND = {
     "repetition": "the model repeated itself",
-    "limit": "the model reached its limit of tokens",
-    "chat": "the model talked instead of transcribing",
-    "empty": "the model heard no words",
+    "limit": "the model reached its token limit",
+    "chat": "the model chatted instead of transcribing",
+    "empty": "the model recognised no words",
 }
 _DONE = {
     "decoded again": "decoded again in parts",
-    "heard alone": "decoded again without list and adapters of text",
-    "cut": "the repeats were cut",
+    "heard alone": "decoded again without biasing lists and text adapters",
+    "cut": "the repetitions were cut",
     "dropped": "that was dropped",
     "kept": "words may be missing",
 }
@@ -39,7 +39,7 @@ _DONE = {
 
 Attempt = Callable[[list[Samples]], list[Decoded]]
 Support = Callable[[Samples, str], float]
-"""``Decoder.support``: how much likelier an audio makes a text, in nats a token."""
+"""``Decoder.support``: how much the audio supports a text, in nats per token."""
 
 
 def decode_checked(
@@ -48,50 +48,50 @@ def decode_checked(
     audios: list[Samples],
     heard_alone: Attempt | None = None,
 ) -> list[Decoded]:
-    """Decode B audios in one batch; again those where it went wrong.
+    """Decode B audios in one batch, and again those that went wrong.
 
-    First in parts, half as long, each of which begins anew: what made the model lose its way lies
-    elsewhere then. A part that goes wrong too is decoded by what is heard alone: an adapter that
-    knows few texts, and a list, may prefer a phrase over and over.
+    First in two or three parts, decoded independently, so that the cause is at another position. If
+    a part goes wrong too, it is decoded without fusion and biasing, because an adapter trained on
+    little text, and a list, may favour the same phrase over and over.
 
     Args:
-        heard_alone: decodes without what is preferred; None where nothing is.
+        heard_alone: decodes without fusion and biasing; None if neither is active.
     """
     checked = zip(audios, attempt(audios))
     return [_checked(attempt, support, heard_alone, *both) for both in checked]
 
 
 def is_chat(support: Support, samples: Samples, text: str) -> bool:
-    """Whether an LLM talks to its user: it sounds like that, and the audio does not account for it.
+    """Whether the LLM chats with its user: the text sounds like it, but the audio does not.
 
-    So somebody who dictates such words is taken at them.
+    So a speaker who dictates such words is transcribed.
     """
     return bool(_CHAT.match(text)) and support(samples, text) < _HEARD
 
 
 def describe_guard(guard: Guard) -> str:
-    """What a guard found and did, for the reader of the text."""
+    """Describe for the user what a guard found and did."""
     done = "" if guard.found == "empty" else f", {_DONE[guard.done]}"
     return _FOUND[guard.found] + done
 
 
 def cut_loop(text: str) -> str:
-    """Leave one of the repeats where a text ends in the same 1 to 8 words five times or more.
+    """Keep one repetition if a text ends in the same 1 to 8 words five times or more.
 
-    The limit of tokens may have stopped the loop inside a word: a last word that only
-    begins like the one due belongs to the loop.
+    The token limit may have stopped the loop within a word: a last word that is a prefix of the
+    next one due belongs to the loop.
     """
     words = text.split()
     kept = len(words)
     for size in range(1, min(_LONGEST_LOOP, len(words) // _REPEATS) + 1):
         due, last = words[-1 - size], words[-1]
         whole = words[:-1] if due != last and due.startswith(last) else words
-        start = len(whole) - size  # of the run that repeats every `size` words
+        start = len(whole) - size  # of the run with period `size`
         while start > 0 and whole[start - 1] == whole[start - 1 + size]:
             start -= 1
         if len(whole) - start >= _REPEATS * size:
             kept = min(kept, start + size)
-    # A loop may hold a smaller one.
+    # A loop may contain a smaller one.
     return text if kept == len(words) else cut_loop(" ".join(words[:kept]))
 
 

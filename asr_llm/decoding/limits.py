@@ -1,4 +1,4 @@
-"""A limit of tokens for each text of a batch."""
+"""Token limits per text of a batch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Limits(LogitsProcessor):
     """Ends each text at its own limit, so that a longer neighbour in the batch changes nothing.
 
     Args:
-        limits: most tokens of each of B texts.
+        limits: token limit of each of B texts.
         beams: hypotheses of each.
-        end: the token that ends a text.
+        end: the end token.
     """
 
     def __init__(self, limits: list[int], beams: int, end: int) -> None:

@@ -1,4 +1,4 @@
-"""How audio is decoded: one object, made once for each request and passed down whole."""
+"""Decoding options: one object, created once per request and passed on unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 from asr_llm.corpus.biasing_list import BiasingList
 
 NUM_BEAMS = 4
-"""Hypotheses kept while decoding: on `mini` a tenth fewer errors than greedy, in twice the time."""
+"""Default beam size: on `mini` a tenth fewer errors than greedy, in twice the time."""
 
 
 @dataclass(frozen=True)
@@ -17,23 +17,23 @@ class DecodeOptions:
 
     Args:
         adapters: names of the loaded adapters to use; None: all of them.
-        fusion: weight of the adapters of text, in place of their own; 0 disables fusion.
-        num_beams: hypotheses kept while decoding; 1 is greedy.
-        biasing: phrases to prefer, in addition to those of the adapters in use.
-            ``BiasingList((), 0.0)`` disables both.
-        ctc_weight: weight of the CTC head when the final hypotheses of a beam search are rescored
-            (``decoding.rescoring``); by default the checkpoint's ``ctc_weight``, or 0.
-        first_pass_weight: the same for the first pass, which scores them as Whisper would; by
-            default the checkpoint's ``first_pass_weight``, or 0.
-        confidence: return words with their confidence: 3% slower, the same text.
-        max_new_tokens: token limit for each audio; by default ``prompts.max_tokens`` of its length.
-        bf16: bfloat16 autocast; by default on CUDA only.
-        drafts: let the CTC head draft greedy decoding where that pays (``decoding.drafted``): the
-            same text, faster.
-        first_pass: show the LLM what the whole of Whisper writes, where the checkpoint brings one
+        fusion: weight of adapters trained on text, instead of their own; 0 disables fusion.
+        num_beams: beam size; 1 is greedy.
+        biasing: phrases to boost, in addition to those of active adapters. ``BiasingList((), 0.0)``
+            disables both.
+        ctc_weight: weight of the CTC head when rescoring the final hypotheses of a beam search
+            (``decoding.rescoring``); default: the checkpoint's ``ctc_weight``, or 0.
+        first_pass_weight: the same for the first pass, which scores them with Whisper's decoder;
+            default: the checkpoint's ``first_pass_weight``, or 0.
+        confidence: return words with confidence: 3% slower, same text.
+        max_new_tokens: token limit per audio; default: ``prompts.max_tokens`` of its length.
+        bf16: bfloat16 autocast; default: on CUDA only.
+        drafts: let the CTC head draft greedy decoding if that pays off (``decoding.drafted``): same
+            text, faster.
+        first_pass: show the LLM the transcript of the full Whisper, if the checkpoint has one
             (``model.first_pass``).
-        keep_encoded: return the encoder's output; its rows share one tensor, which lives as long
-            as any of them.
+        keep_encoded: return the encoder's output; its rows share one tensor, which lives as long as
+            any of them.
     """
 
     adapters: tuple[str, ...] | None = None
@@ -51,5 +51,5 @@ class DecodeOptions:
 
     @property
     def without_preferences(self) -> Self:
-        """The same without fusion and biasing."""
+        """The same options without fusion and biasing."""
         return replace(self, fusion=0.0, biasing=BiasingList((), 0.0))

@@ -1,7 +1,7 @@
 """The phrases of biasing lists, as a trie of a model's tokens.
 
-Phrases are preferred in any case in which they may be written, and those of several words are then
-written as listed (``as_listed``): to prefer the listed case alone finds fewer of them.
+Phrases are boosted in all cases in which they may be written, and multi-word phrases are then
+written as listed (``as_listed``): boosting only the listed case finds fewer of them.
 
 Legend: V vocabulary.
 """
@@ -11,29 +11,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from asr_llm.corpus.biasing_list import BiasingList
 
-if TYPE_CHECKING:
-    from asr_llm.model.salm import SpanSALM
-
 ANYWHERE, SENTENCE, CAPITALS = range(3)
-"""Roots of the trie: phrases that may begin anywhere, where a sentence begins, and in a text
-without a lower-case letter."""
+"""Roots of the trie: phrases that may start anywhere, at the start of a sentence, and in a text
+without lower-case letters."""
 
 _ROOTS = 3
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What is to be known of each token: arrays (V,) of bool.
+    """Properties of each token: arrays (V,) of bool.
 
-    ``spaced``: it begins with a space. ``boundary``: it cannot go on with a word. ``opens``: a
-    word may follow without a space, as after a bracket. ``stops``: a sentence ends with it.
-    ``lower``: it has a lower-case letter.
+    ``spaced``: it starts with a space. ``boundary``: it cannot continue a word. ``opens``: a word
+    may follow without a space, as after a bracket. ``stops``: it ends a sentence. ``lower``: it has
+    a lower-case letter.
     """
 
     spaced: np.ndarray
@@ -44,7 +41,7 @@ class Tokens:
 
     @classmethod
     def of(cls, tokenizer: Any, vocabulary: int) -> Tokens:
-        """By the texts of a Hugging Face tokenizer's tokens; the LLM may have room for more."""
+        """From a Hugging Face tokenizer; the LLM may have more rows than tokens."""
         ids = list(range(len(tokenizer)))
         pieces = tokenizer.convert_ids_to_tokens(ids)
         texts = tokenizer.batch_decode([[i] for i in ids], clean_up_tokenization_spaces=False)
@@ -55,7 +52,7 @@ class Tokens:
                 kinds[:, token] = False, True, True, True, False
                 continue
             spaced = piece.startswith(("Ġ", "▁")) or text[:1].isspace()
-            # A part of a letter's bytes is decoded as U+FFFD: it is within a word.
+            # Part of a letter's bytes decodes to U+FFFD: it is within a word.
             first, last = (c.isalnum() or c == "\ufffd" for c in (text[:1], text[-1:]))
             kinds[:, token] = (
                 spaced,
@@ -68,17 +65,17 @@ class Tokens:
 
 
 class Phrases:
-    """A trie of the tokens of all phrases, in the cases in which each may be written.
+    """A trie of the tokens of all phrases, in all cases in which each may be written.
 
-    Nodes are numbered breadth first, so that ``node * V + token`` of all edges is one sorted
-    array, in which the node that an edge leads to is known by the edge's place.
+    Nodes are numbered breadth first, so that ``node * V + token`` of all edges is one sorted array,
+    in which an edge's position gives its target node.
 
     Args:
         sequences: the root of each phrase, and its tokens.
         tokens: of the vocabulary.
-        strength: nats that a token gains where the phrase can go on with no other; one for each
-            phrase, or the same for all. Of those that share a token the greatest counts.
-        named: what a prompt may name.
+        strength: nats that a token gains if it is the only continuation; one per phrase, or the
+            same for all. Phrases that share a token use the largest.
+        named: phrases for the prompt.
     """
 
     def __init__(
@@ -95,7 +92,7 @@ class Phrases:
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)
         strengths = np.broadcast_to(np.array(strength, dtype=float), len(sequences))
         edges, final = [np.zeros(0, np.int64)], [np.zeros(_ROOTS, dtype=bool)]
-        # How many phrases go through each node, and the strength of the strongest of them.
+        # Number of phrases through each node, and the largest strength among them.
         through, strongest = [np.zeros(_ROOTS)], [np.zeros(_ROOTS)]
         made, depth = _ROOTS, 0
         while left:
@@ -116,23 +113,26 @@ class Phrases:
         self.gain = self._gains(np.concatenate(strongest), np.concatenate(through))
 
     def _gains(self, strength: np.ndarray, through: np.ndarray) -> np.ndarray:
-        """What the token gains that leads to each node: ``strength + log p_list``, or nothing."""
+        """The gain of the token that leads to each node: ``strength + log p_list``, or 0."""
         parents, tokens = np.divmod(self.edges, self.vocabulary)
         among, own = through[parents], through[_ROOTS:]
         for root in range(_ROOTS):
-            for spaced in (False, True):  # where the one may begin, the other hardly ever does
+            for spaced in (False, True):  # where one may start, the other rarely does
                 same = (parents == root) & (self.tokens.spaced[tokens] == spaced)
                 among[same] = own[same].sum()
         gains = np.maximum(0, strength[_ROOTS:] + np.log(own / among))
         return np.concatenate([np.zeros(_ROOTS), gains])
 
     @classmethod
-    def of(cls, lists: Iterable[BiasingList], model: SpanSALM) -> Phrases:
-        """The trie of biasing lists, in the tokens of a model; special tokens are no words.
+    def of(cls, lists: Iterable[BiasingList], tokenizer: Any, vocabulary: int) -> Phrases:
+        """The trie of biasing lists, in the tokens of a tokenizer; special tokens are no words.
 
         A phrase of several lists has the strength of the strongest.
+
+        Args:
+            tokenizer: Hugging Face's.
+            vocabulary: V of the model, which may be more than the tokenizer's.
         """
-        tokenizer = model.tokenizer.tokenizer
         special = [token.lower() for token in tokenizer.all_special_tokens]
         words: dict[str, float] = {}
         for biasing in lists:
@@ -147,20 +147,20 @@ class Phrases:
             found = tokenizer(texts, add_special_tokens=False)["input_ids"]
             sequences += [(root, ids) for (root, *_), ids in zip(forms, found) if ids]
             strengths += [nats for (*_, nats), ids in zip(forms, found) if ids]
-        tokens = Tokens.of(tokenizer, model.text_vocab_size)
+        tokens = Tokens.of(tokenizer, vocabulary)
         named = tuple(word for word, nats in words.items() if nats > 0)
         return cls(sequences, tokens, strengths, named)
 
     @property
     def prefers(self) -> bool:
-        """Whether any token gains anything."""
+        """Whether any token has a gain."""
         return bool(self.gain.any())
 
     def as_listed(self, text: str) -> str:
-        """A text with listed phrases of several words in the case in which they are listed.
+        """Rewrite listed multi-word phrases in their listed case.
 
-        Words may be names in one place and common words in another; a phrase hardly is. A capital
-        that begins it is left, as a sentence may begin there, and so is what is all in capitals.
+        A single word may be a name in one place and a common word in another; a phrase rarely is.
+        An initial capital is kept, because it may start a sentence, and so is text in all capitals.
         """
         parts, done = [], 0
         for word in re.finditer(r"\w+", text):
@@ -177,7 +177,7 @@ class Phrases:
         return "".join([*parts, text[done:]])
 
     def children(self, node: int) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens that go on from a node, and what each gains."""
+        """The tokens that continue from a node, and their gains."""
         first, last = self.first_edge[node], self.first_edge[node + 1]
         tokens = self.edges[first:last] - node * self.vocabulary
         return tokens, self.gain[first + _ROOTS : last + _ROOTS]
@@ -191,7 +191,7 @@ class Phrases:
 
 
 def _by_first_word(phrases: Iterable[str]) -> dict[str, list[str]]:
-    """Phrases of several words of which some have capitals, by their first, the longest first."""
+    """Multi-word phrases with capitals, by their first word, longest first."""
     found: dict[str, list[str]] = {}
     for phrase in sorted(phrases, key=len, reverse=True):
         first = re.match(r"\w+", phrase)
@@ -201,7 +201,7 @@ def _by_first_word(phrases: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _forms(phrase: str) -> list[tuple[int, str]]:
-    """The cases in which a phrase may be written, and the root where each may begin."""
+    """The cases in which a phrase may be written, each with the root where it may start."""
     forms = {
         phrase.upper(): CAPITALS,
         phrase[0].upper() + phrase[1:]: SENTENCE,

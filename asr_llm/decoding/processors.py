@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preferences:
-    """What fusion and biasing add: ``DecodeOptions`` resolved for one model.
+    """Fusion and biasing: ``DecodeOptions`` resolved for one model.
 
     ``fusion``: the weights of the adapters of text in use, by their keys in PEFT. ``phrases``: one
-    trie of all lists.
+    trie of all lists; ``first_phrases``: the same in the tokens of the first pass.
     """
 
     fusion: dict[str, float] = field(default_factory=dict)
     phrases: Phrases | None = None
+    first_phrases: Phrases | None = None
 
     @property
     def listed(self) -> bool:
@@ -44,14 +45,14 @@ def processors(
     preferences: Preferences = Preferences(),
     recorder: TokenProbabilities | None = None,
 ) -> list[LogitsProcessor]:
-    """The logits processors of a batch. Each sees the scores as those before it left them.
+    """The logits processors of a batch. Each sees the scores as changed by those before it.
 
-    Those with nothing to do are left out. ``generate`` adds the token limits at the end.
+    Those without effect are omitted. ``generate`` adds the token limits at the end.
 
     Args:
-        preferences: what ``options`` come to on this model.
-        recorder: records token probabilities. It comes after fusion, which makes them better
-            calibrated, and before biasing: a word is no more certain for being on a list.
+        preferences: ``options`` resolved for this model.
+        recorder: records token probabilities. It comes after fusion, which improves calibration,
+            and before biasing, because listing a word is no evidence that it was said.
     """
     fusion, phrases = preferences.fusion, preferences.phrases
     found: list[LogitsProcessor | None] = [

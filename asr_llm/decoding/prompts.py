@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from asr_llm.model.splice import Spliced
 
 TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
-"""The default token limit of an audio: speech has 5 to 8 tokens a second."""
+"""Default token limit per second of audio: speech has 5 to 8 tokens per second."""
 
 
 def prompt(samples: np.ndarray, chat: Chat, first_pass: str | None = None) -> Sequence:
-    """What training puts before a transcript: text, the speech (T,) in whole frames, text."""
+    """The training prompt before a transcript: text, the speech (T,) in whole frames, text."""
     return asr(Utterance("", "", samples, first_pass=first_pass), chat)[:-1]
 
 
@@ -51,7 +51,7 @@ def end_token(model: SpanSALM) -> int:
     """The token that ends an answer.
 
     Raises:
-        CheckpointError: it is not one token, so that nothing would end.
+        CheckpointError: it is not a single token, so decoding would never end.
     """
     end = collator(model).encode(model.chat.end)
     if len(end) != 1:
@@ -73,7 +73,7 @@ def inference(model: SpanSALM, bf16: bool | None = None) -> Iterator[None]:
     """Inference mode with autocast and without library warnings.
 
     Raises:
-        ValueError: the model is in training mode, where dropout would spoil the text.
+        ValueError: the model is in training mode, with dropout active.
     """
     import torch
 

@@ -23,19 +23,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr_llm.decoding.prompts import text_of
+from asr_llm.decoding.generate import repeated
+from asr_llm.decoding.preference import Preference
+from asr_llm.decoding.prompts import collator, end_token, text_of
 from asr_llm.decoding.results import Hypothesis
 from asr_llm.decoding.token_scores import TokenScores
 from asr_llm.errors import CheckpointError
 from asr_llm.model.ctc import CheckpointCtc
+from asr_llm.model.whisper_decoder import log_probs_of
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
 
 
-Judge = Callable[[int, Sequence[str]], list[float]]
-"""The log-likelihoods of some texts, by what a judge heard of the audio of that number."""
+Judge = Callable[[Sequence[Sequence[str]]], list[list[float]]]
+"""The log-likelihoods of the texts of each of B audios, by what a judge heard of these."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,22 @@ def _weight(model: SpanSALM, name: str, asked: float | None) -> float:
         raise CheckpointError(
             f"{name} is {found}; expected a number from 0 up (0 disables it): check the options, "
             "or this checkpoint's config.json"
+        )
+    return float(found)
+
+
+def accepted(model: SpanSALM) -> float:
+    """The checkpoint's ``first_pass_accept``: from which log-probability on the LLM takes a first
+    pass for what it would write itself; by default it always searches.
+
+    Raises:
+        CheckpointError: it is no number.
+    """
+    found = model.cfg.get("first_pass_accept", math.inf)
+    if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+        raise CheckpointError(
+            f"first_pass_accept is {found}; expected a log-probability, in nats: check this "
+            "checkpoint's config.json"
         )
     return float(found)
 
@@ -117,30 +138,85 @@ def rescored(
         searched: the search's score of each hypothesis.
         judges: each with its weight.
     """
-    tokenizer, out = model.tokenizer.tokenizer, []
-    for i, (own, scores) in enumerate(zip(found, searched, strict=True)):
-        texts = [text_of(tokenizer, list(one.ids)) for one in own]
-        judged = [(weight, judge(i, texts)) for weight, judge in judges]
-        out.append(best(own, scores, judged))
-    return out
+    tokenizer = model.tokenizer.tokenizer
+    texts = [[text_of(tokenizer, list(one.ids)) for one in own] for own in found]
+    judged = [(weight, judge(texts)) for weight, judge in judges]
+    return [
+        best(own, scores, [(weight, of[i]) for weight, of in judged])
+        for i, (own, scores) in enumerate(zip(found, searched, strict=True))
+    ]
+
+
+def given(
+    model: SpanSALM,
+    spliced: Spliced,
+    read: DynamicCache,
+    texts: Sequence[Sequence[str]],
+    preferences: Sequence[Preference] = (),
+) -> tuple[list[list[Hypothesis]], list[list[float]]]:
+    """Texts that others wrote of B audios, as hypotheses with the scores of a search for them.
+
+    Args:
+        read: of ``generate.prefill``.
+    """
+    encode = collator(model).encode
+    tokens = [[encode(text) for text in own] for own in texts]
+    return scored(model, spliced, read, tokens, preferences)
+
+
+def scored(
+    model: SpanSALM,
+    spliced: Spliced,
+    read: DynamicCache,
+    tokens: Sequence[Sequence[Sequence[int]]],
+    preferences: Sequence[Preference] = (),
+) -> tuple[list[list[Hypothesis]], list[list[float]]]:
+    """Like ``given``, for texts of tokens, without the end."""
+    end, forced = end_token(model), forced_scores(model, spliced, read, tokens)
+    found = [
+        [Hypothesis(tuple(ids), True, tuple(scores[:-1])) for ids, scores in zip(*own)]
+        for own in zip(tokens, forced)
+    ]
+    totals = [sum(scores) for own in forced for scores in own]
+    everything = [ids for own in tokens for ids in own]
+    for preference in preferences:
+        totals = [a + b for a, b in zip(totals, preference.gains(everything, end))]
+    sums = iter(totals)
+    return found, [[next(sums) for _ in own] for own in found]
 
 
 def forced_scores(
-    model: SpanSALM, spliced: Spliced, texts: Sequence[Sequence[int]], end: int
-) -> list[list[float]]:
-    """The LLM's log-probability of each token of a given text for B prompts, and of its end."""
-    rows = [torch.tensor([*text, end], device=model.device) for text in texts]
+    model: SpanSALM,
+    spliced: Spliced,
+    read: DynamicCache,
+    texts: Sequence[Sequence[Sequence[int]]],
+) -> list[list[list[float]]]:
+    """The LLM's log-probability of each token of K given texts for B prompts, and of their ends.
+
+    Args:
+        read: of ``generate.prefill``.
+        texts: tokens, without the end; K may differ from prompt to prompt.
+    """
+    end, most = end_token(model), max(map(len, texts))
+    rows = [torch.tensor([*ids, end]) for own in texts for ids in [*own, *[()] * (most - len(own))]]
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
-    mask = spliced.attention_mask.long()
-    mask = torch.cat([mask, torch.ones_like(ids)], 1)  # what is padded comes after all that counts
+    ids = ids.to(model.device)
+    last = spliced.input_embeds[:, -1:].repeat_interleave(most, 0)
+    mask = spliced.attention_mask.long().repeat_interleave(most, 0)
+    mask = torch.cat([mask, torch.ones_like(ids[:, :-1])], 1)  # what is padded comes after
     hidden = model.causal_lm.model(
-        inputs_embeds=torch.cat([spliced.input_embeds, model.embed_tokens(ids)], 1),
+        inputs_embeds=torch.cat([last, model.embed_tokens(ids[:, :-1])], 1),
         attention_mask=mask,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-    ).last_hidden_state[:, -1 - ids.shape[1] : -1]
-    found = model.causal_lm.lm_head(hidden).float().log_softmax(-1)
-    picked = found.gather(2, ids[..., None])[..., 0]
-    return [own[: len(row)].tolist() for own, row in zip(picked, rows)]
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+        past_key_values=repeated(read, most),
+        use_cache=True,
+    ).last_hidden_state
+    head = model.causal_lm.lm_head
+    found = [  # one after the other: the logits of all would be gigabytes
+        log_probs_of(head, own[: len(row)], wanted[: len(row)]).tolist()
+        for own, wanted, row in zip(hidden, ids, rows)
+    ]
+    return [found[i * most :][: len(own)] for i, own in enumerate(texts)]
 
 
 def ctc_judge(model: SpanSALM, spliced: Spliced) -> Judge:
@@ -149,9 +225,11 @@ def ctc_judge(model: SpanSALM, spliced: Spliced) -> Judge:
     emissions = model.ctc_log_probs(spliced.encoded)
     counts = spliced.encoded_lens.tolist()
 
-    def judge(i: int, texts: Sequence[str]) -> list[float]:
-        own = emissions[i][: counts[i]]
-        return [ctc_log_likelihood(own, ctc.spell(text).flat, ctc.blank) for text in texts]
+    def judge(texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        return [
+            [ctc_log_likelihood(frames[:count], ctc.spell(t).flat, ctc.blank) for t in own]
+            for frames, count, own in zip(emissions, counts, texts)
+        ]
 
     return judge
 

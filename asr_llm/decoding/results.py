@@ -1,4 +1,4 @@
-"""What a decoder returns: texts, their confidence, and what its guards found."""
+"""Results of decoding: texts, confidence, and guard reports."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecodedWord:
-    """A word as it is written, how probable it is that it is right, and what that is made from.
+    """A word as written, its confidence, and the log-probabilities behind it.
 
-    ``confidence`` is the product of the probabilities of the word's tokens, calibrated;
+    ``confidence`` is the calibrated product of the probabilities of the word's tokens;
     ``log_probs`` are theirs.
     """
 
@@ -25,12 +25,12 @@ class DecodedWord:
 
 @dataclass(frozen=True)
 class Guard:
-    """Something that was wrong with a text, and what was done about it.
+    """A problem with a text, and what was done about it.
 
-    ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its limit of
-    tokens), ``chat`` (it talked instead of transcribing), ``empty`` (it wrote nothing where
-    somebody speaks). ``done``: ``decoded again`` in parts, ``heard alone`` (decoded without list
-    and adapters of text), ``cut``, ``dropped``, or ``kept`` where the reader has to know.
+    ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its token limit),
+    ``chat`` (it chatted instead of transcribing), ``empty`` (it wrote nothing although somebody
+    speaks). ``done``: ``decoded again`` in parts, ``heard alone`` (decoded without biasing lists
+    and text adapters), ``cut``, ``dropped``, or ``kept`` for the reader to check.
     """
 
     found: Literal["repetition", "limit", "chat", "empty"]
@@ -39,9 +39,9 @@ class Guard:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Tokens of a text, without the one that ends it; ``complete`` if that one was reached.
+    """Tokens of a text, without the end token; ``complete`` if that was reached.
 
-    ``log_probs``, where they were asked for, are the tokens' own.
+    ``log_probs``, if requested, are those of the tokens.
     """
 
     ids: tuple[int, ...]
@@ -51,13 +51,12 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was written for one audio.
+    """The result for one audio.
 
-    ``complete`` is false where the limit of tokens stopped the model before it had finished,
-    ``loop_cut`` true where it repeated itself and the repeats were cut out of ``text``;
-    ``guards`` tell what became of such a text. Where asked for: ``words`` are those of ``text``
-    with their confidence, ``encoded`` what the encoder made of the audio (F frames, D), so that an
-    aligner need not run it again.
+    ``complete`` is false if the token limit stopped the model, ``loop_cut`` true if repetitions
+    were cut from ``text``; ``guards`` report what was done. If requested: ``words`` are those of
+    ``text`` with confidence, ``encoded`` the encoder's output (F frames, D), so that an aligner
+    need not run it again.
     """
 
     text: str

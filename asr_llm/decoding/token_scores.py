@@ -1,4 +1,4 @@
-"""The score of each token of a hypothesis, traced back through a beam search.
+"""Scores of each token of a hypothesis, traced back through a beam search.
 
 Legend: B texts, K hypotheses of each while decoding, N tokens written so far, V vocabulary.
 """
@@ -15,26 +15,26 @@ from transformers import LogitsProcessor
 
 
 class TokenScores(LogitsProcessor):
-    """Records the scores of the tokens that ``generate`` chooses; changes nothing.
+    """Records the scores of the tokens that ``generate`` chooses, without changing them.
 
-    Its place in the list of processors decides which of them the recorded scores include. A second
-    pass over the finished text would give the same, but has to read prompt and speech again: 30% of
-    the time of greedy decoding.
+    Its position in the list of processors decides which of them the recorded scores include. A
+    second pass over the finished text would give the same, but has to process prompt and speech
+    again: 30% of the time of greedy decoding.
 
     Args:
-        beams: K; the hypotheses of a text, which may go on from one another's.
+        beams: K; hypotheses of a text may continue from one another's.
     """
 
     def __init__(self, beams: int) -> None:
         self.beams = beams
         self.written = torch.zeros(0, 0, dtype=torch.long)  # (B * K, N)
         self.next = torch.zeros(0, 0)  # scores (B * K, V) of what comes next
-        # Of each step, for the hypotheses there were after it (B * K,): from which of the
-        # hypotheses before it each came, its token, and the score of that.
+        # Per step, for the hypotheses after it (B * K,): the previous hypothesis each came from,
+        # its token, and that token's score.
         self.steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B * K, V) of the next token, with what (B * K, N) was written so far."""
+        """Scores (B * K, V) of the next token, after (B * K, N) tokens."""
         if input_ids.shape[1]:
             origin, token = self._origins(input_ids[:, :-1]), input_ids[:, -1]
             self.steps.append((origin, token, self.next[origin, token]))
@@ -42,7 +42,7 @@ class TokenScores(LogitsProcessor):
         return scores
 
     def kept(self, scores: Tensor) -> Tensor:
-        """What to record of the scores (B * K, V)."""
+        """The values to record from the scores (B * K, V)."""
         return scores
 
     def of(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -56,7 +56,7 @@ class TokenScores(LogitsProcessor):
     def _follow(
         self, ids: Sequence[int], text: int, steps: list[Any]
     ) -> Iterator[tuple[int, float]]:
-        """For each token of a hypothesis: the row it was in, and the score.
+        """For each token of a hypothesis: its row, and its score.
 
         Rows that only fill up the n-best list were never searched: -inf.
         """

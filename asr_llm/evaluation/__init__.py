@@ -1,1 +1,1 @@
-"""References, hypotheses and entities in; counts, rates and their certainty out. No torch."""
+"""Scoring of references, hypotheses and entities: counts, rates and intervals. No torch."""

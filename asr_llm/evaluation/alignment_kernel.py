@@ -1,4 +1,4 @@
-"""The compiled part of ``alignment``; apart from it, because importing numba takes 0.7 s."""
+"""The compiled part of ``alignment``, kept separate because importing numba takes 0.7 s."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OUTSIDE = -(2**62)
 
 
 def _compiled(function: Any) -> Any:
-    """Compiled at the first call, which takes seconds, and kept where there is a place for it."""
+    """Compile at the first call (takes seconds) and cache the result if the folder is writable."""
     try:
         return njit(cache=True)(function)
-    except RuntimeError:  # nowhere to write
+    except RuntimeError:  # no writable cache folder
         return njit(function)
 
 
@@ -32,7 +32,7 @@ def _advance(
     high: int,
     steps: NDArray[np.uint8],
 ) -> None:
-    """Turn row i - 1 of ``saved`` into row i; cell j of row i is at j - i - low."""
+    """Compute row i of ``saved`` from row i - 1, in place; cell j of row i is at j - i - low."""
     first, last = max(0, i + low), min(len(heard), i + high)
     for j in range(first, last + 1):
         k = j - i - low
@@ -57,16 +57,16 @@ def cheapest_path(
     high: int,
     stride: int,
 ) -> NDArray[np.int64]:
-    """The path that saves most among those with ``low`` <= j - i <= ``high``.
+    """Find the path that saves most among those with ``low`` <= j - i <= ``high``.
 
     Args:
-        said: (I,) numbers of the reference words; ``heard`` (J,) of the hypothesis words.
-        equal: what a pair of equal words saves; ``unequal`` what any other pair does.
-        stride: of so many rows the steps are kept at once; those before are made anew on the
-            way back from every ``stride``-th row.
+        said: (I,) ids of the reference words; ``heard`` (J,) of the hypothesis words.
+        equal: saving of a pair of equal words; ``unequal`` of any other pair.
+        stride: number of rows whose steps are kept at once; earlier ones are recomputed during
+            backtracing from every ``stride``-th row.
 
     Returns:
-        (steps, 2): indices of the words of each step, -1 where there is none.
+        (steps, 2): word indices of each step, -1 for none.
     """
     size, width = len(said), high - low + 1
     blocks = max(1, (size + stride - 1) // stride)

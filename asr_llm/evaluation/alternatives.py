@@ -1,7 +1,7 @@
-"""sclite's alternatives in a reference: ``{ grey / gray / @ }``, where ``@`` is no word at all.
+"""sclite's alternatives in a reference: ``{ grey / gray / @ }``, where ``@`` is the empty word.
 
-As sclite does, a hypothesis is compared with those alternatives that come nearest to it, so that
-each system has a reference of its own, maybe of another length. Terms are looked for in the first.
+As in sclite, each hypothesis is compared with the alternatives nearest to it, so the reference and
+its length may differ between systems. Terms are located in the first alternative.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from asr_llm.evaluation.normalized import normalize
 
 Part = Union[str, "Choice"]
 Choice = list[list["Part"]]  # type: ignore[misc]
-"""Alternatives, each of words and of further choices."""
+"""Alternatives, each a list of words and nested choices."""
 
 _Taken = tuple["_Taken", int] | None  # type: ignore[misc]
-"""The alternatives taken so far, the last of them first."""
+"""The alternatives chosen so far, latest first."""
 _Row = list[tuple[int, _Taken]]
-"""For every number of hypothesis words: the least cost, and what was taken for it."""
+"""For each number of hypothesis words: the lowest cost and the choices made for it."""
 
-_WEIGHT = 1_000_000  # of an error beside a hit: more hits decide between equal costs
+_WEIGHT = 1_000_000  # of an error relative to a hit, so that hits only break ties
 
 
 def parse(text: str) -> list[Part]:
-    """The words and choices of a reference.
+    """Parse a reference into words and choices.
 
     Raises:
         ValueError: a brace is not closed.
@@ -53,16 +53,16 @@ def parse(text: str) -> list[Part]:
 
 
 def first(parts: Sequence[Part]) -> str:
-    """The text with the first of all alternatives."""
+    """Return the text with the first of all alternatives."""
     return " ".join(_words(parts, iter(lambda: 0, 1)))
 
 
 def nearest(
     parts: Sequence[Part], hypothesis: str, normalizer: Normalizer = "none", costs: Costs = "unit"
 ) -> str:
-    """The text, not normalised, whose alignment with ``hypothesis`` is the cheapest.
+    """Return the unnormalised reference text that aligns with ``hypothesis`` at the lowest cost.
 
-    Of equally cheap ones, the one with the most hits, then with the earlier alternatives.
+    Ties go to the text with the most hits, then to earlier alternatives.
     """
     heard = normalize(hypothesis, normalizer).split()
     lone, pair = (3, 4) if costs == "sclite" else (1, 1)
@@ -88,7 +88,7 @@ class _Search:
         self.heard, self.lone, self.pair, self.normalizer = heard, lone, pair, normalizer
 
     def through(self, parts: Sequence[Part], row: _Row) -> _Row:
-        """The row behind the parts, from the one before them."""
+        """Advance a row of the alignment table through the parts."""
         run: list[str] = []
         for part in parts:
             if isinstance(part, str):

@@ -1,4 +1,4 @@
-"""What a vocabulary audit says of each term: how often it was right, and what would help."""
+"""Vocabulary audit: how often each term was recognised, and what would help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Help = Literal["spoken form", "list", "text"]
 
 @dataclass(frozen=True)
 class Listed:
-    """A term as it is listed, and how it is said where its spelling does not tell."""
+    """A listed term, and its spoken form if the spelling does not show it."""
 
     text: str
     label: str
@@ -23,18 +23,18 @@ class Listed:
 
 @dataclass(frozen=True)
 class AuditedTerm:
-    """A listed term, and what was written where it was said.
+    """Audit result of a listed term.
 
     Args:
-        right: times that every word of it was written as listed, of ``said``.
-        right_with_list: the same with all terms preferred.
-        misheard: whether it was wrong at least half of the times.
-        heard: what was written instead, the most frequent first.
+        right: how many of the ``said`` times every word was written as listed.
+        right_with_list: the same with all terms on a biasing list.
+        misheard: whether it was wrong at least half of the time.
+        heard: what was written instead, most frequent first.
         sounds_like: a listed term among these.
-        sentences: of the domain's text for training that have it.
-        helps: what would help, the cheapest first: a ``spoken form`` where its spelling does not
-            tell how it is said, a ``list`` if it was right more often than not with one, else
-            ``text`` to learn from.
+        sentences: number of training sentences that contain it.
+        helps: what would help, cheapest first: a ``spoken form`` if the spelling hides the
+            pronunciation, a ``list`` if that made it right more often than not, else ``text`` to
+            train on.
     """
 
     text: str
@@ -57,13 +57,13 @@ def judge(
     listed: Sequence[Listed],
     sentences: Iterable[str],
 ) -> list[AuditedTerm]:
-    """The terms, the worst first, and among equals in their order.
+    """Rank the terms, worst first; ties keep their order.
 
     Args:
-        times: what became of each term, each time that it was said.
-        with_list: the same with all terms preferred.
-        listed: all terms of the domain, ``terms`` or more.
-        sentences: those that there are to learn from.
+        times: the outcome of each time that a term was spoken.
+        with_list: the same with all terms on a biasing list.
+        listed: all terms of the domain, a superset of ``terms``.
+        sentences: the training sentences.
     """
     keys = {term_of(term.text): term.text for term in listed}
     counts = _occurrences(keys, sentences)
@@ -109,7 +109,7 @@ def hides_its_sound(term: str) -> bool:
 
 
 def _occurrences(keys: Iterable[Term], sentences: Iterable[str]) -> Counter[Term]:
-    """How many sentences have each term; within a longer term it does not count."""
+    """Count the sentences with each term; occurrences inside a longer term do not count."""
     counter = TermCounter(keys)
     counts: Counter[Term] = Counter()
     for sentence in sentences:

@@ -1,4 +1,4 @@
-"""The page of a vocabulary audit: one HTML file that opens from disk and needs no network."""
+"""HTML report of a vocabulary audit: one file that opens from disk and needs no network."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def render(title: str, about: Mapping[str, str], terms: Sequence[Mapping[str, Any]]) -> str:
-    """The page as HTML.
+    """Render the page.
 
     Args:
         about: a table of facts: the model, the voices, the sentences.
-        terms: the worst first, each with the keys of ``auditing.AuditedTerm``.
+        terms: worst first, each with the keys of ``audit.AuditedTerm``.
     """
     import jinja2
 
@@ -33,7 +33,7 @@ def render(title: str, about: Mapping[str, str], terms: Sequence[Mapping[str, An
 
 
 def _labels(terms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each label, how many of its terms are misheard."""
+    """Count the misrecognised terms of each label."""
     found: dict[str, dict[str, Any]] = {}
     for term in terms:
         row = found.setdefault(term["label"], {"label": term["label"], "terms": 0, "misheard": 0})

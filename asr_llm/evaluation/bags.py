@@ -1,8 +1,9 @@
-"""The bag of mentions, which forgets places, and the terms that were written and not said.
+"""Bag of mentions, which ignores positions, and falsely inserted terms.
 
-How many of a text's mentions occur in the hypothesis at all, each as often as the reference has
-it, whatever the case. What a hypothesis has of the listed terms beyond what the reference has is
-*falsely inserted*. Both agree with the strict rule: a mention found in its place occurs.
+The bag counts how many mentions of a text occur anywhere in the hypothesis, ignoring case, each at
+most as often as in the reference. Listed terms that the hypothesis has in excess of the reference
+are *falsely inserted*. Both are consistent with the strict rule: a mention found in place also
+occurs.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from asr_llm.evaluation.normalized import normalize
 from asr_llm.evaluation.tokens import Edges, Tokens, bare
 
 Term = tuple[str, ...]
-"""The words of a term, whatever their case and the punctuation around them."""
+"""The words of a term, without case or surrounding punctuation."""
 
 
 def term_of(text: str, normalizer: Normalizer = "none") -> Term:
-    """A text's words as terms are compared by."""
+    """Return the words of a text in the form in which terms are compared."""
     return _short(text, normalizer) if len(text) <= _SHORT else _term_of(text, normalizer)
 
 
@@ -31,14 +32,14 @@ def _term_of(text: str, normalizer: Normalizer) -> Term:
     return tuple(map(bare, key(normalize(text, normalizer)).split()))
 
 
-_SHORT = 60  # characters: terms and single words, which come over and over
+_SHORT = 60  # characters: terms and single words, which recur often
 _short = lru_cache(maxsize=20_000)(_term_of)
 
 
 class TermCounter:
-    """Counts how often each of many terms stands in a text.
+    """Counts how often each of many terms occurs in a text.
 
-    At every place the longest term counts, and none overlap.
+    The longest term at each position counts; occurrences do not overlap.
     """
 
     def __init__(self, terms: Iterable[Term]) -> None:
@@ -49,7 +50,7 @@ class TermCounter:
         self._edges = Edges(term for here in self._by_first.values() for term in here)
 
     def count(self, words: Term) -> Counter[Term]:
-        """Occurrences of each term that occurs in the words of a text."""
+        """Count each term in the words of a text."""
         words = tuple(Tokens.of(words, self._edges).bare)
         found: Counter[Term] = Counter()
         at = 0
@@ -67,7 +68,7 @@ class TermCounter:
 
 @dataclass(frozen=True)
 class Bag:
-    """Of one utterance: mentions and false insertions by (label, term), places forgotten."""
+    """Mentions and false insertions of one utterance by (label, term), ignoring positions."""
 
     found: Counter[tuple[str, Term]]
     inserted: Counter[tuple[str, Term]]
@@ -84,13 +85,13 @@ def bag_of(
     normalizer: Normalizer = "none",
     heard_by: Normalizer | None = None,
 ) -> Bag:
-    """The bag of an utterance.
+    """Build the bag of an utterance.
 
     Args:
-        found: which of the mentions were found by the strict rule.
-        label_of: the label of every listed term, as it is when normalised.
-        listed: counts them.
-        heard_by: the hypothesis's normaliser, where that is another one.
+        found: which mentions the strict rule found.
+        label_of: the label of every listed term in normalised form.
+        listed: counts the listed terms.
+        heard_by: the hypothesis's normaliser, if it differs from the reference's.
     """
     terms = [(m.label, term_of(m.text, normalizer)) for m in mentions]
     wanted = Counter(terms)
@@ -99,7 +100,7 @@ def bag_of(
     said = term_of(reference, normalizer)
     there = TermCounter(term for _, term in wanted).count(heard)
     in_bag = Counter({k: min(n, max(there[k[1]], in_place[k])) for k, n in wanted.items()})
-    # Said at least as often as it was mentioned, in whatever form it stands there.
+    # It was said at least as often as it is mentioned, whatever form the text has.
     mentioned = Counter(term for _, term in terms)
     more = listed.count(heard) - (listed.count(said) | mentioned)
     return Bag(in_bag, Counter({(label_of[term], term): n for term, n in more.items()}))

@@ -1,4 +1,4 @@
-"""What the bootstrap draws as one, and the intervals that it gives."""
+"""The blocks that the bootstrap resamples, and the intervals it gives."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 
 RESAMPLES = 1000
 FEW_BLOCKS = 6
-"""Of fewer than so many blocks neither p-values nor ranks are told."""
+"""With fewer blocks than this, there are no p-values and no ranks."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """What the bootstrap draws as one: the block of each utterance, and what a block is."""
+    """The unit of resampling: the block of each utterance, and what a block is."""
 
     of: Mapping[str, str]
     kind: str = "speaker"
 
 
 class Bootstrap:
-    """Utterances by block, and draws of these blocks.
+    """Utterances grouped by block, and bootstrap draws of the blocks.
 
     Args:
-        ids: of the utterances that are scored.
-        blocks: without them every utterance is its own.
+        ids: ids of the scored utterances.
+        blocks: default: every utterance is its own block.
 
     Raises:
         ScoreError: an utterance is in no block.
@@ -39,7 +39,7 @@ class Bootstrap:
         self.seed = seed
         self.of = blocks.kind if blocks else "utterance"
         grouped = defaultdict(list)
-        for i in sorted(ids):  # an order that does not hang on that of the input
+        for i in sorted(ids):  # independent of the input's order
             if blocks is not None and i not in blocks.of:
                 raise ScoreError(
                     f"utterance {i!r} is in no block; name the block of every utterance"
@@ -49,22 +49,24 @@ class Bootstrap:
 
     @property
     def few(self) -> bool:
-        """Whether there are too few blocks to tell systems apart."""
+        """Whether there are too few blocks for p-values and ranks."""
         return len(self.grouped) < FEW_BLOCKS
 
     def interval(self, counts: Counts) -> dict[str, float | None]:
-        """The 95% interval of a pooled rate: ``low`` and ``high``."""
+        """Return the 95% interval of a pooled rate: ``low`` and ``high``."""
         errors, sizes = self._sums(counts)
         low, high = rate_interval(errors=errors, sizes=sizes, resamples=RESAMPLES, seed=self.seed)
         return {"low": low, "high": high}
 
     def difference(self, pair: Sequence[Counts]) -> dict[str, Any]:
-        """The second system's pooled rate minus the first's: a ``significance.Difference``."""
+        """Return the second system's pooled rate minus the first's, as a
+        ``significance.Difference``.
+        """
         (errors, sizes), (others, _) = (self._sums(counts) for counts in pair)
         drawn = paired_bootstrap(
             base=errors, adapted=others, sizes=sizes, resamples=RESAMPLES, seed=self.seed
         )
-        # Of few blocks a p-value promises more than they can hold.
+        # With few blocks a p-value would be misleading.
         return asdict(drawn) | ({"p": None} if self.few else {})
 
     def _sums(self, counts: Counts) -> tuple[list[float], list[float]]:

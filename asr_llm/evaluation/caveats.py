@@ -11,18 +11,18 @@ from asr_llm.evaluation.entities import Mention
 from asr_llm.evaluation.measured import Texts
 
 _CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
-_FEW_UNSAID = 10  # by chance, or names that others have too
+_FEW_UNSAID = 10  # tolerated: chance, or names that others share
 
 
 def of_sample(
     drawn: Bootstrap, known: bool, mentions: Mapping[str, Sequence[Mention]] | None
 ) -> list[str]:
-    """Too few blocks, or none that are ``known``; no term in the references."""
+    """Warn of too few blocks, unknown speakers, or references without terms."""
     found = []
     if not known:
         found.append(
-            "speakers are not known: the intervals are drawn over utterances, which makes them too "
-            "narrow where speakers have several"
+            "speakers are unknown: intervals are resampled by utterance, and too narrow if "
+            "speakers have several"
         )
     elif drawn.few:
         blocks = len(drawn.grouped)
@@ -36,7 +36,7 @@ def of_sample(
 
 
 def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:
-    """What OpenAI's normaliser does to "don’t": "don t", where "don't" is "do not"."""
+    """Warn that OpenAI's normaliser splits "don’t" into "don t", unlike "don't" (do not)."""
     if normalizer != "whisper-en":
         return []
     counts = {
@@ -55,14 +55,14 @@ def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:
 
 
 def of_insertions(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What to tell of systems that write terms more often where nobody says them."""
+    """Warn of systems that insert terms falsely more often than they find them."""
     told = []
     for name, figures in systems.items():
         raw = figures.get("entities", {}).get("raw", {})
         unsaid, said = raw.get("false_insertions", 0), raw.get("bag_found", 0)
         if unsaid >= _FEW_UNSAID and unsaid > said:
             told.append(
-                f"{name}: terms were written {unsaid} times where nobody said them, and {said} "
-                "times where somebody did; if a list prefers them, try a lower --biasing-strength"
+                f"{name}: {unsaid} terms were falsely inserted, and only {said} found; if they are "
+                "on a biasing list, lower --biasing-strength"
             )
     return told

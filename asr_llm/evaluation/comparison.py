@@ -1,4 +1,4 @@
-"""How one system differs from another: ``comparisons`` of `scores.json`, and tables of it."""
+"""Comparisons between systems: ``comparisons`` of `scores.json`, and their tables."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BASE = "base"
 
 
 def base_first(systems: Iterable[str]) -> list[str]:
-    """Names in the order of comparison: what the others are compared with, then the others."""
+    """Names in the order of comparison: the baseline, then the others."""
     return sorted(systems, key=lambda name: name != BASE)
 
 
 def key_of(figure: str) -> str:
-    """What a figure that systems are ranked by is called in a comparison."""
+    """Return the key of a ranking figure in ``comparison``."""
     name, colon, label = figure.partition(":")
     return _KEYS.get(figure, name.replace("-", "_") + colon + label)
 
@@ -39,10 +39,10 @@ def key_of(figure: str) -> str:
 def compare(
     base: Measured, other: Measured, drawn: Bootstrap, by: str, recordings: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The other minus the base: each headline figure, and McNemar's test on the mentions.
+    """Compare another system with the base: each headline figure, and McNemar's test on mentions.
 
     Args:
-        by: the figure that systems are ranked by, which is compared too.
+        by: the ranking figure, which is compared too.
         recordings: the recording of each utterance.
     """
     both = (base, other)
@@ -66,14 +66,14 @@ def compare(
 
 
 def compared_in(scores: Mapping[str, Any]) -> list[str]:
-    """The system that the others were compared with, then the others, in the table's order."""
+    """The baseline of the comparison, then the others in the table's order."""
     others = scores["comparisons"]
     names = [row["system"] for row in scores["leaderboard"]["rows"]]
     return sorted(names, key=lambda name: name in others)
 
 
 def compared_figures(scores: Mapping[str, Any]) -> list[str]:
-    """The figures that comparisons tell, that which systems are ranked by first."""
+    """The figures in comparisons, starting with the one that systems are ranked by."""
     eer = "eer" if scores["headline"] == "normalized" else "eer-raw"
     figures = dict.fromkeys([scores["leaderboard"]["by"], eer, "term-wer", "wer", "safety"])
     known: Mapping[str, Any] = next(iter(scores["comparisons"].values()), {})
@@ -81,11 +81,11 @@ def compared_figures(scores: Mapping[str, Any]) -> list[str]:
 
 
 def cells(scores: Mapping[str, Any]) -> list[list[str]]:
-    """Heading and rows, one for each system and figure, in points."""
+    """Heading and rows, one per system and figure, in points."""
     first, *others = compared_in(scores)
     rows = [[f"against {first}", "figure", "change", "95% interval", "p"]]
     for name in others:
-        shown = name  # once
+        shown = name  # only in the first row
         for figure in compared_figures(scores):
             found = scores["comparisons"][name][key_of(figure)]
             rows.append([shown, heading_of(figure), *difference(found)])
@@ -94,7 +94,7 @@ def cells(scores: Mapping[str, Any]) -> list[list[str]]:
 
 
 def difference(found: Mapping[str, Any]) -> list[str]:
-    """A difference in points, its interval, and p; what is not known is a dash."""
+    """Format a difference in points, its interval and p; a dash for unknown values."""
     if found["difference"] is None:
         return ["–", "–", "–"]
     change = f"{100 * found['difference']:+z.1f}"

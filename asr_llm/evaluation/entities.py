@@ -1,24 +1,23 @@
-"""Entities: found in the reference, carried by word alignment to the hypothesis.
+"""Entities: located in the reference and mapped to the hypothesis by word alignment.
 
-They are never looked for in the hypothesis, where recognition errors would hide them.
+They are never searched for in the hypothesis, where recognition errors would hide them.
 
-**The strict rule.** A mention is found only if all its words are hits of the word alignment and
-stand side by side, in order, in the hypothesis: one wrong, missing or inserted word between its
-first and its last loses the mention. Its words are its own, not those of the white space around it:
-what is joined to it by a hyphen, a slash or an apostrophe ("pregnancy-related", "asthma's") is set
-apart on both sides, and may be heard otherwise. Other letters attached to it are part of the word.
+**The strict rule.** A mention is found only if all its words are hits of the word alignment and are
+adjacent and in order in the hypothesis: one wrong, missing or inserted word between its first and
+its last makes the mention wrong. Only the mention's own words count: text joined to it by a hyphen,
+a slash or an apostrophe ("pregnancy-related", "asthma's") is split off on both sides and may be
+misrecognised. Other attached letters are part of the word.
 
-*Raw*: words are compared verbatim, so case, spelling and the punctuation inside the mention
-("v.", "U.S.C.") count. Only sentence punctuation attached outside the mention (the comma after a
-drug name, a bracket before it) is set aside, on both sides.
-*Normalised*: both sides pass through the named normaliser first; the mention is carried along
-with its words, and where the normaliser makes one of several ("five hundred milligrams"), with all
-of them. A mention of which the normaliser leaves nothing keeps its raw verdict.
+*Raw*: words are compared verbatim, so case, spelling and the punctuation inside the mention ("v.",
+"U.S.C.") count. Only sentence punctuation outside the mention (the comma after a drug name, a
+bracket before it) is ignored, on both sides. *Normalised*: both sides are normalised first, and the
+mention is mapped along with its words; if the normaliser merges several ("five hundred
+milligrams"), with all of them. If the normaliser leaves nothing of a mention, its raw verdict
+stands.
 
-**Beside it**, for those who ask how far off a miss is: a missed mention is *partial* if some of its
-words are hits. Every mention has the word errors inside its span (NE-WER) and the characters in
-which what was heard in its place differs (NE-CER), both without attached punctuation.
-The bag of mentions, which forgets places, is in ``bags``.
+**How far off a miss is**: a missed mention is *partial* if some of its words are hits. Every
+mention also has the word errors in its span (NE-WER) and the character errors there (NE-CER), both
+without attached punctuation. The bag of mentions, which ignores positions, is in ``bags``.
 """
 
 from __future__ import annotations
@@ -51,11 +50,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MentionOutcome:
-    """What became of one mention of an utterance's reference in a hypothesis.
+    """What became of one mention of a reference in a hypothesis.
 
-    ``heard`` holds the hypothesis words in its place: the mention's own when found, else all
-    between what was aligned with the words around it (empty when nothing was). ``words`` has the
-    word errors from its first word to its last, ``characters`` what ``heard`` differs by.
+    ``heard`` has the hypothesis words in its place: the mention's own if found, else everything
+    between the words aligned with its neighbours (possibly nothing). ``words`` has the word errors
+    from its first word to its last, ``characters`` the character errors of ``heard``.
     """
 
     utterance: str
@@ -67,17 +66,17 @@ class MentionOutcome:
 
     @property
     def status(self) -> Literal["found", "partial", "missed"]:
-        """Partial: not found, but some of its words are."""
+        """``partial``: not found, but some of its words are hits."""
         if self.found:
             return "found"
         return "partial" if self.words.hits else "missed"
 
 
 def map_to_words(text: str, mention: Mention) -> range:
-    """Indices of the white-space words of ``text`` that the mention touches.
+    """Return the indices of the white-space words of ``text`` that the mention touches.
 
     Raises:
-        ScoreError: the mention is not of this text.
+        ScoreError: the mention is not from this text.
     """
     return _covered(text, _word_spans(text), mention)[0]
 
@@ -92,13 +91,14 @@ def outcomes(
     heard_by: Normalizer | None = None,
     costs: Costs = "unit",
 ) -> list[MentionOutcome]:
-    """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
+    """Decide for each mention of ``reference`` whether ``hypothesis`` has it, by the strict rule
+    above.
 
-    ``normalizer="none"`` is the raw comparison. ``heard_by`` is the hypothesis's, where that is
-    another one. ``costs`` are those of ``words.align``.
+    ``normalizer="none"`` is the raw comparison. ``heard_by`` is the hypothesis's normaliser, if it
+    differs. ``costs`` are those of ``words.align``.
 
     Raises:
-        ScoreError: a mention is not of this reference.
+        ScoreError: a mention is not from this reference.
     """
     if not mentions:
         return []
@@ -150,7 +150,7 @@ def outcomes(
 def _places(
     reference: str, mentions: Sequence[Mention], normalizer: Normalizer, said: Tokens, edges: Edges
 ) -> Iterator[tuple[range, str] | None]:
-    """The tokens of each mention, and how they read; None if the normaliser left none."""
+    """The tokens of each mention and their text; None if the normaliser left none."""
     spans, tied = _word_spans(reference), groups(reference, normalizer)
     firsts, lasts = [given.start for given, _ in tied], [given.stop for given, _ in tied]
     for mention in mentions:
@@ -179,11 +179,11 @@ def _places(
 def _window(
     span: range, said: Tokens, heard: Tokens, heard_at: dict[int, int], verbatim: str | None
 ) -> range | None:
-    """The hypothesis tokens that are the mention, or None.
+    """The hypothesis tokens that match the mention, or None.
 
-    Searched from the one aligned with its first to the one aligned with its last: in "atrial
-    atrial fibrillation" the alignment may place the inserted word on either side of the first
-    "atrial" at the same cost, and one of the two leaves the mention whole.
+    Searched from the token aligned with its first word to the one aligned with its last: in "atrial
+    atrial fibrillation" the alignment may put the inserted word on either side of the first
+    "atrial" at the same cost, and only one of the two keeps the mention intact.
     """
     if any(r not in heard_at for r in span):
         return None
@@ -197,7 +197,7 @@ def _window(
 
 
 def _between(span: range, heard_at: dict[int, int], size: int) -> range:
-    """All hypothesis tokens between those aligned with the ones around the mention."""
+    """All hypothesis tokens between those aligned with the mention's neighbours."""
     before = next((heard_at[r] for r in range(span.start - 1, -1, -1) if r in heard_at), -1)
     last = max(heard_at, default=-1)
     after = next((heard_at[r] for r in range(span.stop, last + 1) if r in heard_at), size)
@@ -205,7 +205,7 @@ def _between(span: range, heard_at: dict[int, int], size: int) -> range:
 
 
 def _word_spans(text: str) -> list[tuple[int, int]]:
-    """First and last character, exclusive, of each white-space word."""
+    """First and last character (exclusive) of each white-space word."""
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 

@@ -1,4 +1,4 @@
-"""The block ``entities`` of `scores.json`: what became of the mentions of one system."""
+"""The ``entities`` block of `scores.json`: outcomes of one system's mentions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_llm.evaluation.words import WordErrors
 
 
 def entity_scores(measured: Measured, text: str) -> dict[str, Any]:
-    """Pooled over utterances, overall, by label and by term; ``text`` is raw or normalized."""
+    """Pool outcomes, overall, by label and by term; ``text`` is raw or normalized."""
     results = list(chain.from_iterable(measured.entities[text].values()))
     bag: Counter[Key] = Counter()
     inserted: Counter[Key] = Counter()

@@ -1,16 +1,15 @@
-"""Variants that the user accepts for each other, applied to both sides after normalisation.
+"""Variants that count as equal, applied to both sides after normalisation.
 
-A TSV has the variants of one word or phrase on a line; all become the first:
+A TSV has the variants of one word or phrase on each line; all are replaced by the first:
 
     paracetamol<TAB>acetaminophen<TAB>Tylenol
 
-A GLM is sclite's file of rules, in NIST's format:
+A GLM is sclite's rule file, in NIST's format:
 
     [HEALTHCARE] => [HEALTH CARE] / [ ] __ [ ] ;; compounds
 
-Of the alternatives ``{A / B}`` on the right of a rule each counts as right (``glm_choices``); what
-shows them is the first. At each word the longest rule applies, and what it writes
-is not rewritten again.
+Each alternative of ``{A / B}`` on the right of a rule counts as right (``glm_choices``); the first
+one is shown. The longest rule at each word applies, and its output is not rewritten again.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ Texts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Rule:
-    """``old`` becomes ``new``, between the words ``before`` and ``after`` where there are any."""
+    """``old`` becomes ``new``, between the words ``before`` and ``after`` if given."""
 
     old: Words
     new: Words
     before: Words = ()
     after: Words = ()
     others: tuple[Words, ...] = ()
-    """What counts as right in place of ``new``."""
+    """Other forms that count as right instead of ``new``."""
 
     @property
     def name(self) -> str:
@@ -50,11 +49,11 @@ class Rule:
         return f"{' '.join(self.old)} = {' / '.join(written)}"
 
 
-@dataclass(frozen=True, eq=False)  # as what it is: to hash thousands of rules takes long
+@dataclass(frozen=True, eq=False)  # compared by identity: hashing thousands of rules is slow
 class Equivalences:
-    """A normaliser with the user's rules behind it; call it with a text.
+    """A normaliser followed by the user's rules; call it with a text.
 
-    ``rules`` are of normalised words.
+    ``rules`` apply to normalised words.
     """
 
     normalizer: str
@@ -68,10 +67,10 @@ class Equivalences:
 
     @classmethod
     def read(cls, path: Path, normalizer: str) -> Equivalences:
-        """From a TSV of variants, or a GLM.
+        """Read a TSV of variants, or a GLM.
 
         Raises:
-            ScoreError: malformed, without a rule, or one variant would become two things.
+            ScoreError: it is malformed or has no rule, or a variant has two replacements.
         """
         found = _glm(path) if path.suffix.lower() == ".glm" else _variants(path)
         rules: dict[tuple[Words, Words, Words], tuple[str, Rule]] = {}
@@ -80,7 +79,7 @@ class Equivalences:
                 tuple(normalize(" ".join(words), normalizer).split())
                 for words in (given.old, given.new, given.before, given.after, *given.others)
             )
-            if not old or (old == new and not others):  # the normaliser does it already
+            if not old or (old == new and not others):  # the normaliser already does it
                 continue
             rule, key = Rule(old, new, before, after, tuple(others)), (old, before, after)
             if key in rules and rules[key][1] != rule:
@@ -93,7 +92,7 @@ class Equivalences:
         return cls(normalizer, tuple(rule for _, rule in rules.values()))
 
     def __call__(self, text: str) -> str:
-        """The text normalised and rewritten."""
+        """Normalise and rewrite a text."""
         words: list[str] = []
         for _, piece in self._pieces(text):
             words += piece
@@ -101,11 +100,11 @@ class Equivalences:
 
     @property
     def has_choices(self) -> bool:
-        """Whether a rule has alternatives."""
+        """Whether any rule has alternatives."""
         return any(rule.others for rule in self.rules)
 
     def heard(self, reference: str, hypothesis: str) -> str:
-        """The hypothesis rewritten, with those alternatives that come nearest to the reference."""
+        """Rewrite the hypothesis, with the alternatives nearest to the reference."""
         said, heard = (
             [Piece(words, rule.others if rule else ()) for rule, words in self._pieces(text)]
             for text in (reference, hypothesis)
@@ -113,7 +112,7 @@ class Equivalences:
         return nearest(said, heard)
 
     def count(self, texts: Iterable[str]) -> Counter[str]:
-        """How often each rule applies in texts."""
+        """Count how often each rule applies in the texts."""
         return Counter(rule.name for text in texts for rule, _ in self._pieces(text) if rule)
 
     def _pieces(self, text: str) -> Iterator[tuple[Rule | None, Words]]:
@@ -129,7 +128,7 @@ class Equivalences:
 def accepted(
     equivalences: Equivalences, references: Mapping[str, str], systems: Mapping[str, Texts]
 ) -> dict[str, Any]:
-    """The block ``equivalences`` of scores.json: what each rule rewrote, and the errors without."""
+    """The ``equivalences`` block of scores.json: what each rule rewrote, and errors without it."""
     counts = {"reference": equivalences.count(references.values())}
     counts |= {name: equivalences.count(texts.values()) for name, texts in systems.items()}
     applied = sorted(set().union(*counts.values()))
@@ -188,7 +187,7 @@ def _glm(path: Path) -> Iterator[tuple[str, Rule]]:
     empty = True
     for place, line in read_lines(path):
         text = line.split(";;")[0].strip()
-        if not text or text.startswith((";", "*")):  # remarks; directives, such as * name "en.glm"
+        if not text or text.startswith((";", "*")):  # comments; directives, such as * name "en.glm"
             continue
         match = _RULE.fullmatch(text)
         if match is None:
@@ -202,7 +201,7 @@ def _glm(path: Path) -> Iterator[tuple[str, Rule]]:
 
 
 def _alternatives(part: str) -> list[Words]:
-    """What ``{A / B}`` allows; of a part without braces, itself."""
+    """The options of ``{A / B}``; a part without braces is its own only option."""
     match = re.search(r"\{([^{}]*)\}", part)
     if match is None:
         return [tuple(word for word in _words(part) if word != "@")]

@@ -1,9 +1,8 @@
-"""The figures that systems are ranked and compared by, each as counts of every utterance.
+"""The figures used for ranking and comparison, as counts per utterance.
 
-A figure is ``wer``, ``cer``, ``eer``, ``term-wer``, ``mean-wer`` or ``safety``; with ``-raw`` it is
-of texts as written, not normalised; ``eer:DRUG`` and ``term-wer:DRUG`` are of one label. All are
-errors over a size, so that pooling, intervals and differences are the same for each; the lower the
-better.
+A figure is ``wer``, ``cer``, ``eer``, ``term-wer``, ``mean-wer`` or ``safety``; ``-raw`` selects
+unnormalised text; ``eer:DRUG`` and ``term-wer:DRUG`` select one label. All are errors over a size,
+so pooling, intervals and differences work the same for each; lower is better.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from asr_llm.evaluation.measured import Measured
 from asr_llm.evaluation.words import WordErrors
 
 Counts = Mapping[str, tuple[float, float]]
-"""Utterance id → errors, and what they are counted against."""
+"""Utterance id → errors, and their denominator."""
 
 FIGURES = {
     "wer": "word errors per word, pooled",
@@ -25,7 +24,7 @@ FIGURES = {
     "eer": "terms not found",
     "term-wer": "errors on the words of terms",
     "mean-wer": "mean of the WER of each recording",
-    "safety": "safety words lost or turned",
+    "safety": "safety words lost or reversed",
 }
 
 
@@ -40,7 +39,7 @@ _HEADINGS = {
 
 
 def heading_of(figure: str) -> str:
-    """What stands above a figure in a table: ``T-WER raw`` of ``term-wer-raw``."""
+    """Table heading of a figure: ``T-WER raw`` for ``term-wer-raw``."""
     name, _, label = figure.partition(":")
     raw = " raw" if name.endswith("-raw") else ""
     heading = _HEADINGS[name.removesuffix("-raw")] + raw
@@ -48,10 +47,10 @@ def heading_of(figure: str) -> str:
 
 
 def spelled(figure: str, measured: Measured) -> str:
-    """A figure's own spelling of what a user asked for, whatever the case: ``eer:DRUG``.
+    """Return the canonical name of a figure, whatever case the user typed: ``eer:DRUG``.
 
     Raises:
-        ScoreError: there is no such figure, or nothing of it was measured.
+        ScoreError: there is no such figure, or it was not measured.
     """
     name, _, label = figure.strip().partition(":")
     name = name.lower().replace("_", "-")
@@ -68,13 +67,13 @@ def spelled(figure: str, measured: Measured) -> str:
 
 
 def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) -> Counts:
-    """A figure's errors and size by utterance.
+    """Return a figure's errors and size by utterance.
 
-    ``recordings`` has the recording of each utterance. Of ``mean-wer`` a recording's rate, of size
-    1, stands at its first utterance.
+    ``recordings`` has the recording of each utterance. For ``mean-wer``, a recording's rate (of
+    size 1) is stored at its first utterance.
 
     Raises:
-        ScoreError: there is no such figure, or nothing of it was measured.
+        ScoreError: there is no such figure, or it was not measured.
     """
     name, _, label = figure.partition(":")
     kind = name.removesuffix("-raw")
@@ -92,7 +91,7 @@ def counts_of(measured: Measured, figure: str, recordings: Mapping[str, str]) ->
 
 
 def missed(measured: Measured, text: str, label: str = "") -> Counts:
-    """Mentions not found, and all mentions; of one label, or of all."""
+    """Mentions not found, and all mentions; for one label or all."""
     return {
         i: (sum(not r.found for r in found), len(found))
         for i, results in measured.entities[text].items()
@@ -101,7 +100,7 @@ def missed(measured: Measured, text: str, label: str = "") -> Counts:
 
 
 def term_counted(measured: Measured, text: str, label: str = "") -> Counts:
-    """Substituted and missing words of terms, and all words of terms; of one label, or of all."""
+    """Substituted and deleted words of terms, and all words of terms; for one label or all."""
     return {
         i: (
             sum(r.words.substitutions + r.words.deletions for r in found),
@@ -117,7 +116,7 @@ def _of(results: Sequence[MentionOutcome], label: str) -> list[MentionOutcome]:
 
 
 def safety_counted(measured: Measured) -> Counts:
-    """Safety words lost or turned, and all that were said."""
+    """Safety words lost or reversed, and all that were said."""
     return {
         i: (
             sum(o.status in ("lost", "turned") for o in found),
@@ -128,7 +127,7 @@ def safety_counted(measured: Measured) -> Counts:
 
 
 def counted(errors: Mapping[str, WordErrors]) -> Counts:
-    """Errors and words."""
+    """Errors and reference words."""
     return {i: (e.errors, e.words) for i, e in errors.items()}
 
 

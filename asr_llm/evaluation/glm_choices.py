@@ -1,8 +1,8 @@
-"""The alternatives of a GLM's rules: each of ``{A / B}`` counts as right, on either side.
+"""Alternatives of GLM rules: each of ``{A / B}`` counts as right, on either side.
 
-A rule writes its first alternative. Where the other side has another one in that place, the
-hypothesis is written as the reference has it, so that the number of reference words stays one for
-all systems.
+A rule writes its first alternative. If the other side has a different alternative there, the
+hypothesis is rewritten to match the reference, so that the number of reference words is the same
+for all systems.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Words = tuple[str, ...]
 
 
 class Piece(NamedTuple):
-    """Words of a text as a rule writes them, and what else it allows for them."""
+    """Words of a text as a rule writes them, and the alternatives it allows."""
 
     words: Words
     others: tuple[Words, ...] = ()
 
 
 class _Edit(NamedTuple):
-    """Hypothesis words ``start`` to ``stop`` become ``words``."""
+    """Replace hypothesis words ``start`` to ``stop`` with ``words``."""
 
     start: int
     stop: int
@@ -34,7 +34,7 @@ class _Edit(NamedTuple):
 
 
 def nearest(said: Sequence[Piece], heard: Sequence[Piece]) -> str:
-    """The hypothesis, with the alternatives that come nearest to the reference."""
+    """Return the hypothesis with the alternatives nearest to the reference."""
     search = _Search(said, heard)
     if any(piece.others for piece in (*said, *heard)):
         search.edit()
@@ -47,7 +47,7 @@ class _Search:
         self.said, self.heard = ([w for p in side for w in p.words] for side in self.pieces)
 
     def edit(self) -> None:
-        """Write other alternatives into the hypothesis where that takes errors away."""
+        """Write other alternatives into the hypothesis where that reduces errors."""
         steps = align(reference_words=self.said, hypothesis_words=self.heard)
         self._hits = [
             (step.reference or 0, step.hypothesis or 0) for step in steps if step.op == "hit"
@@ -61,12 +61,12 @@ class _Search:
                 at += len(piece.words)
         stop = len(self.heard)
         for edit in sorted(edits, reverse=True):
-            if edit.stop <= stop:  # else another one stands there already
+            if edit.stop <= stop:  # else the place is already edited
                 self.heard[edit.start : edit.stop] = edit.words
                 stop = edit.start
 
     def _best(self, side: int, piece: Piece, at: int) -> _Edit | None:
-        """The edit that leaves the fewest errors around a piece, if one leaves fewer than none."""
+        """The edit that leaves the fewest errors around a piece, if any reduces them."""
         ours, theirs = self._around(side, at, at + len(piece.words))
         said = self.said[ours.start : ours.stop]
 
@@ -86,7 +86,7 @@ class _Search:
         return best if best is not None and errors(best) < errors(same) else None
 
     def _as_said(self, piece: Piece, theirs: range) -> list[_Edit]:
-        """Where another alternative of the reference stands: it becomes the one written there."""
+        """Replace another alternative in the hypothesis by that of the reference."""
         return [
             _Edit(start, start + len(other), piece.words)
             for other in piece.others
@@ -95,7 +95,7 @@ class _Search:
         ]
 
     def _around(self, side: int, start: int, stop: int) -> tuple[range, range]:
-        """Reference and hypothesis words between the hits before and after words of a side."""
+        """Reference and hypothesis words between the nearest hits around the given words."""
         first = bisect_left(self._hits, start, key=lambda hit: hit[side]) - 1
         last = bisect_left(self._hits, stop, key=lambda hit: hit[side])
         before = self._hits[first] if first >= 0 else (-1, -1)

@@ -1,7 +1,7 @@
-"""Rows of cells as a table of text, Markdown or HTML; the first row is the heading.
+"""Tables as text, Markdown or HTML; the first row is the heading.
 
-One column, ``left``, holds names: it is aligned to the left, and in text folded where it is too
-long. All others are figures.
+Column ``left`` holds names: it is left-aligned and, in text, wrapped if too long. All others are
+figures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Rows = Sequence[Sequence[str]]
 
 
 def text(rows: Rows, left: int = 0) -> str:
-    """At most 80 columns wide, nothing cut away."""
+    """Format at most 80 columns wide, without truncation."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     room = WIDTH - sum(widths) + widths[left] - 2 * (len(widths) - 1)
     widths[left] = min(widths[left], max(8, room))
@@ -24,7 +24,7 @@ def text(rows: Rows, left: int = 0) -> str:
 
 
 def _folded(row: Sequence[str], widths: Sequence[int], left: int) -> str:
-    """A line of a table; the text of column ``left``, where it is too long, over several."""
+    """Lines of a row, with a long name in column ``left`` wrapped."""
     parts = textwrap.wrap(row[left], widths[left]) or [""]
     cells = [
         parts[0].ljust(width) if k == left else cell.rjust(width)
@@ -36,14 +36,14 @@ def _folded(row: Sequence[str], widths: Sequence[int], left: int) -> str:
 
 
 def markdown(rows: Rows, left: int = 0) -> str:
-    """A table of pipes."""
+    """Format as a Markdown table."""
     heading, *others = ([cell.replace("|", "\\|") for cell in row] for row in rows)
     rule = ["---" if k == left else "---:" for k in range(len(heading))]
     return "".join(f"| {' | '.join(row)} |\n" for row in [heading, rule, *others])
 
 
 def html_table(rows: Rows) -> str:
-    """A ``table`` element."""
+    """Format as a ``table`` element."""
     heading, *others = rows
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in heading)
     body = "".join(

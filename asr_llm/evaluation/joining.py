@@ -1,4 +1,4 @@
-"""Joins references and hypotheses by id: as they are, by a pattern, or by what all systems have."""
+"""Join references and hypotheses by id, literally, by pattern, or on the common subset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Texts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Joined:
-    """References and, of every system, the hypothesis of each; ``warnings`` say what was done."""
+    """References and each system's hypotheses for them; ``warnings`` say what was changed."""
 
     rows: dict[str, Row]
     systems: dict[str, dict[str, str]]
@@ -33,18 +33,19 @@ def join(
     """Join by id.
 
     Args:
-        id_pattern: a regular expression that is looked for in every id, of references too; what its
-            first group matches, or without one the whole of it, is the id. Without a pattern, and
-            where not one id of a system is a reference's, folders, suffixes of files, and an
-            ending that all of the system's ids have are left out.
-        common: score what every system has, and nothing else.
-        allow_missing: a missing hypothesis is nothing heard; what has no reference is left out.
+        id_pattern: a regular expression searched for in every id, including references; its first
+            group, or the whole match without groups, becomes the id. Without a pattern, if no id of
+            a system matches a reference, then folders, file suffixes and an ending shared by all of
+            the system's ids are dropped.
+        common: score only utterances that every system has.
+        allow_missing: a missing hypothesis counts as empty; hypotheses without a reference are
+            dropped.
 
     Raises:
-        ScoreError: ids do not match, or a pattern makes two ids one.
+        ScoreError: ids do not match, or a pattern maps two ids to one.
     """
     if common and allow_missing:
-        raise ScoreError("--common leaves out what --allow-missing counts as not heard; give one")
+        raise ScoreError("--common skips what --allow-missing scores as empty; give only one")
     warnings: list[str] = []
     if id_pattern is not None:
         rows, systems = _by_pattern(rows, systems, id_pattern)
@@ -72,7 +73,7 @@ def _check_any(name: str, rows: Mapping[str, Row], texts: Texts) -> None:
 def _one(
     name: str, rows: Mapping[str, Row], texts: Texts, allowed: bool, warnings: list[str]
 ) -> dict[str, str]:
-    """The hypothesis of each reference; "" where one is missing and that is allowed."""
+    """The hypothesis of each reference; "" for a missing one if allowed."""
     missing = [i for i in rows if i not in texts]
     extra = [i for i in texts if i not in rows]
     if (missing or extra) and not allowed:
@@ -128,7 +129,7 @@ def _by_pattern(
 
 
 def _renamed(whose: str, ids: Iterable[str], pattern: re.Pattern[str]) -> dict[str, str]:
-    """The new id of each."""
+    """Map each id to its new id."""
     new: dict[str, str] = {}
     old: dict[str, str] = {}
     for i in ids:
@@ -151,7 +152,7 @@ def _renamed(whose: str, ids: Iterable[str], pattern: re.Pattern[str]) -> dict[s
 def _stripped(
     name: str, rows: Mapping[str, Row], texts: Texts, warnings: list[str]
 ) -> dict[str, str]:
-    """The texts by ids of references, where these are found by leaving something out."""
+    """The texts by reference id, if dropping parts of the ids makes them match."""
     if rows.keys() & texts.keys() or not texts:
         return dict(texts)
     by_stem = {_stem(i): i for i in rows}
@@ -174,7 +175,7 @@ def _stem(name: str) -> str:
 
 
 def _ending(rows: Iterable[str], texts: Texts) -> str:
-    """What follows a reference's id in a hypothesis's, and ends all of these; else nothing."""
+    """The suffix that all of a system's ids add to reference ids, or ""."""
     first = next(iter(texts))
     begun = max((i for i in rows if first.startswith(i)), key=len, default=first)
     ending = first[len(begun) :]

@@ -1,4 +1,4 @@
-"""JSON as rows: lines of objects or one list, with the keys of NeMo, AudioFolder or Lhotse."""
+"""JSON as rows: one object per line or a list, with the keys of NeMo, AudioFolder or Lhotse."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from asr_llm.text_files import ids_of, is_whole
 
 
 def read_json(path: Path, side: Side) -> Iterator[Placed]:
-    """A row for each object."""
+    """Read one row per object."""
     return json_texts(path, read_text(path), side)
 
 
 def json_texts(path: Path, content: str, side: Side) -> Iterator[Placed]:
-    """As of ``read_json``, of what was read from ``path`` already."""
+    """Like ``read_json``, for text already read from ``path``."""
     rows = []
     for place, row in _json_rows(path, content):
         if is_cut(row):
@@ -38,7 +38,7 @@ def json_texts(path: Path, content: str, side: Side) -> Iterator[Placed]:
             rows.append((place, row))
     used = [key for key in TEXTS[side] if any(row.get(key) is not None for _, row in rows)]
     if side == "hypothesis" and used and any("audio_filepath" in row for _, row in rows):
-        # The "text" of a manifest is the reference: scored against itself it would be faultless.
+        # "text" of a manifest is the reference: scored against itself it would be perfect.
         used = [key for key in used if key in ("pred_text", "hypothesis", "transcription")]
     if rows and not used:
         fail(rows[0][0], "no text", f"one of {', '.join(TEXTS[side])} (a manifest: pred_text)")

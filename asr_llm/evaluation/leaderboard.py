@@ -1,4 +1,4 @@
-"""Many systems in one table, best first, with ranks that their differences support."""
+"""Leaderboard: many systems in one table, best first, with ranks that respect significance."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def standings(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Systems by one figure, best first.
+    """Rank systems by one figure, best first.
 
     Args:
-        counts: of each system.
-        grouped: utterance ids by the block that the bootstrap draws.
-        ranked: whether there are blocks enough to tell systems apart at all.
+        counts: counts of each system.
+        grouped: utterance ids by bootstrap block.
+        ranked: whether there are enough blocks for ranks.
 
     Returns:
         For each system ``rank``, ``system``, ``rate``, ``low``, ``high`` (95% interval). The rank
-        is one more than the number of systems that are better beyond chance (two-sided p < 0.05
-        of each pair, not corrected for their number): systems that cannot be told apart share
-        one. It is None where nothing can be told, and so is a rate without anything to count.
+        is one more than the number of significantly better systems (two-sided p < 0.05 per pair,
+        not corrected for multiple comparisons), so systems that cannot be told apart share it. It
+        is None without ranking; a rate is None if there is nothing to count.
     """
     names = list(counts)
     errors, sizes = (
@@ -63,12 +63,12 @@ def standings(
         for k, name in enumerate(names)
     ]
     _share_ranks(rows)
-    # A stable sort: systems of one rate stay in the order in which they came.
+    # A stable sort: systems with equal rates keep their order.
     return sorted(rows, key=lambda row: (row["rate"] is None, row["rate"] or 0.0))
 
 
 def _share_ranks(rows: Sequence[dict[str, Any]]) -> None:
-    """Give systems of exactly one rate the best of their ranks: the same."""
+    """Give systems with exactly the same rate the best of their ranks."""
     best: dict[float, int] = {}
     for row in rows:
         if row["rank"] is not None and row["rate"] is not None:
@@ -78,7 +78,7 @@ def _share_ranks(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def records(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The leaderboard of ``scores.json``, all figures of a system in its row; fractions."""
+    """The leaderboard of ``scores.json`` with all figures of a system in its row, as fractions."""
     found = []
     for row in scores["leaderboard"]["rows"]:
         system = scores["systems"][row["system"]]
@@ -124,14 +124,13 @@ def write(
     against: bool = False,
     pair: Sequence[str] | None = None,
 ) -> str:
-    """The leaderboard as a table: of text (80 columns at most), Markdown, CSV, JSON or HTML.
+    """Write the leaderboard as text (80 columns at most), Markdown, CSV, JSON or HTML.
 
     Args:
-        against: whether to add how each system differs from the one that all were compared with.
-        pair: two systems to show side by side; the first is what others were compared with.
+        against: whether to add each system's difference from the baseline.
+        pair: two systems to show side by side; the first is the baseline.
 
-    In CSV differences are columns of a system's row. JSON has all that there are, asked for or
-    not, as `scores.json` does.
+    In CSV the differences are extra columns. JSON always has everything, as `scores.json` does.
     """
     if form == "json":
         ranked = {"by": scores["leaderboard"]["by"], "rows": records(scores)}
@@ -148,7 +147,7 @@ def write(
         return grids.html_table(board) + note + "".join(map(grids.html_table, compared))
     as_table = grids.text if form == "txt" else grids.markdown
     notes = [f"{why}\n"] if why else []
-    below = "\n" if form == "md" else ""  # else Markdown takes it for a row
+    below = "\n" if form == "md" else ""  # else Markdown would read it as a row
     tables = [as_table(board, 1) + "".join(below + note for note in notes)]
     return "\n".join([*tables, *(as_table(rows) for rows in compared)])
 
@@ -156,14 +155,14 @@ def write(
 def _compared(
     scores: Mapping[str, Any], against: bool, pair: Sequence[str] | None
 ) -> list[list[list[str]]]:
-    """The table of differences that was asked for, if one was."""
+    """The requested table of differences, if any."""
     if pair:
         return [side_by_side(scores, pair)]
     return [comparison.cells(scores)] if against and scores["comparisons"] else []
 
 
 def why_unranked(scores: Mapping[str, Any]) -> str | None:
-    """Why there are dashes in place of ranks, if there are."""
+    """Explain missing ranks, if any."""
     if all(row["rank"] is not None for row in scores["leaderboard"]["rows"]):
         return None
     blocks, of = scores["bootstrap"]["blocks"], scores["bootstrap"]["of"]
@@ -174,7 +173,7 @@ def why_unranked(scores: Mapping[str, Any]) -> str | None:
 
 
 def _with_changes(scores: Mapping[str, Any], others: Sequence[str]) -> list[dict[str, Any]]:
-    """Records with columns of how some of the systems differ from the one compared with."""
+    """Records with columns for the differences from the baseline."""
     rows = []
     for record in records(scores):
         asked = record["system"] in others
@@ -191,7 +190,7 @@ def _with_changes(scores: Mapping[str, Any], others: Sequence[str]) -> list[dict
 
 
 def cells(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Heading and rows: rank, system, the figure ranked by with its interval, the others."""
+    """Heading and rows: rank, system, the ranking figure with its interval, the other figures."""
     figure = found[0]["by"]
     by = figure.replace("-", "_")
     twin = by.removesuffix("_raw") if by.endswith("_raw") else f"{by}_raw"

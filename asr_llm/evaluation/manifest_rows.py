@@ -1,8 +1,8 @@
-"""The layouts of recordings that this project reads and writes, as rows of references.
+"""Manifests of recordings that this project reads and writes, as rows of references.
 
-Lhotse's cuts, AudioFolder's ``metadata.jsonl`` and NeMo's manifests are told by their keys,
-``trans.txt`` (name TAB text) by its name. An utterance without an id is called by its audio: the
-stem of the file, with as many folders as tell it from the others.
+Lhotse cuts, AudioFolder's ``metadata.jsonl`` and NeMo manifests are recognised by their keys,
+``trans.txt`` (name TAB text) by its name. An utterance without an id is named after its audio: the
+file's stem, with as many folders as needed to make it unique.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from asr_llm.evaluation.rows import Placed, Row, Side, fail, read_lines
 from asr_llm.text_files import cells, ids_of, is_comment
 
 AUDIO_KEYS = ("audio_filepath", "file_name")
-"""Of NeMo's manifests and of AudioFolder."""
+"""Keys of NeMo manifests and AudioFolder."""
 
 
 def read_names(path: Path, side: Side) -> Iterator[Placed]:
-    """``name.wav TAB text``, comments (``# ``) left out."""
+    """Read ``name.wav TAB text``, without comments (``# ``)."""
     rows = []
     for place, line in read_lines(path):
         if is_comment(line):
@@ -34,12 +34,12 @@ def read_names(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def is_cut(row: dict[str, Any]) -> bool:
-    """Whether a JSON object is a cut of Lhotse's."""
+    """Whether a JSON object is a Lhotse cut."""
     return row.get("type") in ("MonoCut", "MultiCut", "MixedCut") and "id" in row
 
 
 def cut_rows(place: str, cut: dict[str, Any]) -> Iterator[Placed]:
-    """A row for the cut, or for each of its supervisions where there are several."""
+    """Return a row for the cut, or one per supervision if it has several."""
     try:
         supervisions = cut.get("supervisions") or []
         recording = cut.get("recording") or {}
@@ -63,5 +63,5 @@ def cut_rows(place: str, cut: dict[str, Any]) -> Iterator[Placed]:
 
 
 def audio_of(row: dict[str, Any]) -> str | None:
-    """The path of a row's audio, as written."""
+    """The audio path of a row, as written."""
     return next((row[key] for key in AUDIO_KEYS if isinstance(row.get(key), str)), None)

@@ -1,4 +1,4 @@
-"""One system measured utterance by utterance: the counts that scores are pooled from."""
+"""Per-utterance measurements of one system, from which scores are pooled."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ Texts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Measured:
-    """One system by utterance id; everything under "raw" and under "normalized"."""
+    """One system's measurements by utterance id; both "raw" and "normalized"."""
 
     words: dict[str, dict[str, WordErrors]]
     characters: dict[str, dict[str, WordErrors]]
     entities: dict[str, dict[str, list[MentionOutcome]]]
     bags: dict[str, dict[str, Bag]]
     inserted: dict[str, dict[str, Counter[Key]]]
-    """Inserted words of listed terms."""
+    """Inserted words that belong to listed terms."""
     biasing: dict[str, dict[str, WordErrors]]
-    """By "u_wer" and "b_wer"; empty without a biasing list."""
+    """Keys "u_wer" and "b_wer"; empty without a biasing list."""
     safety: dict[str, list[SafetyOutcome]]
-    """Empty where safety words are not counted."""
+    """Empty if safety words are not counted."""
     listed: bool
-    """Whether there is a list of terms, of which words may be inserted."""
+    """Whether there is a term list, so that inserted term words can be counted."""
 
 
 @dataclass(frozen=True)
-class How:
-    """What a measurement depends on beside the texts."""
+class ScoringOptions:
+    """What a measurement depends on besides the texts."""
 
     normalizer: Normalizer
     costs: Costs
     listed: Mapping[str, str]
     biasing: Mapping[str, Collection[str]] | Collection[str] | None
     alternatives: Mapping[str, str] = field(default_factory=dict)
-    """By utterance id, references as written where they have sclite's alternatives."""
+    """References as written, by utterance id, for those with sclite's alternatives."""
     safety: bool = False
 
     @cached_property
@@ -70,14 +70,15 @@ class How:
         return {i: parse(text) for i, text in self.alternatives.items()}
 
     def said(self, utterance: str, reference: str, hypothesis: str, normalizer: Normalizer) -> str:
-        """The reference, of its alternatives those that come nearest to the hypothesis."""
+        """The reference, with the alternatives nearest to the hypothesis."""
         parts = self._parsed.get(utterance)
         return reference if parts is None else nearest(parts, hypothesis, normalizer, self.costs)
 
     def heard(self, said: str, hypothesis: str, normalizer: Normalizer) -> tuple[str, Normalizer]:
-        """The hypothesis, and what it is still to be normalised by.
+        """The hypothesis, and the normaliser still to apply.
 
-        With rules that have alternatives it is written with those nearest to the reference.
+        With rules that have alternatives, the hypothesis is written with those nearest to the
+        reference.
         """
         if normalizer == self.normalizer and self._chooses:
             return self.normalizer.heard(said, hypothesis), "none"  # type: ignore[union-attr]
@@ -94,7 +95,7 @@ class How:
 
     @cached_property
     def terms(self) -> dict[str, ListedTerms]:
-        """The listed terms as they stand in the texts of each comparison."""
+        """The listed terms as they appear in the texts of each comparison."""
         return {text: ListedTerms(self.listed, n) for text, n in self.texts.items()}
 
     def biasing_words(self, utterance: str) -> set[str]:
@@ -115,9 +116,9 @@ def measure(
     references: Texts,
     systems: Mapping[str, Texts],
     mentions: Mapping[str, Sequence[Mention]] | None,
-    how: How,
+    how: ScoringOptions,
 ) -> dict[str, Measured]:
-    """Every system measured, utterance by utterance, so that a reference is prepared once.
+    """Measure every system utterance by utterance, so that each reference is prepared once.
 
     Raises:
         ScoreError: a system's ids are not those of the references.
@@ -132,7 +133,7 @@ def measure(
     return measured
 
 
-def _empty(how: How, with_mentions: bool) -> Measured:
+def _empty(how: ScoringOptions, with_mentions: bool) -> Measured:
     both = list(how.texts)
     of_mentions = both if with_mentions else []
     return Measured(
@@ -153,7 +154,7 @@ def _add(
     reference: str,
     hypothesis: str,
     mentions: Sequence[Mention] | None,
-    how: How,
+    how: ScoringOptions,
 ) -> None:
     if how.safety:
         to.safety[i] = safety_outcomes(reference=reference, hypothesis=hypothesis)
@@ -195,8 +196,9 @@ def _add(
 def _biasing(
     said: Sequence[str], heard: Sequence[str], steps: Iterable[AlignedPair], listed: set[str]
 ) -> dict[str, WordErrors]:
-    """Word errors on listed words (B) and on all others (U): of a reference word where it is
-    listed, of an inserted word where that is."""
+    """Word errors on listed words (B) and all others (U): a reference word counts by its own
+    listing, an inserted word by its own.
+    """
     sides: dict[str, list[AlignedPair]] = {"u_wer": [], "b_wer": []}
     for step in steps:
         word = heard[step.hypothesis or 0] if step.reference is None else said[step.reference]

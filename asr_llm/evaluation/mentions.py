@@ -1,4 +1,4 @@
-"""Mentions of terms in a text, and what finds them: listed phrases, token patterns, pipelines."""
+"""Mentions of terms in a text, found by listed phrases, token patterns or spaCy pipelines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asr_llm.errors import ScoreError
 
 @dataclass(frozen=True)
 class Mention:
-    """An entity in a text: characters ``start`` to ``end`` (exclusive), which read ``text``."""
+    """An entity in a text: characters ``start`` to ``end`` (exclusive), with their ``text``."""
 
     start: int
     end: int
@@ -21,13 +21,13 @@ class Mention:
 
 
 class EntityFinder:
-    """Finds listed phrases on characters, and token patterns with spaCy's EntityRuler.
+    """Finds listed phrases by characters, and token patterns with spaCy's EntityRuler.
 
     Args:
-        patterns: EntityRuler patterns, ``{"label": "DRUG", "pattern": "metoprolol"}``. Where
-            phrases match is said in ``corpus.phrases``; a list of token patterns is taken as spaCy
-            defines it (blank English tokeniser, no trained model). Of a phrase that is listed
-            twice the first label holds.
+        patterns: EntityRuler patterns, ``{"label": "DRUG", "pattern": "metoprolol"}``.
+            ``corpus.phrases`` defines where phrases match; token patterns follow spaCy (blank
+            English tokeniser, no trained model). If a phrase is listed twice, its first label
+            applies.
 
     Raises:
         ScoreError: a pattern is malformed.
@@ -46,10 +46,11 @@ class EntityFinder:
 
     @classmethod
     def of_pipeline(cls, name: str) -> EntityFinder:
-        """A finder of what an installed spaCy pipeline calls entities, such as en_core_web_sm.
+        """Find entities with an installed spaCy pipeline, such as en_core_web_sm.
 
         Raises:
-            ScoreError: it is not installed, or finds no entities; the message says what to run.
+            ScoreError: it is not installed, or has no entity recogniser; the message says what to
+                run.
         """
         import spacy
 
@@ -70,7 +71,7 @@ class EntityFinder:
         return finder
 
     def find(self, text: str) -> list[Mention]:
-        """Mentions in ``text``, in order. The longest match wins; none overlap."""
+        """Return the mentions in ``text``, in order. The longest match wins; none overlap."""
         found = [
             Mention(start, end, self.listed[phrase], text[start:end])
             for start, end, phrase in self._phrases.find(text)
@@ -85,7 +86,7 @@ class EntityFinder:
 
 
 def _longest(mentions: list[Mention]) -> list[Mention]:
-    """Those that no longer one overlaps, in order; of equally long ones the first."""
+    """Those not overlapped by a longer one, in order; of equally long ones, the first."""
     kept: list[Mention] = []
     for one in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
         if all(one.end <= other.start or other.end <= one.start for other in kept):
@@ -101,9 +102,9 @@ def _ruler(patterns: list[dict[str, Any]]) -> Any:
     try:
         ruler.add_patterns(patterns)
     except ValueError as error:  # spaCy's MatchPatternError is one
-        reason = " ".join(str(error).split()).replace("Value error, ", "")  # pydantic's words
+        reason = " ".join(str(error).split()).replace("Value error, ", "")  # pydantic's prefix
         raise ScoreError(
-            f"spaCy refuses a token pattern: {reason}. Mend it where the patterns are listed"
+            f"spaCy rejects a token pattern: {reason}. Fix it where the patterns are listed"
         ) from error
     return nlp
 

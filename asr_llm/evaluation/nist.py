@@ -1,4 +1,4 @@
-"""NIST's formats: sclite's trn, and the segments (stm) and timed words (ctm) of recordings."""
+"""NIST formats: sclite's trn, and segments (stm) and timed words (ctm) of recordings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _IGNORED = "ignore_time_segment_in_scoring"
 
 @dataclass(frozen=True)
 class PlacedWords:
-    """A CTM's words by the id of the STM's segment their middle lies in, in order of time.
+    """Words of a CTM by the id of the STM segment that contains their midpoint, in time order.
 
-    Every scored segment has a text, empty where no word lies in it. ``ignored`` counts the
-    words in segments that are left out of scoring, ``outside`` those in no segment at all.
+    Every scored segment has a text, possibly empty. ``ignored`` counts words in segments excluded
+    from scoring, ``outside`` words in no segment.
     """
 
     texts: dict[str, str]
@@ -30,13 +30,13 @@ class PlacedWords:
 
 
 def ctm_for_stm(ctm: str | Path, stm: str | Path) -> PlacedWords:
-    """Put a CTM's words into an STM's segments of the same recording and channel.
+    """Assign the words of a CTM to the segments of an STM, by recording and channel.
 
-    A segment holds a word whose middle is at or after its start and before its end; where
-    segments overlap the first in the file takes it.
+    A segment contains a word whose midpoint is at or after its start and before its end; of
+    overlapping segments, the first in the file takes it.
 
     Raises:
-        ScoreError: one of the files is malformed, or not one word lies in a segment.
+        ScoreError: a file is malformed, or no word lies in any segment.
     """
     segments: dict[tuple[str, str], list[_Segment]] = {}
     texts: dict[str, list[str]] = {}
@@ -62,12 +62,12 @@ def ctm_for_stm(ctm: str | Path, stm: str | Path) -> PlacedWords:
 
 
 def read_trn(path: Path, side: Side) -> Iterator[Placed]:
-    """The speaker is the id up to its first "-" or "_", as in sclite."""
+    """Read a trn. The speaker is the id up to its first "-" or "_", as in sclite."""
     return trn_rows(read_lines(path, comments=True), side)
 
 
 def trn_rows(lines: Iterable[tuple[str, str]], side: Side) -> Iterator[Placed]:
-    """The rows of a trn's lines, each with its place."""
+    """Parse the lines of a trn, each with its file and line."""
     for place, line in lines:
         found = re.fullmatch(r"(.*)\(([^()\s]+)\)", line.strip(), re.DOTALL)
         if found is None:
@@ -80,7 +80,7 @@ def trn_rows(lines: Iterable[tuple[str, str]], side: Side) -> Iterator[Placed]:
 
 
 def _alternatives(place: str, text: str) -> tuple[str, str | None]:
-    """The text with the first of each ``{ a / b }``, and as it is written if it has any."""
+    """The text with the first of each ``{ a / b }``, and the original if it has any."""
     if "{" not in text.split():
         return text, None
     try:
@@ -118,7 +118,7 @@ def _segments(path: Path) -> Iterator[_Segment]:
         if times is None or times[1] < times[0]:
             expected = "recording channel speaker start end [<label>] text, times in seconds"
             fail(place, f"{len(fields)} columns or no times", expected)
-        # What stands first in angle brackets is the segment's label: <o,f0,male>.
+        # Leading angle brackets hold the segment's label: <o,f0,male>.
         text = re.sub(r"^<[^<>\s]*>\s*", "", fields[5].strip()) if len(fields) > 5 else ""
         yield _Segment(place, fields[0], fields[1], fields[2], *times, text)
 
@@ -145,7 +145,7 @@ class _Word(NamedTuple):
 
 
 def _words(path: Path) -> list[_Word]:
-    """Words in order of time; Kaldi's ``<eps>``, which is silence, left out."""
+    """Words in time order, without Kaldi's silence ``<eps>``."""
     words = []
     for place, line in read_lines(path, comments=True):
         fields = line.split()

@@ -1,8 +1,8 @@
-"""Normalised texts, kept while they are needed again.
+"""Normalised texts, cached.
 
-One reference is compared with the hypotheses of every system, and words, mentions and bags each
-need both sides normalised. Normalising costs more than all else of scoring; here it is done once,
-as long as an utterance is scored in all systems before the next one.
+Each reference is compared with the hypotheses of every system, and words, mentions and bags each
+need both sides normalised. Normalising costs more than the rest of scoring; here each text is
+normalised once, as long as an utterance is scored in all systems before the next one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import lru_cache
 from asr_llm.corpus import text as plain
 from asr_llm.corpus.text import Normalizer
 
-_SHORT = 100  # characters: terms and phrases, of which there are many, over and over
+_SHORT = 100  # characters: terms and phrases, which recur often
 
 
 def normalize(text: str, normalizer: Normalizer = "none") -> str:
-    """As ``corpus.text.normalize``."""
+    """Like ``corpus.text.normalize``."""
     if normalizer == "none":
         return text
     return _short(text, normalizer) if len(text) <= _SHORT else _long(text, normalizer)
@@ -24,8 +24,8 @@ def normalize(text: str, normalizer: Normalizer = "none") -> str:
 
 @lru_cache(maxsize=8)
 def groups(text: str, normalizer: Normalizer = "none") -> list[tuple[range, range]]:
-    """As ``corpus.text.groups``."""
-    if normalizer == "none":  # each word is itself; no need to search
+    """Like ``corpus.text.groups``."""
+    if normalizer == "none":  # each word is unchanged
         return [(range(i, i + 1), range(i, i + 1)) for i in range(len(text.split()))]
     return plain.groups(text, normalizer)
 

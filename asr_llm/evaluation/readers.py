@@ -1,4 +1,4 @@
-"""References and hypotheses of any recogniser, in the formats people have, as rows by id.
+"""References and hypotheses of any recogniser, in common formats, as rows by id.
 
 =====================  =================================================================
 ``.jsonl``, ``.json``  an object a line, or one list: of NeMo, AudioFolder, Lhotse (also ``.gz``)
@@ -15,7 +15,7 @@ a folder               of recordings with one of the lists above, or Kaldi's of 
 a pipe                 JSON lines, a TSV, ``trn`` or ``id text``, by what comes in
 =====================  =================================================================
 
-Texts are taken as written. No message quotes them: they may be confidential.
+Texts are read as written. Messages never quote them, because they may be confidential.
 """
 
 from __future__ import annotations
@@ -62,23 +62,23 @@ __all__ = [
 
 
 def read_references(path: str | Path) -> dict[str, Row]:
-    """What was said, by utterance id, in the order of the file.
+    """Read reference texts by utterance id, in file order.
 
     Raises:
-        ScoreError: missing, of no known format, malformed, empty, or an id is given twice; file
-            and line are named.
+        ScoreError: missing, unknown format, malformed, empty, or a duplicate id; the message names
+            file and line.
     """
     return _read(Path(path), "reference")
 
 
 def read_hypotheses(path: str | Path) -> dict[str, str]:
-    """What a recogniser wrote, by utterance id, in the order of the file.
+    """Read a recogniser's output by utterance id, in file order.
 
-    A CTM gives one text for each recording (id = recording, with "-channel" where it has
-    several); for its words by utterance see ``ctm_for_stm``.
+    A CTM gives one text per recording (id = recording, plus "-channel" if it has several);
+    ``ctm_for_stm`` splits it by utterance.
 
     Raises:
-        ScoreError: as of ``read_references``.
+        ScoreError: as ``read_references``.
     """
     return {row.id: row.text for row in _read(Path(path), "hypothesis").values()}
 
@@ -145,7 +145,7 @@ def _kaldi_rows(lines: Iterable[tuple[str, str]]) -> Iterator[Placed]:
 
 
 def _read_pipe(path: Path, side: Side) -> Iterator[Placed]:
-    """What comes in by a pipe has no suffix to go by, and comes once."""
+    """Read a pipe, which has no suffix and can be read only once."""
     text = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
         yield from json_texts(path, text, side)
@@ -178,7 +178,7 @@ def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def unread(path: str | Path) -> str | None:
-    """What to tell of the files of a folder that are neither read nor beside one that is."""
+    """Describe the files of a folder that are neither read nor belong to one that is."""
     folder = Path(path)
     if not folder.is_dir() or any((folder / name).is_file() for name in _LISTS):
         return None
@@ -192,7 +192,7 @@ def unread(path: str | Path) -> str | None:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """The file of each recording: ``transcribe -f all`` leaves one in every format."""
+    """One file per recording: ``transcribe -f all`` writes each in every format."""
     found: dict[str, Path] = {}
     for suffix in _IN_FOLDERS:
         for file in sorted(folder.iterdir()):

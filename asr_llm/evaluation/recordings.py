@@ -1,4 +1,4 @@
-"""Each recording by itself: rows of counts, and the means over recordings that others publish."""
+"""Figures per recording, and the means over recordings that others publish."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ COLUMNS = (
 
 
 def by_recording(measured: Measured, recordings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Counts of normalised text for each recording, in the order of the references.
+    """Count normalised text per recording, in the order of the references.
 
-    ``mentions`` and ``found`` are None where no terms are scored; a rate is None where there is no
-    word.
+    ``mentions`` and ``found`` are None if no terms are scored; a rate is None if there are no
+    words.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for i in measured.words["raw"]:
@@ -58,7 +58,7 @@ def _row(measured: Measured, ids: Iterable[str]) -> dict[str, Any]:
 
 
 def recordings_csv(scores: Mapping[str, Any]) -> str:
-    """A line for each system and recording."""
+    """Format as CSV, one line per system and recording."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -69,7 +69,7 @@ def recordings_csv(scores: Mapping[str, Any]) -> str:
 
 
 def means(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The mean of the recordings' rates, each counting the same however long it is."""
+    """Unweighted mean of the recordings' rates."""
     return {
         "recordings": len(rows),
         "wer": _mean(row["wer"] for row in rows.values()),

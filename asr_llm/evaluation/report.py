@@ -1,7 +1,7 @@
-"""One HTML file that shows a person what a system gained and lost: figures, terms, utterances.
+"""HTML report of what a system gained and lost: figures, terms, utterances.
 
-It opens from disk, needs no network, and holds all it shows. Texts and clips are the user's own
-and may be confidential: both can be left out.
+One file that opens from disk and needs no network. Texts and clips are the user's own and may be
+confidential: both can be left out.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ _OPS = {"hit": "=", "substitution": "s", "deletion": "d", "insertion": "i"}
 
 @dataclass(frozen=True)
 class Shown:
-    """What a report shows beside the scores.
+    """What a report shows besides the scores.
 
-    ``clips`` has a source for each utterance's audio: a ``data:`` URL, or a link to a file.
-    ``about`` is a table of facts: the model, the adapter, the test set. ``recipe`` is YAML.
-    ``pair`` are the two of several systems that are shown side by side; default: the one that the
-    others were compared with, and the best of those.
+    ``clips`` has the audio source of each utterance: a ``data:`` URL or a link to a file. ``about``
+    is a table of facts: the model, the adapter, the test set. ``recipe`` is YAML. ``pair`` names
+    the two systems to show side by side; default: the baseline and the best of the others.
     """
 
     title: str
@@ -46,9 +45,9 @@ class Shown:
 
 
 def render(scored: Scored, shown: Shown) -> str:
-    """The report as HTML.
+    """Render the report as HTML.
 
-    Without ``shown.text`` no sentence and no term is in it, only counts, rates and ids.
+    Without ``shown.text`` it contains no sentence or term, only counts, rates and ids.
     """
     import jinja2
 
@@ -87,7 +86,7 @@ def _pair(scores: Mapping[str, Any]) -> list[str]:
 
 
 def _safety(scored: Scored, names: Sequence[str], text: bool) -> list[dict[str, Any]]:
-    """Of each system shown: counts by kind, and the words that it did not keep."""
+    """Per system shown: counts by kind, and the safety words not kept."""
     systems = scored.scores["systems"]
     return [
         {
@@ -109,7 +108,7 @@ def _points(difference: float | None) -> str:
 
 
 def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Name, what it means, rates and counts of each system, and the comparison if there is one."""
+    """Name, explanation, rates and counts of each system, and the comparison if there is one."""
     systems = [scores["systems"][name] for name in names]
     compared = scores["comparisons"].get(names[-1], {})
     text = scores["headline"]
@@ -136,14 +135,14 @@ def _headlines(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str
     if all(name in scores["general"] for name in names) and scores["general"]:
         general = [scores["general"][name]["wer"] for name in names]
         words = _words("Words wrong in general speech", general, None)
-        words["means"] = "The same on a general test set: what the domain has cost."
+        words["means"] = "The same on a general test set: the cost of adaptation."
         words["change"] = compared.get("general_wer")
         found.append(words)
     return found
 
 
 def _also(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """What a sceptic asks of the first figure: is it but case and commas, and what was lost?"""
+    """Checks on the first figure: is it only case and commas, and what was lost?"""
     other = "raw" if scores["headline"] == "normalized" else "normalized"
     entities = [scores["systems"][name]["entities"] for name in names]
     told = [
@@ -160,7 +159,7 @@ def _also(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 _AS = {"raw": "as written", "normalized": "normalised"}
-_ASIDE = {"raw": "Case and spelling counted too", "normalized": "Case and punctuation set aside"}
+_ASIDE = {"raw": "Case and spelling counted too", "normalized": "Case and punctuation ignored"}
 
 
 def _arrows(rates: Sequence[float | None]) -> str:
@@ -185,7 +184,7 @@ def _words(
 
 
 def _labels(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """For each label, and each system, the share found."""
+    """Share found, per label and system."""
     systems = [
         scores["systems"][name].get("entities", {}).get(scores["headline"]) for name in names
     ]
@@ -204,10 +203,10 @@ def _labels(scores: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, A
 
 
 def _terms(scored: Scored, names: Sequence[str]) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """Lists of terms, each with its heading and what it says was heard.
+    """Lists of terms, each with a heading and what was recognised instead.
 
-    Of two systems: those the second found more often, those it found less often, and those it
-    missed without having lost them; of one only what it missed.
+    For two systems: terms the second found more often, less often, and missed as before; for one:
+    terms missed.
     """
     headline = scored.scores["headline"]
     found = [scored.scores["systems"][n].get("entities", {}).get(headline, {}) for n in names]
@@ -239,7 +238,7 @@ def _terms(scored: Scored, names: Sequence[str]) -> list[tuple[str, str, list[di
 
 
 def _written(scored: Scored) -> dict[str, str]:
-    """How each term is written in the references, most often: its capitals count too."""
+    """The most frequent spelling of each term in the references, including capitals."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in scored.mentions:
         counts[" ".join(term_of(row["text"]))][row["text"]] += 1
@@ -247,7 +246,7 @@ def _written(scored: Scored) -> dict[str, str]:
 
 
 def _heard_instead(scored: Scored, system: str) -> dict[str, list[str]]:
-    """What was written in place of each term that was missed, most frequent first."""
+    """What was written instead of each missed term, most frequent first."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in scored.mentions:
         if row["system"] == system and row[scored.scores["headline"]] != "found":
@@ -256,10 +255,10 @@ def _heard_instead(scored: Scored, system: str) -> dict[str, list[str]]:
 
 
 def _utterances(scored: Scored, shown: Shown, names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each utterance: reference with mentions, and each system's word diff.
+    """One row per utterance: reference with mentions, and each system's word diff.
 
-    A diff is a list of [operation, word said, word heard], the operation "=", "s", "d" or "i"
-    by the normalised words; what is shown are the words as written.
+    A diff is a list of [operation, reference word, hypothesis word] with the operation "=", "s",
+    "d" or "i" by the normalised words; the words are shown as written.
     """
     text_of, mentions = scored.scores["headline"], dict[str, dict[str, list[Mapping[str, Any]]]]()
     for row in scored.mentions:
@@ -290,7 +289,7 @@ def _utterances(scored: Scored, shown: Shown, names: Sequence[str]) -> list[dict
 
 
 def _as_scored(text: str, mentions: Sequence[Mapping[str, Any]]) -> str:
-    """The text in which the mentions' places hold: mostly that with its white space evened out."""
+    """The text that mention positions refer to: usually the text with white space collapsed."""
     even = " ".join(text.split())
     return even if all(even[m["start"] : m["end"]] == m["text"] for m in mentions) else text
 

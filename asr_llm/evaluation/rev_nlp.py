@@ -1,4 +1,6 @@
-"""Rev's nlp: a token a line, with case, punctuation and entities, as in Earnings-21 and -22."""
+"""Rev's nlp format: one token per line with case, punctuation and entities, as in Earnings-21 and
+-22.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ _CASES: dict[str, Callable[[str], str]] = {
 
 
 def read_nlp(path: Path, side: Side) -> Iterator[Placed]:
-    """One row: tokens with case and punctuation, and runs of one tag id as entities.
+    """Read one row: tokens with case and punctuation; runs of the same tag id are entities.
 
-    Columns are found by name, for the header differs between Earnings-21 and -22. ``tags`` holds
-    only what is written unlike it is spoken (years, abbreviations); persons, organisations and
-    the like are in ``wer_tags``, whose labels are in a ``<name>.wer_tag.json`` beside the file
-    or in ``../wer_tags``. Where that is, its entities are taken; they may overlap. Noises
-    (``<crosstalk>``) are no words, and are left out.
+    Columns are found by name, because the header differs between Earnings-21 and -22. ``tags`` has
+    only what is written differently from how it is spoken (years, abbreviations); persons,
+    organisations etc. are in ``wer_tags``, with labels in ``<name>.wer_tag.json`` beside the file
+    or in ``../wer_tags``. If that file exists, its entities are used; they may overlap. Noises
+    (``<crosstalk>``) are skipped.
     """
     lines = list(read_lines(path))
     header = lines[0][1].strip().split("|") if lines else []
@@ -63,7 +65,7 @@ def read_nlp(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def _tags(place: str, written: str) -> dict[str, str]:
-    """``['0:YEAR']`` → the label of an id; the first where there are several, as in fstalign."""
+    """``['0:YEAR']`` → the label of each id; the first if it has several, as in fstalign."""
     found = re.findall(r"'([^':]+):([^']+)'", written)
     if not found and written not in ("", "[]"):
         fail(place, "tags of another form", "['0:LABEL'] or []")
@@ -71,7 +73,7 @@ def _tags(place: str, written: str) -> dict[str, str]:
 
 
 def _wer_tags(place: str, written: str, labels: dict[str, str]) -> dict[str, str]:
-    """``['0', '1']`` → the labels of these ids; an id that has none is left out."""
+    """``['0', '1']`` → the labels of these ids; unlabelled ids are skipped."""
     found = re.findall(r"'([^']+)'", written)
     if not found and written not in ("", "[]"):
         fail(place, "wer_tags of another form", "['0', '1'] or []")

@@ -1,4 +1,4 @@
-"""One utterance, however it came: what the readers of every format give, and read with."""
+"""One utterance, in the form that all readers return."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Entity:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance. ``None`` is what the file does not say; ``()`` that there are none.
+    """One utterance. ``None`` means that the file does not say; ``()`` means that there are none.
 
-    ``alternatives`` is the text as it is written where it has sclite's (see ``alternatives``); of
-    these ``text`` has the first.
+    ``alternatives`` is the text as written if it has sclite's alternatives (see ``alternatives``);
+    ``text`` then has the first of each.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Row:
 
 
 Side = Literal["reference", "hypothesis"]
-Placed = tuple[str, Row]  # where a row stands ("file:line"), and the row
+Placed = tuple[str, Row]  # location ("file:line") and row
 Reader = Callable[[Path, Side], Iterator[Placed]]
 
 IDS = ("id", "utt_id")
@@ -48,14 +48,14 @@ TEXTS: dict[Side, tuple[str, ...]] = {
     "reference": ("reference", "text", "transcript", "transcription", "sentence"),
     "hypothesis": ("pred_text", "hypothesis", "transcription", "text", "transcript", "sentence"),
 }
-"""Names of keys and columns, those that are preferred first."""
+"""Names of keys and columns, in order of preference."""
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without a byte order mark, its lines ended by a line feed.
+    """Read a file's text without byte order mark, with line feeds.
 
     Raises:
-        ScoreError: it cannot be read, or is no text in UTF-8 or UTF-16.
+        ScoreError: it cannot be read, or is not UTF-8 or UTF-16 text.
     """
     try:
         return text_files.read_text(path)
@@ -65,7 +65,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, with their place; with ``comments`` without those of ``;;``."""
+    """Non-blank lines with file and line; ``comments`` drops those that start with ``;;``."""
     # Not splitlines: it also splits at characters a text may hold, such as U+2028.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip() and not (comments and line.lstrip().startswith(";;")):
@@ -73,10 +73,10 @@ def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str
 
 
 def json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    """What JSON lines, or one list, hold, each with its line, or its place in the list from 1.
+    """Parse JSON lines or one list; each with its line, or its position in the list from 1.
 
     Raises:
-        JSONDecodeError: not JSON; it has the place in the whole text.
+        JSONDecodeError: not JSON; the position refers to the whole text.
     """
     listed = text.lstrip().startswith("[")
     begin = 0
@@ -86,21 +86,21 @@ def json_rows(text: str) -> Iterator[tuple[int, Any]]:
                 found = json.loads(line)
             except json.JSONDecodeError as error:
                 raise json.JSONDecodeError(error.msg, text, begin + error.pos) from error
-            except (ValueError, RecursionError) as error:  # endless digits; nesting without end
+            except (ValueError, RecursionError) as error:  # too many digits; nesting too deep
                 raise json.JSONDecodeError(str(error), text, begin) from error
             yield from enumerate(found, start=1) if listed else [(number, found)]
         begin += len(line) + 1
 
 
 def mismatch(system: str, missing: Sequence[str], extra: Sequence[str]) -> str:
-    """What to tell of a system without a hypothesis for some ids, and with one for others."""
+    """Describe ids without a hypothesis and hypotheses without a reference."""
     found = [f"no hypothesis for {few(missing)}"] if missing else []
     found += [f"no reference for {few(extra)}"] if extra else []
     return f"system {system!r}: {'; '.join(found)}"
 
 
 def few(ids: Sequence[str], what: str = "utterance") -> str:
-    """How many utterances, and the first three of them."""
+    """How many utterances, and the first three."""
     names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
     return f"{len(ids)} {what}{'s' if len(ids) > 1 else ''} ({names})"
 

@@ -1,9 +1,10 @@
-"""What became of the safety words of a reference: kept, lost, or turned into something else.
+"""Outcomes of the safety words of a reference: kept, lost, turned (reversed) or added.
 
-*Kept*: heard, or another word of the same meaning in its place ("not" for "no"). *Turned*: the
-opposite is written, or something else of its kind: "no pain" → "pain", "left" → "right", "15 mg" →
-"50 mg", "stop the tablets" → "start the tablets". *Lost*: nothing of its kind is there, and what it
-belongs to is gone or garbled as well. *Added*: a negation that nobody said, beside words that were.
+*Kept*: recognised, or a word with the same meaning in its place ("not" for "no"). *Turned*: the
+opposite, or something else of its kind: "no pain" → "pain", "left" → "right", "15 mg" → "50 mg",
+"stop the tablets" → "start the tablets". *Lost*: nothing of its kind is there, and what it refers
+to is missing or garbled as well. *Added*: a negation that nobody said, next to words that were
+said.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from asr_llm.evaluation.words import AlignedPair, align
 NORMALIZER = "medical-en"
 
 Status = Literal["kept", "lost", "turned", "added"]
-_REACH = 3  # steps of an alignment around a word in which its replacement may stand
+_REACH = 3  # alignment steps around a word in which to look for its replacement
 
 
 @dataclass(frozen=True)
 class SafetyOutcome:
-    """One safety word; ``said`` and ``heard`` are normalised words in its place."""
+    """Outcome of one safety word; ``said`` and ``heard`` are the normalised words in its place."""
 
     kind: Kind
     status: Status
@@ -43,7 +44,7 @@ class SafetyOutcome:
 
 
 def safety_outcomes(*, reference: str, hypothesis: str) -> list[SafetyOutcome]:
-    """What became of each safety word, in order; then the negations that were added."""
+    """Outcome of each safety word, in order, followed by added negations."""
     said, heard = (normalize(text, NORMALIZER).split() for text in (reference, hypothesis))
     found = spot(said)
     if not found and not NEGATIONS.intersection(heard):
@@ -53,7 +54,7 @@ def safety_outcomes(*, reference: str, hypothesis: str) -> list[SafetyOutcome]:
 
 
 class _Aligned:
-    """Two texts side by side."""
+    """A reference and a hypothesis aligned."""
 
     def __init__(self, said: Sequence[str], heard: Sequence[str]) -> None:
         self.said, self.heard = said, heard
@@ -74,7 +75,7 @@ class _Aligned:
         )
 
     def added(self) -> Iterable[SafetyOutcome]:
-        """Negations without one in the reference, where the next word was said."""
+        """Negations without one in the reference, if the next word was said."""
         for k, step in enumerate(self.steps):
             if step.hypothesis is None or step.op == "hit":
                 continue
@@ -88,7 +89,7 @@ class _Aligned:
                 yield SafetyOutcome("negation", "added", beside, f"{word} {beside}")
 
     def _window(self, first: int, last: int) -> list[AlignedPair]:
-        """The steps from first to last, and those beside them that are no hits, up to a few."""
+        """The steps from first to last, plus a few adjacent errors."""
         start, stop = first, last + 1
         while start > max(0, first - _REACH) and self.steps[start - 1].op != "hit":
             start -= 1
@@ -97,12 +98,12 @@ class _Aligned:
         return self.steps[start:stop]
 
     def _still_said(self, word: SafetyWord) -> bool:
-        """Whether what follows the word was heard: at least one of the next two words."""
+        """Whether the following text was recognised: at least one of the next two words."""
         following = range(word.stop, min(word.stop + 2, len(self.said)))
         return any(self.steps[self.step_of[i]].op == "hit" for i in following)
 
     def _after(self, window: Sequence[AlignedPair], word: SafetyWord) -> list[str]:
-        """What was heard of the words that are shown after it."""
+        """The recognised form of the context words shown after it."""
         shown = range(word.stop, word.stop + self._context(word))
         after = (self.steps[self.step_of[i]] for i in shown)
         return [
@@ -112,7 +113,7 @@ class _Aligned:
         ]
 
     def _context(self, word: SafetyWord) -> int:
-        """How many words to show after it: "no" says nothing by itself."""
+        """Number of words to show after it, because "no" alone says nothing."""
         return 0 if word.kind == "amount" else min(2, len(self.said) - word.stop)
 
 
@@ -154,7 +155,7 @@ _STATUS = {"negation": _negation, "side": _side, "amount": _amount, "dose": _dos
 
 
 def summary(outcomes: Iterable[SafetyOutcome]) -> dict[str, Any]:
-    """The block ``safety`` of scores.json. ``rate`` is lost and turned words of those said."""
+    """The ``safety`` block of scores.json. ``rate`` is lost and reversed words over words said."""
     found = list(outcomes)
     return _counts(found) | {
         "by_kind": {kind: _counts([o for o in found if o.kind == kind]) for kind in get_args(Kind)}
@@ -175,7 +176,7 @@ def _counts(found: Sequence[SafetyOutcome]) -> dict[str, Any]:
 def safety_rows(
     system: str, outcomes: Mapping[str, Iterable[SafetyOutcome]]
 ) -> Iterable[dict[str, Any]]:
-    """A row for every safety word that a system did not keep, the turned ones first."""
+    """A row for each safety word that a system did not keep, reversed ones first."""
     rank = {"turned": 0, "added": 1, "lost": 2}
     wrong = [(i, o) for i, found in outcomes.items() for o in found if o.status != "kept"]
     for i, o in sorted(wrong, key=lambda pair: rank[pair[1].status]):

@@ -1,7 +1,7 @@
-"""Words that must not be lost or turned round: negations, sides, amounts, changes of a dose.
+"""Words that must not be lost or reversed: negations, sides, amounts, dose changes.
 
-They are looked for in text normalised by ``medical-en``, where contractions are written out,
-numbers are digits and units have one spelling. Rules, not a model: one function for each kind.
+They are searched for in text normalised with ``medical-en``, which expands contractions, writes
+numbers as digits and unifies units. By rules, not a model: one function per kind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Kind = Literal["negation", "side", "amount", "dose"]
 
 
 class SafetyWord(NamedTuple):
-    """Words ``start`` to ``stop`` (exclusive) of a text; ``value`` is what must be heard there."""
+    """Words ``start`` to ``stop`` (exclusive); ``value`` is what the hypothesis must say."""
 
     kind: Kind
     start: int
@@ -23,7 +23,7 @@ class SafetyWord(NamedTuple):
 
 
 def spot(words: Sequence[str]) -> list[SafetyWord]:
-    """The safety words of a text, in order."""
+    """Find the safety words of a text, in order."""
     finders = (_negations, _sides, _amounts, _doses)
     return sorted((one for find in finders for one in find(words)), key=lambda one: one.start)
 
@@ -73,7 +73,7 @@ def _sides(words: Sequence[str]) -> Iterator[SafetyWord]:
 
 
 def _is_side(words: Sequence[str], i: int) -> bool:
-    """Whether "left" or "right" is of the body: "left knee", "on the right"."""
+    """Whether "left" or "right" refers to the body: "left knee", "on the right"."""
     after = i + 1
     while _at(words, after) in _BETWEEN:
         after += 1
@@ -111,7 +111,7 @@ def _amounts(words: Sequence[str]) -> Iterator[SafetyWord]:
 
 
 def _pressure(words: Sequence[str], i: int) -> SafetyWord | None:
-    """120/80, of which a normaliser may leave "120 80"; or "120 over 80"."""
+    """Match 120/80, which a normaliser may turn into "120 80", or "120 over 80"."""
     second = i + 2 if _at(words, i + 1) == "over" else i + 1
     told = second == i + 2 or "pressure" in words[max(0, i - _NEAR) : i]
     if not told or not NUMBER.fullmatch(_at(words, second)):
@@ -120,13 +120,13 @@ def _pressure(words: Sequence[str], i: int) -> SafetyWord | None:
 
 
 def _begins_range(words: Sequence[str], i: int) -> bool:
-    """The 5 of "5 to 10 mg"."""
+    """Whether a number starts a range, like the 5 of "5 to 10 mg"."""
     between, number, of = (_at(words, i + k) for k in (1, 2, 3))
     return between in _RANGE and NUMBER.fullmatch(number) is not None and unit(of) is not None
 
 
 def unit(word: str) -> str | None:
-    """The unit that a word is, in the singular."""
+    """Return the unit that a word stands for, in the singular."""
     return next((w for w in (word, _singular(word)) if w in UNITS), None)
 
 

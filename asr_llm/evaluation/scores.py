@@ -1,4 +1,4 @@
-"""References and any system's hypotheses → the contents of `scores.json`."""
+"""References and any systems' hypotheses → the contents of `scores.json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asr_llm.evaluation.entities import EntityFinder, Mention
 from asr_llm.evaluation.equivalences import Equivalences, accepted
 from asr_llm.evaluation.figures import counted, counts_of, spelled
 from asr_llm.evaluation.leaderboard import standings
-from asr_llm.evaluation.measured import How, Texts, measure, mention_rows
+from asr_llm.evaluation.measured import ScoringOptions, Texts, measure, mention_rows
 from asr_llm.evaluation.safety import safety_rows
 from asr_llm.evaluation.system_scores import system_scores, word_scores
 from asr_llm.evaluation.words import Costs
@@ -33,7 +33,7 @@ _ALIGNMENTS = {
 
 @dataclass(frozen=True)
 class Scored:
-    """``scores`` is the content of `scores.json`; ``mentions`` has a row for each and system.
+    """``scores`` is the content of `scores.json`; ``mentions`` has a row per mention and system.
 
     ``safety`` has a row for each safety word that a system did not keep.
     """
@@ -67,40 +67,39 @@ def score(
     """Score systems against references, joined by utterance id.
 
     Args:
-        references: what was said, by utterance id.
-        systems: what each system wrote, raw, by system name and utterance id. The unadapted one
-            is named ``base``; without a ``base`` the first takes its place.
-        finder: finds the entities in the references, and lists the terms that may be falsely
-            inserted. Without it, and without ``mentions``, none are scored.
-        mentions: the entities of each reference, where they are annotated.
-        normalizer: of the "normalized" figures.
+        references: reference texts by utterance id.
+        systems: raw hypotheses by system name and utterance id. The unadapted system is named
+            ``base``; without a ``base``, the first system is the baseline.
+        finder: finds entities in the references, and lists the terms that may be falsely inserted.
+            Without it and without ``mentions``, no entities are scored.
+        mentions: annotated entities of each reference.
+        normalizer: for the "normalized" figures.
         costs: of the word alignment; see ``words.align``.
-        general: by system name, references and hypotheses of a general test set, where
-            forgetting shows.
-        biasing: listed words or phrases, for all utterances or by utterance id, by which word
-            errors are split into U-WER and B-WER (arXiv 2104.02194).
-        alternatives: by utterance id, references as written where they have sclite's alternatives;
-            words are compared with those that come nearest to each hypothesis.
-        blocks: what is drawn as one in the bootstrap; without it every utterance is its own.
-        general_blocks: the same of the general test set.
-        recordings: the recording of each utterance; without them each is one.
-        equivalences: variants that the normalised figures accept for each other.
-        safety: whether to count negations, sides, amounts and changes of a dose that were lost or
-            turned round (``safety``).
-        headline: which terms' figures come first, those of normalised texts or of texts as written.
-        sort: the figure to rank systems by (``figures``), in upper or lower case; default: the
-            headline's EER, or WER where there are no terms.
-        against: the system that the others are compared with, in place of the first; "best" is the
-            best by that figure.
+        general: by system name, references and hypotheses of a general test set, to measure
+            forgetting.
+        biasing: listed words or phrases, for all utterances or by utterance id, which split word
+            errors into U-WER and B-WER (arXiv 2104.02194).
+        alternatives: by utterance id, references as written if they have sclite's alternatives;
+            those nearest to each hypothesis are used.
+        blocks: bootstrap block of each utterance; default: every utterance is its own.
+        general_blocks: the same for the general test set.
+        recordings: recording of each utterance; default: each is its own.
+        equivalences: variants that normalised figures accept.
+        safety: whether to count negations, sides, amounts and dose changes that were lost or
+            reversed (``safety``).
+        headline: which term figures come first, normalised or raw.
+        sort: figure to rank systems by (``figures``), in either case; default: EER of the headline,
+            or WER without terms.
+        against: baseline of the comparisons instead of the first system; "best" is the best by that
+            figure.
         seed: of the bootstrap.
 
     Returns:
-        The contents of `scores.json` (described in eval/SCORES.md) and a row for each mention.
-        Rates are fractions of pooled counts; ``None`` where there is nothing to divide by (no
-        mention; words inserted where none were said).
+        The contents of `scores.json` (see eval/SCORES.md) and a row per mention. Rates are
+        fractions of pooled counts; ``None`` if the denominator is zero.
 
     Raises:
-        ScoreError: nothing to score; ids that do not match; a block missing.
+        ScoreError: nothing to score; ids that do not match; a missing block.
         AsrLlmError: unknown normaliser.
     """
     if not references or not systems:
@@ -108,13 +107,14 @@ def score(
             f"nothing to score: {len(references)} references and {len(systems)} systems; "
             "give at least one of each"
         )
-    # Words are what counts, so white space may be evened out before entities are looked for.
+    # Only words count, so white space may be collapsed before entities are searched for.
     if mentions is None:
         references = {i: " ".join(text.split()) for i, text in references.items()}
         if finder is not None:
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
-    how = How(equivalences or normalizer, costs, listed, biasing, alternatives or {}, safety=safety)
+    rules = equivalences or normalizer
+    how = ScoringOptions(rules, costs, listed, biasing, alternatives or {}, safety=safety)
     measured = measure(references, systems, mentions, how)
     for name in general or {}:
         if name not in systems:
@@ -136,7 +136,7 @@ def score(
     compared = {
         name: compare(measured[first], measured[name], drawn, by, of_recording) for name in others
     }
-    plain = How(equivalences or normalizer, costs, {}, None)
+    plain = ScoringOptions(rules, costs, {}, None)
     elsewhere = {
         name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
         for name, texts in (general or {}).items()
@@ -191,7 +191,7 @@ def _default_figure(mentions: object, headline: Headline) -> str:
 
 
 def _in_order(systems: Iterable[str], against: str | None, best: str) -> list[str]:
-    """The system that the others are compared with, then the others."""
+    """The baseline, then the other systems."""
     names = base_first(systems)
     if against is None:
         return names
@@ -204,7 +204,7 @@ def _in_order(systems: Iterable[str], against: str | None, best: str) -> list[st
 
 
 def general_wer_increase(scores: Mapping[str, Any]) -> float:
-    """By how much the second system's WER on the general set is above the first's, a fraction.
+    """Increase of WER on the general set from the first system to the second, as a fraction.
 
     Raises:
         ScoreError: there is no general set.
@@ -213,7 +213,6 @@ def general_wer_increase(scores: Mapping[str, Any]) -> float:
     rates = [general[name]["wer"]["normalized"]["rate"] for name in base_first(general)]
     if len(rates) < 2 or None in rates:
         raise ScoreError(
-            "no general set to see forgetting on; expected one: give --general, or a model that "
-            "brings its own"
+            "no general set to measure forgetting on: give --general, or use a model that has one"
         )
     return float(rates[1] - rates[0])

@@ -1,7 +1,7 @@
-"""How certain a difference between two systems is: paired bootstrap over blocks.
+"""Significance of differences between systems: paired bootstrap over blocks.
 
-Utterances of one speaker (or voice, or recording) go wrong together, so whole blocks are drawn
-(Liu and Peng, arXiv 1912.09508).
+Errors of one speaker (or voice, or recording) are correlated, so whole blocks are resampled (Liu
+and Peng, arXiv 1912.09508).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from asr_llm.errors import ScoreError
 class Difference:
     """A difference of two pooled error rates (fractions; negative: the second system is better).
 
-    ``low`` and ``high`` bound its 95% percentile interval; ``p`` is two-sided. All are ``None``
-    where they mean nothing: fewer than two blocks hold something to count.
+    ``low`` and ``high`` bound its 95% percentile interval; ``p`` is two-sided. All are ``None`` if
+    undefined: fewer than two blocks have anything to count.
     """
 
     difference: float | None
@@ -32,7 +32,7 @@ class Difference:
 def rate_interval(
     *, errors: Sequence[float], sizes: Sequence[float], resamples: int = 1000, seed: int = 0
 ) -> tuple[float | None, float | None]:
-    """The 95% percentile interval of one pooled rate, over blocks; see ``paired_bootstrap``."""
+    """95% percentile interval of a pooled rate over blocks; see ``paired_bootstrap``."""
     drawn = paired_bootstrap(
         base=[0] * len(errors), adapted=errors, sizes=sizes, resamples=resamples, seed=seed
     )
@@ -44,7 +44,7 @@ def mcnemar(*, base: Sequence[bool], adapted: Sequence[bool]) -> dict[str, int |
 
     Returns:
         ``base_only`` and ``adapted_only``, how many only one of the two found, and the two-sided
-        ``p`` of so unequal a split; None where they agree everywhere.
+        ``p`` of that split; None if they always agree.
 
     Raises:
         ScoreError: the two lists differ in length.
@@ -70,14 +70,14 @@ def paired_bootstrap(
     """Difference of pooled error rates, ``adapted`` minus ``base``, with its interval.
 
     Args:
-        base: errors of the first system, one count for each block.
+        base: errors of the first system per block.
         adapted: errors of the second system on the same blocks, in the same order.
-        sizes: what the errors are counted against in each block (words, mentions).
-        resamples: how often all blocks are drawn anew, with replacement.
-        seed: of the draws; the same seed gives the same result.
+        sizes: denominator of each block (words, mentions).
+        resamples: number of draws of all blocks, with replacement.
+        seed: of the draws.
 
-    ``p`` is twice the smaller share of resamples in which the difference is ≥ 0 or ≤ 0, the
-    sample itself counted among them (so it is never 0), and at most 1.
+    ``p`` is twice the smaller share of draws in which the difference is ≥ 0 or ≤ 0, counting the
+    sample itself (so never 0), and at most 1.
 
     Raises:
         ScoreError: the three lists differ in length.
@@ -96,7 +96,7 @@ def paired_bootstrap(
         return Difference(difference, None, None, None)
 
     gains, sums = _drawn(np.stack([gain, size]), resamples, seed)
-    # A draw of nothing but blocks without a word or mention has no rate.
+    # A draw of only empty blocks has no rate.
     draws = gains[sums > 0] / sums[sums > 0]
     low, high = np.percentile(draws, [2.5, 97.5])
     extreme = 1 + min(int((draws >= 0).sum()), int((draws <= 0).sum()))
@@ -111,13 +111,13 @@ def pooled_draws(
     resamples: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Pooled error rates of several systems in the same draws of blocks.
+    """Pooled error rates of several systems on the same draws of blocks.
 
-    The draws are those of ``paired_bootstrap``. A draw without anything to count is left out.
+    The draws are those of ``paired_bootstrap``. Draws without anything to count are dropped.
 
     Args:
         errors: (systems, blocks).
-        sizes: (systems, blocks); what the errors are counted against.
+        sizes: (systems, blocks); the denominators.
 
     Returns:
         (draws, systems).
@@ -129,7 +129,7 @@ def pooled_draws(
     return (drawn[:systems, counted] / drawn[systems:, counted]).T
 
 
-_AT_ONCE = 2_000_000  # times that a block is drawn, all kept: 16 MB
+_AT_ONCE = 2_000_000  # draw counts held in memory: 16 MB
 
 
 def _drawn(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -144,14 +144,14 @@ def _drawn(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _times_drawn(blocks: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each block is in each draw; (blocks, resamples)."""
+    """Number of times each block is in each draw; (blocks, resamples)."""
     rng = np.random.default_rng(seed)
     drawn = (rng.integers(blocks, size=blocks) for _ in range(resamples))
     return np.stack([np.bincount(d, minlength=blocks) for d in drawn], axis=1).astype(float)
 
 
 def told_apart(draws: np.ndarray) -> np.ndarray:
-    """Which systems are better than which, beyond chance (two-sided p < 0.05 of each pair).
+    """Which systems are significantly better than which (two-sided p < 0.05 per pair).
 
     Args:
         draws: (draws, systems), pooled error rates.

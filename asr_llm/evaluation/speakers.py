@@ -1,9 +1,9 @@
-"""Who said what: cpWER and tcpWER by meeteval, and a text for each speaker to score.
+"""Who said what: cpWER and tcpWER by meeteval, and a text per speaker to score.
 
-Both sides are SegLST (.json) or STM, with a session and a speaker for each segment. A system's
-speakers have names of its own; cpWER takes the assignment to the reference's that gives the fewest
-errors (arXiv 2004.09249), tcpWER also asks that a word is heard about when it was said (arXiv
-2307.11394). Terms found count for the speaker who said them.
+Both sides are SegLST (.json) or STM, with session and speaker for each segment. A system names its
+speakers freely; cpWER uses the assignment to reference speakers with the fewest errors (arXiv
+2004.09249), and tcpWER also requires words to be recognised near the time they were said (arXiv
+2307.11394). A term counts as found only for the speaker who said it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Segment:
 
 
 def read_segments(path: Path) -> list[Segment]:
-    """Segments of SegLST (.json) or STM.
+    """Read SegLST (.json) or STM.
 
     Raises:
-        ScoreError: the file is of no such format, or malformed; file and row are named.
+        ScoreError: unknown format or malformed; the message names file and row.
     """
     readers = {".json": _seglst_rows, ".stm": _stm_rows}
     reader = readers.get(path.suffix.lower())
@@ -88,7 +88,7 @@ def _stm_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def rows_of(reference: Sequence[Segment]) -> dict[str, Row]:
-    """All that each speaker said in each session, as one row; its id is ``session/speaker``."""
+    """All that each speaker said in a session as one row, with id ``session/speaker``."""
     keys = dict.fromkeys((s.session, s.speaker) for s in reference)
     return {
         f"{session}/{speaker}": Row(
@@ -107,16 +107,17 @@ def attribute(
     normalizer: str,
     collar: float = COLLAR,
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """What a system wrote for each speaker of the reference, and its block ``speakers``.
+    """Assign a system's speakers to those of the reference; return texts and the ``speakers``
+    block.
 
     Returns:
-        The text of the speaker that cpWER assigns, by the ids of ``rows_of`` ("" where there is
-        none); and ``cpwer`` and ``tcpwer``, of normalised text, with ``rate``, ``errors``,
-        ``words``, ``substitutions``, ``deletions``, ``insertions``, and how many speakers were
-        ``missed``, ``false`` and ``scored``.
+        The text of the speaker that cpWER assigns, by the ids of ``rows_of`` ("" for none); and
+        ``cpwer`` and ``tcpwer`` on normalised text, with ``rate``, ``errors``, ``words``,
+        ``substitutions``, ``deletions``, ``insertions``, and the number of speakers ``missed``,
+        ``false`` and ``scored``.
 
     Raises:
-        ScoreError: meeteval is not installed, or the sessions are not the same.
+        ScoreError: meeteval is not installed, or the sessions differ.
     """
     meeteval = _meeteval()
     sessions = {segment.session for segment in reference}

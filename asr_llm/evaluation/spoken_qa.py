@@ -1,8 +1,8 @@
-"""Spoken question answering: is what the language model knows still there when it is asked aloud?
+"""Spoken question answering: does the model still know what it knew, when asked by voice?
 
-The same questions are put as text (T2T) and as speech (S2T). The gap between the two is the
-measure of the paper's zero-shot check (JSTIP, arXiv 2607.01733): a model that only learned to
-transcribe answers text and not speech.
+The same questions are asked as text (T2T) and as speech (S2T). The gap between them is the
+zero-shot check of JSTIP (arXiv 2607.01733): a model trained only to transcribe answers text but not
+speech.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 from asr_llm.yaml_lines import parse_yaml
 
 LETTERS = "ABCDEFGHIJ"
-Scoring = Literal["contains", "exact", "choice"]
+Scoring = Literal["contains", "exact", "choice", "likelihood"]
+LISTED: tuple[Scoring, ...] = ("choice", "likelihood")
+"""Those that need choices: the first shows them with letters, the second does not."""
 Part = Literal["passage", "question"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question: any of ``answers`` is right; of ``choices``, if any, those among them."""
+    """One question: any of ``answers`` is right; with ``choices``, those among them."""
 
     id: str
     question: str
@@ -37,8 +39,7 @@ class Question:
     choices: tuple[str, ...] = ()
     passage: str = ""
     audio: Path | None = None
-    """A recording of the last part that is spoken (the question, as a rule), in place of the
-    synthesiser's."""
+    """A recording of the last spoken part (usually the question), instead of synthetic speech."""
 
 
 class SuiteConfig(BaseModel):
@@ -56,20 +57,23 @@ class SuiteConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Suite:
-    """Questions, and how they are put and scored."""
+    """Questions, and how they are asked and scored."""
 
     config: SuiteConfig
     questions: tuple[Question, ...]
 
 
-def read_suite(path: str | Path) -> Suite:
-    """A suite from its YAML, or from a bare file of questions with the defaults.
+def read_suite(path: str | Path, scoring: Scoring | None = None) -> Suite:
+    """Read a suite from its YAML, or from a bare file of questions with the defaults.
 
-    Questions come as JSON lines or as one JSON list, with ``question`` and ``answer`` or
-    ``answers`` (a text, a list, or TriviaQA's ``{"value", "aliases"}``), and where there are
-    any ``id``, ``passage`` (or ``context``), ``choices``, and ``audio``: a recording of the
-    question (of the last part in ``spoken``). With choices an answer may be the text of a choice,
-    its letter or its number from 0, as in MMLU; a bare file has them with all questions or none.
+    Args:
+        scoring: overrides the suite's own.
+
+    Questions are JSON lines or a JSON list, with ``question`` and ``answer`` or ``answers`` (a
+    text, a list, or TriviaQA's ``{"value", "aliases"}``), and optionally ``id``, ``passage`` (or
+    ``context``), ``choices``, and ``audio``: a recording of the question (of the last part in
+    ``spoken``). With choices, an answer may be the text of a choice, its letter or its number from
+    0, as in MMLU; in a bare file all questions have choices or none.
 
     Raises:
         SuiteError: it is missing or malformed; the message names file and line.
@@ -84,6 +88,8 @@ def read_suite(path: str | Path) -> Suite:
             raise SuiteError(f"{path}: questions: {source} is not there; expected JSON lines")
     else:
         config, source = SuiteConfig(name=path.stem, questions=path.name), path
+    if scoring is not None:
+        config = config.model_copy(update={"scoring": scoring})
     questions = tuple(
         _question(row, number, source, config.scoring) for number, row in _rows(source)
     )
@@ -93,7 +99,7 @@ def read_suite(path: str | Path) -> Suite:
     if twice := next((i for i in ids if ids.count(i) > 1), None):
         raise SuiteError(f"{source}: id {twice!r} is given twice; expected one question for an id")
     listed = [question.id for question in questions if question.choices]
-    if path.suffix not in (".yaml", ".yml") and listed:
+    if scoring is None and path.suffix not in (".yaml", ".yml") and listed:
         if len(listed) < len(questions):
             raise SuiteError(
                 f"{path}: {len(listed)} of {len(questions)} questions have choices (the first: "
@@ -105,7 +111,7 @@ def read_suite(path: str | Path) -> Suite:
 
 
 def _rows(path: Path) -> list[tuple[int, Any]]:
-    """(line or place in the list, row) of a file of questions."""
+    """(line or position in the list, row) for each question of a file."""
     try:
         return list(json_rows(read_text(path)))
     except ScoreError as error:
@@ -127,7 +133,7 @@ def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
     answers = tuple(dict.fromkeys(_chosen(x, choices) for x in given))
     if not answers:
         raise SuiteError(f"{path}:{number}: no 'answer' and no 'answers'; expected one of them")
-    if len(choices) == 1 or (scoring == "choice" and not choices):
+    if len(choices) == 1 or (scoring in LISTED and not choices):
         raise SuiteError(f"{path}:{number}: found {len(choices)} choices; expected two or more")
     if choices and not set(answers) & set(choices):
         raise SuiteError(
@@ -153,7 +159,7 @@ def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
 
 
 def _chosen(answer: Any, choices: tuple[str, ...]) -> str:
-    """An answer's text; of a choice given by its number or letter, that choice's."""
+    """The text of an answer; for the number or letter of a choice, that choice's text."""
     if choices and str(answer) not in choices:
         if isinstance(answer, int) and 0 <= answer < len(choices):
             return choices[answer]
@@ -163,10 +169,10 @@ def _chosen(answer: Any, choices: tuple[str, ...]) -> str:
 
 
 def is_right(said: str, question: Question, scoring: Scoring) -> bool:
-    """Whether an answer is right, case and punctuation aside.
+    """Whether an answer is right, ignoring case and punctuation.
 
-    ``exact``: it is one of the answers; ``contains``: the words of one occur in it in a row;
-    ``choice``: ``said`` is the text of a right choice.
+    ``exact``: it equals one of the answers; ``contains``: it contains the words of one in sequence;
+    ``choice``, ``likelihood``: ``said`` is the text of a right choice.
     """
     heard = normalize(said, "basic").split()
     for answer in question.answers:
@@ -183,7 +189,7 @@ def is_right(said: str, question: Question, scoring: Scoring) -> bool:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of right answers with its 95% interval, drawn over the questions."""
+    """Share of right answers with its 95% interval, resampled over questions."""
 
     accuracy: float
     right: int
@@ -196,7 +202,8 @@ def summarize(right: Mapping[str, list[bool]], seed: int = 0) -> dict[str, Any]:
     """Figures of a system: ``text`` and ``speech`` as Accuracy, and the ``gap`` between them.
 
     Args:
-        right: for "text" and "speech", whether each question was answered rightly, in one order.
+        right: for "text" and "speech", whether each question was answered correctly, in the same
+            order.
     """
     out: dict[str, Any] = {kind: asdict(_accuracy(flags, seed)) for kind, flags in right.items()}
     text, speech = (np.asarray(right[kind], dtype=int).tolist() for kind in ("text", "speech"))

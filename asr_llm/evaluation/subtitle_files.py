@@ -1,4 +1,4 @@
-"""Subtitles (SubRip and WebVTT) as rows: all that is said in a file is one text."""
+"""Subtitles (SubRip and WebVTT) as rows: the whole text of a file is one row."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>|\{\\[^{}]*\}")  # <i>, <v Ann
 
 
 def read_subtitles(path: Path, side: Side) -> Iterator[Placed]:
-    """The lines of all cues, joined by spaces, without markup; the id is the file's name.
+    """Read all cues joined by spaces, without markup; the id is the file name.
 
-    A cue begins with its times and ends with a blank line; what stands elsewhere (numbers, notes,
-    styles) is not said.
+    A cue starts with its times and ends with a blank line; everything else (numbers, notes, styles)
+    is skipped.
     """
     said: list[str] = []
     cues, inside = 0, False
@@ -35,5 +35,5 @@ def read_subtitles(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def _is_empty(path: Path) -> bool:
-    """As of audio in which nothing is said; WebVTT has its header all the same."""
+    """Whether the file is that of audio without speech; WebVTT still has its header then."""
     return read_text(path).strip() in ("", "WEBVTT")

@@ -1,4 +1,4 @@
-"""The figures of one system in `scores.json`: pooled counts, their rates and intervals."""
+"""Figures of one system in `scores.json`: pooled counts with rates and intervals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _figures(measured: Measured, drawn: Bootstrap) -> dict[str, Any]:
 def word_scores(
     errors: Mapping[str, Mapping[str, WordErrors]], drawn: Bootstrap
 ) -> dict[str, dict[str, Any]]:
-    """Word or character errors of raw and of normalised text, with their intervals."""
+    """Word or character errors on raw and normalised text, with intervals."""
     return {
         text: counts | drawn.interval(counted(errors[text]))
         for text, counts in _pooled(errors).items()

@@ -1,4 +1,4 @@
-"""A table of one system's figures, or of two side by side."""
+"""Tables of one system's figures, or of two side by side."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from asr_llm.evaluation.figures import heading_of
 
 
 class Row(NamedTuple):
-    """One line of the table, formatted. ``change`` is in percentage points.
+    """One formatted line of the table. ``change`` is in percentage points.
 
-    ``interval`` (95%) is of the change, of a single system of its rate; ``p`` of the change.
+    ``interval`` (95%) is that of the change, or of the rate for a single system; ``p`` is that of
+    the change.
     """
 
     metric: str
@@ -25,13 +26,13 @@ class Row(NamedTuple):
 
 
 def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Row]:
-    """The rows of a table: entity error rates, then word error rates, base beside adapted.
+    """Rows of the table: entity error rates, then word error rates, base next to adapted.
 
-    EER is of the headline's texts first, overall and for each label, then of the others. T-WER and
-    WER are of normalised text, WER split by a biasing list if there was one. Safety words and the
-    general set follow, and before it the figure that systems are ranked by if it is none of these.
-    ``names`` are the one or two systems shown; default: the base and the first other.
-    Counts read errors/total, of base → adapted (of the only system where there is one).
+    EER comes first for the headline's text, overall and by label, then for the other. T-WER and WER
+    are normalised; WER is split by a biasing list if there is one. Then come the ranking figure if
+    it is none of these, safety words and the general set. ``names`` are the one or two systems
+    shown; default: the base and the first other. Counts are errors/total, base → adapted (or of the
+    only system).
     """
     names = names or base_first(scores["systems"])[:2]
     chosen = [scores["systems"][name] for name in names]
@@ -107,7 +108,7 @@ def _row(
 
 
 def _fraction(counts: Mapping[str, Any] | None) -> str:
-    """Errors and total; nothing where only a rate is known."""
+    """Errors and total; empty if only a rate is known."""
     if counts is None:
         return "–"
     if "mentions" in counts:
@@ -122,6 +123,6 @@ def _interval(found: Mapping[str, Any]) -> str:
 
 
 def side_by_side(scores: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
-    """Heading and cells of two systems, with the interval and p of each change."""
+    """Heading and cells for two systems, with interval and p of each change."""
     heading = ["figure", "count", *names, "change", "95% interval", "p"]
     return [heading, *([cell or "–" for cell in row] for row in table(scores, names))]

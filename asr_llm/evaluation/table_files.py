@@ -1,4 +1,4 @@
-"""Tables (TSV and CSV) as rows: columns named in a header."""
+"""Tables (TSV and CSV) as rows, with columns named in a header."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AUDIO = (*AUDIO_KEYS, "audio", "file", "path")
 
 
 def read_table(path: Path, side: Side) -> Iterator[Placed]:
-    """A row for each line under the header; a TSV of two columns may be without one."""
+    """Read a row per line below the header; a two-column TSV may have none."""
     tabs = path.suffix.lower() == ".tsv"
     rows = tab_rows(read_lines(path)) if tabs else _comma_rows(path)
     return table_texts(rows, side, tabs)
@@ -22,7 +22,9 @@ def read_table(path: Path, side: Side) -> Iterator[Placed]:
 def table_texts(
     rows: list[tuple[str, list[str]]], side: Side, tabs: bool = True
 ) -> Iterator[Placed]:
-    """As of ``read_table``, of lines in cells; with ``tabs`` the header may be left out."""
+    """Like ``read_table``, for lines already split into cells; with ``tabs`` the header is
+    optional.
+    """
     if not rows:
         return
     place, first = rows[0]
@@ -55,5 +57,5 @@ def _comma_rows(path: Path) -> list[tuple[str, list[str]]]:
 
 
 def tab_rows(lines: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """Rows of a TSV; where its quotes do not enclose a cell they are letters of the text."""
+    """Rows of a TSV; quotes that do not enclose a cell are part of the text."""
     return [(place, cells(line)) for place, line in lines]

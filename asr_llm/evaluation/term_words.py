@@ -1,8 +1,8 @@
-"""Term word error rate: errors on the reference words that belong to a listed term.
+"""Term word error rate: errors on reference words that belong to a listed term.
 
-Others call it M-WER (medical WER). A term's words are those of its mentions in the reference; each
-is right, substituted or deleted by the word alignment. Words of listed terms that a system inserts
-are counted apart: published figures mostly leave them out.
+Also known as M-WER (medical WER). The words of a term are those of its mentions in the reference;
+each is a hit, a substitution or a deletion of the word alignment. Inserted words of listed terms
+are counted separately, because published figures mostly exclude them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from asr_llm.evaluation.entities import MentionOutcome, Term, TermCounter, term_
 from asr_llm.evaluation.words import AlignedPair, WordErrors
 
 Key = tuple[str, Term]
-"""A label, and a term as it is written."""
+"""A label, and a term as written."""
 
 
 class ListedTerms:
-    """The terms of a list, as they stand in normalised text.
+    """The terms of a list as they appear in normalised text.
 
     Args:
         listed: a label for each phrase.
@@ -38,7 +38,9 @@ class ListedTerms:
         self._longest = max(map(len, self._keys), default=0)
 
     def inserted(self, heard: Sequence[str], steps: Iterable[AlignedPair]) -> Counter[Key]:
-        """How many of the words that a system inserted belong to each term, whole in its text."""
+        """Count the inserted words that belong to each term, if the whole term is in the
+        hypothesis.
+        """
         added = [
             step.hypothesis
             for step in steps
@@ -51,7 +53,7 @@ class ListedTerms:
         return Counter(key for key in keys if key is not None)
 
     def _around(self, words: Term, place: int) -> Key | None:
-        """The longest term in the text that a word is part of."""
+        """The longest term in the text that contains a word."""
         for length in range(self._longest, 0, -1):
             for start in range(max(0, place - length + 1), place + 1):
                 if (key := self._keys.get(words[start : start + length])) is not None:
@@ -62,7 +64,7 @@ class ListedTerms:
 def term_words(
     outcomes: Iterable[MentionOutcome], inserted: Counter[Key] | None
 ) -> dict[Key, WordErrors]:
-    """Word errors by label and term; insertions are of listed words, wherever they stand."""
+    """Word errors by label and term; insertions count listed words anywhere."""
     found: dict[Key, WordErrors] = defaultdict(WordErrors)
     for one in outcomes:
         e = one.words
@@ -75,17 +77,17 @@ def term_words(
 
 
 def term_counts(errors: Iterable[WordErrors]) -> dict[str, int]:
-    """Of one term, for scores.json; ``errors`` are without the insertions."""
+    """Counts of one term for scores.json; ``errors`` excludes insertions."""
     total = sum(errors, start=WordErrors())
     missed = total.substitutions + total.deletions
     return {"words": total.words, "errors": missed, "insertions": total.insertions}
 
 
 def term_rate(errors: Iterable[WordErrors], listed: bool) -> dict[str, Any]:
-    """The block ``term_wer`` of scores.json.
+    """The ``term_wer`` block of scores.json.
 
-    ``listed`` is whether there is a list at all: without one (annotated mentions, a spaCy
-    pipeline) no inserted word can be of a term, and what counts insertions is None.
+    ``listed`` says whether there is a term list: without one (annotated mentions, a spaCy
+    pipeline), inserted words cannot be assigned to terms, and the insertion figures are None.
     """
     total = sum(errors, start=WordErrors())
     missed = total.substitutions + total.deletions

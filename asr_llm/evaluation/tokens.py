@@ -1,4 +1,4 @@
-"""The words of a text, cut further where a mention begins or ends inside one."""
+"""The words of a text, split further where a mention starts or ends inside one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from asr_llm.corpus.phrases import begins_word, ends_word
 
-# What may be attached to a word without belonging to it. No hyphen: it joins words.
+# Punctuation that may be attached to a word. Not the hyphen, which joins words.
 PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"
 _ATTACHED = f"[{re.escape(PUNCTUATION)}]*"
 _JOINT = re.compile(r"(?<=[^\W_])(?:['’](?=\w+$)|(?:[^\w\s'’]|_)+(?=[^\W_]))")
@@ -17,9 +17,9 @@ _ONE_KIND = str.maketrans({"’": "'", "‐": "-", "‑": "-", "–": "-", "—"
 
 
 class Edges:
-    """The first and the last words of mentions, at which words are cut on both sides.
+    """The first and last words of mentions, at which words are split on both sides.
 
-    So "asthma" is heard in "asthma's" and said in "asthma-related".
+    So "asthma" is found in "asthma's" and in "asthma-related".
     """
 
     def __init__(self, mentions: Iterable[Sequence[str]]) -> None:
@@ -28,7 +28,7 @@ class Edges:
         self._last = {words[-1] for words in of_words}
 
     def cut(self, word: str) -> list[int]:
-        """Where in a word, without what is attached to it, other pieces of it begin."""
+        """Positions in a word, without attached punctuation, at which further pieces start."""
         if word.isalnum():
             return []
         joints = [match.span() for match in _JOINT.finditer(word)]
@@ -47,8 +47,8 @@ class Edges:
 class Tokens:
     """Words, or pieces of words, of a text.
 
-    ``bare`` has them without what is attached, ``written`` with it, ``words`` the index of the
-    first of each white-space word, and of the end.
+    ``bare`` has them without attached punctuation, ``written`` with it, ``words`` the index of the
+    first token of each white-space word, and of the end.
     """
 
     bare: list[str]
@@ -57,8 +57,8 @@ class Tokens:
 
     @classmethod
     def of(cls, words: Sequence[str], edges: Edges) -> Tokens:
-        """Cut ``words`` at the edges."""
-        if all(map(str.isalnum, words)):  # nothing to cut, and nothing attached: most are so
+        """Split ``words`` at the edges."""
+        if all(map(str.isalnum, words)):  # the common case: nothing to split or strip
             return cls([*words], [*words], [*range(len(words) + 1)])
         tokens = cls([], [], [])
         for word in words:
@@ -83,11 +83,11 @@ class Tokens:
         return tokens
 
     def of_words(self, words: range) -> range:
-        """The tokens of white-space words."""
+        """The tokens of the given white-space words."""
         return range(self.words[words.start], self.words[words.stop])
 
     def text(self, span: range) -> str:
-        """What was written there."""
+        """The written text of the tokens."""
         if not span:
             return ""
         starts = set(self.words)
@@ -96,15 +96,15 @@ class Tokens:
         return text + "".join((" " if i in starts else "") + self.written[i] for i in others)
 
     def reads(self, span: range, text: str) -> bool:
-        """Whether just this is written there, but for what is attached outside."""
+        """Whether exactly this text is there, apart from punctuation attached outside."""
         return re.fullmatch(_ATTACHED + re.escape(text) + _ATTACHED, self.text(span)) is not None
 
 
 def _unjoined(piece: str) -> str:
-    """A piece without the marks that join it to the one before; an apostrophe is its own."""
+    """A piece without the marks that join it to the previous one; an apostrophe stays."""
     return re.sub(r"^(?:[^\w\s'’]|_)+", "", piece)
 
 
 def bare(word: str) -> str:
-    """A word without the punctuation attached to it; what is nothing else is kept."""
+    """A word without attached punctuation; a word of punctuation alone is kept."""
     return word.strip(PUNCTUATION) or word

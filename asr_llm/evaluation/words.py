@@ -1,6 +1,6 @@
-"""Word and character errors, and the word alignment they come from.
+"""Word and character errors, and the word alignment behind them.
 
-Nothing here normalises: what is passed in is what is compared.
+Nothing here normalises: texts are compared as passed in.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Op = Literal["hit", "substitution", "deletion", "insertion"]
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Counts of one alignment, or of many added together. Rates are derived, never averaged.
+    """Counts of one alignment, or the sum of many. Rates are computed from counts, never averaged.
 
-    For character errors the units are characters, also under ``words``.
+    For character errors the units are characters, including ``words``.
     """
 
     hits: int = 0
@@ -57,7 +57,7 @@ class WordErrors:
     def rate(self) -> float:
         """Errors per reference word; may exceed 1.
 
-        Without a reference word: 0.0 when nothing was inserted, infinity otherwise.
+        Without reference words: 0.0 if nothing was inserted, else infinity.
         """
         if self.words == 0:
             return math.inf if self.errors else 0.0
@@ -73,7 +73,7 @@ class WordErrors:
 
 
 class AlignedPair(NamedTuple):
-    """One step of an alignment: word indices, ``None`` on the side that has no word."""
+    """One step of an alignment: word indices, ``None`` on the side without a word."""
 
     reference: int | None
     hypothesis: int | None
@@ -81,7 +81,7 @@ class AlignedPair(NamedTuple):
 
 
 def word_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
-    """Errors in white-space words, pooled over utterances of the same order.
+    """Errors in white-space words, pooled over utterances in the same order.
 
     Raises:
         ScoreError: the two lists differ in length.
@@ -96,7 +96,7 @@ def word_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
 
 
 def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
-    """Errors in characters, pooled. A stretch of white space counts as one space.
+    """Errors in characters, pooled. Runs of white space count as one space.
 
     Raises:
         ScoreError: the two lists differ in length.
@@ -114,16 +114,16 @@ def char_errors(*, reference: Sequence[str], hypothesis: Sequence[str]) -> WordE
 def align(
     *, reference_words: Sequence[str], hypothesis_words: Sequence[str], costs: Costs = "unit"
 ) -> list[AlignedPair]:
-    """Align two word lists at the least cost; see ``alignment.cheapest``.
+    """Align two word lists at minimum cost; see ``alignment.cheapest``.
 
-    Every word of either side occurs once, in order. The sum of errors at "unit" costs is jiwer's;
-    its substitutions, deletions and insertions may be others, since of equally cheap alignments
-    the one with the most hits is taken.
+    Every word of either side occurs once, in order. The total number of errors at "unit" costs
+    equals jiwer's; the split into substitutions, deletions and insertions may differ, because ties
+    go to the alignment with the most hits.
     """
     return [*_aligned(tuple(reference_words), tuple(hypothesis_words), costs)]
 
 
-@lru_cache(maxsize=4)  # words and terms of an utterance mostly ask for the same alignment
+@lru_cache(maxsize=4)  # words and terms of an utterance usually need the same alignment
 def _aligned(said: tuple[str, ...], heard: tuple[str, ...], costs: Costs) -> list[AlignedPair]:
     return [AlignedPair(r, h, _op(r, h, said, heard)) for r, h in cheapest(said, heard, costs)]
 
@@ -137,7 +137,7 @@ def _op(r: int | None, h: int | None, said: Sequence[str], heard: Sequence[str])
 
 
 def errors_of(pairs: Iterable[AlignedPair]) -> WordErrors:
-    """The counts of an alignment."""
+    """Count the errors of an alignment."""
     counts = Counter(pair.op for pair in pairs)
     return WordErrors(
         counts["hit"], counts["substitution"], counts["deletion"], counts["insertion"]

@@ -1,1 +1,1 @@
-"""What each command does, one file a command; nouns where jobs share something."""
+"""What each command does, one file per command, plus what they share."""

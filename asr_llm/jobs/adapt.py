@@ -1,4 +1,4 @@
-"""The job behind ``asr-llm adapt``: train an adapter for a domain, then measure what it changes."""
+"""The job behind ``asr-llm adapt``: train an adapter for a domain, then evaluate it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdaptResult:
-    """What an adaptation left behind.
+    """The result of an adaptation.
 
-    ``adapter`` is None where the recipe trained the model itself, which then lies in
-    ``trained_model``; ``scores`` is None where the domain has no test set. ``notes`` says what
-    happened on the way that the user should know.
+    ``adapter`` is None if the recipe trained the model itself, which is then in ``trained_model``;
+    ``scores`` is None if the domain has no test set. ``notes`` are messages for the user.
     """
 
     run: Path
@@ -54,20 +53,21 @@ def adapt(
     report_text: bool = True,
     progress: Progress | None = None,
 ) -> AdaptResult:
-    """Adapt a model to a domain, then measure base and adapted on what neither has heard.
+    """Adapt a model to a domain, then evaluate base and adapted model on held-out data.
 
     Args:
         domain: the domain folder.
-        recipe: what to do; text-only adaptation unless given.
-        model, seed, steps: take the place of the recipe's.
-        run: the run folder; ``runs/<name of the domain>`` unless given.
-        resume: go on with the run in that folder. A finished one is only scored again.
-        general: domain folder whose test set shows forgetting; default: the one that the
-            base checkpoint brings.
-        report_audio, report_text: whether ``report.html`` plays and shows the test set.
+        recipe: default: text-only adaptation.
+        model, seed, steps: override the recipe.
+        run: the run folder; default: ``runs/<name of the domain>``.
+        resume: continue the run in that folder. A finished one is only scored again.
+        general: domain folder whose test set measures forgetting; default: the base checkpoint's
+            own.
+        report_audio, report_text: whether ``report.html`` includes the audio and text of the test
+            set.
 
     Raises:
-        AsrLlmError: the domain, the recipe, the model or the run folder is at fault.
+        AsrLlmError: the domain, the recipe, the model or the run folder is invalid.
     """
     from asr_llm.model import checkpoints
 
@@ -75,7 +75,7 @@ def adapt(
     place = Path(run) if run is not None else Path("runs") / folder.name
     started = place / "recipe.yaml"
     if resume and recipe is None and started.is_file():
-        recipe = Recipe.load(started)  # what was asked for when it began
+        recipe = Recipe.load(started)  # the run's own recipe
     chosen = (recipe or text_recipe()).override(model=model, seed=seed, steps=steps)
     if chosen.create is not None:
         raise RecipeError(
@@ -118,7 +118,7 @@ def adapt(
 
 
 def _wants_word_times(recipe: Recipe, domain: Domain, split: str) -> bool:
-    """Whether recordings without word times are to be interleaved, or too long to stay whole."""
+    """Whether recordings without word times must be interleaved, or are too long to keep whole."""
     sources = recipe.sources if split == "train" else recipe.held_out_sources
     heard = [s for s in sources if isinstance(s, SpeechSource) and s.data == "domain"]
     heard = [s for s in heard if s.speech != "synthetic"]
@@ -137,7 +137,7 @@ def _with_word_times(
     notes: list[str],
     progress: Progress | None,
 ) -> Domain:
-    """The domain with the recordings of a split aligned, by the base model's own CTC head."""
+    """The domain with a split's recordings aligned by the base model's CTC head."""
     from asr_llm.jobs.align import align_manifest
 
     manifest, aligned = domain.manifest(split), run.path / "alignment" / f"{split}.jsonl.gz"
@@ -156,7 +156,7 @@ def _with_word_times(
 
 
 def _same_origin(run: RunFolder, domain: Domain, model: str, base: Path) -> None:
-    """Remember what a run adapts, and refuse to go on with another domain or base in it."""
+    """Record what a run adapts, and reject resuming it with another domain or base."""
     from asr_llm.model.checkpoints import identity
 
     path = run.path / ORIGIN

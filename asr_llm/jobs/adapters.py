@@ -1,4 +1,4 @@
-"""What can be wrong with adapters, known before a model is loaded."""
+"""Checks adapters before a model is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_adapters(
     biasing: BiasingList | None = None,
     baselines: Sequence[AdapterFolder] = (),
 ) -> None:
-    """Refuse what would be refused once the model is loaded, or would change nothing."""
+    """Reject early what loading would reject, or what would have no effect."""
     from asr_llm.corpus.biasing_list import check_strength
     from asr_llm.model.adapters import fusion_weights
 

@@ -1,4 +1,4 @@
-"""Word alignments for a manifest of recordings: load, align, keep what can be trusted."""
+"""Aligns a manifest of recordings: load, align, keep what can be trusted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BATCH_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Dropped:
-    """A recording that was left out, and why."""
+    """A dropped recording, and why."""
 
     id: str
     reason: str
@@ -40,7 +40,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class AlignedManifest:
-    """What came of a manifest: the cuts that were aligned, and the recordings that were not."""
+    """Result for a manifest: the aligned cuts and the dropped recordings."""
 
     path: Path
     aligned: int
@@ -61,24 +61,24 @@ def align_manifest(
     anew: bool = True,
     progress: Progress | None = None,
 ) -> AlignedManifest:
-    """Find the words of a manifest's transcripts in their audio.
+    """Align the words of a manifest's transcripts with their audio.
 
     Args:
-        manifest: NeMo's, Lhotse's, AudioFolder's or ``trans.txt``, or the folder of one.
-        output: default: beside the manifest, ``<its name>.aligned.jsonl.gz`` and so on.
+        manifest: NeMo, Lhotse, AudioFolder or ``trans.txt``, or the folder of one.
+        output: default: next to the manifest, ``<its name>.aligned.jsonl.gz`` etc.
         model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
-        timings: word times made elsewhere take the place of the model: a CTM, a TextGrid or a
-            folder of them, Lhotse cuts.
-        min_confidence: alignments below it are dropped: wrong transcripts, mostly.
-        min_coverage: transcripts whose words account for a smaller share of what is heard are
-            dropped: something is said that they leave out.
+        timings: existing word times instead of a model: a CTM, a TextGrid or a folder of them,
+            Lhotse cuts.
+        min_confidence: less confident alignments are dropped; most have wrong transcripts.
+        min_coverage: transcripts that cover a smaller share of the recognised speech are dropped as
+            incomplete.
         form: ``jsonl``, Lhotse cuts with word alignments; ``ctm``; ``textgrid``, a folder with one
-            for each recording.
-        anew: whether cuts that have word times already are aligned again.
+            per recording.
+        anew: whether to realign cuts that already have word times.
 
     Raises:
         DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
-        CheckpointError: the model does no CTC.
+        CheckpointError: the model has no CTC head.
     """
     manifest = Path(manifest)
     if manifest.is_dir():
@@ -135,10 +135,10 @@ _SUFFIXES: dict[Form, tuple[str, ...]] = {
 
 
 def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
-    """Where the result goes: nothing is there yet.
+    """Path of the result, which must not exist.
 
     Raises:
-        DomainError: something is, or the name does not fit.
+        DomainError: it exists, or the name does not fit.
     """
     suffixes = _SUFFIXES[form]
     if output is None and is_pipe(manifest):
@@ -153,7 +153,7 @@ def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
 
 
 def _imported(cuts: CutSet, timings: Timings) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
-    """A cut's words are those of its recording whose middle lies in it."""
+    """The cut with the words of its recording whose midpoint lies in it."""
     for cut in cuts:
         sources = cut.recording.sources if cut.has_recording else []
         names = [*(str(source.source) for source in sources), cut.recording_id]
@@ -181,7 +181,7 @@ def _aligned(
 
 
 def _batches(cuts: CutSet) -> Iterator[list[Cut]]:
-    """Cuts of similar length together, in batches of about two minutes."""
+    """Cuts of similar length in batches of about two minutes."""
     batch: list[Cut] = []
     for cut in sorted(cuts, key=lambda cut: cut.duration):
         if batch and cut.duration * (len(batch) + 1) > _BATCH_SECONDS:
@@ -224,7 +224,7 @@ def _with_words(cut: Cut, found: Alignment) -> Cut:
 
 
 def _write(cuts: CutSet, place: Path, form: Form) -> None:
-    """By way of a temporary name, so that a half-written file is never taken for a whole one."""
+    """Write atomically, through a temporary name."""
     temporary = place.with_name(f".part-{place.name}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

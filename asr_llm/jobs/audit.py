@@ -1,8 +1,8 @@
-"""The job behind ``asr-llm domain audit``: which listed terms a recogniser mishears.
+"""The job behind ``asr-llm domain audit``: which listed terms a recogniser gets wrong.
 
-No recording is needed: every term is spoken in carrier sentences by voices that no training heard,
-and decoded by the model as it is. What is missed is decoded again with all terms listed, so that
-it is known, not guessed, whether a list helps.
+No recording is needed: every term is synthesised in carrier sentences with held-out voices and
+decoded with the unchanged model. Missed terms are decoded again with all terms on a biasing list,
+to measure whether a list helps.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 CARRIERS = ("She asked about {term} again today.", "The note said that {term} was discussed.")
-"""Everyday sentences; ``{term}`` stands inside, where it has no capital of its own."""
+"""Everyday sentences with ``{term}`` inside, where it is not capitalised."""
 VOICES = ("en-us+belinda", "en-gb-x-rp+john")
-"""Who speaks where a domain names nobody and hibari is not installed."""
+"""Voices if the domain names none and hibari is not installed."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What came of all terms; the worst first, and among equals in the order of the lists."""
+    """Results of all terms, worst first; ties keep the order of the lists."""
 
     domain: str
     model: str
@@ -44,13 +44,13 @@ class Audit:
 
     @property
     def misheard(self) -> list[AuditedTerm]:
-        """Those at risk."""
+        """The terms at risk."""
         return [term for term in self.terms if term.misheard]
 
 
 @dataclass(frozen=True)
 class _Said:
-    """One utterance: the term at ``start`` of the sentence."""
+    """One utterance: the term starts at character ``start`` of the sentence."""
 
     id: str
     term: Listed
@@ -69,16 +69,16 @@ def audit(
     num_beams: int = NUM_BEAMS,
     progress: Progress | None = None,
 ) -> Audit:
-    """Speak every listed term, decode it, and say which are misheard and what would help.
+    """Synthesise and decode every listed term; report which are misrecognised and what would help.
 
     Args:
         model: see ``SpeechLLM.load``.
-        voices: names or patterns; by default two that speak the domain's dev sentences.
-        carriers: sentences with ``{term}`` in them; by default ``CARRIERS``.
-        only: of the terms only these.
+        voices: names or patterns; default: two voices of the domain's dev set.
+        carriers: sentences with ``{term}`` in them; default: ``CARRIERS``.
+        only: restrict to these terms.
 
     Raises:
-        DomainError: the folder is malformed, lists no term, or a carrier has no place for one.
+        DomainError: the folder is malformed, lists no term, or a carrier has no ``{term}``.
         SynthesisError: there is no such voice, or it cannot speak a sentence.
         CheckpointError: the model does not load.
     """
@@ -120,7 +120,7 @@ def _default_carriers(domain: Domain) -> tuple[str, ...]:
 
 
 def _speaking(domain: Domain, asked: Sequence[str]) -> tuple[str, ...]:
-    """The voices that speak: those that are asked for, or two that no training heard."""
+    """The requested voices, or two held-out ones."""
     if asked:
         found = select_voices(list(asked))
         if not found:
@@ -134,7 +134,7 @@ def _speaking(domain: Domain, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _listed(domain: Domain) -> list[Listed]:
-    """Each term once: those of the term files, and the phrases of ``entities.jsonl``."""
+    """The unique terms of the term files, and the phrases of ``entities.jsonl``."""
     found: dict[str, Listed] = {}
     for terms in domain.terms().values():
         for term in terms:
@@ -164,7 +164,7 @@ def _decode(
     num_beams: int,
     progress: Progress | None,
 ) -> tuple[dict[str, list[MentionOutcome]], dict[str, list[MentionOutcome]]]:
-    """For each term what became of it each time, without and with a list of all terms."""
+    """Outcomes of each term, without and with a list of all terms."""
     from asr_llm.corpus.biasing_list import BiasingList
     from asr_llm.corpus.spoken import speak_texts
     from asr_llm.transcription.speech_llm import SpeechLLM
@@ -210,7 +210,7 @@ def _by_term(
 
 
 def write_report(path: Path, found: Audit) -> None:
-    """One HTML page, whole or not at all, its folder made if need be."""
+    """Write the HTML page atomically, creating its folder if needed."""
     from asr_llm.evaluation.audit_report import render
     from asr_llm.files import write_text
 

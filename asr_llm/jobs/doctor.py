@@ -1,4 +1,4 @@
-"""What is installed here, what is missing, and what each missing part costs."""
+"""What is installed, what is missing, and what each missing part costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A library: ``version`` is None where it is missing; ``use`` says what it is for."""
+    """A library: ``version`` is None if it is missing; ``use`` says what it is for."""
 
     name: str
     version: str | None
@@ -34,8 +34,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ``asr-llm doctor`` prints. Sizes are in bytes; ``mini`` is None without its weights;
-    ``models`` are those that are composed on this machine."""
+    """What ``asr-llm doctor`` prints; sizes are in bytes.
+
+    ``mini`` is None without its weights; ``models`` are those composed on this machine.
+    """
 
     asr_llm: str
     python: str
@@ -67,12 +69,12 @@ _REQUIRED = {
     "wordfreq": "no terms can be proposed without it",
     "soundfile": "no audio file can be read without it",
     "av": "m4a, mp4, webm, aac, amr and wma cannot be read without it",
-    "soxr": "audio must have 16 kHz without it",
+    "soxr": "without it, audio must be at 16 kHz",
     "espeakng-loader": "text cannot be spoken without it, so no test sets from text",
 }
 _OPTIONAL = {
     "hibari-tts": (
-        "text is spoken by espeak-ng alone without it, which sounds like a machine",
+        "without it, only espeak-ng speaks, which sounds robotic",
         "pip install 'asr-llm[voices]'",
     ),
     "meeteval": (
@@ -92,7 +94,7 @@ _OPTIONAL = {
 
 
 def diagnose() -> Diagnosis:
-    """Look at this machine; nothing is loaded from the network."""
+    """Inspect this machine, without network access."""
     from asr_llm.corpus import cache
     from asr_llm.errors import CheckpointError
     from asr_llm.model import store

@@ -1,4 +1,4 @@
-"""What finds the words that matter, from a path or a name."""
+"""Creates entity finders from a path or name."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def finder_of(entities: str) -> EntityFinder:
 
 
 def _pipeline_in(path: Path) -> Path | None:
-    """The folder of a saved spaCy pipeline: this one, or the one that its package holds."""
+    """The folder of a saved spaCy pipeline: this one, or one inside its package."""
     places = [path, *sorted(path.glob("*/"))] if path.is_dir() else []
     return next((p for p in places if (p / "config.cfg").is_file()), None)
 
@@ -75,7 +75,7 @@ def _of_folder(path: Path) -> EntityFinder:
         return EntityFinder.of_pipeline(str(path))
     except ScoreError:
         raise
-    except Exception as error:  # whatever a damaged or foreign pipeline makes spaCy raise
+    except Exception as error:  # damaged or foreign pipelines can raise anything
         reason = " ".join(str(error).split())[:200]
         raise ScoreError(
             f"{path}: not a pipeline that this spaCy loads ({reason}); save it again with the "
@@ -84,10 +84,10 @@ def _of_folder(path: Path) -> EntityFinder:
 
 
 def _pattern(line: Line) -> Any:
-    """A pattern that spaCy takes.
+    """Validate a pattern with spaCy.
 
     Raises:
-        ScoreError: it is none; file and line are named.
+        ScoreError: it is invalid; the message names file and line.
     """
     place = f"{line.file}:{line.number}"
     try:

@@ -1,4 +1,4 @@
-"""The job behind ``asr-llm evaluate``: a model, and adapters beside it, on a test set."""
+"""The job behind ``asr-llm evaluate``: a model, with and without adapters, on a test set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``scores`` as in ``scores.json``; ``folder`` holds it and the raw hypotheses, if any."""
+    """``scores`` as in ``scores.json``; ``folder`` has it and the raw hypotheses, if any."""
 
     scores: dict[str, Any]
     folder: Path | None
@@ -55,27 +55,26 @@ def evaluate(
     report_text: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure a model, and adapters beside it, on a test set.
+    """Evaluate a model, with and without adapters, on a test set.
 
     Args:
-        data: a domain folder, of which the test set is taken, or a manifest of recordings
-            (NeMo's, Lhotse's, ``trans.txt``), where words are scored but no entities.
-        adapter: measured beside the model alone, or beside ``baseline``; of several, what they
-            do together.
-        fusion: weight of the adapters made from text, in place of their own.
-        num_beams: hypotheses kept while decoding; 1 is greedy.
-        biasing: phrases that all systems prefer, beside those that their adapters bring; WER is
-            split by them.
-        baseline: an adapter that takes the place of the model alone.
-        general: domain folder or manifest that shows forgetting; default: the test set that
-            the checkpoint brings, where ``data`` is a domain.
+        data: a domain folder, whose test set is used, or a manifest of recordings (NeMo, Lhotse,
+            ``trans.txt``), which has words but no entities to score.
+        adapter: compared with the model alone, or with ``baseline``; several are used together.
+        fusion: weight of adapters trained on text, instead of their own.
+        num_beams: beam size; 1 is greedy.
+        biasing: phrases that all systems boost, in addition to their adapters' own; WER is split by
+            them.
+        baseline: an adapter to compare with instead of the model alone.
+        general: domain folder or manifest that measures forgetting; default: the checkpoint's test
+            set, if ``data`` is a domain.
         output: new or empty folder for ``hypotheses/``, ``scores.json``, ``mentions.jsonl``,
             ``recordings.csv`` and ``report.html``.
-        report: where the HTML report goes, in place of ``output``.
-        report_audio, report_text: whether it plays and shows the test set.
+        report: path of the HTML report, if not in ``output``.
+        report_audio, report_text: whether it includes the audio and text of the test set.
 
     Raises:
-        AsrLlmError: the data, the model, an adapter or ``output`` is at fault.
+        AsrLlmError: the data, the model, an adapter or ``output`` is invalid.
     """
     from asr_llm.model import checkpoints
 

@@ -18,20 +18,22 @@ def export(
     adapters: Sequence[str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
+    vllm: bool = False,
 ) -> Path:
-    """Write a checkpoint that others can load, with adapters in its weights, in float32.
+    """Write a checkpoint for other tools, with adapters merged.
 
     Args:
         output: new or empty folder.
-        adapters: of speech; several add up, as where they are in use together.
-        merge: add them to the weights, and so a LoRA that the checkpoint came with.
-        llm_only: the LLM and its tokenizer for Hugging Face, in place of the whole.
+        adapters: trained on speech; several add up, as when used together.
+        merge: merge them, and a LoRA of the checkpoint itself, into the weights.
+        llm_only: write only the LLM and its tokenizer, for Hugging Face.
+        vllm: write for NeMo's vLLM plugin, in bfloat16; everything else is float32.
 
     Returns:
-        ``output``, where a complete checkpoint now lies.
+        ``output``, now with a complete checkpoint.
 
     Raises:
-        AsrLlmError: the model, an adapter or ``output`` is at fault.
+        AsrLlmError: the model, an adapter or ``output`` is invalid.
     """
     from asr_llm.model import checkpoints
     from asr_llm.model.merged import export as write
@@ -39,10 +41,15 @@ def export(
     place = new_folder(output)
     if adapters and not merge:
         raise AsrLlmError(
-            "an exported checkpoint holds adapters only as part of its weights: add --merge. (An "
+            "adapters can only be exported merged: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
+        )
+    if llm_only and vllm:
+        raise AsrLlmError(
+            "found both --llm-only and --vllm; expected one: vLLM serves the output of --llm-only "
+            "directly, and the output of --vllm with NeMo's plugin"
         )
     read = AdapterFolder.read_all(adapters)
     checkpoints.locate(model)
-    write(place, model, read, merge=merge, llm_only=llm_only)
+    write(place, model, read, merge=merge, llm_only=llm_only, vllm=vllm)
     return place

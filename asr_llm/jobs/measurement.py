@@ -1,4 +1,4 @@
-"""Systems measured on test sets: decoded, scored, and written down."""
+"""Measures systems on test sets: decodes, scores, writes results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPORT = "report.html"
 
 @dataclass(frozen=True)
 class System:
-    """A recogniser to measure: a model, the adapters put on it, and what it decodes by."""
+    """A system to measure: a model, its adapters, and its decoding options."""
 
     name: str
     model: str
@@ -37,7 +37,7 @@ class System:
 
 @dataclass(frozen=True)
 class Report:
-    """The HTML report: where it goes, whether it shows texts and plays audio."""
+    """The HTML report: its path, and whether it includes texts and audio."""
 
     path: Path
     title: str
@@ -48,19 +48,19 @@ class Report:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Utterances to measure by, and the entity patterns to look for in their references."""
+    """Test utterances, and the entity patterns to find in their references."""
 
     cuts: CutSet
     patterns: list[dict[str, Any]]
 
     @property
     def references(self) -> dict[str, str]:
-        """What was said, by utterance id."""
+        """Reference texts by utterance id."""
         return {cut.id: cut.supervisions[0].text or "" for cut in self.cuts}
 
     @property
     def speakers(self) -> dict[str, str]:
-        """Who speaks: utterances of one voice go wrong together."""
+        """Speakers, because errors of one voice are correlated."""
         return {cut.id: cut.supervisions[0].speaker or cut.id for cut in self.cuts}
 
 
@@ -95,7 +95,7 @@ def manifest_set(path: str | Path) -> HeldOut:
 
 
 def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | None:
-    """What shows forgetting: as asked, or what the checkpoint brings."""
+    """The test set that measures forgetting: the requested one, or the checkpoint's."""
     if general is not None:
         is_domain = Path(general).is_dir() and not is_recordings(general)
         return Domain.load(general) if is_domain else manifest_set(general)
@@ -104,10 +104,10 @@ def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | No
 
 
 def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> dict[str, HeldOut]:
-    """Those of "domain" and "general" that hold anything; spoken where there is no recording.
+    """The non-empty sets "domain" and "general", synthesised if they have no recordings.
 
     Raises:
-        AsrLlmError: a file is malformed, or there are no voices to speak with.
+        AsrLlmError: a file is malformed, or there are no voices.
     """
     from asr_llm.corpus.spoken import spoken_set
 
@@ -130,18 +130,17 @@ def measure(
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
-    """Decode what is not decoded yet, score it all, and write both below ``place``.
+    """Decode what is missing, score everything, and write both to ``place``.
 
     Args:
-        systems: WER is split by the phrases that the first one's options prefer, too.
-        sets: "domain", and "general" where there is one.
-        place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker) and
-            ``scores.json``, ``mentions.jsonl`` and ``recordings.csv``; with None nothing is
-            written.
-        report: write one, of the domain's set.
+        systems: WER is also split by the phrases of the first one's options.
+        sets: "domain", and "general" if there is one.
+        place: gets ``hypotheses/<system>.<set>.jsonl`` (raw: id, text, reference, speaker),
+            ``scores.json``, ``mentions.jsonl`` and ``recordings.csv``; None: nothing is written.
+        report: write a report on the domain's set.
 
     Returns:
-        The contents of ``scores.json``. Words of one voice are one block of the bootstrap.
+        The contents of ``scores.json``. Each voice is one bootstrap block.
     """
     from asr_llm.evaluation.entities import EntityFinder
     from asr_llm.evaluation.scores import Blocks, score
@@ -191,7 +190,7 @@ def _shown(
 
 
 def clips(cuts: CutSet, budget: int = 20_000_000) -> dict[str, str]:
-    """What a player plays for each cut: embedded up to ``budget`` bytes, beyond that linked."""
+    """Audio sources for the player: embedded up to ``budget`` bytes, linked beyond that."""
     import base64
     import io
 
@@ -219,7 +218,7 @@ def _decode(
     place: Path | None,
     progress: Progress | None,
 ) -> dict[tuple[str, str], dict[str, str]]:
-    """Hypotheses by (system, set): those that lie complete in ``place`` are taken from there."""
+    """Hypotheses by (system, set); complete ones in ``place`` are reused."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
     loaded: tuple[System, SpeechLLM] | None = None
     for system in systems:
@@ -238,14 +237,14 @@ def _decode(
 
 
 def _load(system: System) -> SpeechLLM:
-    """A system ready to decode."""
+    """Load a system."""
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:
-    """Hypotheses written before, if they are of this very test set."""
+    """Read earlier hypotheses if they belong to the same test set."""
     if not path.is_file():
         return None
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 def pretrain(
     recipe: Recipe, *, run: str | Path | None = None, resume: bool = False, progress: bool = False
 ) -> Trained:
-    """Carry out a recipe that needs no domain, such as a stage of `mini`.
+    """Train by a recipe that needs no domain, such as a stage of `mini`.
 
     Args:
-        run: the run folder; ``runs/<name of the recipe>`` unless given.
+        run: the run folder; default: ``runs/<name of the recipe>``.
 
     Raises:
-        AsrLlmError: the recipe, its data, its model or the run folder is at fault.
+        AsrLlmError: the recipe, its data, its model or the run folder is invalid.
     """
     place = Path(run) if run is not None else Path("runs") / recipe.name
     folders = [place]

@@ -1,4 +1,4 @@
-"""Score any recogniser's output: files of references and hypotheses in, `scores.json` out."""
+"""Scores the output of any recogniser: files of references and hypotheses in, `scores.json` out."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ BootstrapBy = Literal["auto", "speaker", "recording", "utterance"]
 class Options:
     """How to score; see ``asr-llm score --help``.
 
-    Without a ``normalizer`` the normalised figures are by ``basic`` and the headline is of texts as
-    written; with one the headline is normalised too.
+    Without a ``normalizer``, normalised figures use ``basic`` and the headline is raw; with one,
+    the headline is normalised too.
     """
 
     entities: str | None = None
@@ -58,11 +58,11 @@ def score_files(
     """Score hypotheses of one or several systems against a reference, joined by id.
 
     Args:
-        reference: any format of ``evaluation.readers``; may carry entities, speakers, recordings
+        reference: any format of ``evaluation.readers``; may include entities, speakers, recordings
             and biasing words.
-        hypotheses: by the system's name; the first is what the others are compared with.
+        hypotheses: by system name; the first is the baseline.
         output: new or empty folder for ``scores.json`` and ``mentions.jsonl``.
-        report: where to write an HTML report, and whether it shows texts.
+        report: path of an HTML report, and whether it shows texts.
 
     Raises:
         ScoreError: a file is malformed, ids do not match, or entities cannot be found.
@@ -144,7 +144,7 @@ def score_files(
 
 
 def _annotated(rows: Mapping[str, Row]) -> dict[str, list[Mention]] | None:
-    """The mentions that the reference marks; ``None`` if it marks none anywhere."""
+    """The mentions annotated in the reference; ``None`` if there are none."""
     from asr_llm.evaluation.entities import Mention
 
     if all(row.entities is None for row in rows.values()):
@@ -156,7 +156,7 @@ def _annotated(rows: Mapping[str, Row]) -> dict[str, list[Mention]] | None:
 
 
 def _unread_lists(entities: str | None) -> str | None:
-    """What to tell of the files of a folder of terms that are none of its lists."""
+    """Warn of files in a folder of terms that are not term lists."""
     from asr_llm.corpus.term_files import other_files
 
     folder = Path(entities) if entities else None
@@ -178,7 +178,7 @@ def _title(names: list[str]) -> str:
 def _by_speaker(
     reference: Path, hypotheses: Mapping[str, str | Path], options: Options
 ) -> tuple[dict[str, Row], dict[str, dict[str, str]], dict[str, dict[str, Any]]]:
-    """Rows for each session and speaker, what each system wrote for them, and its cpWER."""
+    """Rows per session and speaker, each system's text for them, and its cpWER."""
     from asr_llm.evaluation.speakers import attribute, read_segments, rows_of
 
     said = read_segments(reference)
@@ -214,15 +214,15 @@ def _biasing(
 
 
 def _recordings(rows: Mapping[str, Row]) -> dict[str, str]:
-    """The recording of each utterance; an utterance of none is one by itself."""
+    """The recording of each utterance; an utterance without one is its own."""
     return {i: row.recording or i for i, row in rows.items()}
 
 
 def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:
-    """Speakers where all are known, else recordings; utterances where told to or there is no other.
+    """Speakers if all are known, else recordings; utterances if requested or nothing else is known.
 
     Raises:
-        ScoreError: speakers or recordings are asked for and not known of every utterance.
+        ScoreError: speakers or recordings are requested but not known for every utterance.
     """
     from asr_llm.evaluation.scores import Blocks
 

@@ -1,4 +1,4 @@
-"""What scoring leaves behind: ``scores.json``, the mentions, the recordings, the report."""
+"""Output files of scoring: ``scores.json``, mentions, recordings, report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write(scored: Scored, place: Path) -> None:
-    """``scores.json``, ``mentions.jsonl`` and ``recordings.csv``, each whole or not at all.
+    """Write ``scores.json``, ``mentions.jsonl`` and ``recordings.csv`` atomically.
 
     With safety words also ``safety.jsonl``.
     """
@@ -30,7 +30,7 @@ def write(scored: Scored, place: Path) -> None:
 
 
 def write_report(path: Path, scored: Scored, shown: Shown) -> None:
-    """One HTML file, whole or not at all, its folder made if need be."""
+    """Write an HTML file atomically, creating its folder if needed."""
     from asr_llm.evaluation.report import render
 
     path.parent.mkdir(parents=True, exist_ok=True)

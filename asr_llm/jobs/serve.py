@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-_LAST_ANSWERS = 5  # seconds to send what is being sent at the end
+_LAST_ANSWERS = 5  # seconds to finish sending responses on shutdown
 
 
 @dataclass(frozen=True)
 class Door:
-    """Who comes in, and how.
+    """Address and access control.
 
     Args:
-        host: an address of this machine; ``0.0.0.0`` lets other machines in.
-        port: 0 takes one that is free.
-        tls: None: nothing is encrypted.
-        key_file: keys of which clients have to bring one, see ``access.read_keys``.
-        origins: web pages whose scripts may ask, such as ``https://example.org``.
+        host: an address of this machine; ``0.0.0.0`` accepts other machines.
+        port: 0 picks a free one.
+        tls: None: no encryption.
+        key_file: API keys, one of which clients must send, see ``access.read_keys``.
+        origins: web pages allowed by CORS, such as ``https://example.org``.
     """
 
     host: str = "127.0.0.1"
@@ -50,10 +50,10 @@ class Door:
     origins: tuple[str, ...] = ()
 
     def access(self) -> Access:
-        """Who may ask.
+        """The access rules.
 
         Raises:
-            ServerError: the keys cannot be read, or an origin is none.
+            ServerError: the keys cannot be read, or an origin is invalid.
         """
         from asr_llm.serving.access import parse_origin, read_keys
         from asr_llm.serving.app import Access
@@ -63,7 +63,7 @@ class Door:
 
     @property
     def is_open(self) -> bool:
-        """Whether whoever reaches this machine may ask."""
+        """Whether anyone who can reach the address may use the server."""
         try:
             private = ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -85,23 +85,23 @@ def serve(
     timeout: float = 600.0,
     grace: float = 30.0,
 ) -> None:
-    """Serve transcription until SIGTERM or Ctrl-C; then end what has begun, for ``grace`` seconds.
+    """Serve transcription until SIGTERM or Ctrl-C, then finish open requests for ``grace`` seconds.
 
-    A second signal ends it at once.
+    A second signal stops at once.
 
     Args:
         model: see ``SpeechLLM.load``.
-        adapters: each is a model of its own to those who ask.
-        options: of requests that bring none of their own.
-        say: told where it listens, each request, and the end.
-        aliases: other names of models, as ``whisper-1=mini``.
-        places: requests at a time.
-        max_megabytes, max_seconds: of a request's upload, and of its audio.
-        timeout: seconds from the first byte of a request to its answer.
+        adapters: each is offered as its own model.
+        options: defaults for requests.
+        say: called with the address, each request, and the end.
+        aliases: other names of models, such as ``whisper-1=mini``.
+        places: maximum concurrent requests.
+        max_megabytes, max_seconds: limits on a request's upload and its audio.
+        timeout: seconds from the first byte of a request to its response.
 
     Raises:
-        ServerError: the extra ``serve`` is not installed, the address is not to be had, or keys,
-            certificates, origins or aliases are not what they should be.
+        ServerError: the extra ``serve`` is not installed, the address is unavailable, or keys,
+            certificates, origins or aliases are invalid.
         CheckpointError: the model or an adapter does not load, or two have the same name.
     """
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
@@ -137,15 +137,15 @@ def serve(
 
 
 def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str, Served]:
-    """What clients may name as a model: the base by its name, and each adapter.
+    """The models that clients may name: the base, and each adapter.
 
-    All tell how sure they are: ``verbose_json`` has it, and it costs a hundredth of the time.
+    All compute confidence, which ``verbose_json`` includes and which costs 1% of the time.
 
     Args:
-        adapters: the folders of those that the model has loaded.
+        adapters: folders of the loaded adapters.
 
     Raises:
-        CheckpointError: an adapter is called as the base is.
+        CheckpointError: an adapter has the name of the base.
     """
     from asr_llm.serving.app import Served
 
@@ -165,7 +165,7 @@ def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str
 
 
 def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[str, Served]:
-    """The models, and each ``NAME=MODEL`` of ``aliases`` as another name of one.
+    """Add each ``NAME=MODEL`` of ``aliases`` as another name of a model.
 
     Raises:
         ServerError: one is malformed, there is no such model, or the name is taken.
@@ -185,7 +185,7 @@ def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[s
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A socket of that address; it does not listen yet."""
+    """A bound socket that does not listen yet."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -225,13 +225,13 @@ def _run(
     from asr_llm.serving.connections import PatientProtocol
 
     class Server(uvicorn.Server):
-        """Refuses requests by an answer while it ends those that have begun."""
+        """Rejects new requests while finishing open ones."""
 
         until: float | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            say(begun)  # signals are heard from now on
+            say(begun)  # signals are handled from now on
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             engine.stop()

@@ -1,4 +1,4 @@
-"""A run folder as training jobs use it: refused when used, locked, left empty by a failure."""
+"""Run folders of training jobs: reject used ones, lock them, remove them after early failures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from asr_llm.training.train import Trained
 
 ORIGIN = "origin.json"
-"""In the run folder of an adaptation: its domain and its base."""
+"""File in the run folder of an adaptation: its domain and base."""
 
 
 def refuse_used(place: Path, resume: bool) -> None:
-    """At once; ``RunFolder.open``, which has the last word, is seconds of imports away."""
+    """Reject a used folder early; ``RunFolder.open`` checks again, but is slow to import."""
     if not resume and (place / "recipe.yaml").is_file():
         raise RunError(
             f"{place} already holds a run; expected a new folder: choose another with -o, "
@@ -31,7 +31,7 @@ def refuse_used(place: Path, resume: bool) -> None:
 
 @contextmanager
 def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]:
-    """The run folder, opened and locked. A run refused before its first checkpoint leaves none."""
+    """Open and lock the run folder. A run that fails before its first checkpoint leaves none."""
     from asr_llm.training.run_folder import RunFolder
 
     run = RunFolder(place)
@@ -42,7 +42,7 @@ def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]
         except Exception:
             made = (run.last_checkpoint(), run.best_checkpoint(), product(run))
             if not any(made):
-                for path in (run.recipe, run.metrics, run.path / ORIGIN):
+                for path in (run.recipe, run.metrics, run.answers, run.path / ORIGIN):
                     path.unlink(missing_ok=True)
                 for made_before in (run.checkpoints, run.path / "alignment"):
                     shutil.rmtree(made_before, ignore_errors=True)
@@ -50,12 +50,12 @@ def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]
 
 
 def product(run: RunFolder) -> Path | None:
-    """What a run was for; it is written whole, last of all."""
+    """The final product of a run, written last and atomically."""
     return next((path for path in (run.adapter, run.model) if path.is_dir()), None)
 
 
 def notes_of(trained: Trained) -> list[str]:
-    """What to tell of a training that left something out, or was stopped by its monitor."""
+    """Notes on a training that skipped data or was stopped by its monitor."""
     notes = [untimed(trained.left_out)] if trained.left_out else []
     if trained.stopped is not None:
         notes.append(

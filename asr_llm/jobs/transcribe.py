@@ -1,4 +1,4 @@
-"""Audio from anywhere into transcripts of any format, printed or in a folder."""
+"""Transcribes audio from any input to any format, printed or in a folder."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be made of the audio.
+    """The requested output.
 
     Args:
-        formats: as ``-f`` has them: ``("srt,vtt", "json")`` or ``("all",)``.
-        folder: where it is written; None: it is printed, one format only.
-        overwrite: whether files in the folder may go that are not what would be written.
+        formats: as for ``-f``: ``("srt,vtt", "json")`` or ``("all",)``.
+        folder: output folder; None: print, one format only.
+        overwrite: whether to replace existing files with other content.
         layout: of subtitles.
-        recursive: look into the folders of a folder.
-        channels: ``mix``; ``separate``, a speaker in each; or the number of one, from 1.
+        recursive: search subfolders.
+        channels: ``mix``; ``separate``, one speaker per channel; or the number of one, from 1.
     """
 
     formats: Sequence[str] = ("txt",)
@@ -45,12 +45,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one audio.
+    """Result of one audio.
 
-    ``printed`` is what belongs on stdout: the text, or the names of the files written. ``error``
-    says why it could not be read, or not to its end, or why not all formats could be written. Of
-    one that was ``done_before``, that is all there is. ``resumed``: some of it had been decoded
-    before.
+    ``printed`` goes to stdout: the text, or the names of written files. ``error`` says why it could
+    not be read, or not to its end, or why a format could not be written. An audio ``done_before``
+    has nothing else. ``resumed``: some of it had been decoded before.
     """
 
     name: Path
@@ -74,18 +73,18 @@ def transcribe(
     tell: Callable[[str], None] | None = None,
     show: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Transcribe files, folders, patterns and stdin; those done before come first.
+    """Transcribe files, folders, patterns and stdin; finished ones are yielded first.
 
     Args:
         on_ready: called when the model is loaded.
-        tell: called with what concerns all of them.
-        show: called with plain text as it becomes certain, where that of one audio is printed;
-            its outcome has nothing more to print.
+        tell: called with general messages.
+        show: called with plain text as it becomes final, if a single audio is printed; its outcome
+            then has nothing left to print.
 
     Raises:
-        RunError: a file is in the way, two would be the same, there is no such format, or the
-            outputs cannot be written.
-        AudioError: a folder or a pattern holds no audio.
+        RunError: a file is in the way, two outputs are the same, the format is unknown, or outputs
+            cannot be written.
+        AudioError: a folder or pattern has no audio.
         CheckpointError: the model or an adapter does not load.
     """
     names = formats.parse(wanted.formats)
@@ -174,11 +173,11 @@ def _write(
     wanted: Wanted,
     trouble: str | None,
 ) -> Outcome:
-    """Write a transcript in all its formats; with ``all`` none need be possible but the rest."""
+    """Write a transcript in all its formats; with ``all``, impossible ones are skipped."""
     texts, problem = formats.render_each(result, names, wanted.layout)
     reason = None if problem is None else str(problem)
     error, left_out = (None, reason) if formats.are_all(wanted.formats) else (reason, None)
-    if error is not None:  # to be tried again, so it is not recorded as left out
+    if error is not None:  # to be retried, so it is not recorded as skipped
         texts = {name: text for name, text in texts.items() if text is not None}
     paths = folder.save(file, texts, trouble)
     printed = "".join(f"{path}\n" for path in paths)

@@ -1,4 +1,4 @@
-"""Audio files into transcripts, in order, and what determines a transcript."""
+"""Transcribes audio files in order, and collects what determines a transcript."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def transcripts(
     on_ready: Callable[[], None] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript | AudioError]:
-    """Transcribe audio files, in order; a file that cannot be read gives its error instead.
+    """Transcribe audio files in order; an unreadable file gives its error.
 
     Args:
-        journal: where to keep what is decoded of a file until its transcript is there.
-        on_segment: told each segment as soon as it is certain.
-        on_ready: called when the model is loaded and the first file is about to be.
-        tell: called with a line where word times were asked for and nothing can tell them.
+        journal: stores what is decoded of a file until its transcript is written.
+        on_segment: called with each segment as soon as it is final.
+        on_ready: called when the model is loaded, before the first file.
+        tell: called with a message if word times are requested but not available.
 
     Raises:
         CheckpointError: the model or an adapter does not load.
     """
     files = [Source.of(path) for path in paths]
     unreadable = [_unreadable(source.path) for source in files]
-    if all(unreadable):  # known without waiting for the model
+    if all(unreadable):  # no need to load the model
         yield from filter(None, unreadable)
         return
     settings = text_settings(recogniser, options)  # before the model is loaded
@@ -76,11 +76,11 @@ _NO_SETTINGS = (
     "drafts",
     "keep_encoded",
 )
-"""Options that the command line has no flag for: they are what they always are."""
+"""Options without a command-line flag, which are constant."""
 
 
 def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[str, Any]:
-    """All that determines a transcript but for the audio: what an ``OutputFolder`` remembers.
+    """Everything besides the audio that determines a transcript, for ``OutputFolder``.
 
     Raises:
         CheckpointError: there is no such model or adapter.

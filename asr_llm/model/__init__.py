@@ -2,5 +2,5 @@
 
 import logging
 
-# NeMo's telemetry is off, which it tells at every import.
+# NeMo announces at every import that its telemetry is off.
 logging.getLogger("nv_one_logger").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""An adapter on disk: its kind, its base, its biasing list. Read once, without the weights."""
+"""An adapter on disk: its kind, base and biasing list, read once without the weights."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class AdapterFolder:
     Args:
         path: as given.
         base: None if PEFT alone wrote it.
-        fusion: weight of an adapter of text; None for one of speech.
-        biasing: phrases to prefer wherever the adapter is in use.
+        fusion: weight of an adapter trained on text; None for one trained on speech.
+        biasing: phrases to boost whenever the adapter is active.
     """
 
     path: Path
@@ -45,12 +45,12 @@ class AdapterFolder:
 
     @property
     def kind(self) -> Literal["speech", "text"]:
-        """Of speech: it changes the recogniser. Of text: a language model fused in decoding."""
+        """``speech``: it changes the recogniser. ``text``: a language model for fusion."""
         return "speech" if self.fusion is None else "text"
 
     @property
     def sha256(self) -> str:
-        """Of its weights, and of its projector and biasing list if it has them."""
+        """Hash of its weights, and of its projector and biasing list if present."""
         files = [self.path / name for name in (WEIGHTS, PROJECTOR, BIASING)]
         hashes = [checkpoints.sha256(file) for file in files if file.is_file()]
         if len(hashes) == 1:
@@ -59,10 +59,10 @@ class AdapterFolder:
 
     @classmethod
     def read(cls, path: AdapterFolder | str | Path) -> AdapterFolder:
-        """Read a folder; an ``AdapterFolder`` is returned as it is.
+        """Read a folder; an ``AdapterFolder`` is returned unchanged.
 
         Raises:
-            CheckpointError: it holds no adapter, or one that is no LoRA; or its weights, its
+            CheckpointError: it has no adapter, or one that is not a LoRA; or its weights, its
                 ``base.json`` or its list cannot be read.
         """
         if isinstance(path, AdapterFolder):
@@ -118,9 +118,9 @@ def _check(folder: Path) -> None:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """What ``base.json`` and the metadata of the weights say; None where PEFT alone wrote both.
+    """The content of ``base.json`` and of the weights' metadata; None if PEFT alone wrote both.
 
-    ``base.json`` counts first, so that it may be edited; the metadata cannot be lost.
+    ``base.json`` takes precedence, so that it can be edited; the metadata cannot be lost.
     """
     path = folder / BASE
     labelled = adapter_kind.recorded(folder)

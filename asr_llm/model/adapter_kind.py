@@ -1,7 +1,7 @@
-"""What kind an adapter is, so that it is never used as another: in its weights' own metadata.
+"""Stores an adapter's kind in the metadata of its weights, so that it is never misused.
 
-Tools that copy ``adapter_config.json`` and ``adapter_model.safetensors`` alone, as uploads to a hub
-do, take it along.
+Tools that copy only ``adapter_config.json`` and ``adapter_model.safetensors``, such as uploads to a
+hub, keep it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _KEY = "asr_llm"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _EXPECTED = "expected LoRA, as 'asr-llm adapt' writes it"
-# Of PEFT's LoRA, what changes more than LoRA's own matrices, or how they are used.
+# Options of PEFT's LoRA that change more than LoRA's own matrices, or how they are applied.
 _VARIANTS = {
     "use_dora": "DoRA",
     "use_bdlora": "BD-LoRA",
@@ -30,7 +30,7 @@ _VARIANTS = {
 
 
 def label(folder: Path, record: dict[str, Any]) -> None:
-    """Write a record into the metadata of an adapter's weights."""
+    """Write a record to the metadata of an adapter's weights."""
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(folder / WEIGHTS)
@@ -39,7 +39,7 @@ def label(folder: Path, record: dict[str, Any]) -> None:
 
 
 def recorded(folder: Path) -> dict[str, Any]:
-    """What ``label`` wrote; empty for an adapter that others wrote.
+    """Read what ``label`` wrote; empty for an adapter from elsewhere.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -53,7 +53,7 @@ def recorded(folder: Path) -> dict[str, Any]:
         record = {} if said is None else json.loads(said)
         if not isinstance(record, dict):
             raise ValueError(f"its metadata holds {said}")
-    except Exception as error:  # safetensors raises as many kinds as there are ways to be damaged
+    except Exception as error:  # safetensors raises many kinds of errors
         raise CheckpointError(
             f"{path} cannot be read ({in_a_line(error)}); expected the weights of an adapter: copy "
             "it again"
@@ -62,11 +62,10 @@ def recorded(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path) -> None:
-    """Refuse what is no LoRA, before it takes memory or changes a model.
+    """Reject anything but a LoRA, before it takes memory or changes a model.
 
     Raises:
-        CheckpointError: a file is a pointer of Git LFS, or is damaged; or it is another kind of
-            adapter.
+        CheckpointError: a file is a Git LFS pointer or damaged; or it is another kind of adapter.
     """
     for name in (CONFIG, WEIGHTS, "projector.safetensors"):
         _refuse_pointer(folder / name)
@@ -95,15 +94,15 @@ def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise CheckpointError(
-                f"{path} is a pointer of Git LFS in place of the file; fetch it: git lfs pull"
+                f"{path} is a Git LFS pointer, not the file; fetch it: git lfs pull"
             )
 
 
 def _check_rank(folder: Path, config: dict[str, Any]) -> None:
-    """PEFT makes matrices of the rank that is told, however large, before it reads any."""
+    """PEFT allocates matrices of the stated rank, however large, before it reads any."""
     from safetensors import safe_open
 
-    recorded(folder)  # that it can be read at all
+    recorded(folder)  # check that it can be read
     with safe_open(folder / WEIGHTS, framework="np") as file:
         names = [name for name in file.keys() if ".lora_A." in name]  # noqa: SIM118
         held = max((file.get_slice(name).get_shape()[0] for name in names), default=0)

@@ -1,16 +1,16 @@
-"""Adapters on one base, by name: any of them in use, swapped without reading the base anew.
+"""Adapters on one base, by name; any of them active, switched without reloading the base.
 
-What several in use do together:
+How several active adapters combine:
 
-- adapters of speech, which change the recogniser: their changes to the weights add up;
-- adapters of text, which are fused: their preferences add up, each by its weight. They are switched
-  off but while ``decoding.fusion`` reads by them (``switched_on``);
-- both kinds: those of speech are on throughout, and those of text have their say beside them;
-- the lists of phrases that some bring are preferred together (``corpus.biasing_list.joined``).
+- adapters trained on speech, which change the recogniser: their weight changes add up;
+- adapters trained on text, which are fused: their weighted scores add up. They are disabled except
+  while ``decoding.fusion`` runs them (``switched_on``);
+- both kinds: those trained on speech are always on, and those trained on text are fused;
+- their biasing lists are joined (``corpus.biasing_list.joined``).
 
-Adapters of speech are merged, which is the same and as fast as the base alone. The base's own
-tensors are put aside meanwhile and never written, so that it comes back bit by bit; the weights
-that such an adapter changes are in memory twice while it is in use.
+Adapters trained on speech are merged, which is equivalent and as fast as the base alone. The base's
+tensors are kept aside unchanged, so that it can be restored bit by bit; weights that an active
+adapter changes are in memory twice.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter on a model: ``key`` is what PEFT calls it, ``projector`` what it has in place of
-    the base's.
-    """
+    """An adapter on a model: ``key`` is its PEFT name, ``projector`` replaces the base's."""
 
     folder: AdapterFolder
     key: str
@@ -45,15 +43,15 @@ class Adapter:
 
 
 class Adapters:
-    """Reads adapters onto a model and puts all of them in use.
+    """Loads adapters onto a model and activates all of them.
 
     Args:
-        model: on its device already; a LoRA that the checkpoint came with is merged for good.
+        model: already on its device; a LoRA of the checkpoint itself is merged permanently.
         base: the name or folder it was loaded from.
-        folders: of the adapters, one at least; each is named as ``names_of`` has it.
+        folders: of the adapters, at least one; named by ``names_of``.
 
     Raises:
-        CheckpointError: a folder is given twice, or ``lora.load`` refuses one.
+        CheckpointError: a folder is given twice, or ``lora.load`` rejects one.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class Adapters:
         self.model = model
         self.loaded: dict[str, Adapter] = {}
         for name, folder in zip(names_of([one.path for one in read]), read):
-            key = f"adapter{len(self.loaded)}"  # a name may hold a dot, which PEFT's may not
+            key = f"adapter{len(self.loaded)}"  # names may contain dots, PEFT's may not
             self.loaded[name] = Adapter(folder, key, lora.load(model, folder, base, key))
         self._peft: Any = model.llm
         self._layers = [
@@ -74,27 +72,27 @@ class Adapters:
         ]
         self._weights = [layer.get_base_layer().weight.data for *_, layer in self._layers]
         self._projector = {n: p.data for n, p in lora.projector_parameters(model).items()}
-        self._in_use: tuple[str, ...] | None = None  # not known while it is changed
+        self._in_use: tuple[str, ...] | None = None  # unknown during a change
         self.use(*self.loaded)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the adapters, in the order in which they were given."""
+        """Names of the adapters, in the given order."""
         return tuple(self.loaded)
 
     @property
     def in_use(self) -> tuple[str, ...]:
-        """Names of those in use, in the order in which they were given."""
+        """Names of the active adapters, in the given order."""
         return self._in_use or ()
 
     def label(self, names: Sequence[str] | None) -> str | None:
-        """The folders of these, or of all, as a transcript names them; None if there are none."""
+        """Folders of these adapters, or all, as named in transcripts; None if there are none."""
         wanted = self.names if names is None else names
         found = [str(a.folder.path) for name, a in self.loaded.items() if name in wanted]
         return " + ".join(found) or None
 
     def check(self, names: Sequence[str]) -> None:
-        """See whether these can be in use.
+        """Check that these can be activated.
 
         Raises:
             CheckpointError: there is no adapter of that name, or one is named twice.
@@ -109,20 +107,20 @@ class Adapters:
 
     @property
     def biasing(self) -> list[BiasingList]:
-        """The lists that those in use bring."""
+        """The biasing lists of the active adapters."""
         found = (self.loaded[name].folder.biasing for name in self.in_use)
         return [biasing for biasing in found if biasing is not None]
 
     def fusion(self, weight: float | None = None) -> dict[str, float]:
-        """The weights of those of text that are in use, by ``key``; or ``weight`` for each."""
+        """The weights of the active text adapters, by ``key``; or ``weight`` for each."""
         used = {self.loaded[name].key: self.loaded[name].folder.fusion for name in self.in_use}
         own = {key: fusion for key, fusion in used.items() if fusion is not None}
         return own if weight is None else dict.fromkeys(own, weight)
 
     def use(self, *names: str) -> None:
-        """Put these adapters in use, in place of those that were; none is the base alone.
+        """Activate exactly these adapters; none is the base alone.
 
-        The order of the names does not matter. Nothing is done where they are in use already.
+        The order of the names does not matter. Does nothing if they are already active.
 
         Raises:
             CheckpointError: see ``check``.
@@ -140,13 +138,13 @@ class Adapters:
 
     def _merge(self, keys: list[str]) -> None:
         if all(adapter.folder.kind == "text" for adapter in self.loaded.values()):
-            return  # nothing is ever merged, and weights in 8 bits stay what they are
+            return  # nothing is merged, and 8-bit weights stay unchanged
         for (*_, layer), weight in zip(self._layers, self._weights):
             changed = any(key in layer.lora_A for key in keys)
             layer.get_base_layer().weight.data = weight.clone() if changed else weight
             if changed:
                 layer.merge(adapter_names=keys)
-                # PEFT would subtract what it merged, and round: it is put back from here.
+                # PEFT would subtract what it merged, with rounding: restore from here instead.
                 layer.merged_adapters.clear()
 
     def _project(self, trained: list[dict[str, Tensor]]) -> None:
@@ -168,13 +166,13 @@ class Adapters:
 
 
 def put_aside(model: SpanSALM) -> None:
-    """Switch off the adapters on a model, which are of text: what is left is the recogniser."""
+    """Disable the adapters on a model, all trained on text; the recogniser remains."""
     model.llm.base_model.disable_adapter_layers()
 
 
 @contextmanager
 def switched_on(model: SpanSALM, *keys: str) -> Iterator[None]:
-    """Adapters that were put aside, on for once: the LLM as a language model of the domain."""
+    """Temporarily enable disabled adapters: the LLM as a domain language model."""
     layers = model.llm.base_model
     if layers.active_adapters != list(keys):
         layers.set_adapter(list(keys), inference_mode=True)
@@ -186,9 +184,9 @@ def switched_on(model: SpanSALM, *keys: str) -> Iterator[None]:
 
 
 def names_of(folders: Iterable[str | Path]) -> list[str]:
-    """A name for each adapter: its folder's, or its run folder's where it is called ``adapter``.
+    """A name for each adapter: its folder's, or its run folder's if that is called ``adapter``.
 
-    The second of a name is called ``name-2``, and so on.
+    The second of a name becomes ``name-2``, and so on.
     """
     found: list[str] = []
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Checkpoints: one self-contained folder each, in NeMo SALM's own layout.
+"""Checkpoint folders: self-contained, in NeMo SALM's layout.
 
     config.json                SALM's config
     model.safetensors          weights, SALM's keys
@@ -11,7 +11,7 @@
     former.txt                 optional: SHA-256 of former weights whose adapters fit these, too
     README.md                  the card
 
-NeMo's ``SALM.from_pretrained`` reads these folders, and folders it wrote are read here.
+NeMo's ``SALM.from_pretrained`` reads these folders, and this module reads NeMo's.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ def _sha256(path: Path, modified: int) -> str:
 
 
 def identity(folder: Path) -> str:
-    """SHA-256 of the weights file: what an adapter remembers of its base."""
+    """SHA-256 of the weights file, by which an adapter identifies its base."""
     return sha256(folder / WEIGHTS)
 
 
 def accepts(folder: Path, sha: str) -> bool:
-    """Whether an adapter that remembers ``sha`` as its base fits the checkpoint in ``folder``.
+    """Whether an adapter with base hash ``sha`` fits the checkpoint in ``folder``.
 
-    It does where these are the weights, or those of ``former.txt``, which differ by rounding.
+    True for its current weights, or those in ``former.txt``, which differ by rounding.
     """
     former = folder / FORMER
     known = former.read_text("utf-8").split() if former.is_file() else []
@@ -77,7 +77,7 @@ def sha256(path: Path) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """SALM's config with the paths of the tokenizer and the LLM config beside it filled in."""
+    """SALM's config, with the local paths of the tokenizer and the LLM config filled in."""
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -101,33 +101,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config | {"pretrained_weights": False}
 
 
-def load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path | str) -> None:
-    own = module.state_dict()
-    shared = {t.data_ptr() for name, t in own.items() if name in weights}
-    missing = [n for n, t in own.items() if n not in weights and t.data_ptr() not in shared]
-    unexpected = [name for name in weights if name not in own]
-    reshaped = [
-        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
-        for name in weights
-        if name in own and weights[name].shape != own[name].shape
-    ]
-    wrong = [
-        f"{len(names)} {kind}: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
-        for kind, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", reshaped),
-        )
-        if names
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{source} does not fit its config; tensors {'; '.join(wrong)}. "
-            "Expected weights saved from this very architecture"
-        )
-    module.load_state_dict(weights, strict=False)
-
-
 def save(
     model: SpanSALM,
     folder: Path,
@@ -135,15 +108,15 @@ def save(
     dtype: torch.dtype | None = None,
     base: Path | None = None,
 ) -> None:
-    """Write a checkpoint folder; a complete folder appears or none does.
+    """Write a checkpoint folder atomically.
 
     Args:
         dtype: precision on disk (the audio features stay float32); default: as in memory.
-        base: the checkpoint folder it was made from, whose ``replay/`` and ``first_pass/`` come
-            along.
+        base: the checkpoint folder it was made from, whose ``replay/`` and ``first_pass/`` are
+            copied.
 
     Raises:
-        CheckpointError: an adapter is on the model, which its config does not know of.
+        CheckpointError: the model has an adapter, which its config does not describe.
     """
     from peft import PeftModel
     from safetensors.torch import save_file
@@ -185,7 +158,7 @@ def save(
 
 
 def _portable(model: SpanSALM) -> dict[str, Any]:
-    """The config without paths of this machine, with what NeMo and vLLM look for."""
+    """The config without local paths, with the keys that NeMo and vLLM need."""
     from omegaconf import OmegaConf
 
     config: dict[str, Any] = OmegaConf.to_container(model.cfg, resolve=True)  # type: ignore
@@ -201,7 +174,7 @@ def _portable(model: SpanSALM) -> dict[str, Any]:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes the place of ``folder`` once it is complete."""
+    """A temporary folder that replaces ``folder`` once complete."""
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -224,14 +197,14 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def in_a_line(error: Exception) -> str:
-    """What a library says, which may be pages, in the rest of a line of ours."""
+    """Shorten a library's message, which may be long, to fit in one of our lines."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= 300 else text[:299] + "…"
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' notices off the user's terminal."""
+    """Suppress the libraries' notices on the user's terminal."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))  # some set their own level at import
     try:

@@ -1,7 +1,7 @@
-"""A SALM checkpoint out of a Whisper encoder and an LLM, untrained between the two.
+"""Composes an untrained SALM checkpoint from a Whisper encoder and an LLM.
 
-The weights of both are rounded to bfloat16, in which checkpoints are kept, before anything is
-trained on them: what was trained then fits what a user composes again from the same foundations.
+Both are rounded to bfloat16, the precision of checkpoints, before any training, so that trained
+weights fit what a user composes later from the same foundations.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from asr_llm.model import checkpoint_folder
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
 from asr_llm.model.sources import Say, tell
+from asr_llm.model.weights import assign, without_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 STACK, WIDTH = 4, 1024
-"""Encoder states in a frame, 80 ms together, and the width of the projector's hidden layer."""
+"""Encoder states per frame (80 ms), and the width of the projector's hidden layer."""
 
 ASR_PROMPT = "Transcribe the following: {audio}"
 
 _AUDIO, _SEGMENT, _PAD = "<|audio|>", "<|segment|>", "<|pad|>"
 _SPARE = ("<file_sep>", "<jupyter_start>", "<empty_output>")
-"""SmolLM2's tokens for code, in whose place text never stands: locator, leading token, padding."""
+"""SmolLM2's code tokens, which never occur in text: locator, leading token, padding."""
 
-_FORMAT, _TURN_END = "qwen", "<|im_end|>"
-"""ChatML, as NeMo calls it, and the token that ends a turn in it."""
+_FORMATS = {"<|im_end|>": "qwen", "<|eot_id|>": "llama3"}
+"""NeMo's names of the chat templates that it has whole, by the token that ends a turn in them."""
 
 
 def compose(
@@ -43,19 +44,19 @@ def compose(
     ctc_vocabulary: Path | None = None,
     with_first_pass: bool = False,
 ) -> None:
-    """Write an untrained checkpoint: both foundations, and a fresh projector between them.
+    """Write an untrained checkpoint: both foundations, and a new projector between them.
 
     Args:
         seed: of the projector's random weights.
         width: of the projector's hidden layer.
-        ctc_vocabulary: a ``ctc_tokenizer.json`` for the CTC head that will be trained; the
-            projector then takes its posteriors (``model.posteriors``).
-        with_first_pass: bring the whole of Whisper for a first pass (``model.first_pass``).
+        ctc_vocabulary: a ``ctc_tokenizer.json`` for a CTC head to be trained, whose posteriors the
+            projector then takes (``model.posteriors``).
+        with_first_pass: include all of Whisper for a first pass (``model.first_pass``).
 
     Raises:
-        CheckpointError: the LLM's vocabulary or chat template has no place for audio, its
-            tensors don't fit its config, or ``ctc_vocabulary`` is no tokenizer or too large; or
-            a first pass is asked of a Whisper without a tokenizer.
+        CheckpointError: the LLM's vocabulary or chat template has no room for audio, its tensors
+            don't fit its config, or ``ctc_vocabulary`` is not a tokenizer or too large; or a first
+            pass is requested from a Whisper without a tokenizer.
     """
     import torch
 
@@ -90,7 +91,7 @@ def compose_from(
     with_first_pass: bool = False,
     say: Say = tell,
 ) -> None:
-    """``compose`` of what these names stand for; see ``foundations.find_encoder``.
+    """``compose`` by name; see ``foundations.find_encoder``.
 
     Raises:
         CheckpointError: see there; or there is no such encoder or LLM.
@@ -102,7 +103,7 @@ def compose_from(
 
 
 def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:
-    """A model of ``config`` that holds ``state``, and random weights where that has none.
+    """Create a model of ``config`` with the weights ``state``, and random ones where it has none.
 
     Raises:
         CheckpointError: a tensor is unexpected or has another shape; or one of the encoder or of
@@ -111,13 +112,17 @@ def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSAL
     with checkpoint_folder.quiet():
         from asr_llm.model.salm import SpanSALM
 
-    with tempfile.TemporaryDirectory() as place, checkpoint_folder.quiet():
+    with tempfile.TemporaryDirectory() as place, checkpoint_folder.quiet(), without_weights():
         llm.config.save_pretrained(place)
         llm.tokenizer.save_pretrained(place)
         model = SpanSALM(config | {"pretrained_llm": place, "pretrained_weights": False})
+    for part in (model.perception.modality_adapter, model.perception.proj):
+        for module in part.to_empty(device="cpu").modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
     own = model.state_dict()
     fresh = {k: t for k, t in own.items() if k.startswith(_FRESH) and k not in state}
-    checkpoint_folder.load_strictly(model, state | fresh, "the foundations")
+    assign(model, state | fresh, "the foundations")
     return model.eval()
 
 
@@ -148,10 +153,10 @@ def state_of(model: SpanSALM) -> dict[str, Tensor]:
 
 
 def prepared(config: dict[str, Any], llm: Llm) -> dict[str, Any]:
-    """A SALM config made by ``compose``, after the LLM's tokenizer was prepared as it was then.
+    """A SALM config of ``compose``, after preparing the LLM's tokenizer as it did.
 
     Raises:
-        CheckpointError: the tokenizer gives other tokens to speech than the config says.
+        CheckpointError: the tokenizer assigns other tokens to speech than the config.
     """
     found = (_prompt_format(llm), _make_room(llm)[0])
     wanted = (config["prompt_format"], config["audio_locator_tag"])
@@ -168,7 +173,7 @@ def _make_room(llm: Llm) -> tuple[str, str]:
 
 
 def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tuple[str, str]]:
-    """SALM's config; and the tokens that stand for audio and before segments."""
+    """SALM's config, and the tokens for audio and for the start of segments."""
     prompt_format, tokens = _prompt_format(llm), _make_room(llm)
     ours, own = "asr_llm.model.whisper", encoder.config
     stacked = own["d_model"] * STACK
@@ -206,7 +211,7 @@ def _config(encoder: Encoder, llm: Llm, width: int) -> tuple[dict[str, Any], tup
 
 
 def _take_posteriors(config: dict[str, Any], vocabulary: Path, width: int) -> None:
-    """Have the projector take the posteriors of a CTC head with this vocabulary."""
+    """Make the projector take the posteriors of a CTC head with this vocabulary."""
     symbols = CtcVocabulary(None, 0, vocabulary).blank + 1
     if symbols >= width:
         raise CheckpointError(
@@ -222,21 +227,23 @@ def _take_posteriors(config: dict[str, Any], vocabulary: Path, width: int) -> No
 
 def _prompt_format(llm: Llm) -> str:
     """NeMo's name of the LLM's chat template; the end of a turn becomes the tokenizer's eos."""
-    if _TURN_END not in llm.tokenizer.get_vocab():
-        raise CheckpointError(
-            f"the LLM's vocabulary has no {_TURN_END} to end a turn; expected an LLM tuned "
-            "with ChatML, as those of Qwen and SmolLM were"
-        )
-    llm.tokenizer.eos_token = _TURN_END
-    return _FORMAT
+    vocabulary = llm.tokenizer.get_vocab()
+    for turn_end, name in _FORMATS.items():
+        if turn_end in vocabulary:
+            llm.tokenizer.eos_token = turn_end
+            return name
+    raise CheckpointError(
+        f"the LLM's vocabulary has no {' or '.join(_FORMATS)} to end a turn; expected an LLM tuned "
+        "with ChatML, as those of Qwen and SmolLM were, or with the template of Llama 3"
+    )
 
 
 def reserve(tokenizer: Any, rows: int) -> tuple[str, str]:
-    """Find room for the tokens that speech needs, in a vocabulary of ``rows`` that can't grow.
+    """Find tokens for speech in a vocabulary of ``rows`` that can't grow.
 
-    Rows that no token has are given to new ones; where there are none, special tokens that
-    neither text nor the chat template holds are used. Padding gets one of its own where it
-    shares one with the end of turns, or the model would never learn to stop.
+    Unused rows get new tokens; without any, special tokens that occur in neither text nor the chat
+    template are used. Padding gets its own token if it shares one with the end of turns, or the
+    model would never learn to stop.
 
     Returns:
         the audio locator tag, and the leading token of segments.

@@ -1,4 +1,4 @@
-"""A new, untrained checkpoint from a description: how `mini` begins."""
+"""Creates a new, untrained checkpoint from a description, such as `mini`'s."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def create(description: Path, folder: Path, seed: int) -> None:
                     "audio_locator_tag": LOCATOR,
                     "prompt_format": "qwen",
                     "asr_prompt": "Transcribe the following: {audio}",
-                    # Pretraining hears single sentences, without long pauses, most of them of a
-                    # few seconds: what is longer is lost (eval/RESULTS.md#long-audio).
+                    # Pretraining uses single sentences of a few seconds without long pauses; longer
+                    # speech is not recognised (eval/RESULTS.md#long-audio).
                     "chunk_seconds": 8.0,
                     "pause_seconds": 0.4,
                     "perception": _perception(new),

@@ -33,9 +33,9 @@ def read(data: bytes | memoryview) -> dict[str, np.ndarray]:
 
 
 def whisper_encoder(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The state dict of transformers' ``WhisperEncoder``, float32, from CTranslate2's tensors.
+    """State dict of transformers' ``WhisperEncoder``, float32, from CTranslate2's tensors.
 
-    CTranslate2 keeps queries, keys and values in one matrix (3 H, H). Whisper's keys have no bias.
+    CTranslate2 stores queries, keys and values in one matrix (3 H, H). Whisper's keys have no bias.
 
     Raises:
         CheckpointError: a tensor is missing, or stored in 8 or 16 bit integers.
@@ -105,7 +105,7 @@ def _cross_attention(tensors: Mapping[str, np.ndarray], at: str) -> dict[str, np
 def _stacked(
     tensors: Mapping[str, np.ndarray], at: str, ours: str, parts: str
 ) -> dict[str, np.ndarray]:
-    """Projections that CTranslate2 keeps in one matrix, such as queries, keys and values."""
+    """Split projections that CTranslate2 stores in one matrix, such as queries, keys and values."""
     weights = np.split(_float32(tensors, f"{at}/weight"), len(parts))
     biases = np.split(_float32(tensors, f"{at}/bias"), len(parts))
     taken = {f"{ours}.{part}_proj.weight": w for part, w in zip(parts, weights)}

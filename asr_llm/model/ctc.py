@@ -1,6 +1,6 @@
-"""CTC models as sources of emissions for forced alignment: a checkpoint's own head, or NeMo's.
+"""CTC models for forced alignment: a checkpoint's own head, or NeMo's.
 
-Legend: B audios, T samples at 16 kHz, F frames, V tokens with the blank.
+Legend: B audios, T samples at 16 kHz, F frames, V tokens including the blank.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LONGEST, _PIECE = 60.0, 30.0  # seconds
 
 
 class CtcModel(ABC):
-    """What alignment needs to know of a CTC model.
+    """The interface of a CTC model for alignment.
 
-    ``blank`` is the index of the blank in V, ``frame`` the seconds of an emission frame, and
-    ``shift`` the seconds by which its peaks come late.
+    ``blank`` is the index of the blank in V, ``frame`` the seconds per emission frame, and
+    ``shift`` the seconds by which its peaks are late.
     """
 
     blank: int
@@ -38,16 +38,16 @@ class CtcModel(ABC):
 
     @abstractmethod
     def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
-        """The tokens of each word of a transcript, or of what is said for it."""
+        """The tokens of each word of a transcript, or of its spoken form."""
 
     @abstractmethod
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
         """B audios, float32 (T,), to emissions (F, V)."""
 
     def hear(self, audios: list[np.ndarray]) -> list[Tensor]:
-        """``log_probs`` of audios of any length: those of over a minute are heard in pieces.
+        """``log_probs`` for audios of any length: those over a minute are encoded in pieces.
 
-        Attention over many minutes would not fit into memory. Pieces end where it is quietest.
+        Attention over many minutes would not fit into memory. Pieces end at the quietest place.
         """
         longest = _LONGEST * SAMPLE_RATE
         short = [audio for audio in audios if len(audio) <= longest]
@@ -57,25 +57,25 @@ class CtcModel(ABC):
         ]
 
     def _in_pieces(self, audio: np.ndarray) -> Tensor:
-        """Emissions (F, V) of an audio (T,) that is cut at whole frames."""
+        """Emissions (F, V) of an audio (T,) that is split at whole frames."""
         frame = round(self.frame * SAMPLE_RATE)
         ends = [end // frame * frame for _, end in split_at_pauses(audio, _PIECE)]
         bounds = list(pairwise([0, *ends[:-1], len(audio)]))
         heard = [self.log_probs([audio[start:end]])[0] for start, end in bounds]
         counts = [(end - start) // frame for start, end in bounds[:-1]]
-        # A model may make a frame more of what a piece has at its end.
+        # A model may return one extra frame at the end of a piece.
         return torch.cat([*(rows[:count] for rows, count in zip(heard, counts)), heard[-1]])
 
     def align(
         self, emissions: list[Tensor], texts: list[str], backend: Backend = "auto"
     ) -> list[Alignment | Unaligned]:
-        """Find the words of B texts in their emissions (F, V).
+        """Align the words of B texts with their emissions (F, V).
 
-        Digits, units and symbols are spelled as they are said (English), in the way that fits the
-        audio best; the words of the result are as written.
+        Digits, units and symbols are aligned by their spoken English form, in the variant that fits
+        the audio best; the returned words are as written.
 
         Raises:
-            AsrLlmError: k2 is asked for and not installed.
+            AsrLlmError: k2 is requested but not installed.
         """
         ways = [ways_to_say(text) if needs_saying(text) else [] for text in texts]
         spellings = [
@@ -104,9 +104,9 @@ class CtcModel(ABC):
         found: Alignment,
         backend: Backend,
     ) -> list[str]:
-        """Of each word's ways to be said, the one that its place in the audio sounds most like.
+        """Choose the spoken form of each word that fits its place in the audio best.
 
-        Each is tried between the words around it, on their stretch of the emissions (F, V) alone.
+        Each is tried between the neighbouring words, on that stretch of the emissions (F, V) alone.
         """
         said = [forms[0] for forms in ways]
         for i, forms in enumerate(ways):
@@ -124,10 +124,10 @@ class CtcModel(ABC):
 
 
 def load(name: str | Path) -> CtcModel:
-    """A CTC model by name: a checkpoint with a CTC head (``mini``), or NeMo's ``.nemo`` file.
+    """Load a CTC model by name: a checkpoint with a CTC head (``mini``), or NeMo's ``.nemo`` file.
 
     Raises:
-        CheckpointError: it cannot be loaded, or does no CTC.
+        CheckpointError: it cannot be loaded, or has no CTC.
     """
     if Path(name).suffix == ".nemo":
         return NemoCtc(Path(name))
@@ -146,7 +146,7 @@ def load(name: str | Path) -> CtcModel:
 
 
 class CheckpointCtc(CtcModel):
-    """The CTC head that a checkpoint keeps beside its SALM weights."""
+    """The CTC head stored with a checkpoint's SALM weights."""
 
     def __init__(self, model: SpanSALM) -> None:
         self.model = model.eval()
@@ -171,7 +171,7 @@ class CheckpointCtc(CtcModel):
 
 
 class NemoCtc(CtcModel):
-    """A CTC model of NeMo, or the CTC side of a hybrid one, from its ``.nemo`` file."""
+    """A CTC model of NeMo, or the CTC branch of a hybrid one, from its ``.nemo`` file."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():

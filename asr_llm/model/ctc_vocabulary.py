@@ -1,8 +1,8 @@
-"""What a CTC head writes: the LLM's tokens, or a small vocabulary of its own.
+"""Vocabulary of a CTC head: the LLM's tokens, or a small one of its own.
 
 An output layer over an LLM's 49,152 tokens would be larger than Whisper's encoder. A checkpoint
-folder that holds ``ctc_tokenizer.json`` (Hugging Face's ``tokenizers`` format: characters or some
-hundred pieces of lower-case words) has a head with that vocabulary.
+folder with ``ctc_tokenizer.json`` (Hugging Face's ``tokenizers`` format: characters or some hundred
+lower-case word pieces) has a head with that vocabulary.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ CTC_TOKENIZER = "ctc_tokenizer.json"
 
 
 class CtcVocabulary:
-    """Normalised text to token ids and back; the blank is one past the last id.
+    """Converts normalised text to token ids and back; the blank is one past the last id.
 
     Args:
-        tokenizer: the LLM's Hugging Face tokenizer, where the head shares its vocabulary.
+        tokenizer: the LLM's Hugging Face tokenizer, if the head shares its vocabulary.
         size: the LLM's vocabulary size.
-        path: a ``ctc_tokenizer.json``, in place of the two.
+        path: a ``ctc_tokenizer.json`` instead of the two.
 
     Raises:
-        CheckpointError: the file is no tokenizer.
+        CheckpointError: the file is not a tokenizer.
     """
 
     def __init__(self, tokenizer: Any, size: int, path: str | Path | None = None) -> None:
@@ -49,7 +49,7 @@ class CtcVocabulary:
         return self.size
 
     def encode(self, text: str) -> list[int]:
-        """The ids of normalised words; each begins as behind a space."""
+        """The ids of normalised words, each as if after a space."""
         if self._own is not None:
             return list(self._own.encode(text, add_special_tokens=False).ids)
         return list(self._llm(f" {text}", add_special_tokens=False)["input_ids"])
@@ -61,7 +61,7 @@ class CtcVocabulary:
         return str(self._llm.decode(ids, skip_special_tokens=True)).strip()
 
     def piece(self, symbol: int) -> str:
-        """How a symbol reads inside a text: with the space before it, if it begins a word."""
+        """A symbol as in text: with a leading space if it starts a word."""
         if self._own is not None:
             return str(self._own.id_to_token(symbol)).replace("▁", " ")
         return str(self._llm.decode([symbol]))

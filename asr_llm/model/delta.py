@@ -1,4 +1,4 @@
-"""What training changed: a small safetensors file beside pretrained weights that are public.
+"""The difference from published weights after training, as a small safetensors file.
 
 A file holds tensors under a checkpoint's own keys, each in one of three forms:
 
@@ -36,22 +36,25 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Packed:
-    """What ``pack`` wrote. ``errors``: of each changed tensor, the norm of what is lost relative
-    to the norm of the change; of tensors that the base lacks, relative to the tensor's."""
+    """Result of ``pack``.
+
+    ``errors``: per changed tensor, the norm of the loss relative to the norm of the change; for
+    tensors that the base lacks, relative to the tensor's.
+    """
 
     bytes: int
     errors: dict[str, float]
 
 
 def pack(base: State, trained: State, path: Path, rank: int, eight_bit: bool = True) -> Packed:
-    """Write what ``trained`` has more than ``base``, or other.
+    """Store the difference of ``trained`` from ``base``.
 
     Args:
-        base: the foundations' tensors, as training found them (``composition.base_state``).
-        trained: those of the trained model, LoRA merged; without the CTC head.
-        rank: of the LoRA factors, the best in the least-squares sense, in which changes of the
-            LLM's matrices are kept; nothing is lost where LoRA of that rank made them.
-        eight_bit: keep matrices in 8 bits a value, not in bfloat16.
+        base: the foundations' tensors before training (``composition.base_state``).
+        trained: those of the trained model, with LoRA merged and without the CTC head.
+        rank: of the least-squares LoRA factors that represent changes of the LLM's matrices;
+            lossless if they were trained with LoRA of that rank.
+        eight_bit: store matrices in 8 bits, not in bfloat16.
 
     Raises:
         CheckpointError: ``trained`` lacks a tensor of ``base``, or has it in another shape.
@@ -70,13 +73,13 @@ def pack(base: State, trained: State, path: Path, rank: int, eight_bit: bool = T
 
 
 def unpack(path: Path, base: State) -> dict[str, Tensor]:
-    """The trained model's tensors, float32: those of the file, and of ``base`` what it leaves.
+    """The trained model's tensors, float32: those of the file, and otherwise those of ``base``.
 
-    Products are made in double precision, so that every machine rounds them alike.
+    Products are computed in double precision, so that every machine rounds them alike.
 
     Raises:
-        CheckpointError: the file cannot be read, or changes a tensor that ``base`` lacks or has
-            in another shape.
+        CheckpointError: the file cannot be read, or changes a tensor that ``base`` lacks or has in
+            another shape.
     """
     try:
         stored = decode(load_file(path))
@@ -103,10 +106,10 @@ def unpack(path: Path, base: State) -> dict[str, Tensor]:
 
 
 def encode(state: State) -> dict[str, Tensor]:
-    """Matrices in 8 bits, row by row; vectors, small tensors and audio features stay."""
+    """Quantise matrices to 8 bits, row by row; vectors, small tensors and audio features stay."""
     coded: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        # Filters of the features are no weights, and must be exact.
+        # Feature filters are not weights, and must be exact.
         if tensor.dim() < 2 or tensor.numel() < _SMALL or ".featurizer." in name:
             coded[name] = tensor.contiguous()
             continue
@@ -118,7 +121,7 @@ def encode(state: State) -> dict[str, Tensor]:
 
 
 def decode(coded: State) -> dict[str, Tensor]:
-    """What ``encode`` coded, float32; other tensors as they are.
+    """Undo ``encode``, to float32; other tensors are unchanged.
 
     Raises:
         KeyError: 8-bit values have no scale.
@@ -145,7 +148,7 @@ def _refuse_others(base: State, trained: State) -> None:
 
 
 def _same(base: Tensor | None, tensor: Tensor) -> bool:
-    """Whether nothing changed but the precision."""
+    """Whether only the precision changed."""
     return base is not None and base.to(torch.bfloat16).equal(tensor.to(torch.bfloat16))
 
 

@@ -13,24 +13,26 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration
+from transformers import PreTrainedTokenizerFast, WhisperForConditionalGeneration
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, load_strictly, quiet
+from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, quiet
 from asr_llm.model.foundations import Encoder
+from asr_llm.model.weights import load_strictly
 from asr_llm.model.whisper import (
     SAMPLE_RATE,
     STATES_A_SECOND,
     WhisperEncoder,
     WhisperPreprocessor,
-    key_mask,
 )
+from asr_llm.model.whisper_decoder import BeamSearch, Decoder, Processor, log_probs_of
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -65,7 +67,7 @@ class FirstPass(nn.Module):
         config = whisper.config
         self.preprocessor = WhisperPreprocessor(config.num_mel_bins)
         self.encoder = WhisperEncoder.of(whisper.model.encoder)
-        self.decoder, self.head = whisper.model.decoder, whisper.proj_out
+        self.decoder = Decoder(whisper.model.decoder, whisper.proj_out)
         self.tokenizer = tokenizer
         start, language, task, no_times = (_id(tokenizer, token) for token in _PROMPT)
         english = config.vocab_size <= _ENGLISH_ONLY
@@ -114,9 +116,19 @@ class FirstPass(nn.Module):
             ) from error
 
     @property
+    def vocabulary(self) -> int:
+        """How many tokens it scores."""
+        return int(self.decoder.decoder.embed_tokens.num_embeddings)
+
+    @cached_property
+    def hub_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer as Hugging Face has it."""
+        return PreTrainedTokenizerFast(tokenizer_object=self.tokenizer, eos_token=_END)
+
+    @property
     def device(self) -> torch.device:
         """Where it is."""
-        return self.decoder.embed_tokens.weight.device
+        return self.decoder.decoder.embed_tokens.weight.device
 
     def write(self, audios: Sequence[np.ndarray]) -> list[str]:
         """What Whisper writes of audios, float32 (T,); see ``states`` and ``texts``."""
@@ -132,38 +144,72 @@ class FirstPass(nn.Module):
 
         A text does not depend on what else is in its batch; see ``without_repeats``.
         """
+        return [own[0] for own in self.n_best(states)]
+
+    def n_best(
+        self,
+        states: Sequence[Tensor],
+        beams: int = 1,
+        processors: Callable[[], Sequence[Processor]] = tuple,
+    ) -> list[list[str]]:
+        """Up to ``beams`` different texts for each of B audios, from states (S, H); best first.
+
+        Args:
+            processors: makes those of one search, as ``BeamSearch`` has them.
+        """
         lengths = [len(own) / STATES_A_SECOND for own in states]
-        return _in_batches(self._written, states, lengths)
+        return _in_batches(lambda some: self._written(some, beams, processors()), states, lengths)
 
     @torch.inference_mode()
-    def log_likelihoods(self, states: Tensor, texts: Sequence[str]) -> list[float]:
-        """Whisper's log-probability of each of several texts, from the states (S, H) of an audio.
+    def log_likelihoods(
+        self, states: Sequence[Tensor], texts: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Whisper's log-probability of each of K texts of B audios, from their states (S, H).
 
         A text longer than Whisper has positions for counts as far as these go.
         """
-        encoded = [self.tokenizer.encode(f" {t}", add_special_tokens=False).ids for t in texts]
-        rows = [[*self.prompt, *ids, self.end][: self.most + len(self.prompt)] for ids in encoded]
+        lengths = [len(own) / STATES_A_SECOND for own in states]
+        return _in_batches(self._judged, list(zip(states, texts, strict=True)), lengths)
+
+    def _judged(self, batch: list[tuple[Tensor, Sequence[str]]]) -> list[list[float]]:
+        most = max(len(texts) for _, texts in batch)
+        rows: list[list[int]] = []
+        for _, texts in batch:
+            encoded = [self.tokenizer.encode(f" {t}", add_special_tokens=False).ids for t in texts]
+            own = [[*self.prompt, *ids, self.end] for ids in encoded]
+            rows += own + [[self.end]] * (most - len(own))
+        rows = [row[: self.most + len(self.prompt)] for row in rows]
         ids = nn.utils.rnn.pad_sequence(
             [torch.tensor(row, device=self.device) for row in rows],
             batch_first=True,
             padding_value=self.end,
         )
-        causal = torch.full((ids.shape[1],) * 2, float("-inf"), device=self.device).triu(1)
-        hidden = self._through(
-            ids, 0, states[None].expand(len(texts), -1, -1), None, causal[None, None], None
-        )
-        found = self.head(hidden[:, :-1]).log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
-        told = len(self.prompt) - 1  # the rest of the prompt is not written
-        return [float(own[told : len(row) - 1].sum()) for own, row in zip(found, rows)]
+        hidden = self.decoder(ids, self.decoder.hear([states for states, _ in batch]))
+        told, head = len(self.prompt) - 1, self.decoder.head  # the rest is not written
+        found = [
+            float(log_probs_of(head, own[told : len(row) - 1], wanted[told + 1 : len(row)]).sum())
+            for own, wanted, row in zip(hidden, ids, rows)
+        ]
+        groups = [found[i * most : (i + 1) * most] for i in range(len(batch))]
+        return [own[: len(texts)] for own, (_, texts) in zip(groups, batch)]
 
     @torch.inference_mode()
-    def _written(self, states: list[Tensor]) -> list[str]:
-        lens = torch.tensor([len(own) for own in states], device=self.device)
-        limits = lens // STATES_A_SECOND * _TOKENS_A_SECOND + _TOKENS_ANYWAY
-        limits = limits.clamp(max=self.most)
-        padded = nn.utils.rnn.pad_sequence(states, batch_first=True)
-        written = self._decoded(padded, lens, limits.tolist())
-        return [without_repeats(self.tokenizer.decode(ids).strip()) for ids in written]
+    def _written(
+        self, states: list[Tensor], beams: int, processors: Sequence[Processor]
+    ) -> list[list[str]]:
+        limits = [
+            min(self.most, len(own) // STATES_A_SECOND * _TOKENS_A_SECOND + _TOKENS_ANYWAY)
+            for own in states
+        ]
+        search = BeamSearch(self.decoder, self.prompt, self.end, self._forbid, beams, processors)
+        found = search(self.decoder.hear(states), limits)
+        texts = [[self.tokenizer.decode(list(one.ids)) for one in own] for own in found]
+        return [list(dict.fromkeys(without_repeats(t.strip()) for t in own)) for own in texts]
+
+    def _forbid(self, written: int, logits: Tensor) -> None:
+        logits[:, self.never] = float("-inf")
+        if not written:
+            logits[:, self.never_first] = float("-inf")
 
     @torch.inference_mode()
     def _encoded(self, audios: list[np.ndarray]) -> list[Tensor]:
@@ -176,59 +222,6 @@ class FirstPass(nn.Module):
         states, lens = self.encoder(*self.preprocessor(batch, lens))
         rows = zip(states.transpose(1, 2), lens.tolist())
         return [row[:count] for row, count in rows]
-
-    def _decoded(self, states: Tensor, lens: Tensor, limits: list[int]) -> list[list[int]]:
-        """The tokens that Whisper writes greedily of each row of states (B, S, H)."""
-        count, device = len(limits), self.device
-        mask = key_mask(lens, states)
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        never = torch.tensor(self.never, device=device)
-        ids = torch.tensor([self.prompt] * count, device=device)
-        causal = torch.full((ids.shape[1],) * 2, float("-inf"), device=device).triu(1)[None, None]
-        written: list[list[int]] = [[] for _ in limits]
-        going, at = set(range(count)), 0
-        while going:
-            hidden = self._through(ids, at, states, mask, None if at else causal, cache)
-            logits = self.head(hidden[:, -1])
-            logits[:, never] = float("-inf")
-            if not at:
-                logits[:, self.never_first] = float("-inf")
-            at += ids.shape[1]
-            ids = logits.argmax(-1, keepdim=True)
-            for row, token in enumerate(ids[:, 0].tolist()):
-                if row not in going:
-                    continue
-                if token != self.end:
-                    written[row].append(token)
-                if token == self.end or len(written[row]) >= limits[row]:
-                    going.discard(row)
-        return written
-
-    def _through(
-        self,
-        ids: Tensor,
-        at: int,
-        states: Tensor,
-        mask: Tensor | None,
-        causal: Tensor | None,
-        cache: EncoderDecoderCache | None,
-    ) -> Tensor:
-        """The decoder's last hidden states for tokens (B, L) from position ``at`` on.
-
-        transformers' own forward has no mask for encoder states of different lengths.
-        """
-        decoder = self.decoder
-        hidden = decoder.embed_tokens(ids)
-        hidden = hidden + decoder.embed_positions.weight[at : at + ids.shape[1]]
-        for layer in decoder.layers:
-            hidden = layer(
-                hidden,
-                attention_mask=causal if causal is None else causal.to(hidden.dtype),
-                encoder_hidden_states=states,
-                encoder_attention_mask=mask,
-                past_key_values=cache,
-            )
-        return decoder.layer_norm(hidden)
 
 
 def without_repeats(text: str) -> str:

@@ -29,9 +29,9 @@ PINS = Path(__file__).parent.parent / "assets" / SMALL / "foundations.yaml"
 
 @dataclass(frozen=True)
 class Encoder:
-    """A Whisper model, of which the encoder is built in; the rest is for a first pass.
+    """A Whisper model; the encoder is used, and the rest for a first pass.
 
-    ``config`` holds keys of transformers' ``WhisperConfig``, ``weights`` and ``decoder`` are the
+    ``config`` has keys of transformers' ``WhisperConfig``, ``weights`` and ``decoder`` are the
     state dicts of its ``WhisperEncoder`` and ``WhisperDecoder``, ``tokenizer`` is the text of a
     ``tokenizer.json``.
     """
@@ -46,7 +46,7 @@ class Encoder:
 class Llm:
     """A causal LM: transformers' config and tokenizer, and the model's state dict.
 
-    ``weights`` holds ``lm_head.weight`` only where it is not tied to the embedding.
+    ``weights`` has ``lm_head.weight`` only if it is not tied to the embedding.
     """
 
     config: Any
@@ -55,7 +55,7 @@ class Llm:
 
 
 def encoder_from_ct2(files: Sequence[Path]) -> Encoder:
-    """Whisper out of a ``tokenizer.json`` and a ``model.bin``, which may lie there in parts.
+    """Read Whisper from a ``tokenizer.json`` and a ``model.bin``, possibly split in parts.
 
     Raises:
         CheckpointError: see ``ct2.read`` and ``ct2.whisper_encoder``.
@@ -89,7 +89,7 @@ def encoder_from_ct2(files: Sequence[Path]) -> Encoder:
 
 
 def encoder_from_folder(folder: Path) -> Encoder:
-    """Whisper out of a Hugging Face folder with safetensors, of any size.
+    """Read Whisper of any size from a Hugging Face folder with safetensors.
 
     Raises:
         CheckpointError: there is no Whisper model that transformers can read without pickle.
@@ -119,7 +119,7 @@ def encoder_from_folder(folder: Path) -> Encoder:
 
 
 def llm_from_gguf(path: Path) -> Llm:
-    """An LLM out of a GGUF file, dequantised; its tokenizer is rebuilt from the same file.
+    """Read and dequantise an LLM from a GGUF file; its tokenizer is rebuilt from the same file.
 
     Raises:
         CheckpointError: transformers cannot read it.
@@ -135,10 +135,10 @@ def llm_from_gguf(path: Path) -> Llm:
 
 
 def llm_from_folder(folder: Path) -> Llm:
-    """An LLM out of a Hugging Face folder with safetensors.
+    """Read an LLM from a Hugging Face folder with safetensors.
 
     Raises:
-        CheckpointError: transformers cannot read it without pickle and code of its own.
+        CheckpointError: transformers cannot read it without pickle and custom code.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -154,11 +154,11 @@ def llm_from_folder(folder: Path) -> Llm:
 
 
 def find_encoder(source: str | Path, place: Path, say: Say) -> Encoder:
-    """The encoder that ``small`` is built on (``small``), or another Whisper's.
+    """The foundation encoder of ``small`` (``small``), or another Whisper's.
 
     Args:
         source: ``small``, a folder, or a name on the hub, whose files stay in the hub's cache.
-        place: a folder for what is fetched for ``small``; it may go afterwards.
+        place: a folder for downloads for ``small``; it may be deleted afterwards.
 
     Raises:
         CheckpointError: there is none, or it can't be read.
@@ -169,19 +169,19 @@ def find_encoder(source: str | Path, place: Path, say: Say) -> Encoder:
 
 
 def find_llm(source: str | Path, place: Path, say: Say) -> Llm:
-    """The LLM that ``small`` is built on (``small``), or another; see ``find_encoder``."""
+    """The foundation LLM of ``small`` (``small``), or another; see ``find_encoder``."""
     if source != SMALL:
         return llm_from_folder(_folder(source))
     return llm_of(fetch(read(PINS).llm, place / "llm", say))
 
 
 def encoder_of(found: Found) -> Encoder:
-    """Read what ``sources.fetch`` found: CTranslate2's format in packages, else transformers'."""
+    """Read the result of ``sources.fetch``: CTranslate2 in packages, else transformers' format."""
     return encoder_from_folder(found.folder) if found.folder else encoder_from_ct2(found.files)
 
 
 def llm_of(found: Found) -> Llm:
-    """Read what ``sources.fetch`` found: GGUF in a package, else transformers' format."""
+    """Read the result of ``sources.fetch``: GGUF in a package, else transformers' format."""
     return llm_from_folder(found.folder) if found.folder else llm_from_gguf(found.files[0])
 
 
@@ -203,7 +203,7 @@ def _folder(source: str | Path) -> Path:
 
 
 def _whole(kind: Any, folder: Path, **how: Any) -> Any:
-    """A model in float32 all of whose tensors are there; transformers makes up what is not."""
+    """A float32 model with all of its tensors, because transformers initialises missing ones."""
     model, told = kind.from_pretrained(
         folder, dtype="float32", local_files_only=True, output_loading_info=True, **how
     )
@@ -229,7 +229,7 @@ def _llm(model: Any, tokenizer: Any) -> Llm:
 
 
 def _split_digits(path: Path, tokenizer: Any) -> None:
-    """SmolLM's tokenizer takes digits one by one, which transformers doesn't read from GGUF."""
+    """SmolLM's tokenizer splits digits, which transformers doesn't read from GGUF."""
     from gguf import GGUFReader
     from tokenizers import pre_tokenizers
 
@@ -256,7 +256,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
-    """Keep transformers' notices and bars off the terminal; say in a line what it can't read."""
+    """Suppress transformers' notices and bars; report in one line what it can't read."""
     try:
         with quiet(), redirect_stderr(io.StringIO()):
             yield

@@ -1,9 +1,9 @@
-"""Frames of recordings that training meets again: encoded once, kept on disk.
+"""Cache of encoder frames for training recordings, on disk.
 
-Recordings are encoded at 60 to 75 times real time on two cores, and a training meets each of them
-many times. Where the encoder, or its first layers, are frozen, what these make of a recording is
-kept in the user's cache (kind ``frames``), by content: the key is a hash of the samples, the
-folder that of the frozen weights. Speech that was just synthesised or augmented is never kept.
+Encoding runs at 60 to 75 times real time on two cores, and training sees each recording many times.
+If the encoder or its first layers are frozen, their output for recordings is kept in the user's
+cache (kind ``frames``), by content: the key is a hash of the samples, the folder one of the frozen
+weights. Newly synthesised or augmented speech is never cached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT_BYTES = 8 * 2**30  # about 40 hours
 
 
 class FrameCache:
-    """Arrays of 16-bit floats by key, the least recently written deleted beyond a limit."""
+    """16-bit float arrays by key; the oldest are deleted beyond a size limit."""
 
     def __init__(self, folder: Path, limit: int = LIMIT_BYTES) -> None:
         self.folder, self.limit = folder, limit
@@ -36,14 +36,14 @@ class FrameCache:
         self._total = sum(self._sizes.values())
 
     def get(self, key: str) -> Tensor | None:
-        """What was put under a key, in float32; None without, or where it cannot be read."""
+        """The array of a key, in float32; None if missing or unreadable."""
         try:
             return torch.from_numpy(np.load(self.folder / f"{key}.npy").astype(np.float32))
         except (OSError, ValueError, EOFError):
             return None
 
     def put(self, key: str, frames: Tensor) -> None:
-        """Keep an array (F, D); a disk that is full is no error."""
+        """Store an array (F, D); a full disk is not an error."""
         path = self.folder / f"{key}.npy"
         part = path.with_suffix(".part")
         try:
@@ -62,12 +62,12 @@ class FrameCache:
 
 
 class CachedEncoder:
-    """An encoder whose first layers are frozen; these run once for each recording.
+    """An encoder with frozen first layers, which run once per recording.
 
     Args:
         perception: SALM's, with a frozen encoder.
-        trained_layers: how many of the encoder's last layers are trained, and so run every time;
-            only ``model.whisper`` can be parted so.
+        trained_layers: number of the encoder's last layers that are trained and so run every time;
+            only ``model.whisper`` can be split.
         limit: bytes on disk.
     """
 
@@ -110,7 +110,7 @@ class CachedEncoder:
         return [row[:count].float() for row, count in zip(out, lens.tolist())]
 
     def _identity(self) -> str:
-        """Hash of what is frozen."""
+        """Hash of the frozen part."""
         digest = hashlib.sha1(str(self.depth).encode())
         encoder = self.perception.encoder
         trained: set[int] = set()

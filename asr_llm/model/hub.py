@@ -1,4 +1,4 @@
-"""Names of models on the hub, and why one could not be had."""
+"""Names of models on the hub, and explanations of download failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def is_hub_name(name: str | Path) -> bool:
 
 
 def hub_reason(error: Exception) -> str:
-    """Why the hub did not give a model, and what to do, in the rest of a line."""
+    """Why the hub did not provide a model, and what to do, as part of a line."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -21,7 +21,7 @@ def hub_reason(error: Exception) -> str:
 
     for kind, reason in (
         (GatedRepoError, "the hub asks who you are; accept its licence there and 'hf auth login'"),
-        (RepositoryNotFoundError, "the hub has no model of that name, or shows it to others only"),
+        (RepositoryNotFoundError, "the hub has no model of that name, or it is private"),
         (HFValidationError, "a name on the hub has another form: OWNER/NAME"),
         (LocalEntryNotFoundError, "the hub cannot be reached; check the network, or copy the "
          "model here and give its folder"),

@@ -1,8 +1,7 @@
 """8-bit weights in linear layers on a CPU, by PyTorch's quantised kernels.
 
-One token at a time, an LLM is as fast as its weights are read from memory; in 8 bits they are a
-quarter as long (eval/RESULTS.md#speed-of-small). LoRA matrices stay in float32, beside the layer
-they belong to.
+Token by token, an LLM is as fast as its weights can be read from memory; 8 bits are a quarter of
+float32 (eval/RESULTS.md#speed-of-small). LoRA matrices stay in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 _NARROW = 64
-"""Layers with fewer inputs or outputs, such as LoRA's, gain nothing."""
+"""Smaller layers, such as LoRA's, gain nothing."""
 
 _LEVELS = 63
 """Steps on each side of 0 that inputs are rounded to: more overflow where a CPU has no VNNI."""
@@ -28,12 +27,12 @@ _LEVELS = 63
 _TINY = 1e-30
 
 _LEFT_OUT = {"down_proj"}
-"""Some inputs of an LLM's are a thousand times the rest, which 8 bits would round to nothing: with
-these layers too `small` leaves out words (eval/RESULTS.md#speed-of-small)."""
+"""Layers with some inputs a thousand times larger than the rest, which 8 bits would round to zero:
+if these are quantised, `small` skips words (eval/RESULTS.md#speed-of-small)."""
 
 
 def wanted(model: SpanSALM, compute_type: str) -> bool:
-    """Whether this type asks for 8 bits.
+    """Whether this type requests 8 bits.
 
     Raises:
         CheckpointError: it does, and the model is not on a CPU.
@@ -50,12 +49,12 @@ def wanted(model: SpanSALM, compute_type: str) -> bool:
 
 
 def quantise(module: nn.Module, but: Collection[str] = ()) -> None:
-    """Put 8-bit weights into the linear layers within a module on a CPU, in place.
+    """Quantise the weights of linear layers in a module on a CPU to 8 bits, in place.
 
-    Activations are rounded too, so that a text may differ from the float32 one.
+    Activations are rounded too, so texts may differ from those of float32.
 
     Args:
-        but: names of submodules, at any depth, that stay as they are.
+        but: names of submodules, at any depth, to skip.
     """
     for name, child in list(module.named_children()):
         if name in _LEFT_OUT or name in but:

@@ -1,12 +1,12 @@
-"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``. What a folder
-says of its adapter is read by ``adapter_folder``.
+"""LoRA adapters by PEFT: install, save, load, merge. Several at once: ``adapters``.
 
-An adapter folder is PEFT's own (``adapter_config.json``, ``adapter_model.safetensors``) with
+``adapter_folder`` reads an adapter's metadata. An adapter folder is PEFT's own
+(``adapter_config.json``, ``adapter_model.safetensors``) plus
 
-- ``base.json``, which names the base model by the hash of its weights and, for an adapter that is
-  used by ``fusion``, its weight; the same is in the weights' metadata, so that it cannot be lost;
-- ``projector.safetensors`` where the projector was trained too;
-- ``biasing_list.txt`` where phrases are to be preferred, as strongly as ``base.json`` says.
+- ``base.json``, with the base model's hash and, for an adapter trained on text, its fusion weight;
+  the same is in the weights' metadata, so that it cannot be lost;
+- ``projector.safetensors`` if the projector was trained too;
+- ``biasing_list.txt`` if phrases are to be boosted, with the strength in ``base.json``.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ LoRA on the LLM of `{base}`, written by `asr-llm adapt`; `base.json` names the w
 """
 _MERGED = "It changes the recogniser."
 _FUSED = (
-    "It is a language model of the domain beside the recogniser, with weight {}; "
-    "`--fusion` takes another."
+    "It is a domain language model fused in during decoding, with weight {}; "
+    "`--fusion` overrides it."
 )
 _LISTED = (
-    " The {} terms in `biasing_list.txt` are preferred with strength {:g}; `--biasing-strength` "
-    "takes another."
+    " The {} terms in `biasing_list.txt` get a score bonus of {:g} nats; `--biasing-strength` "
+    "overrides it."
 )
 
 _KEY = "default"
-"""What PEFT calls an adapter that has the model to itself."""
+"""PEFT's name of a single adapter."""
 
 
 def install(model: SpanSALM, recipe: LoraRecipe) -> None:
-    """Put a fresh LoRA adapter on the LLM; a LoRA that the checkpoint came with is merged first.
+    """Add a new LoRA adapter to the LLM; a LoRA of the checkpoint itself is merged first.
 
     Raises:
         CheckpointError: a target module is not in this LLM.
@@ -65,18 +65,27 @@ def install(model: SpanSALM, recipe: LoraRecipe) -> None:
     from peft import LoraConfig, get_peft_model
 
     merge(model)
-    names = [name for name, _ in model.llm.named_modules()]
-    for target in recipe.target_modules:
-        if not any(name.split(".")[-1] == target for name in names):
-            leaves = sorted({n.split(".")[-1] for n in names if n.endswith("_proj")})
-            raise CheckpointError(
-                f"lora.target_modules names {target!r}, which this LLM does not have; "
-                f"expected some of {', '.join(leaves)}"
-            )
+    check_targets(model, recipe)
     config = LoraConfig(task_type="CAUSAL_LM", **recipe.model_dump())
     config.target_modules = set(recipe.target_modules)
     with move_embedding(model), quiet():
         model.llm = get_peft_model(model.llm, config)
+
+
+def check_targets(model: SpanSALM, recipe: LoraRecipe) -> None:
+    """See whether the LLM has what LoRA is to be put on.
+
+    Raises:
+        CheckpointError: a target module is not in this LLM.
+    """
+    names = {name.split(".")[-1] for name, _ in model.llm.named_modules()}
+    for target in recipe.target_modules:
+        if target not in names:
+            leaves = sorted(name for name in names if name.endswith("_proj"))
+            raise CheckpointError(
+                f"lora.target_modules names {target!r}, which this LLM does not have; "
+                f"expected some of {', '.join(leaves)}"
+            )
 
 
 def save(
@@ -90,8 +99,8 @@ def save(
     """Write the adapter, and the projector if it was trained, with the identity of the base.
 
     Args:
-        fusion: the weight of an adapter that is a language model beside the recogniser.
-        biasing: phrases to prefer wherever the adapter is in use.
+        fusion: the fusion weight of an adapter trained on text.
+        biasing: phrases to boost whenever the adapter is active.
 
     Raises:
         CheckpointError: the adapter is all zeros, that is, it was never trained.
@@ -133,20 +142,20 @@ def save(
 def load(
     model: SpanSALM, adapter: AdapterFolder | str | Path, base: str | Path, key: str = _KEY
 ) -> dict[str, Tensor] | None:
-    """Read a saved adapter onto the LLM of its base, beside those that are on it.
+    """Load a saved adapter onto the LLM of its base, in addition to existing ones.
 
-    A LoRA that the checkpoint came with is merged first.
+    A LoRA of the checkpoint itself is merged first.
 
     Args:
         base: the name or folder ``model`` was loaded from.
-        key: what PEFT is to call it; without dots.
+        key: its name in PEFT; without dots.
 
     Returns:
-        The projector that came with it, if one did; it is not put in place.
+        The adapter's projector, if any; it is not installed.
 
     Raises:
-        CheckpointError: it is no adapter, belongs to another base, does not fit, is all zeros, or
-            changes other weights than LoRA's.
+        CheckpointError: it is not an adapter, belongs to another base, does not fit, is all zeros,
+            or changes other weights than LoRA's.
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel, get_peft_model_state_dict
@@ -191,7 +200,7 @@ def load(
 
 
 def projector_parameters(model: SpanSALM) -> dict[str, Tensor]:
-    """SALM's linear projector by its own names, and what a modality adapter has before it."""
+    """SALM's linear projector by its own names, and the modality adapter's parameters before it."""
     perception = model.perception
     before = perception.modality_adapter.named_parameters(prefix="modality_adapter")
     return dict(perception.proj.named_parameters()) | dict(before)
@@ -215,10 +224,10 @@ def _read_projector(model: SpanSALM, folder: Path) -> dict[str, Tensor] | None:
 
 
 def merge(model: SpanSALM) -> None:
-    """Add the adapter's weights into the LLM's own; nothing to do if there is no adapter.
+    """Merge the adapter into the LLM's weights; does nothing without an adapter.
 
     Raises:
-        CheckpointError: it is not the recogniser that the adapter changes.
+        CheckpointError: the adapter was trained on text, so it does not change the recogniser.
     """
     from nemo.collections.speechlm2.parts.pretrained import move_embedding
     from peft import PeftModel
@@ -239,7 +248,7 @@ def merge(model: SpanSALM) -> None:
 
 
 def _put_aside(model: SpanSALM) -> bool:
-    """Whether there are adapters on the model that are switched off (``adapters.put_aside``)."""
+    """Whether the model has disabled adapters (``adapters.put_aside``)."""
     # Hugging Face models have a method of that name.
     return any(getattr(m, "disable_adapters", None) is True for m in model.llm.modules())
 

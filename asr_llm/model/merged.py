@@ -1,4 +1,4 @@
-"""Checkpoints to hand on: adapters in their weights, with a card that says which."""
+"""Exports checkpoints with adapters merged, and a model card that names them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model import vllm as for_vllm
 from asr_llm.model.adapter_folder import WEIGHTS, AdapterFolder
 from asr_llm.model.adapters import Adapters, names_of
 from asr_llm.version import __version__
@@ -26,23 +27,29 @@ def export(
     adapters: Sequence[AdapterFolder | str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
+    vllm: bool = False,
 ) -> None:
-    """Write a base with adapters in its weights; a complete folder appears or none does.
+    """Write a base with adapters merged, atomically.
 
     Args:
         base: see ``checkpoints.locate``.
-        adapters: of speech; all are merged.
-        merge: merge a LoRA that the base came with, too.
-        llm_only: write the LLM with its tokenizer, as ``transformers`` reads it.
+        adapters: trained on speech; all are merged.
+        merge: also merge a LoRA of the base itself.
+        llm_only: write the LLM with its tokenizer, in ``transformers``' format.
+        vllm: write for NeMo's vLLM plugin (``model.vllm``).
 
     Raises:
-        CheckpointError: the base or an adapter does not load or do not fit; an adapter is one of
-            text; or there is a LoRA in the base that ``llm_only`` has no place for.
+        CheckpointError: the base or an adapter does not load or fit; an adapter was trained on
+            text; or the base has a LoRA that ``llm_only`` cannot include.
     """
     read = AdapterFolder.read_all(adapters)
     for adapter in read:
         _refuse_fused(adapter)
-    model = checkpoints.load(base)
+    origin = checkpoints.locate(base)
+    model = checkpoints.build(origin)
+    if vllm:
+        for_vllm.refuse_others(model)
+    checkpoints.load_weights(model, origin)
     if merge and not adapters and "lora" not in model.cfg:
         raise CheckpointError(
             f"{base} has no LoRA, so there is nothing to merge; give an adapter with "
@@ -52,7 +59,6 @@ def export(
         Adapters(model, base, read)
     elif merge:
         lora.merge(model)
-    origin = checkpoints.locate(base)
     card = _card(base, origin, read, llm_only)
     if llm_only:
         if "lora" in model.cfg:
@@ -61,6 +67,8 @@ def export(
                 "it to be part of the weights: add --merge"
             )
         _save_llm(model, folder, card)
+    elif vllm:
+        for_vllm.save(model, folder, card)
     else:
         checkpoints.save(model, folder, card, base=origin)
 
@@ -87,9 +95,9 @@ def _save_llm(model: SpanSALM, folder: Path, card: str) -> None:
 
 
 def _card(base: str, origin: Path, adapters: Sequence[AdapterFolder], llm_only: bool) -> str:
-    """The base's card, after a heading of its own that says what was merged."""
+    """The base's card, after a heading that says what was merged."""
     header, text = _split(origin / "README.md")
-    name = Path(base).name if Path(base).is_dir() else base  # a path is nobody else's business
+    name = Path(base).name if Path(base).is_dir() else base  # paths are private
     parts = [f"- `{name}`, weights {checkpoints.identity(origin)}"]
     names = names_of([adapter.path for adapter in adapters])
     parts += [
@@ -104,7 +112,7 @@ def _card(base: str, origin: Path, adapters: Sequence[AdapterFolder], llm_only: 
 
 
 def _split(card: Path) -> tuple[str, str]:
-    """The YAML at the head of a card, between its fences, and the rest; empty if there is none."""
+    """The YAML header of a card and the rest; the header is empty if there is none."""
     text = card.read_text("utf-8") if card.is_file() else ""
     start, fence, rest = text.partition("---\n")
     if start or not fence or "\n---\n" not in rest:

@@ -1,11 +1,11 @@
-"""A projector that begins as noisy text: what a CTC head hears, as the LLM's own embeddings.
+"""A projector initialised as noisy text: CTC posteriors times the LLM's own embeddings.
 
 A random projector gives the LLM vectors that it has never seen, and it takes long to find the
-speech in them; fitted by regression, near-synonyms lie together ("sight", "scene") before their
-sounds do. Here each frame goes in as the posteriors of a CTC head, beside learned features of
-any other kind, and the linear layer behind (SALM's ``perception.proj``) begins with the LLM's
-embedding of each piece of the head's vocabulary: from the first step on, the LLM reads the
-head's spelling, uncertainty included, as in LegoSLM (arXiv 2505.11352).
+speech in them; with one fitted by regression, near-synonyms are close ("sight", "scene") before
+similar sounds are. Here each frame consists of the posteriors of a CTC head plus learned features,
+and the linear layer after it (SALM's ``perception.proj``) starts with the LLM's embedding of each
+token of the head's vocabulary: from the first step, the LLM reads the head's output including its
+uncertainty, as in LegoSLM (arXiv 2505.11352).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from asr_llm.errors import RecipeError
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
-_SCALE = 0.02  # of the weights that lead from the other features: little, at first
+_SCALE = 0.02  # initial scale of the weights of the other features
 
 
 class PosteriorProjector(nn.Module):
@@ -29,8 +29,8 @@ class PosteriorProjector(nn.Module):
 
     Args:
         width: of the encoder's frames.
-        d_model: of its output; what the posteriors leave of it are the other features.
-        symbols: of the CTC head, the blank (the last) included.
+        d_model: of its output; what the posteriors leave are the other features.
+        symbols: of the CTC head, including the blank (last).
     """
 
     def __init__(self, width: int, d_model: int, symbols: int) -> None:
@@ -52,14 +52,14 @@ class PosteriorProjector(nn.Module):
 
 @torch.no_grad()
 def begin_as_text(model: SpanSALM) -> None:
-    """Make the projector of a model read its CTC head to the LLM.
+    """Initialise the projector so that the LLM reads the CTC head's output.
 
-    A piece becomes the mean embedding of the LLM's tokens for it, the blank that of the audio
-    locator tag, which stands for no word. (Zero would not do: the LLM's first normalisation
-    blows small vectors up.)
+    A symbol maps to the mean embedding of the LLM's tokens for it, the blank to that of the audio
+    locator tag, which stands for no word. (Zero would not work: the LLM's first normalisation
+    amplifies small vectors.)
 
     Raises:
-        RecipeError: the model has no CTC head, or one of another vocabulary.
+        RecipeError: the model has no CTC head, or one with another vocabulary.
     """
     adapter, head = model.perception.modality_adapter, model.ctc_head
     if head is None:
@@ -78,7 +78,7 @@ def begin_as_text(model: SpanSALM) -> None:
 
 
 def _embeddings(model: SpanSALM) -> Tensor:
-    """(symbols, H): what each symbol of the CTC head reads like to the LLM."""
+    """(symbols, H): the LLM embedding of each symbol of the CTC head."""
     tokenizer, table = model.tokenizer.tokenizer, model.embed_tokens.weight
     nothing = table[model.audio_locator_tag_id]
     rows = []

@@ -1,10 +1,10 @@
-"""A first projector by least squares, from the CTC head: no gradient steps.
+"""Initialises the projector by least squares from the CTC head, without gradient steps.
 
-A trained CTC head tells which token a frame stands for. The projector is a linear map from
-encoder frames to the LLM's embedding space, so it can be fitted in closed form to send each
-frame to the expected embedding of its tokens, and blanks to that of the audio locator tag,
-which stands for no word. (To zero would not do: the LLM's first normalisation blows small
-vectors up.) The LLM then starts from something like noisy text, which it knows how to copy.
+A trained CTC head says which token a frame stands for. The projector is a linear map from encoder
+frames to the LLM's embedding space, so it can be fitted in closed form to map each frame to the
+expected embedding of its tokens, and blanks to that of the audio locator tag, which stands for no
+word. (Zero would not work: the LLM's first normalisation amplifies small vectors.) The LLM then
+starts with something like noisy text, which it can already copy.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def fit_projector(model: SpanSALM, batches: Iterable[Batch], ridge: float = 1e-3) -> float:
-    """Solve for ``perception.proj`` so that frames land on the embeddings of their tokens.
+    """Solve for ``perception.proj`` so that frames map to the embeddings of their tokens.
 
-    With X (N, D + 1) the encoder's frames and a constant, P (N, V + 1) the CTC posteriors and
-    E (V + 1, H) the embeddings with the locator's for blank, this is ridge regression of P E
-    on X. Frames that the head takes for a token are weighted so that they count as much as all
-    blanks together.
+    With X (N, D + 1) the encoder's frames and a constant, P (N, V + 1) the CTC posteriors and E (V
+    + 1, H) the embeddings with the locator's for blank, this is ridge regression of P E on X.
+    Non-blank frames are weighted to count as much as all blanks together.
 
     Args:
-        batches: training batches; those without speech are passed over.
+        batches: training batches; those without speech are skipped.
         ridge: regularisation, relative to the mean of the diagonal of X'X.
 
     Returns:

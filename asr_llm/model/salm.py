@@ -1,10 +1,11 @@
-"""SpanSALM: NeMo's SALM, fed with sequences of text and speech spans.
+"""SpanSALM: NeMo's SALM for sequences of text and speech spans.
 
 Legend: B rows, L positions after splicing, T tokens, H hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,12 +23,12 @@ from asr_llm.model.splice import IGNORE, Encoded, Places, Spliced, splice
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.tasks import Chat
 
-# NeMo builds classes of packages that it knows and of no others. Its own ``SALM.from_pretrained``
-# builds ours, too, once this module has been imported.
+# NeMo only instantiates classes of known packages. With this module imported, its own
+# ``SALM.from_pretrained`` can instantiate ours too.
 nemo_classes.ALLOWED_TARGET_PREFIXES += ["asr_llm.model.whisper.", "asr_llm.model.posteriors."]
 
 _ENCODED_AT_ONCE = 90
-"""Seconds of audio that a CPU encodes at once: with more its caches are too small."""
+"""Maximum seconds of audio that a CPU encodes at once: more does not fit its caches."""
 
 
 class SpanSALM(SALM):
@@ -52,12 +53,12 @@ class SpanSALM(SALM):
 
     @property
     def chunk_seconds(self) -> float:
-        """Longest audio to listen to at once: about the longest it was trained on."""
+        """Longest audio to encode at once: about the longest seen in training."""
         return float(self.cfg.get("chunk_seconds", 20.0))
 
     @property
     def pause_seconds(self) -> float:
-        """Pause at which to begin anew: about the longest it was trained on."""
+        """Pause that ends a chunk: about the longest seen in training."""
         return float(self.cfg.get("pause_seconds", 1.0))
 
     @property
@@ -67,13 +68,26 @@ class SpanSALM(SALM):
 
     @property
     def chat(self) -> Chat:
-        """The chat template this checkpoint was trained with, as NeMo's formatter has it."""
-        formatter = PromptFormatter.resolve(self.cfg.prompt_format)
-        before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
-        answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+        """The chat template of the checkpoint's training, as in NeMo's formatter.
+
+        Formats with thinking are prompted without it.
+
+        Raises:
+            CheckpointError: NeMo has no such format, or it does not consist of plain turns.
+        """
+        try:
+            formatter = PromptFormatter.resolve(self.cfg.prompt_format)
+            before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
+            answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+            asked = after + formatter.INFERENCE_PREFIX + getattr(formatter, "NO_THINK_PREFIX", "")
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"prompt_format is {self.cfg.prompt_format!r}; expected turns between special "
+                "tokens, such as NeMo's qwen, qwen3 or llama3: check the checkpoint's config.json"
+            ) from error
         return Chat(
             before=before,
-            after=after + formatter.INFERENCE_PREFIX,
+            after=asked,
             end=answer.rstrip("\n"),
             asr_prompt=self.cfg.get("asr_prompt", Chat.asr_prompt),
             frame_samples=self.frame_samples,
@@ -83,7 +97,7 @@ class SpanSALM(SALM):
         )
 
     def add_ctc_head(self) -> nn.Linear:
-        """Put a fresh CTC output layer on the encoder."""
+        """Add a new CTC output layer to the encoder."""
         width = self.perception.encoder.d_model
         self.ctc_head = nn.Linear(width, self.ctc_blank_id + 1).to(self.embed_tokens.weight)
         return self.ctc_head
@@ -123,13 +137,13 @@ class SpanSALM(SALM):
         return self.perception.proj(adapted.transpose(1, 2))
 
     def splice(self, batch: Batch, pack: int | None = None) -> Spliced:
-        """Embed a batch: speech frames take the places of the audio locator tags.
+        """Embed a batch, with speech frames in place of the audio locator tags.
 
         Args:
             pack: see ``model.splice.splice``.
 
         Raises:
-            ValueError: an audio is encoded to other than the frames its spans were cut for.
+            ValueError: an audio is encoded to a different number of frames than its spans expect.
         """
         speech = batch.speech
         heard = None
@@ -170,6 +184,8 @@ class SpanSALM(SALM):
         Returns:
             ``lm``: cross-entropy on the text with loss, the output layer applied only there;
             ``ctc``: where a CTC head is set and the batch holds ``ctc_targets``;
+            ``kl``: where the batch has ``kl`` weights, the weighted divergence from what the LLM
+            without its adapter expects when it reads what is said;
             ``tokens``: number of target tokens.
         """
         spliced = self.splice(batch, pack)
@@ -180,18 +196,51 @@ class SpanSALM(SALM):
         else:
             hidden = self.hidden_states(embeds[:, :-1], None, spliced.position_ids[:, :-1])
         targets = spliced.target_ids[:, 1:]
-        # A row's first token has nothing before it but padding: no loss, in any company.
+        # A row's first token has only padding before it: never a loss.
         scored = (targets != IGNORE) & mask[:, :-1]
         logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
         out = {
             "lm": F.cross_entropy(logits.float(), targets[scored]),
             "tokens": scored.sum(),
         }
+        if batch.kl is not None:
+            origin = spliced.origin[:, 1:][scored]
+            out["kl"] = self._divergence(batch, logits, origin) / scored.sum()
         if self.ctc_head is not None and batch.speech and batch.speech.ctc_targets is not None:
             out["ctc"] = self._ctc_loss(
                 spliced.encoded, spliced.encoded_lens, batch.speech.ctc_targets
             )
         return out
+
+    def _divergence(self, batch: Batch, logits: Tensor, origin: Tensor) -> Tensor:
+        """Weighted sum of KL(LLM that reads || model that listens) over the batch's ``kl`` tokens.
+
+        Args:
+            logits: (N, V) of the tokens with loss.
+            origin: (N,), where each stands in ``batch.input_ids``.
+        """
+        assert batch.kl is not None and batch.read is not None
+        weights = batch.kl.flatten()[origin]
+        order = origin.argsort()  # packing puts rows in another
+        order = order[weights[order] > 0]
+        expected = self._expected(batch.read).log_softmax(-1)
+        found = logits[order].float().log_softmax(-1)
+        divergences = (expected.exp() * (expected - found)).sum(-1)
+        return (weights[order] * divergences).sum()
+
+    @torch.no_grad()
+    def _expected(self, read: Batch) -> Tensor:
+        """Logits (N, V) of a batch's N tokens with loss, by the LLM without dropout and adapter."""
+        llm, training = self.llm, self.llm.training
+        llm.eval()
+        with llm.disable_adapter() if isinstance(llm, PeftModel) else nullcontext():
+            spliced = self.splice(read)
+            embeds, mask = spliced.input_embeds, spliced.attention_mask
+            hidden = self.hidden_states(embeds[:, :-1], mask[:, :-1])
+            scored = (spliced.target_ids[:, 1:] != IGNORE) & mask[:, :-1]
+            logits: Tensor = self.causal_lm.lm_head(hidden[scored]).float()
+        llm.train(training)
+        return logits
 
     def ctc_loss(self, batch: Batch) -> Tensor:
         """The CTC loss alone, a mean per target token; the LLM is not run.
@@ -214,7 +263,7 @@ class SpanSALM(SALM):
         """
         if self.ctc_head is None:
             raise CheckpointError("this checkpoint has no CTC head; expected ctc_head.safetensors")
-        # The encoder may have run in another precision than the head is kept in.
+        # The encoder may have run in another precision than the head's.
         return self.ctc_head(encoded.to(self.ctc_head.weight)).float().log_softmax(-1)
 
     def _ctc_loss(self, encoded: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Splicing: the frames of speech in the places of the audio locator tags, all rows at once.
+"""Splicing: replaces audio locator tags by speech frames, for all rows at once.
 
 Legend: B rows, L positions after splicing, T tokens, H hidden size; A audios, F frames, D the width
 of the encoder.
@@ -6,7 +6,7 @@ of the encoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ IGNORE = -100
 
 
 class Encoded(NamedTuple):
-    """Speech as the model hears it.
+    """Encoded speech.
 
     ``projected`` (A, F, H), in the LLM's embedding space; ``lens`` (A,), frames of each audio;
     ``encoded`` (A, F, D), the encoder's output before the projector.
@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Token ids that stand for no word: padding, and the locator where speech belongs."""
+    """Special token ids: padding, and the locator of speech."""
 
     pad: int
     locator: int
@@ -38,14 +38,16 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True)
 class Spliced:
-    """A batch as the LLM reads it, padded on the left.
+    """A batch as LLM input, padded on the left.
 
     Args:
         input_embeds: (B, L, H).
-        attention_mask: (B, L), false where there is padding.
-        target_ids: (B, L), -100 where there is no loss.
-        encoded: (A, F, D), the encoder's output for CTC; A is 0 where there is no speech.
+        attention_mask: (B, L), false at padding.
+        target_ids: (B, L), -100 without loss.
+        encoded: (A, F, D), the encoder's output for CTC; A is 0 without speech.
         encoded_lens: (A,) frames.
+        origin: (B, L), where each position comes from: row times width plus column of a token in
+            the batch's ``input_ids``, more than all of these for a frame, -1 for padding.
         position_ids: (B, L) of packed rows, of which each sequence begins at 0; else None.
     """
 
@@ -54,7 +56,19 @@ class Spliced:
     target_ids: Tensor
     encoded: Tensor
     encoded_lens: Tensor
+    origin: Tensor
     position_ids: Tensor | None = None
+
+    def select(self, rows: Tensor) -> Spliced:
+        """Only these rows, for the LLM; speech stays as it is."""
+        return replace(
+            self,
+            input_embeds=self.input_embeds[rows],
+            attention_mask=self.attention_mask[rows],
+            target_ids=self.target_ids[rows],
+            origin=self.origin[rows],
+            position_ids=None if self.position_ids is None else self.position_ids[rows],
+        )
 
 
 def splice(
@@ -98,12 +112,13 @@ def splice(
         target_ids=_pad_left([target for _, target in rows], IGNORE).to(ids.device),
         encoded=table.new_zeros(0, 0, 0) if heard is None else heard.encoded,
         encoded_lens=ids.new_zeros(0) if heard is None else heard.lens,
+        origin=index,
         position_ids=positions,
     )
 
 
 def _frames_at(batch: Batch, heard: Encoded, first: int) -> dict[int, tuple[int, Spans]]:
-    """For each row with speech, where its frames begin in the table, and its spans."""
+    """For each row with speech, the start of its frames in the table, and its spans."""
     speech = batch.speech
     assert speech is not None
     found = {}
@@ -120,11 +135,11 @@ def _frames_at(batch: Batch, heard: Encoded, first: int) -> dict[int, tuple[int,
 def _layout(
     batch: Batch, places: Places, frames_at: dict[int, tuple[int, Spans]]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Where each spliced position of each row comes from.
+    """The source of each spliced position of each row.
 
     Returns:
-        for each row the indices (L,) into the table of all token then all frame embeddings, and
-        the targets (L,), -100 where there is no loss.
+        for each row the indices (L,) into the table of all token embeddings followed by all frame
+        embeddings, and the targets (L,), -100 without loss.
     """
     ids, loss_mask = batch.input_ids.cpu(), batch.loss_mask.cpu()
     width = ids.shape[1]
@@ -151,7 +166,7 @@ def _layout(
 def _packed(
     rows: list[tuple[Tensor, Tensor]], room: int
 ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
-    """Several rows in one, the longest first, each where it first fits; and their positions."""
+    """Pack rows first-fit, longest first; with their positions."""
     room = max(room, *(len(source) for source, _ in rows))
     bins: list[list[tuple[Tensor, Tensor]]] = []
     for source, target in sorted(rows, key=lambda row: -len(row[0])):

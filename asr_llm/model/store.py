@@ -1,7 +1,8 @@
-"""Models that are composed on the user's machine: `small`, kept in the user's cache.
+"""Models composed on the user's machine: `small`, in the user's cache.
 
-The package brings what we trained (``assets/small``); what others published is fetched once. The
-two together become a checkpoint folder like any other, which needs no network afterwards.
+The package contains the weights we trained (``assets/small``); the published foundations are
+downloaded once. They are combined into a regular checkpoint folder, which needs no network
+afterwards.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ NAMES = ("small",)
 DELTA, PINS, RECORD = "delta.safetensors", "foundations.yaml", "composed.json"
 
 _LAYOUT = 1
-"""Of what ``get`` writes: another one is composed anew."""
+"""Format version of ``get``: models of other versions are composed again."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A model that has a name: ``folder`` is None where it must be composed first, which takes
-    ``to_fetch`` bytes of downloads at most; ``source`` says what it was composed from."""
+    """A named model.
+
+    ``folder`` is None if it must be composed first, which needs at most ``to_fetch`` bytes of
+    downloads; ``source`` says what it was composed from.
+    """
 
     name: str
     folder: Path | None
@@ -46,12 +50,12 @@ class Stored:
 
 
 def released(name: str) -> bool:
-    """Whether this version of the package brings the trained part of a model."""
+    """Whether this version of the package includes the trained part of a model."""
     return name in NAMES and (ASSETS / name / DELTA).is_file()
 
 
 def find(name: str) -> Path | None:
-    """The folder of a model that was composed by this version of the package; None if none was."""
+    """The folder of a model composed by this version of the package; None if there is none."""
     folder = cache.location(cache.MODELS) / name
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
@@ -65,13 +69,13 @@ def find(name: str) -> Path | None:
 
 
 def get(name: str, say: Say = tell) -> Path:
-    """Compose a model, unless that was done before; returns its folder.
+    """Compose a model unless that was done before; return its folder.
 
     Args:
-        say: is told what is fetched, how large, from where, under which licence.
+        say: called with a line on what is downloaded, its size, source and licence.
 
     Raises:
-        CheckpointError: there is no such model, or its foundations are not to be had.
+        CheckpointError: there is no such model, or its foundations are unavailable.
         OSError: the disk is full.
     """
     if not released(name):
@@ -85,7 +89,7 @@ def get(name: str, say: Say = tell) -> Path:
     from filelock import FileLock
 
     home = cache.folder(cache.MODELS)
-    with FileLock(home / f".{name}.lock"):  # two commands at once: the second one waits
+    with FileLock(home / f".{name}.lock"):  # a second command waits
         folder = find(name)
         if folder is not None:
             return folder
@@ -96,7 +100,7 @@ def get(name: str, say: Say = tell) -> Path:
 
 
 def remove(name: str) -> int:
-    """Delete a composed model; returns how many bytes it took.
+    """Delete a composed model; return its size in bytes.
 
     Raises:
         CheckpointError: there is none of that name.
@@ -110,7 +114,7 @@ def remove(name: str) -> int:
 
 
 def entries() -> list[Stored]:
-    """The models that have names: `mini`, which the package holds whole, and those composed."""
+    """The named models: `mini`, which the package includes, and composed ones."""
     mini = ASSETS / "mini"
     found = [Stored("mini", mini, _size(mini), 0, "Apache-2.0", "in the package")]
     for name in filter(released, NAMES):
@@ -136,14 +140,14 @@ def entries() -> list[Stored]:
 
 
 def _compose(name: str, home: Path, say: Say) -> None:
-    """Fetch, join, check; a complete folder appears in ``home`` or none does."""
+    """Fetch, combine, check; ``home`` gets a complete folder or none."""
     import torch
 
     from asr_llm.model import composition, delta, first_pass, foundations
 
     assets = ASSETS / name
     pins = sources.read(assets / PINS)
-    for stale in home.glob(f".{name}.fetched-*"):  # of a command that was killed
+    for stale in home.glob(f".{name}.fetched-*"):  # left by a killed command
         shutil.rmtree(stale, ignore_errors=True)
     with (
         checkpoint_folder.replacing(home / name) as part,
@@ -171,7 +175,7 @@ def _compose(name: str, home: Path, say: Say) -> None:
 def _record(name: str, part: Path, pins: sources.Foundations, found: list[sources.Found]) -> None:
     sha256 = checkpoint_folder.identity(part)
     if pins.sha256 not in (None, sha256):
-        # The hub's LLM is the same but for its quantisation: adapters fit both.
+        # The hub's LLM differs only in quantisation: adapters fit both.
         (part / checkpoint_folder.FORMER).write_text(f"{pins.sha256}\n", "utf-8")
     record: dict[str, Any] = {
         "made_of": _made_of(name),
@@ -184,7 +188,7 @@ def _record(name: str, part: Path, pins: sources.Foundations, found: list[source
 
 
 def _made_of(name: str) -> str:
-    """SHA-256 of all that the package brings for a model."""
+    """SHA-256 of the package's files for a model."""
     files = sorted(path for path in (ASSETS / name).rglob("*") if path.is_file())
     lines = [f"{path.relative_to(ASSETS)} {checkpoint_folder.sha256(path)}\n" for path in files]
     return hashlib.sha256(f"{_LAYOUT}\n{''.join(lines)}".encode()).hexdigest()
@@ -196,7 +200,7 @@ def _size(folder: Path) -> int:
 
 @contextmanager
 def _full_disk(home: Path) -> Iterator[None]:
-    """safetensors says that the disk is full in an error of its own."""
+    """safetensors reports a full disk in its own error."""
     try:
         yield
     except OSError:

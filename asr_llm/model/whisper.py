@@ -170,7 +170,7 @@ class WhisperEncoder(nn.Module):
 class WhisperProjector(nn.Module):
     """The projector's hidden layer: (B, ``width``, F) to (B, ``d_model``, F).
 
-    ``perception.proj``, SALM's own linear layer, then leads to the LLM's embeddings.
+    SALM's own linear layer ``perception.proj`` then maps to the LLM's embeddings.
     """
 
     def __init__(self, width: int, d_model: int) -> None:
@@ -186,11 +186,11 @@ class WhisperProjector(nn.Module):
 
 
 def key_mask(lens: Tensor, states: Tensor) -> Tensor:
-    """What attention adds for states (B, S, H) as keys: (B, 1, 1, S), -inf beyond ``lens`` (B,)."""
+    """Attention bias for states (B, S, H) as keys: (B, 1, 1, S), -inf beyond ``lens`` (B,)."""
     outside = ~_inside(lens, states.shape[1])[:, None, None]
     return torch.zeros_like(outside, dtype=states.dtype).masked_fill(outside, float("-inf"))
 
 
 def _inside(lens: Tensor, width: int) -> Tensor:
-    """(B, width) bool: which positions are inside their row."""
+    """(B, width) bool: which positions are within their row."""
     return torch.arange(width, device=lens.device)[None] < lens[:, None]

@@ -1,1 +1,1 @@
-"""Utterances and text become training sequences: tuples of text and speech spans."""
+"""Training sequences from utterances and text: tuples of text and speech spans."""

@@ -1,6 +1,6 @@
-"""A batch of sequences as tensors; the names follow NeMo's SALM.
+"""A batch of sequences as tensors; names follow NeMo's SALM.
 
-Legend: B sequences, T tokens; A audios, one for each sequence that has speech; S samples.
+Legend: B sequences, T tokens; A audios, one per sequence with speech; S samples.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 Spans = list[tuple[int, int]]
-"""First and last frame, exclusive, of each speech span in its audio."""
+"""First and last frame (exclusive) of each speech span in its audio."""
 
 
 @dataclass(frozen=True)
 class BatchSpeech:
-    """The speech of a batch: one audio for each sequence that has any.
+    """The speech of a batch: one audio per sequence that has any.
 
     Args:
-        audios: (A, S) float32 at 16 kHz, zeros at the end of shorter ones.
+        audios: (A, S) float32 at 16 kHz, zero-padded at the end.
         audio_lens: (A,) samples of each, whole frames.
-        audio_frames: the encoder frames that each must give.
-        audio_rows: whose sequence each is: its row in the batch.
-        span_frames: where in its audio each speech span of the sequence is.
-        audio_keys: hashes of the audios that are whole recordings, None for others.
-        ctc_targets: token ids of the normalised words of each; None if nobody asked for them.
+        audio_frames: the number of encoder frames expected of each.
+        audio_rows: the batch row of each.
+        span_frames: the position of each speech span in its audio.
+        audio_keys: hashes of audios that are whole recordings, None for others.
+        ctc_targets: token ids of the normalised words of each; None if not requested.
     """
 
     audios: Tensor
@@ -39,22 +39,27 @@ class BatchSpeech:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model takes in a step of training, or as prompts.
+    """Model input for a training step, or for prompts.
 
     Args:
-        input_ids: (B, T) with the audio locator tag once for each speech span, padded on the right.
-        loss_mask: (B, T), true where a token is learned.
-        speech: None where no sequence has any.
+        input_ids: (B, T) with the audio locator tag once per speech span, padded on the right.
+        loss_mask: (B, T), true for tokens with loss.
+        speech: None if no sequence has any.
         monitored: whether its loss is watched for forgetting (``training.callbacks.AsrMonitor``).
+        kl: (B, T) weights of ``spans.Text``; None where all are zero.
+        read: the sequences that have such weights, in order, their speech as text; its
+            ``loss_mask`` is true on the same tokens as have a weight here. None where ``kl`` is.
     """
 
     input_ids: Tensor
     loss_mask: Tensor
     speech: BatchSpeech | None = None
     monitored: bool = False
+    kl: Tensor | None = None
+    read: Batch | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on a device; lists stay where they are."""
+        """The same batch with its tensors on a device; lists are not moved."""
         speech = self.speech
         if speech is not None:
             speech = replace(
@@ -67,4 +72,6 @@ class Batch:
             input_ids=self.input_ids.to(device),
             loss_mask=self.loss_mask.to(device),
             speech=speech,
+            kl=None if self.kl is None else self.kl.to(device),
+            read=None if self.read is None else self.read.to(device),
         )

@@ -1,14 +1,14 @@
-"""Sequences into batches, as a pure function of the batch's number.
+"""Batches of sequences, as a pure function of the batch number.
 
-Every batch is determined by the seed and its index alone: which examples, which voices,
-which noise. So a run resumes by starting at the next index, and nothing about the data
-has to be saved.
+Every batch is determined by the seed and its index alone: examples, voices, noise. So a run resumes
+at the next index, and no data state has to be saved.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -19,7 +19,7 @@ from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item
-from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
+from asr_llm.sequences.spans import Sequence, Speech, Text, as_text, num_frames
 
 
 class Collator:
@@ -53,17 +53,35 @@ class Collator:
 
     def __call__(self, sequences: list[Sequence]) -> Batch:
         """Collate B sequences."""
-        ids, masks = [], []
-        for sequence in sequences:
-            tokens: list[int] = []
-            mask: list[bool] = []
-            for span in sequence:
-                new = self.encode(span.text) if isinstance(span, Text) else [self.locator_id]
-                tokens += new
-                mask += [isinstance(span, Text) and span.loss] * len(new)
-            ids.append(torch.tensor(tokens))
-            masks.append(torch.tensor(mask))
-        return Batch(_pad(ids, self.pad_id), _pad(masks, False), self._speech(sequences))
+        rows = [self._tokens(sequence) for sequence in sequences]
+        ids = _pad([torch.tensor(tokens) for tokens, _, _ in rows], self.pad_id)
+        mask = _pad([torch.tensor(loss) for _, loss, _ in rows], False)
+        batch = Batch(ids, mask, self._speech(sequences))
+        imitating = [i for i, (_, _, weights) in enumerate(rows) if any(weights)]
+        if not imitating:
+            return batch
+        read = [self._tokens(as_text(sequences[i])) for i in imitating]
+        return replace(
+            batch,
+            kl=_pad([torch.tensor(weights) for _, _, weights in rows], 0.0),
+            read=Batch(
+                _pad([torch.tensor(tokens) for tokens, _, _ in read], self.pad_id),
+                _pad([torch.tensor(weights) > 0 for _, _, weights in read], False),
+            ),
+        )
+
+    def _tokens(self, sequence: Sequence) -> tuple[list[int], list[bool], list[float]]:
+        """Token ids, and for each whether it is learned and the weight of its KL divergence."""
+        tokens: list[int] = []
+        mask: list[bool] = []
+        weights: list[float] = []
+        for span in sequence:
+            written = span if isinstance(span, Text) else Text("")
+            new = self.encode(span.text) if isinstance(span, Text) else [self.locator_id]
+            tokens += new
+            mask += [written.loss] * len(new)
+            weights += [written.kl] * len(new)
+        return tokens, mask, weights
 
     def _speech(self, sequences: list[Sequence]) -> BatchSpeech | None:
         spoken = [[span for span in spans if isinstance(span, Speech)] for spans in sequences]
@@ -80,7 +98,7 @@ class Collator:
             audio_rows=rows,
             span_frames=[places for _, places in made],
             audio_keys=[
-                content_key(audio) if _is_recording(speech, audio) else None
+                content_key(audio) if _is_recording(speech, audio, self.frame_samples) else None
                 for speech, audio in zip(said, audios)
             ],
             ctc_targets=None
@@ -90,8 +108,8 @@ class Collator:
 
 
 def _one_audio(speech: list[Speech], frame_samples: int) -> tuple[np.ndarray, Spans]:
-    """A row's speech as one audio of whole frames, and where in it each span's frames are."""
-    if speech[0].sliced:  # all are of one utterance
+    """A row's speech as one audio of whole frames, and the frames of each span in it."""
+    if speech[0].sliced:  # all spans are of one utterance
         utterance = speech[0].utterance
         whole = Speech(utterance, 0, num_frames(utterance, frame_samples))
         return whole.samples(frame_samples), [(span.start, span.end) for span in speech]
@@ -100,8 +118,14 @@ def _one_audio(speech: list[Speech], frame_samples: int) -> tuple[np.ndarray, Sp
     return audio, list(pairwise([0, *ends]))
 
 
-def _is_recording(speech: list[Speech], audio: np.ndarray) -> bool:
-    """Whether a row's audio is a whole recording, from its first sample to its last."""
+def _is_recording(speech: list[Speech], audio: np.ndarray, frame_samples: int) -> bool:
+    """Whether a row's audio will come again: a whole recording, or several one after the other."""
+    if all(
+        span.utterance.recorded
+        and (span.start, span.end) == (0, num_frames(span.utterance, frame_samples))
+        for span in speech
+    ):
+        return True
     utterance = speech[0].utterance
     if not utterance.recorded or len(audio) < len(utterance.samples):
         return False
@@ -117,7 +141,7 @@ def content_key(samples: np.ndarray) -> str:
 
 
 def _said(speech: list[Speech]) -> str:
-    """The normalised words of a row's audio: of its spans, or of the utterance they make up."""
+    """The normalised words of a row's audio: those of its spans, or of their whole utterance."""
     pieces = [span.text for span in speech if span.text is not None and not span.sliced]
     return normalize(" ".join(pieces or [speech[0].utterance.text]), "basic")
 
@@ -129,13 +153,13 @@ def _pad(tensors: list[torch.Tensor], value: float) -> torch.Tensor:
 class BatchStream(torch.utils.data.Dataset[Batch]):
     """An endless, reproducible stream of batches of similar length.
 
-    Examples are drawn in pools of ``pool`` batches. In a pool each source gives its share
+    Examples are drawn in pools of ``pool`` batches. In a pool each source contributes its share
     (``weight``), going through its examples in a new order each epoch; the pool is sorted by
-    length, cut into batches of equal cost, and the batches are shuffled.
+    length, split into batches of equal cost, and the batches are shuffled.
 
     Args:
-        budget: decoder positions in a batch, about.
-        length: batches the stream pretends to have (the run's steps).
+        budget: approximate number of decoder positions per batch.
+        length: nominal number of batches (the run's steps).
     """
 
     def __init__(
@@ -155,7 +179,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
             share * np.mean([s.item(i).cost for i in range(min(s.count, 200))])
             for share, s in zip(self.shares, sources)
         )
-        # Shares are rounded down: each source may give one less, and no batch may be empty.
+        # Shares are rounded down: each source may give one less, but no batch may be empty.
         self.draws = max(pool + len(sources), round(pool * budget / mean))
         self._cached: tuple[int, list[list[Item]]] = (-1, [])
         self._orders: dict[tuple[int, int], np.ndarray] = {}
@@ -164,10 +188,10 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
         return self.length
 
     def __getitem__(self, index: int) -> Batch:
-        """The batch of a number; where nothing in it can be used, the next one of its pool.
+        """The batch of a number; if nothing in it is usable, the next one of its pool.
 
         Raises:
-            DomainError: nothing in the pool can be used.
+            DomainError: nothing in the pool is usable.
         """
         number, position = divmod(index, self.pool)
         if self._cached[0] != number:
@@ -180,7 +204,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
                 return self.collate(sequences)
         raise DomainError(
             f"none of {sum(map(len, batches))} examples can be used; expected utterances that are "
-            "not too long and, to be interleaved, have two units or more: mend the data, or leave "
+            "not too long and, to be interleaved, have two units or more: fix the data, or leave "
             "the source out of the recipe"
         )
 
@@ -210,7 +234,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
 
 
 def _split(items: list[Item], cuts: Iterable[int]) -> Iterable[list[Item]]:
-    """Cut a list at increasing positions; every part gets at least one item."""
+    """Split a list at increasing positions; every part gets at least one item."""
     first = 0
     bounds = [*(int(c) for c in cuts), len(items)]
     for k, last in enumerate(bounds):

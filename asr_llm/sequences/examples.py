@@ -1,4 +1,4 @@
-"""What a source gives: examples that are made only when their turn comes."""
+"""Examples of a source, built only when needed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr_llm.sequences.answers import Judged
 from asr_llm.sequences.spans import Sequence
 
 
 @dataclass(frozen=True)
 class Item:
-    """An example not made yet: ``cost`` in decoder positions, ``make(rng)`` builds it."""
+    """A deferred example: ``cost`` in decoder positions, ``make(rng)`` builds it."""
 
     cost: float
     make: Callable[[np.random.Generator], Sequence | None]
@@ -23,13 +24,15 @@ class Item:
 class Examples:
     """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and their share of the mix.
 
-    ``left_out`` names the recordings that could not be used for want of word times.
+    ``left_out`` names the recordings that could not be used for want of word times. ``judged``
+    says how many answers of a teacher were fit to be learned.
     """
 
     count: int
     weight: float
     item: Callable[[int], Item]
     left_out: frozenset[str] = frozenset()
+    judged: Judged | None = None
 
 
 def python_rng(rng: np.random.Generator) -> random.Random:

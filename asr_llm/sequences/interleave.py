@@ -1,7 +1,7 @@
-"""Speech and text take turns inside one utterance: JSTIP (arXiv 2607.01733) and InSerter.
+"""Interleaves speech and text within an utterance: JSTIP (arXiv 2607.01733) and InSerter.
 
-An utterance is cut into units, and every second unit stays speech while the others become
-text to be written: one decoder learns to go on after both. Pure functions throughout.
+An utterance is split into units; every second unit stays speech while the others become text with
+loss, so that one decoder learns to continue both. Pure functions throughout.
 
 Legend: A speech, T text, ``*`` loss, N the leading token of segment level.
 """
@@ -31,9 +31,9 @@ def word_units(words: Iterable[Word]) -> Units:
 def segment_units(
     words: Iterable[Word], silence: float | None = 0.2, punctuation: bool = True
 ) -> Units:
-    """Words up to a silence of so many seconds, or up to a punctuation mark as well.
+    """Words up to a silence of the given length, or also up to a punctuation mark.
 
-    Cutting at both is the paper's better variant: segments are shorter and more even.
+    Splitting at both is the paper's better variant: segments are shorter and more even.
     """
     units: Units = []
     before: Word | None = None
@@ -58,17 +58,17 @@ def interleave(
 ) -> Sequence | None:
     """A₁ T₂* A₃ T₄* … Tₙ* or T₁* A₂ T₃* … Tₙ*.
 
-    The last unit is always text: where the turn would be speech's, it joins the text before.
+    The last unit is always text: if it would be speech, it joins the text before it.
 
     Args:
-        units: the utterance's words, in order, none left out.
+        units: the utterance's words, in order and complete.
         speech_first: whether the first unit is speech.
-        leading: stands before every unit but the first; it tells this task from plain ASR.
-            None at word level.
-        sliced: encode before cutting, as an ablation (``Speech.sliced``).
+        leading: precedes every unit except the first; distinguishes this task from plain ASR. None
+            at word level.
+        sliced: encode before splitting, as an ablation (``Speech.sliced``).
 
     Returns:
-        The spans; None where there are fewer than two units or more than encoder frames.
+        The spans; None for fewer than two units or more units than encoder frames.
     """
     total = num_frames(utterance, chat.frame_samples)
     frame = chat.frame_samples / chat.sample_rate
@@ -99,17 +99,17 @@ def select_spans(
     share: float = 0.3,
     shortest: int = 5,
 ) -> list[tuple[str, bool]]:
-    """InSerter's selection (arXiv 2503.02769): pieces of a text, some to be spoken.
+    """InSerter's selection (arXiv 2503.02769): which pieces of a text to speak.
 
     Args:
         level: speak random runs of ``shortest`` to twice as many words, or pieces that end in
             punctuation.
-        share: of the words, about, that are spoken; the paper's best are 0.3 for words and
-            0.4 for sentences.
+        share: approximate share of words to speak; the paper's best are 0.3 for words and 0.4 for
+            sentences.
 
     Returns:
-        (piece, whether it is spoken), which joined by spaces are the text. The last piece is
-        never spoken, so that there is something to learn after it.
+        (piece, whether it is spoken); joined by spaces they give the text. The last piece is never
+        spoken, so that some text follows it.
     """
     pieces: list[list[str]] = [[]]
     length = rng.randint(shortest, 2 * shortest)
@@ -131,13 +131,15 @@ def select_spans(
 
 
 def insert_speech(
-    pieces: list[tuple[str, bool]], speak: Callable[[str], Utterance], chat: Chat
+    pieces: list[tuple[str, bool]], speak: Callable[[str], Utterance | None], chat: Chat
 ) -> Sequence:
-    """Text(t₁)* Speech(spoken t₂) Text(t₃)* …: the spoken pieces of a text in place of them."""
+    """Text(t₁)* Speech(spoken t₂) Text(t₃)* …: the spoken pieces of a text in place of them.
+
+    A piece that ``speak`` makes nothing of stays text.
+    """
     spans: list[Text | Speech] = []
     for i, (piece, spoken) in enumerate(pieces):
-        if spoken:
-            utterance = speak(piece)
+        if spoken and (utterance := speak(piece)) is not None:
             frames = num_frames(utterance, chat.frame_samples)
             spans.append(Speech(utterance, 0, frames, piece))
         else:

@@ -1,4 +1,4 @@
-"""The one idea that carries the code: a training example is a tuple of spans."""
+"""The central idea of the code: a training example is a tuple of spans."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from asr_llm.corpus.synthesis import Utterance
 
 @dataclass(frozen=True)
 class Text:
-    """Text the model reads, and learns to write where ``loss`` is set."""
+    """Text the model reads, and learns to write where ``loss`` is set.
+
+    ``kl`` weighs how far what the model expects here may be from what its LLM, as it was before
+    training, expects when it reads what is said (``as_text``): behaviour imitation
+    (arXiv 2505.18644). Only with ``loss``, and behind other text.
+    """
 
     text: str
     loss: bool = False
+    kl: float = 0.0
 
 
 @dataclass(frozen=True)
 class Speech:
-    """The frames ``start`` to ``end`` (exclusive) of an utterance, on the encoder's grid.
+    """Frames ``start`` to ``end`` (exclusive) of an utterance, on the encoder's grid.
 
-    ``text`` is what is said in them, where that is not all that the sequence's spans of this
-    utterance say together. ``sliced``: encode the whole utterance, then cut the frames out, in
-    place of cutting the audio. An ablation only: the encoder then hears what is not in the span.
+    ``text`` is what is said in them, if it differs from the combined text of the sequence's spans.
+    ``sliced``: encode the whole utterance, then take these frames, instead of cutting the audio. An
+    ablation only: the encoder then also sees audio outside of the span.
     """
 
     utterance: Utterance
@@ -34,7 +40,7 @@ class Speech:
 
     @property
     def num_frames(self) -> int:
-        """Encoder frames this span takes."""
+        """Number of encoder frames of the span."""
         return self.end - self.start
 
     def samples(self, frame_samples: int) -> np.ndarray:
@@ -46,29 +52,45 @@ class Speech:
 Sequence = tuple[Text | Speech, ...]
 
 
+def as_text(sequence: Sequence) -> tuple[Text, ...]:
+    """The sequence with what is said in the place of its speech, words parted by a space.
+
+    Spans without loss are joined, so that they become the tokens of one text.
+    """
+    spans: list[Text] = []
+    for span in sequence:
+        if isinstance(span, Speech):
+            said = span.utterance.text if span.text is None else span.text
+            parted = not spans or spans[-1].text[-1:].isspace()
+            span = Text(said if parted else f" {said}")
+        if spans and not (span.loss or spans[-1].loss):
+            span = Text(spans.pop().text + span.text)
+        spans.append(span)
+    return tuple(spans)
+
+
 def num_frames(utterance: Utterance, frame_samples: int) -> int:
     """Whole encoder frames that cover the utterance; at least one."""
     return max(1, -(-len(utterance.samples) // frame_samples))
 
 
 def snap(starts: list[float], total: int, frame: float) -> list[int] | None:
-    """Unit start times in seconds become cut points on the frame grid.
+    """Convert unit start times in seconds to cut points on the frame grid.
 
     Args:
-        starts: where each unit starts, in order; the first unit is taken to start at 0.
+        starts: start of each unit, in order; the first unit is taken to start at 0.
         total: frames in the utterance.
         frame: seconds per frame.
 
     Returns:
-        ``len(starts) + 1`` strictly increasing cut points from 0 to ``total``, so that every
-        unit has at least one frame and their sum is exact; None if there are more units
-        than frames.
+        ``len(starts) + 1`` strictly increasing cut points from 0 to ``total``, so that every unit
+        has at least one frame and the sum is exact; None if there are more units than frames.
     """
     count = len(starts)
     if count == 0 or count > total:
         return None
     cuts = [0]
     for i, start in enumerate(starts[1:], start=1):
-        # Room for one frame in every unit, before and after this cut.
+        # Leave one frame for every unit before and after this cut.
         cuts.append(min(max(round(start / frame), cuts[-1] + 1), total - (count - i)))
     return [*cuts, total]

@@ -1,4 +1,4 @@
-"""Tasks: each is a function from an utterance or a text to a sequence of spans."""
+"""Tasks: functions from an utterance or text to a sequence of spans."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
 
 AUDIO, WORDS, FIRST_PASS = "{audio}", "{words}", "{first_pass}"
 PROMPT_WORDS = 100
-"""Most words that a prompt names."""
+"""Maximum number of words named in a prompt."""
 
 
 @dataclass(frozen=True)
 class Chat:
     """The chat template around a prompt, as text, the same in training and inference.
 
-    ``before`` and ``after`` enclose the user's message, ``end`` closes the answer, and
-    ``asr_prompt`` is the message that asks for a transcript, with ``{audio}`` where the
-    speech goes. ``biasing_prompt``, of a checkpoint trained for it, is the one that names words
-    that may occur, where ``{words}`` stands. ``first_pass_prompt``, of a checkpoint trained for
-    it, follows either and shows what another recogniser wrote, where ``{first_pass}`` stands.
+    ``before`` and ``after`` enclose the user's message, ``end`` ends the answer, and ``asr_prompt``
+    is the message that requests a transcript, with ``{audio}`` for the speech. Checkpoints trained
+    for it also have ``biasing_prompt``, which names words that may occur, with ``{words}``, and
+    ``first_pass_prompt``, which follows either and shows another recogniser's transcript, with
+    ``{first_pass}``.
     """
 
     before: str
@@ -47,16 +47,20 @@ class Chat:
     def around_audio(self, first_pass: str | None = None) -> tuple[str, str]:
         """The text before and after the speech in the ASR prompt."""
         head, tail = self.asr_prompt.split(AUDIO)
-        if first_pass and self.first_pass_prompt is not None:
-            tail += self.first_pass_prompt.replace(FIRST_PASS, first_pass)
-        return self.before + head, tail + self.after
+        return self.before + head, tail + self.behind(first_pass) + self.after
+
+    def behind(self, first_pass: str | None) -> str:
+        """The text behind speech that shows what a first pass wrote; empty where none is read."""
+        if not first_pass or self.first_pass_prompt is None:
+            return ""
+        return self.first_pass_prompt.replace(FIRST_PASS, first_pass)
 
 
 def asr(utterance: Utterance, chat: Chat) -> Sequence:
     """Prompt, speech, transcript: Text(prompt) Speech(A) Text(T)*.
 
-    A first pass of the utterance stands behind its speech, where the checkpoint reads one: the LLM
-    deliberates on both (arXiv 2003.07962).
+    If the checkpoint reads a first pass, it follows the speech, and the LLM deliberates on both
+    (arXiv 2003.07962).
     """
     head, tail = chat.around_audio(utterance.first_pass)
     speech = Speech(utterance, 0, num_frames(utterance, chat.frame_samples))
@@ -80,17 +84,17 @@ def denoise(text: str, chat: Chat, rng: random.Random) -> Sequence:
 
 
 def restore(text: str, chat: Chat, rng: random.Random) -> Sequence:
-    """Denoising of text that has lost its case and punctuation too, as CTC output has."""
+    """Denoising of text that also lacks case and punctuation, like CTC output."""
     head, tail = chat.around_audio()
     noisy = add_noise(normalize(text, "basic"), rng)
     return Text(head), Text(noisy), Text(tail), Text(text + chat.end, loss=True)
 
 
 def misheard(text: str, chat: Chat, rng: random.Random, words: float = 0.5) -> Sequence:
-    """Text as a recogniser without a vocabulary writes it, to be put right.
+    """Text as a recogniser without the vocabulary would write it, to be corrected.
 
-    Denoising with errors of the ear in place of random ones: no case, no punctuation, letters
-    taken for others of their sound, dropped letters, words broken in two.
+    Denoising with phonetic instead of random errors: no case, no punctuation, letters replaced by
+    similar sounds, dropped letters, split words.
     """
     head, tail = chat.around_audio()
     noisy = spell_by_ear(normalize(text, "basic"), rng, words)
@@ -100,8 +104,8 @@ def misheard(text: str, chat: Chat, rng: random.Random, words: float = 0.5) -> S
 def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
     """A1 T1* A2 T2* …: each word right after its own audio.
 
-    A curriculum: the model learns what speech embeddings mean before it has to learn where
-    to look. None if the words are not timed or more than the frames.
+    A curriculum: the model learns what speech embeddings mean before it has to learn where to
+    attend. None if the words have no times or outnumber the frames.
     """
     words = utterance.words
     cuts = snap(
@@ -120,17 +124,21 @@ def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
 
 
 def message(parts: list[str | Utterance], chat: Chat) -> Sequence:
-    """What a user says, written and spoken parts by turns, up to where the answer begins."""
+    """A user message of alternating written and spoken parts, up to the start of the answer.
+
+    A spoken part is followed by its first pass, if it has one and the checkpoint reads one.
+    """
     spans: list[Text | Speech] = []
-    written = chat.before
-    for i, part in enumerate(parts):
-        gap = " " if i else ""
+    written, gap = chat.before, ""
+    for part in parts:
         if isinstance(part, Utterance):
             spans.append(Text(written + gap))
             spans.append(Speech(part, 0, num_frames(part, chat.frame_samples)))
-            written = ""
+            written, gap = chat.behind(part.first_pass), " "
+            if written:
+                gap = "\n"
         else:
-            written += gap + part
+            written, gap = written + gap + part, " "
     return *spans, Text(written + chat.after)
 
 
@@ -143,12 +151,12 @@ _SOUNDS = ("aeiouy", "bpv", "dt", "gkcq", "fv", "szcx", "mn", "lrw", "jgy", "h")
 
 
 def spell_by_ear(text: str, rng: random.Random, words: float, characters: float = 0.25) -> str:
-    """Misspell a share of the words: each letter, with a probability, by one of its sound.
+    """Misspell a share of the words: letters are replaced by others of similar sound.
 
     Args:
-        words: share of words that are misspelt.
-        characters: share of a misspelt word's letters that are exchanged; a third as many
-            are dropped, and a tenth of the misspelt words are broken in two.
+        words: share of words to misspell.
+        characters: share of a misspelt word's letters to replace; a third as many are dropped, and
+            a tenth of the misspelt words are split in two.
     """
     heard: list[str] = []
     for word in text.split():
@@ -182,9 +190,9 @@ def add_noise(
     """Corrupt text as in arXiv 2601.20900.
 
     Args:
-        words: share of words that are corrupted.
-        characters: share of a corrupted word's characters that are substituted.
-        duplicates: share of words that are said twice.
+        words: share of words to corrupt.
+        characters: share of a corrupted word's characters to substitute.
+        duplicates: share of words to repeat.
     """
     noisy: list[str] = []
     for word in text.split():

@@ -1,1 +1,1 @@
-"""OpenAI's transcription interface as a web server. Needs the extra ``serve``."""
+"""OpenAI's transcription API as a web server. Needs the extra ``serve``."""

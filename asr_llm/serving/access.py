@@ -1,4 +1,4 @@
-"""Who may use the server: those who know a key, and the web pages that a browser lets in."""
+"""Access control: API keys, and the origins that browsers may send requests from."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MOST_BYTES = 1_000_000
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """The keys of a file, one on each line; blank lines and those of ``# `` are left out.
+    """Read API keys from a file, one per line; blank lines and comments (``# ``) are skipped.
 
     Raises:
-        ServerError: it cannot be read, has no key, or one that no header can hold. The message
-            never has a key in it.
+        ServerError: it cannot be read, has no key, or a key that no header can hold. The message
+            never contains a key.
     """
     expected = "expected a key on each line; make one with: openssl rand -hex 32"
     try:
@@ -47,17 +47,17 @@ def read_keys(path: Path) -> tuple[str, ...]:
 
 
 def parse_origin(given: str) -> str:
-    """An origin as browsers send it: ``https://example.org``, with the port where it has one.
+    """Parse an origin as browsers send it: ``https://example.org``, with a port if any.
 
     Raises:
-        ServerError: it is none.
+        ServerError: it is not an origin.
     """
     if given == "*":
         return given
     try:
         parts = urlsplit(given)
         port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:  # of a port
+    except ValueError:  # invalid port
         parts, port = urlsplit(""), ""
     whole = f"{parts.scheme}://{parts.netloc}".lower()
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
@@ -72,10 +72,10 @@ def parse_origin(given: str) -> str:
 
 
 class Locked:
-    """Lets requests in that bring one of the keys, as ``Authorization: Bearer KEY``.
+    """Admits requests with one of the keys, as ``Authorization: Bearer KEY``.
 
     Args:
-        unlocked: paths for which no key is asked.
+        unlocked: paths that need no key.
     """
 
     def __init__(self, app: ASGIApp, keys: Iterable[str], unlocked: Collection[str]) -> None:
@@ -83,18 +83,16 @@ class Locked:
         self._keys = [_digest(key.encode()) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises ApiError, before anything of the body is read, where there is no such key."""
+        """Raise ApiError, before the body is read, unless the key is known."""
         if scope["type"] == "http" and scope["path"] not in self._unlocked:
             kind, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not self._known(key.strip()):
-                message = (
-                    "no key that is known here; expected the header 'Authorization: Bearer KEY'"
-                )
+                message = "unknown API key; expected the header 'Authorization: Bearer KEY'"
                 raise ApiError(401, message, "invalid_api_key")
         await self._app(scope, receive, send)
 
     def _known(self, key: str) -> bool:
-        """Takes as long whatever the key: every key is compared, and all of it."""
+        """Constant-time check: every key is compared in full."""
         given = _digest(key.encode())
         return sum(hmac.compare_digest(given, own) for own in self._keys) > 0
 

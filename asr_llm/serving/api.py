@@ -1,6 +1,7 @@
-"""OpenAI's interface for transcription: what may be asked for, and the bodies of the answers.
+"""OpenAI's transcription API: request parameters and response bodies.
 
-https://platform.openai.com/docs/api-reference/audio/createTranscription. No web in here.
+https://platform.openai.com/docs/api-reference/audio/createTranscription. Independent of the web
+framework.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from asr_llm.transcription import formats
 from asr_llm.transcription.transcript import Segment, Transcript
 
 LANGUAGES = {"en": "english"}
-"""What the models know, by ISO 639-1, with the names that answers give."""
+"""Supported languages by ISO 639-1 code, with their names in responses."""
 
 
 class ApiError(AsrLlmError):
-    """A request that is answered by an error.
+    """A request that gets an error response.
 
     Args:
-        status: of HTTP.
-        message: for whoever made the request.
-        code: for their program.
-        param: the parameter that is wrong, if one is.
-        retry: seconds after which to try again, if that may help.
+        status: HTTP status.
+        message: for the user.
+        code: for the client program.
+        param: the parameter at fault, if any.
+        retry: seconds until a retry may help.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ApiError(AsrLlmError):
 
     @property
     def body(self) -> dict[str, Any]:
-        """As OpenAI's errors are."""
+        """The error in OpenAI's format."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         if self.status == 429:
             kind = "rate_limit_error"
@@ -63,10 +64,10 @@ _LONGEST_PHRASE = 6  # words; the longest term of our domains has five
 
 
 class Asked(BaseModel):
-    """The parameters of a request, but for the file.
+    """The parameters of a request, except the file.
 
-    Decoding is deterministic, so that ``temperature`` changes nothing; audio is always cut where
-    nobody speaks, which is what the ``chunking_strategy`` ``auto`` asks for.
+    Decoding is deterministic, so ``temperature`` has no effect; audio is always split at silences,
+    which is ``chunking_strategy`` ``auto``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -85,14 +86,14 @@ class Asked(BaseModel):
 
     @property
     def words(self) -> bool:
-        """Whether the times of words are asked for."""
+        """Whether word times are requested."""
         return "word" in self.timestamp_granularities
 
     @cached_property
     def phrases(self) -> tuple[str, ...]:
-        """Words and phrases to prefer: keywords, and what commas or lines part in the prompt.
+        """Words and phrases to boost: keywords, and the prompt split at commas and lines.
 
-        A part that is long is no phrase but a sentence: of it its terms and names are taken.
+        A long part is a sentence, not a phrase: its terms and names are extracted.
         """
         from asr_llm.corpus.terms import General, propose
 
@@ -107,10 +108,10 @@ class Asked(BaseModel):
 
 
 def parse(fields: Iterable[tuple[str, str]]) -> Asked:
-    """What the fields of a form ask for; an empty one is one that was not given.
+    """Parse form fields; empty ones count as absent.
 
     Raises:
-        ApiError: one is unknown, missing, impossible, or given twice.
+        ApiError: one is unknown, missing, invalid or duplicated.
     """
     given: dict[str, Any] = {}
     for field, value in fields:
@@ -155,7 +156,7 @@ def parse(fields: Iterable[tuple[str, str]]) -> Asked:
 
 
 def _told(error: ValidationError) -> ApiError:
-    """The first thing that is wrong."""
+    """Describe the first error."""
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
@@ -184,11 +185,11 @@ def body(asked: Asked, transcript: Transcript) -> dict[str, Any] | str:
 def events(
     asked: Asked, number: int, segment: Segment, terms: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
-    """What to send of a segment as soon as it is certain: the text that it adds.
+    """Events for a segment once it is final: the text it adds.
 
-    With ``verbose_json`` also what is known of it, and where it has words and phrases that are
-    listed: those of the request, and ``terms``. OpenAI's interface has no such stream, but the
-    type of the event.
+    ``verbose_json`` adds the segment's details and the positions of listed words and phrases: those
+    of the request, and ``terms``. Except for the event type, this stream is not part of OpenAI's
+    API.
     """
     text = segment.text if number == 0 else f" {segment.text}"
     added = [{"type": "transcript.text.delta", "delta": text}]
@@ -208,7 +209,7 @@ def _segment_event(
 
 
 def done(asked: Asked, transcript: Transcript) -> dict[str, Any]:
-    """The event for the end; with ``verbose_json`` all that is known, and subtitles."""
+    """The final event; with ``verbose_json`` including all details and subtitles."""
     end = {"type": "transcript.text.done", "text": transcript.text, "usage": _usage(transcript)}
     if asked.response_format == "verbose_json":
         end |= _verbose(asked, transcript) | {"srt": formats.render(transcript, "srt")}
@@ -216,7 +217,7 @@ def done(asked: Asked, transcript: Transcript) -> dict[str, Any]:
 
 
 def model_object(name: str, since: int, tells_words: bool) -> dict[str, Any]:
-    """A model in a list of them, and the times that it can tell."""
+    """An entry of the model list, with the time granularities it supports."""
     granularities = ["segment", "word"] if tells_words else ["segment"]
     return {
         "id": name,
@@ -256,11 +257,11 @@ def _words(segments: Iterable[Segment]) -> list[dict[str, Any]]:
 
 
 def _segment(number: int, segment: Segment) -> Mapping[str, Any]:
-    """What whisper tells of a segment, and what we know.
+    """Whisper's keys for a segment, plus ours.
 
-    Programs written for whisper's figures want them all. Of those that we don't have, the
-    probability of silence and, without a confidence, that of the text are as they are where
-    nothing is wrong; ``guards`` tell what is.
+    Clients written for Whisper expect all of its figures. Those we don't have, the no-speech
+    probability and, without confidence, the text's probability, are set to their values for clean
+    speech; ``guards`` reports problems.
     """
     text = segment.text.encode()
     return {

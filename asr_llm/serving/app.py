@@ -1,7 +1,7 @@
-"""The web server: OpenAI's transcription interface on an engine. Needs the extra ``serve``.
+"""The web server: OpenAI's transcription API on an engine. Needs the extra ``serve``.
 
-Beside it ``/`` has a page for people, ``/health`` says whether requests are taken, and
-``/metrics`` counts them for Prometheus. What a request says is for its answer only.
+Also ``/``, a web page, ``/health``, which says whether requests are accepted, and ``/metrics`` for
+Prometheus. The content of requests is used only for the response.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from asr_llm.transcription.transcript import Segment, Transcript
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may take: ``max_bytes`` of upload, ``timeout`` in seconds from its start."""
+    """Limits per request: ``max_bytes`` of upload, ``timeout`` in seconds from its start."""
 
     max_bytes: int = 100_000_000
     timeout: float = 600.0
@@ -43,11 +43,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Served:
-    """What a request may name as its model.
+    """A model that requests may name.
 
     Args:
-        options: how it transcribes, but for what a request chooses.
-        terms: words and phrases that it prefers, to be marked where they were heard.
+        options: defaults for its requests.
+        terms: its boosted words and phrases, to be marked in the text.
     """
 
     options: TranscribeOptions = TranscribeOptions()
@@ -56,9 +56,9 @@ class Served:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask: all that know one of ``keys``, or anybody where there are none.
+    """Who may use the server: holders of one of ``keys``, or anyone without keys.
 
-    ``origins`` are the web pages that browsers let in: ``https://example.org``, or ``*``.
+    ``origins`` are web pages allowed by CORS: ``https://example.org``, or ``*``.
     """
 
     keys: tuple[str, ...] = field(default=(), repr=False)
@@ -72,15 +72,15 @@ def create_app(
     log: Log = lambda line: None,
     access: Access = Access(),
 ) -> FastAPI:
-    """The application.
+    """Create the application.
 
     Args:
-        log: told a line for each request, and what went wrong inside.
+        log: called with a line per request, and with internal errors.
     """
     since = int(time.time())
     metrics = Metrics(engine)
     desk = _Desk(engine, models, limits, metrics)
-    app = FastAPI(title="asr-llm", openapi_url=None)  # its pages would load from the network
+    app = FastAPI(title="asr-llm", openapi_url=None)  # its docs would load scripts from elsewhere
     app.include_router(page.router)
     app.add_exception_handler(HTTPException, refused)
     if access.keys:
@@ -127,7 +127,7 @@ def create_app(
 
 
 class _Desk:
-    """Takes a request, has its audio transcribed, and answers."""
+    """Accepts a request, has its audio transcribed, and responds."""
 
     def __init__(
         self, engine: Engine, models: Mapping[str, Served], limits: Limits, metrics: Metrics
@@ -147,7 +147,7 @@ class _Desk:
                 job = self._engine.submit(form.path, self._options(asked), on_segment)
                 held.callback(job.cancel)
                 job.result.add_done_callback(inbox.end)
-                if await inbox.begun():  # errors from now on are events
+                if await inbox.begun():  # from now on errors are sent as events
                     said = self._told(asked, job, inbox.segments(deadline))
                     return Stream(held.pop_all(), said, deadline)
             transcript = await self._result(asked, job)
@@ -161,7 +161,7 @@ class _Desk:
         return self._models[name]
 
     def _options(self, asked: Asked) -> TranscribeOptions:
-        """What a request is to be transcribed by."""
+        """The options for a request."""
         options = self.known(asked.model).options
         if asked.words and not self._engine.tells_words:
             message = "this model has no CTC head to tell when a word is said; expected 'segment'"
@@ -175,7 +175,7 @@ class _Desk:
         return transcript
 
     async def _told(self, asked: Asked, job: Job, segments: AsyncIterator[Segment]) -> Events:
-        """Each segment as it comes; the last is the whole text, or an error."""
+        """Events for each segment; the last has the full text, or an error."""
         terms, number = self.known(asked.model).terms, 0
         try:
             async for segment in segments:

@@ -1,4 +1,4 @@
-"""HTTP connections whose other end may not take for ever. Needs the extra ``serve``."""
+"""HTTP connections with timeouts for slow clients. Needs the extra ``serve``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from asr_llm.serving.api import ApiError
 
-_PATIENCE = 10.0  # seconds for the head of a request, and to send what nobody reads any more
+_PATIENCE = 10.0  # seconds for the request head, and for body data sent after the response
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that gives up on a client that is slow to ask.
+    """HTTP/1.1 that disconnects clients that are slow to send a request.
 
-    uvicorn waits as long as it is connected. How fast the body of a request has to come is
-    decided by whoever reads it; only what is sent on after its answer is bounded here.
+    uvicorn waits for as long as they stay connected. Whoever reads the body limits how slowly it
+    may arrive; only what is sent after the response is limited here.
     """
 
     _patience: asyncio.TimerHandle | None = None
@@ -40,7 +40,7 @@ class PatientProtocol(H11Protocol):
         self._stop()
 
     def _watch(self) -> None:
-        """Wait for the client, unless it is the client that waits."""
+        """Start the timeout while waiting for the client, stop it while the client waits."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop()
         elif self._patience is None and not self.transport.is_closing():
@@ -54,15 +54,15 @@ class PatientProtocol(H11Protocol):
     def _give_up(self) -> None:
         if self.transport.is_closing():
             return
-        with suppress(h11.LocalProtocolError):  # an answer was sent
+        with suppress(h11.LocalProtocolError):  # a response was already sent
             if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
                 message = f"no whole request came in {_PATIENCE:g} s; expected its head by then"
                 self._answer(ApiError(408, message, "request_too_slow"))
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be understood at all; uvicorn's own answer is no JSON."""
-        message = "this is no HTTP request that can be understood; expected HTTP/1.1"
+        """Respond to malformed requests in JSON, unlike uvicorn."""
+        message = "malformed request; expected HTTP/1.1"
         self._answer(ApiError(400, message, "invalid_request"))
         self.transport.close()
 

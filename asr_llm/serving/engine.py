@@ -1,10 +1,10 @@
-"""One model for many requests at once: the chunks of all are decoded together, in turns.
+"""One model for concurrent requests: chunks of all requests are decoded together, in turns.
 
-A thread for each request reads its audio and cuts it into chunks, a few ahead of what is decoded.
-One thread owns the model. It takes the next chunk of the request that has waited longest, adds
-chunks of about that length from all requests of the same options, and decodes them in one batch;
-whoever had a chunk in it goes to the end of the line. So a recording of three hours and a short
-one come on side by side, and what a request gets does not depend on who else is there.
+A thread per request reads its audio and splits it into chunks, a few ahead of decoding. One thread
+owns the model. It takes the next chunk of the request that has waited longest, adds chunks of
+similar length from all requests with the same options, and decodes them in one batch; the requests
+served go to the end of the queue. So a three-hour recording and a short one progress side by side,
+and a result does not depend on other requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from asr_llm.transcription.options import TranscribeOptions
 if TYPE_CHECKING:
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-_DENSEST = 400_000  # samples a second, of all channels together: eight at 48 kHz, two at 192 kHz
+_DENSEST = 400_000  # samples per second over all channels: eight at 48 kHz, two at 192 kHz
 
 
 class BusyError(AsrLlmError):
@@ -35,20 +35,20 @@ class BusyError(AsrLlmError):
 
 
 class StoppingError(AsrLlmError):
-    """The engine takes nothing more."""
+    """The engine accepts no more requests."""
 
 
 class TooLongError(AsrLlmError):
-    """An audio lasts longer than is allowed."""
+    """An audio is longer than allowed."""
 
 
 class Engine:
-    """Transcribes for many at a time.
+    """Transcribes for many requests at a time.
 
     Args:
-        model: its ``aligner`` tells when words are said, where a request asks for it.
-        places: how many requests there may be at a time.
-        max_seconds: longer audio is refused.
+        model: its ``aligner`` gives word times if requested.
+        places: maximum concurrent requests.
+        max_seconds: longer audio is rejected.
     """
 
     def __init__(
@@ -57,38 +57,38 @@ class Engine:
         self.places, self.max_seconds = places, max_seconds
         self._name, self._pipeline = model.name, model.pipeline
         self._options = replace(model.options, adapters=())
-        self._jobs: list[Job] = []  # in the order of their turns
+        self._jobs: list[Job] = []  # in order of turn
         self._readers: list[threading.Thread] = []
         self._taken = 0
         self._stopping = self._closed = False
         self._changed = threading.Condition()
-        # Loaded once, and here.
+        # Load it once, up front.
         vad.listener(model.options.vad).hear(np.zeros(vad.FRAME, np.float32))
         self._worker = threading.Thread(target=self._work, name="decoding", daemon=True)
         self._worker.start()
 
     @property
     def taken(self) -> int:
-        """Places that are taken."""
+        """Number of places taken."""
         return self._taken
 
     @property
     def ready(self) -> bool:
-        """Whether it takes requests, if there is a place."""
+        """Whether it accepts requests, if there is a place."""
         return not self._stopping and self._worker.is_alive()
 
     @property
     def tells_words(self) -> bool:
-        """Whether it can tell when each word is said."""
+        """Whether it can give word times."""
         return self._pipeline.aligner is not None
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Take a place for a request, for as long as it lasts.
+        """Reserve a place for the duration of a request.
 
         Raises:
             BusyError: there is none.
-            StoppingError: no request is taken any more.
+            StoppingError: the engine is stopping.
         """
         with self._changed:
             if not self.ready:
@@ -110,11 +110,11 @@ class Engine:
         options: TranscribeOptions | None = None,
         on_segment: OnSegment | None = None,
     ) -> Job:
-        """Begin to transcribe a file, which must stay until the job is done.
+        """Start transcribing a file, which must exist until the job is done.
 
         Args:
-            options: by default the model's own, without adapters.
-            on_segment: told each segment as soon as it is certain, in a thread of the engine.
+            options: default: the model's own, without adapters.
+            on_segment: called with each segment as soon as it is final, in an engine thread.
 
         Raises:
             StoppingError: the engine is closed.
@@ -131,11 +131,11 @@ class Engine:
         return job
 
     def stop(self) -> None:
-        """Take no more requests; go on with those that are there."""
+        """Accept no more requests; continue those in progress."""
         self._stopping = True
 
     def close(self) -> None:
-        """End, with the batch that is being decoded; what is not done fails at once."""
+        """Stop after the batch being decoded; unfinished jobs fail at once."""
         with self._changed:
             self._stopping = self._closed = True
             jobs, self._jobs = self._jobs, []
@@ -144,9 +144,9 @@ class Engine:
             job.fail(StoppingError("the server stopped before the transcript was done"))
 
     def join(self) -> None:
-        """Wait, after a ``close``, for the end of the batch that is being decoded, and of reading.
+        """Wait, after ``close``, for the current batch and the reading threads to end.
 
-        A process that ends while its threads are inside of a library is aborted.
+        A process that exits while its threads are inside a library is aborted.
         """
         for thread in (self._worker, *self._readers):
             thread.join()
@@ -175,7 +175,7 @@ class Engine:
         self._check_length(info.duration)
 
     def _bounded(self, job: Job) -> Iterator[Samples]:
-        """The blocks of a job; its header may have told less than there is."""
+        """The blocks of a job, up to the limit; the header may understate the duration."""
         num_samples = 0
         for block in read_blocks(job.path, tell=job.draft.notes.append):
             num_samples += len(block)
@@ -209,7 +209,7 @@ class Engine:
                 self._hand_over(job)
 
     def _decode(self, batch: Sequence[Turn]) -> None:
-        """Decode chunks of the same options; where that fails, one by one, to let but one fail."""
+        """Decode chunks with the same options; on failure one by one, to isolate it."""
         try:
             self._pipeline.decode([piece for _, piece in batch], batch[0][0].options)
         except Exception as error:
@@ -220,7 +220,7 @@ class Engine:
                 self._decode([turn])
 
     def _hand_over(self, job: Job) -> None:
-        """Let a job take up what is done of it."""
+        """Let a job take over its results."""
         with self._changed:
             done = []
             while job.pieces and (job.pieces[0].chunk is None or job.pieces[0].heard):

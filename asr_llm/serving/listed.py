@@ -1,4 +1,4 @@
-"""Which words of a text are of listed phrases."""
+"""Finds listed phrases in a text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from asr_llm.corpus.phrases import PhraseFinder
 
 
 def listed(words: Sequence[str], phrases: Iterable[str]) -> list[range]:
-    """The places of listed phrases, as ranges of indices into ``words``, in order.
+    """Positions of listed phrases as ranges of indices into ``words``, in order.
 
-    What a phrase is, ``corpus.phrases`` decides, as for scores. None overlap: of phrases that are
-    joined in one word the first counts.
+    ``corpus.phrases`` defines matches, as for scores. None overlap: of phrases joined in one word,
+    the first counts.
     """
     starts = [0, *accumulate(len(word) + 1 for word in words)]
     places: list[range] = []

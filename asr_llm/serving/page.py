@@ -1,4 +1,4 @@
-"""The page at ``/``, for people: three files that come from this server and load nothing else."""
+"""The web page at ``/``: three files from this server that load nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 PATHS = {"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript"}
-"""What there is, and of which type."""
+"""The files and their media types."""
 
 _HEADERS = {
     "content-security-policy": (

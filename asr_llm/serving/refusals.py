@@ -1,6 +1,6 @@
-"""What the server answers where something is wrong, and what its log has of every request.
+"""Error responses, and the request log.
 
-The log has the route, the status and the time: nothing of what a request says.
+The log has route, status and time: nothing of the request's content.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from asr_llm.serving.engine import BusyError, StoppingError, TooLongError
 from asr_llm.serving.metrics import Metrics
 
 _RETRY_SECONDS = 2
-_GONE = 499  # what the log calls the status of a request whose client is gone
+_GONE = 499  # status in the log if the client disconnected
 
 Log = Callable[[str], None]
 
 
 def told(error: Exception) -> ApiError:
-    """What to tell of an error; of one that is ours, no more than that."""
+    """Error response for an exception; internal errors reveal no details."""
     match error:
         case ApiError():
             return error
@@ -39,13 +39,13 @@ def told(error: Exception) -> ApiError:
         case AudioError():
             return ApiError(400, _without_path(str(error)), "invalid_audio", "file")
         case TimeoutError():
-            message = "it took too long; expected shorter audio, or a server with less to do"
+            message = "the request timed out; send shorter audio, or try again later"
             return ApiError(504, message, "timeout")
     return ApiError(500, "internal server error; see the server's log", "internal_error")
 
 
 def _without_path(message: str) -> str:
-    """Of ``path: what is wrong``, the latter: the path is ours, and tells nothing."""
+    """Strip the path from ``path: what is wrong``, because it is the server's own."""
     return message.partition(": ")[2]
 
 
@@ -57,13 +57,13 @@ def _answer(error: ApiError) -> Response:
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """What the routes refuse: a path that is none, a method that does not go with it."""
+    """Respond to unknown paths and methods that are not allowed."""
     assert isinstance(error, HTTPException)
     return _answer(ApiError(error.status_code, error.detail.lower(), "not_found"))
 
 
 class Guard:
-    """Answers every error; logs and counts every request, by what says nothing of its user."""
+    """Answers every error; logs and counts every request without user content."""
 
     def __init__(self, app: ASGIApp, log: Log, metrics: Metrics) -> None:
         self._app, self._log, self._metrics = app, log, metrics

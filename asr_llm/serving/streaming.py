@@ -1,4 +1,4 @@
-"""Answers that begin before they end: server-sent events. Needs the extra ``serve``."""
+"""Streamed responses as server-sent events. Needs the extra ``serve``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asr_llm.transcription.transcript import Segment
 
 EVENTS = "text/event-stream"
 END = "data: [DONE]\n\n"
-_TO_READ = 10.0  # seconds to fetch the last events in
+_TO_READ = 10.0  # seconds to fetch the last events
 
 T = TypeVar("T")
 Events: TypeAlias = "AsyncGenerator[dict[str, Any], None]"
@@ -29,10 +29,10 @@ def as_event(content: dict[str, Any]) -> str:
 
 
 class Inbox:
-    """What threads of the engine tell a coroutine: segments as they become certain, and the end.
+    """Passes final segments and the end from engine threads to a coroutine.
 
     Raises:
-        ClientDisconnect: whoever asked was gone before there was something.
+        ClientDisconnect: the client disconnected before the first one.
     """
 
     def __init__(self, request: Request) -> None:
@@ -42,20 +42,20 @@ class Inbox:
         self._first: Segment | None = None
 
     def segment(self, segment: Segment) -> None:
-        """Add what has become certain; from any thread."""
+        """Add a final segment; from any thread."""
         self._put(segment)
 
     def end(self, _: object) -> None:
-        """Nothing more comes; from any thread."""
+        """Signal the end; from any thread."""
         self._put(None)
 
     async def begun(self) -> bool:
-        """Wait for the first segment; False if the end came before it."""
+        """Wait for the first segment; False if there is none."""
         self._first = await self._next()
         return self._first is not None
 
     async def segments(self, deadline: float) -> AsyncGenerator[Segment, None]:
-        """All segments, once they have ``begun``, until the end.
+        """All segments after ``begun``, until the end.
 
         Raises:
             TimeoutError: ``deadline``, in the loop's time, came first.
@@ -70,12 +70,12 @@ class Inbox:
         return await _unless_gone(self._request, self._queue.get())
 
     def _put(self, segment: Segment | None) -> None:
-        with suppress(RuntimeError):  # there is no loop any more
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._queue.put_nowait, segment)
 
 
 class Stream(StreamingResponse):
-    """Events, and what they need, let go when they have ended, however they end."""
+    """Sends events, and releases their resources when they end, however they end."""
 
     def __init__(self, held: AsyncExitStack, events: Events, deadline: float) -> None:
         self._lines = _lines(events)
@@ -84,7 +84,9 @@ class Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held, aclosing(self._events), aclosing(self._lines):
-            async with asyncio.timeout_at(self._deadline + _TO_READ):  # for one who does not read
+            async with asyncio.timeout_at(
+                self._deadline + _TO_READ
+            ):  # for a client that does not read
                 await super().__call__(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""Certificates, and what else an encrypted connection needs."""
+"""TLS certificates and settings."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from asr_llm.errors import ServerError
 
 @dataclass(frozen=True)
 class Tls:
-    """How connections are encrypted: uvicorn's options ``--ssl-*``.
+    """TLS settings: uvicorn's options ``--ssl-*``.
 
     Args:
-        certfile: the server's certificate, PEM, with those that lead to a known one.
-        keyfile: its key, PEM, if it is not in ``certfile``.
-        keyfile_password: of the key, if it has one.
-        ca_certs: those that have signed the certificates of clients.
-        cert_reqs: whether clients need one: 0 no, 1 if they have one it must be right, 2 yes.
-        ciphers: in OpenSSL's notation; None: its own choice.
+        certfile: the server's certificate chain, PEM.
+        keyfile: its private key, PEM, if not in ``certfile``.
+        keyfile_password: of the key, if any.
+        ca_certs: CA certificates to verify client certificates.
+        cert_reqs: client certificates: 0 none, 1 optional, 2 required.
+        ciphers: in OpenSSL's notation; None: OpenSSL's default.
     """
 
     certfile: Path
@@ -30,10 +30,10 @@ class Tls:
     ciphers: str | None = None
 
     def check(self) -> None:
-        """Find out before anything is served whether it can be used.
+        """Check the settings before serving.
 
         Raises:
-            ServerError: a file cannot be read, or is not what it should be.
+            ServerError: a file cannot be read, or is invalid.
         """
         for file in filter(None, (self.certfile, self.keyfile, self.ca_certs)):
             try:
@@ -50,7 +50,7 @@ class Tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         what = f"{self.certfile}: no certificate with its key"
         try:
-            # Without a password OpenSSL would ask for one at the terminal, and wait.
+            # Without a password OpenSSL would prompt for one on the terminal.
             context.load_cert_chain(
                 self.certfile, self.keyfile, lambda: self.keyfile_password or ""
             )

@@ -1,4 +1,4 @@
-"""An audio that the engine transcribes for somebody, and whose turn it is."""
+"""Transcription jobs of the engine, and their turns."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from asr_llm.transcription.drafts import Draft, Piece
 from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.transcript import Segment, Transcript
 
-_AHEAD = 8  # chunks of a job that are held
+_AHEAD = 8  # chunks buffered per job
 _ALIKE = 2.0  # chunks share a batch if none is longer than the first by this factor, or shorter
 
 OnSegment = Callable[[Segment], None]
 
 
 class Job:
-    """An audio that is being transcribed.
+    """An audio being transcribed.
 
-    ``result`` gives its transcript; or raises ``AudioError``, also where the audio breaks off,
-    ``TooLongError``, or ``StoppingError``. It may be waited for, and cancelled, in any thread.
+    ``result`` gives its transcript, or raises ``AudioError`` (also if the audio is truncated),
+    ``TooLongError`` or ``StoppingError``. It can be awaited and cancelled from any thread.
     """
 
     def __init__(
@@ -34,23 +34,23 @@ class Job:
         self.path, self.options = path, options
         self.result: Future[Transcript] = Future()
         self.draft = Draft(str(path))
-        self.pieces: deque[Piece] = deque()  # in their order; changed under the engine's lock
+        self.pieces: deque[Piece] = deque()  # in order; changed under the engine's lock
         self.room = threading.Semaphore(_AHEAD)
         self._on_segment = on_segment
 
     def cancel(self) -> None:
-        """Give up, if it is not done."""
+        """Cancel, unless done."""
         self.result.cancel()
-        self.room.release()  # who waits to add a chunk need not
+        self.room.release()  # wakes a thread waiting to add a chunk
 
     def fail(self, error: BaseException) -> None:
-        """End with an error, if it is not done."""
+        """End with an error, unless done."""
         with suppress(InvalidStateError):
             self.result.set_exception(error)
         self.room.release()
 
     def take_up(self, pieces: Sequence[Piece], model: str) -> None:
-        """Write decoded pieces, in order, into the transcript."""
+        """Add decoded pieces, in order, to the transcript."""
         for piece in pieces:
             for segment in self.draft.add(piece):
                 if self._on_segment is not None:
@@ -70,11 +70,10 @@ Turn = tuple[Job, Piece]
 
 
 def next_batch(jobs: Sequence[Job], seconds: float) -> list[Turn]:
-    """What to decode now, of jobs in the order of their turns.
+    """Choose what to decode next, from jobs in order of turn.
 
-    The next chunk of the first job that has one, and those of about its length of the jobs of
-    the same options: one of each, then another of each, as many as fit in ``seconds`` with
-    padding.
+    The next chunk of the first job that has one, plus chunks of similar length from jobs with the
+    same options: one of each, then another of each, as many as fit in ``seconds`` with padding.
     """
     waiting = [
         (job, [piece for piece in job.pieces if piece.chunk and not piece.heard]) for job in jobs

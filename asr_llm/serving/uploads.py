@@ -1,4 +1,4 @@
-"""Forms that clients send, with a file in them. Needs the extra ``serve``."""
+"""Uploads: multipart forms with a file. Needs the extra ``serve``."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from asr_llm.serving.api import ApiError
 
 _MOST_FIELDS = 1000
-_MOST_TEXT = 1_000_000  # bytes of all fields but the file; they are held in memory
+_MOST_TEXT = 1_000_000  # bytes of all fields except the file, which are held in memory
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1")
-_PATIENCE = 20.0  # seconds that a client may be late
-_SLOWEST = 1000.0  # bytes a second; a telephone call in Opus has three times as many
+_PATIENCE = 20.0  # longest pause of a client, in seconds
+_SLOWEST = 1000.0  # bytes per second; a phone call in Opus has three times as many
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a request brought; ``path`` is a file of ours."""
+    """The fields of a request; ``path`` is our temporary file."""
 
     fields: list[tuple[str, str]]
     path: Path
@@ -36,12 +36,12 @@ class Form:
 
 @asynccontextmanager
 async def received(request: Request, max_bytes: int) -> AsyncIterator[Form]:
-    """The form of a request, with its file in one that no other user can read, for as long.
+    """Parse a request's form; its file is private to this user and deleted at the end.
 
     Raises:
-        ApiError: it is no form, has no file or several, has more than ``max_bytes``, or comes too
+        ApiError: it is not a form, has no file or several, exceeds ``max_bytes``, or comes too
             slowly.
-        ClientDisconnect: whoever sent it was gone before it was there.
+        ClientDisconnect: the client disconnected before it was complete.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
@@ -55,7 +55,7 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[Form]:
         form = await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"the form cannot be read: {error.message}", "invalid_body") from None
-    handle, name = tempfile.mkstemp(prefix="asr-llm-")  # for the user's own eyes
+    handle, name = tempfile.mkstemp(prefix="asr-llm-")  # readable only by this user
     try:
         with os.fdopen(handle, "wb") as target:
             files = [value for value in form.values() if isinstance(value, UploadFile)]
@@ -82,7 +82,7 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 
 class _Parser(MultiPartParser):
-    """Starlette's, with a limit on what is held in memory."""
+    """Starlette's parser, with a limit on what is held in memory."""
 
     text_bytes = 0
 
@@ -98,7 +98,7 @@ class _Parser(MultiPartParser):
 
 
 async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body, as far as it may go, and as slowly as it may come."""
+    """The body, with limits on its size and speed."""
     told = request.headers.get("content-length", "")
     if told.isdecimal() and float(told) > max_bytes:
         raise _too_large(max_bytes)

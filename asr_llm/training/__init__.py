@@ -1,1 +1,1 @@
-"""A recipe becomes a run folder: pretraining and adaptation alike."""
+"""From recipe to run folder, for pretraining and adaptation."""

@@ -1,4 +1,4 @@
-"""What happens around the steps: checkpoints, metrics, progress."""
+"""Lightning callbacks: checkpoints, metrics, progress."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LOG_SECONDS = 60.0
 
 
 class AsrMonitor(lightning.Callback):
-    """Stops a run that unlearns to listen: alignment monitoring (arXiv 2506.05671).
+    """Stops a run that forgets how to transcribe: alignment monitoring (arXiv 2506.05671).
 
-    Text alone can lower the loss on text while speech is understood worse and worse. So the
-    loss on held-out pairs of general speech is measured before the first step, and again at
-    every validation; once it has risen by more than ``max_rise`` of what it was, training stops.
+    Training on text can lower the text loss while recognition degrades. So the loss on held-out
+    pairs of general speech is measured before the first step and at every validation; training
+    stops once it has risen by more than ``max_rise`` of its initial value.
     """
 
     def __init__(self, max_rise: float, batches: list[Batch]) -> None:
@@ -33,30 +33,30 @@ class AsrMonitor(lightning.Callback):
         self.risen = False
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
-        """Measure what the base model's loss is."""
+        """Measure the base model's loss."""
         if self.first is None:
             self.first = module.mean_loss(self.batches)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Stop if it has risen."""
+        """Stop if the loss has risen too far."""
         assert self.first is not None
         now = float(trainer.callback_metrics["asr_loss"])
         self.risen = now > self.first * (1 + self.max_rise)
         trainer.should_stop = trainer.should_stop or self.risen
 
     def state_dict(self) -> dict[str, Any]:
-        """The loss before the first step."""
+        """Save the initial loss."""
         return {"first": self.first}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set the loss before the first step."""
+        """Restore the initial loss."""
         self.first = state_dict["first"]
 
 
 def checkpointing(
     recipe: Recipe, run: RunFolder, validated: bool, monitor: AsrMonitor | None = None
 ) -> list[lightning.Callback]:
-    """``last.ckpt`` every so many steps; with a held-out set ``best.ckpt`` and early stop."""
+    """``last.ckpt`` every N steps; with a held-out set also ``best.ckpt`` and early stopping."""
     callbacks: list[lightning.Callback] = [
         LastCheckpoint(
             run.checkpoints / "last.ckpt", recipe.checkpoint_every, validated or monitor is not None
@@ -71,11 +71,10 @@ def checkpointing(
 
 
 class LastCheckpoint(Checkpoint):
-    """What a run resumes from: written after every so many optimizer steps.
+    """The checkpoint to resume from, written every N optimizer steps.
 
-    Where a step is validated, the checkpoint comes before the validation, which a resumed run
-    makes again. The last step is always validated; a run resumed after it would not do that any
-    more, so there no checkpoint is written.
+    At a validation step the checkpoint comes first, so a resumed run validates again. The last step
+    is always validated; a run resumed after it would skip that, so no checkpoint is written there.
     """
 
     def __init__(self, path: Path, every: int, validated: bool = False) -> None:
@@ -90,19 +89,19 @@ class LastCheckpoint(Checkpoint):
         if in_step:
             return
         if self.validated and step == trainer.max_steps:
-            trainer.should_stop = True  # Lightning validates where a run stops before its end
+            trainer.should_stop = True  # Lightning validates when a run stops early
         elif step % self.every == 0:
             trainer.save_checkpoint(self.path)
 
 
 class BestCheckpoint(Checkpoint):
-    """The weights with the lowest held-out loss; of equal ones the first.
+    """The weights with the lowest held-out loss; the first on ties.
 
-    None that unlearnt to listen, if there is a monitor.
+    Weights that the monitor rejects are excluded.
 
     Args:
-        tolerance: later weights are as good if their loss is above the lowest by less than this
-            share of it.
+        tolerance: later weights count as equally good if their loss is above the lowest by less
+            than this share.
     """
 
     def __init__(
@@ -120,16 +119,16 @@ class BestCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path, weights_only=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The loss to beat."""
+        """Save the lowest loss."""
         return {"loss": self.loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set the loss to beat."""
+        """Restore the lowest loss."""
         self.loss = state_dict["loss"]
 
 
 class Metrics(lightning.Callback):
-    """``metrics.jsonl``: a line a step, and one a validation. Numbers only, never text."""
+    """``metrics.jsonl``: a line per step and per validation. Numbers only, never text."""
 
     def __init__(self, path: Path, resume_step: int = 0, every: int = 10) -> None:
         self.path, self.every = path, every
@@ -137,7 +136,7 @@ class Metrics(lightning.Callback):
         self._started = time.monotonic()
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
-        """Drop the lines that this run will write again, and half a line of a killed run."""
+        """Drop lines that this run will write again, and a partial line of a killed run."""
         if self.path.is_file():
             lines = self.path.read_text("utf-8").splitlines()
             kept = [line for line in lines if self._is_past(line)]
@@ -148,7 +147,7 @@ class Metrics(lightning.Callback):
             row = json.loads(line)
         except ValueError:
             return False
-        # The validation of the checkpoint's own step is made again.
+        # The validation at the checkpoint's own step is repeated.
         step: int = row["step"]
         validated = "val_loss" in row or "asr_loss" in row
         return step < self.resume_step or (step == self.resume_step and not validated)
@@ -156,12 +155,12 @@ class Metrics(lightning.Callback):
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Write the training losses, now and then."""
+        """Write the training losses at intervals."""
         step = trainer.global_step
         stepped = (index + 1) % trainer.accumulate_grad_batches == 0
         if stepped and (step == 1 or step % self.every == 0):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self._write(trainer, step, ("loss", "lm", "ctc"), lr=rate)
+            self._write(trainer, step, ("loss", "lm", "ctc", "kl"), lr=rate)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Write the held-out loss."""
@@ -175,7 +174,7 @@ class Metrics(lightning.Callback):
 
 
 class Progress(lightning.Callback):
-    """Progress on stderr: a bar with the time left, or in a log a line a minute."""
+    """Progress on stderr: a bar with the remaining time, or one line per minute in a log."""
 
     def __init__(self, steps: int, enabled: bool = True) -> None:
         from rich.console import Console
@@ -212,9 +211,9 @@ class Progress(lightning.Callback):
             self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
-        """Put the bar away."""
+        """Remove the bar."""
         self.bar.stop()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Put the bar away, and leave the terminal clean for the message."""
+        """Remove the bar, so that the message appears on a clean terminal."""
         self.bar.stop()

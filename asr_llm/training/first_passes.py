@@ -1,7 +1,7 @@
-"""First passes over the recordings that a recipe learns from: each written once, kept on disk.
+"""First passes of the recordings that a recipe trains on, computed once and cached.
 
-They are kept in the user's cache (kind ``first_passes``), by content: the folder is a hash of the
-Whisper model that wrote them, the file one of the samples.
+They are stored in the user's cache (kind ``first_passes``) by content: the folder is a hash of the
+Whisper model, the file one of the samples.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Hear = Callable[[Sequence["Cut"]], list["Cut"]]
 
 
 def hearer(base: Path, model: SpanSALM, say: Callable[[str], None] | None) -> Hear | None:
-    """What writes first passes for a model from the folder ``base``; None if it brings none.
+    """The first-pass writer of the model in folder ``base``; None if it has none.
 
     Args:
-        say: is told in a line how much there is to write.
+        say: called with a line on how much there is to transcribe.
 
     Raises:
         CheckpointError: its first pass cannot be read.
@@ -41,7 +41,7 @@ def hearer(base: Path, model: SpanSALM, say: Callable[[str], None] | None) -> He
         return None
 
     def hear(cuts: Sequence[Cut]) -> list[Cut]:
-        """The same cuts, each with a first pass; what a manifest says is kept."""
+        """The same cuts, each with a first pass; those of a manifest are kept."""
         lacking = [cut for cut in cuts if not _first_pass(cut)]
         if not lacking:
             return list(cuts)
@@ -60,7 +60,7 @@ def _heard(
     model: SpanSALM,
     say: Callable[[str], None] | None,
 ) -> Iterator[tuple[str, str]]:
-    """(cut id, text) of each cut: out of the cache, else written now."""
+    """(cut id, text) of each cut, from the cache or newly transcribed."""
     writer = None
     for some in _portions(cuts):
         audios = [cut_audio(cut) for cut in some]

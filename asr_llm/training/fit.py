@@ -1,4 +1,4 @@
-"""One step of training, and what of it is kept in a checkpoint."""
+"""Training step, and what a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from asr_llm.training.run_folder import RunFolder
 
 
 class Fit(lightning.LightningModule):
-    """Lightning's view of a SpanSALM in training under a recipe."""
+    """Lightning module of a SpanSALM trained by a recipe."""
 
-    strict_loading = False  # only what is trained is in a checkpoint
+    strict_loading = False  # checkpoints contain only what is trained
 
     def __init__(self, model: SpanSALM, recipe: Recipe) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
-        # ``index`` counts on through a resumed run, which so has the same dropout.
+        # ``index`` continues in a resumed run, so dropout is the same.
         torch.manual_seed(self.recipe.seed * 1_000_003 + index)
         losses = self._losses(batch)
         self.log_dict({name: value.detach() for name, value in losses.items() if name != "tokens"})
-        # A batch of text alone has nothing to teach a projector.
+        # A text-only batch has no gradient for the projector.
         return losses["loss"] if losses["loss"].requires_grad else None
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
-        """Modules in which nothing is trained stay in evaluation mode (dropout off)."""
+        """Modules without trained parameters stay in evaluation mode (no dropout)."""
         if isinstance(batch, AsrLlmError):
             raise batch
         for module in (self.model.perception.encoder, self.model.llm):
@@ -47,7 +47,7 @@ class Fit(lightning.LightningModule):
 
     @torch.no_grad()
     def mean_loss(self, batches: list[Batch]) -> float:
-        """The loss as validation averages it, before or between steps."""
+        """The mean loss as in validation, before or between steps."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         total, rows = 0.0, 0
@@ -67,7 +67,8 @@ class Fit(lightning.LightningModule):
             losses["loss"] = losses["ctc"]
         else:
             losses = self.model.losses(batch, recipe.pack)
-            losses["loss"] = losses["lm"] + recipe.ctc_weight * losses.get("ctc", 0.0)
+            ctc, kl = losses.get("ctc", 0.0), losses.get("kl", 0.0)
+            losses["loss"] = losses["lm"] + recipe.ctc_weight * ctc + kl
         if not losses["loss"].isfinite():
             step = self.trainer.global_step
             where = f"in step {step + 1}" if self.training else f"on the dev set after step {step}"
@@ -78,7 +79,7 @@ class Fit(lightning.LightningModule):
         return losses
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, no weight decay on vectors, warm-up and decay by step."""
+        """AdamW without weight decay on vectors; warm-up and decay by step."""
         o = self.recipe.optimizer
         trained = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
@@ -95,7 +96,7 @@ class Fit(lightning.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what changes: trained parameters, batch statistics; the rest is the base's."""
+        """Store what changes: trained parameters and batch statistics; the rest is the base's."""
         fixed = {n for n, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
         checkpoint["state_dict"] = {
             name: value for name, value in checkpoint["state_dict"].items() if name not in fixed
@@ -103,11 +104,11 @@ class Fit(lightning.LightningModule):
         checkpoint["val_loss"] = self.trainer.callback_metrics.get("val_loss")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Count the batch that a checkpoint was written after as completed.
+        """Count the batch before the checkpoint as completed.
 
-        Lightning writes a checkpoint before it does that, and would resume one batch behind:
-        with other dropout, other accumulation and validation at other steps. And it takes the
-        batches of the validation before for those of the one to come, and would skip some.
+        Lightning saves before counting it, and would resume one batch behind, with different
+        dropout, accumulation and validation steps. It would also count the batches of the previous
+        validation towards the next one and skip some.
         """
         batches = checkpoint["global_step"] * self.recipe.accumulate
         loops = checkpoint["loops"]["fit_loop"]
@@ -117,7 +118,7 @@ class Fit(lightning.LightningModule):
                 counters.update(dict.fromkeys(counters, count))
 
     def load_best(self, run: RunFolder) -> float | None:
-        """Go back to the weights with the lowest held-out loss; return that loss."""
+        """Restore the weights with the lowest held-out loss; return that loss."""
         path = run.best_checkpoint()
         if path is None:
             return None
@@ -127,7 +128,7 @@ class Fit(lightning.LightningModule):
 
 
 def rate(step: int, steps: int, o: OptimizerRecipe) -> float:
-    """Share of the peak learning rate at a step."""
+    """Learning rate at a step as a share of its peak."""
     if step < o.warmup_steps:
         return (step + 1) / o.warmup_steps
     done = min((step - o.warmup_steps) / max(steps - o.warmup_steps, 1), 1.0)

@@ -1,4 +1,4 @@
-"""From a stream to the training loop: a worker process, its errors, and interruptions."""
+"""Data loading in a worker process: batches, errors, interruptions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asr_llm.sequences.batching import BatchStream
 
 
 class _From(torch.utils.data.Sampler[int]):
-    """Batch numbers from ``start`` on; as long as the whole run, as Lightning counts it."""
+    """Batch numbers from ``start`` on; as long as the whole run, as Lightning expects."""
 
     def __init__(self, start: int, length: int) -> None:
         self.start, self.length = start, length
@@ -32,9 +32,9 @@ class _From(torch.utils.data.Sampler[int]):
 
 
 class _Reported(torch.utils.data.Dataset[Any]):
-    """A stream whose errors come back in place of batches.
+    """A stream that yields errors in place of batches.
 
-    Raised in the worker process they would reach the user as a traceback.
+    If raised in the worker process, the user would see a traceback.
     """
 
     def __init__(self, stream: BatchStream) -> None:
@@ -48,9 +48,9 @@ class _Reported(torch.utils.data.Dataset[Any]):
 
 
 def loader(stream: BatchStream, start: int) -> torch.utils.data.DataLoader[Any]:
-    """The batches of a stream from number ``start`` on, made in a process of their own.
+    """Load the batches of a stream from number ``start`` on, in a separate process.
 
-    An error of the data comes in place of its batch.
+    A data error is yielded in place of its batch.
     """
     return torch.utils.data.DataLoader(
         _Reported(stream),
@@ -63,9 +63,9 @@ def loader(stream: BatchStream, start: int) -> torch.utils.data.DataLoader[Any]:
 
 
 def _leave_endings(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the main one ends the others, and tells why.
+    """Ignore Ctrl-C in the worker: the main process ends it and reports why.
 
-    A thread that hands a batch over prints a traceback when the main process is gone meanwhile.
+    A thread handing over a batch prints a traceback if the main process is gone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _unless_left
@@ -78,10 +78,10 @@ def _unless_left(kind: type[BaseException], error: BaseException, at: TracebackT
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C stays KeyboardInterrupt, and so does a request to end (SIGTERM).
+    """Keep Ctrl-C a KeyboardInterrupt, and make SIGTERM one too.
 
-    Left alone, Lightning ends the process, with status 0 on SIGTERM, and makes it deaf to
-    another Ctrl-C. A SIGTERM to the whole process group may end the loader's process first.
+    Lightning would exit the process, with status 0 on SIGTERM, and ignore another Ctrl-C. A SIGTERM
+    to the process group may end the loader's process first.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -99,10 +99,10 @@ def interruptible() -> Iterator[None]:
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed, for the next step.
+    """Let glibc keep freed memory for the next step.
 
-    Batches have ever new sizes. By default glibc gives large blocks back to the system and asks
-    for them anew in every step, and each page is then zeroed again.
+    Batch sizes vary. By default glibc returns large blocks to the system and requests them again in
+    every step, and each page is zeroed again.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

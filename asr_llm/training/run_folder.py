@@ -1,4 +1,4 @@
-"""A run folder: refuses to be overwritten, can be resumed, never holds half a file."""
+"""Run folder: never overwritten, resumable, without partial files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from asr_llm.version import __version__
 class RunFolder:
     """Paths and rules of ``runs/<name>/`` (see DESIGN: run folder).
 
-    recipe.yaml, metrics.jsonl, checkpoints/, adapter/ or model/, hypotheses/, scores.json
+    recipe.yaml, metrics.jsonl, answers.json (of a teacher), checkpoints/, adapter/ or model/,
+    hypotheses/, scores.json
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.recipe = self.path / "recipe.yaml"
         self.metrics = self.path / "metrics.jsonl"
+        self.answers = self.path / "answers.json"
         self.checkpoints = self.path / "checkpoints"
         self.adapter = self.path / "adapter"
         self.model = self.path / "model"
@@ -40,7 +42,7 @@ class RunFolder:
         """Create the folder and write the effective recipe, or check that it is the same.
 
         Raises:
-            RunError: the folder is in the way, or holds a run of another recipe.
+            RunError: the folder is in the way, or has a run of another recipe.
         """
         text = yaml.safe_dump(recipe.dump() | {"asr_llm": __version__}, sort_keys=False)
         if self.recipe.is_file():
@@ -74,17 +76,17 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out; the system unlocks when this one ends, however it ends.
+        """Lock the folder against other processes; the system unlocks it when this one ends.
 
         Raises:
-            RunError: another process is at work in this folder.
+            RunError: another process is using this folder.
         """
         path = self.path / ".lock"
         with self.disk_errors():
             file = path.open("a")
         with file:
             try:
-                # Unlike flock's, this lock is not handed down to the loader's process.
+                # Unlike flock's, this lock is not inherited by the loader's process.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise RunError(
@@ -95,11 +97,11 @@ class RunFolder:
                 yield
             finally:
                 path.unlink(missing_ok=True)
-                with suppress(OSError):  # not empty, as a rule
+                with suppress(OSError):  # usually not empty
                     self.path.rmdir()
 
     def _differing(self, recipe: Recipe) -> list[str]:
-        """Keys in which a recipe differs from the run's; what neither states is no difference."""
+        """Keys in which a recipe differs from the run's; a key that neither has is equal."""
         try:
             own = yaml.safe_load(self.recipe.read_text("utf-8"))
             before = Recipe.model_validate(own).dump()
@@ -139,7 +141,7 @@ class RunFolder:
 
     @contextmanager
     def disk_errors(self) -> Iterator[None]:
-        """A full disk or a forbidden path becomes one clear line."""
+        """Turn a full disk or a forbidden path into a one-line error."""
         try:
             yield
         except AsrLlmError:
@@ -155,9 +157,9 @@ class RunFolder:
 
 
 def _refusal(error: BaseException, folder: Path) -> str | None:
-    """Why the disk refused a write into ``folder``, if it did.
+    """Why the disk rejected a write to ``folder``, if it did.
 
-    torch hides the system's error behind one of its own, safetensors in the message.
+    torch wraps the system's error in its own, safetensors in the message.
     """
     link: BaseException | None = error
     while link is not None:
@@ -173,15 +175,15 @@ def _refusal(error: BaseException, folder: Path) -> str | None:
 
 
 def _in_the_way(path: Path) -> bool:
-    """Whether a run may not begin beside it; a new model, or its beginning, does no harm."""
+    """Whether a file prevents starting a run; a new model, or part of one, does not."""
     return path.name not in ("initial", ".initial.part", ".initial.old", ".lock")
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint of ours (optimizer and loop state are more than tensors), mapped from disk.
+    """Read one of our checkpoints (which have more than tensors), memory-mapped.
 
     Raises:
-        RunError: it is no checkpoint.
+        RunError: it is not a checkpoint.
     """
     import torch
 
@@ -219,5 +221,5 @@ class _AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None) -> Any:
         import torch
 
-        # Our own file: optimizer and loop state are more than tensors.
+        # Our own file; optimizer and loop state need pickle.
         return torch.load(path, map_location=map_location or "cpu", weights_only=False)

@@ -1,13 +1,14 @@
-"""The training loop: recipe in, run folder out. Pretraining and adaptation share it.
+"""The training loop, from recipe to run folder, for pretraining and adaptation.
 
-Every batch is a function of the seed and its number, and the random state is set anew at
-every step from the same two, so a run killed at any moment and resumed from its last
-checkpoint ends with the same weights as one that was never stopped.
+Every batch is a function of the seed and its number, and the random state is reset from both at
+every step, so a run killed at any moment and resumed from its last checkpoint ends with the same
+weights as an uninterrupted one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,29 @@ import torch
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
 from asr_llm.errors import RecipeError, RunError
+from asr_llm.files import write_text
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
-from asr_llm.sequences.batch import Batch
-from asr_llm.sequences.batching import BatchStream, Collator
-from asr_llm.sequences.sources import AsrSource, Folders, Source
+from asr_llm.sequences.batching import BatchStream
+from asr_llm.sequences.sources import Folders
+from asr_llm.training import preflight, streams
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, keep_memory, loader
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run produced: ``adapter`` or ``model`` is where it lies; ``best`` its dev loss.
+    """Result of a run: the path of its ``adapter`` or ``model``; ``best`` is its dev loss.
 
-    ``stopped`` is the step at which the run was stopped because it unlearnt to listen;
-    ``left_out`` names the recordings that could not be used for want of word times.
+    ``stopped`` is the step at which the monitor stopped the run; ``left_out`` names recordings
+    skipped for lack of word times.
     """
 
     run: Path
@@ -56,16 +59,16 @@ def train(
     resume: bool = False,
     progress: bool = True,
 ) -> Trained:
-    """Carry out a recipe.
+    """Train by a recipe.
 
     Args:
-        run: where everything is written; see ``RunFolder``.
-        domain: what the recipe's sources mean by 'domain'.
-        resume: go on from the last checkpoint of ``run``, if there is one; a run that came to
-            its end is not trained again.
+        run: output folder; see ``RunFolder``.
+        domain: what 'domain' means in the recipe's sources.
+        resume: continue from the last checkpoint of ``run``, if any; a finished run is not trained
+            again.
 
     Raises:
-        AsrLlmError: the recipe, the data, the model or the run folder is at fault.
+        AsrLlmError: the recipe, the data, the model or the run folder is invalid.
         KeyboardInterrupt: the user stopped it; it can be resumed.
     """
     run.open(recipe, resume)
@@ -81,17 +84,25 @@ def _train(
     recipe: Recipe, run: RunFolder, domain: Domain | None, last: Path | None, progress: bool
 ) -> Trained:
     base = _starting_point(recipe, run, anew=last is None)
-    model = checkpoints.load(base)
+    model = checkpoints.build(base)
+    needed = preflight.check(model, recipe, base)
+    if progress:
+        tell(f"memory: about {needed}")
+    checkpoints.load_weights(model, base)
     replay = _replay(recipe, base, domain)
     prepare(model, recipe)
     if not torch.cuda.is_available():
         # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
         model.causal_lm.set_attn_implementation("eager")
 
-    folders = Folders(domain, replay, hear=hearer(base, model, tell if progress else None))
-    stream = make_stream(recipe, model, recipe.sources, folders)
-    held_out = _validation_batches(recipe, model, folders)
-    monitored = _monitored_batches(recipe, model, folders)
+    say = tell if progress else None
+    hear, teach = hearer(base, model, say), Teacher(base, model, say)
+    folders = Folders(domain, replay, hear=hear, teach=teach)
+    stream = streams.make_stream(recipe, model, recipe.sources, folders)
+    preflight.check_batch(model, stream[0])
+    _record_answers(stream, run, say)
+    held_out = streams.validation_batches(recipe, model, folders)
+    monitored = streams.monitored_batches(recipe, model, folders)
     if recipe.fit_projector and last is None:
         _fit_projector(model, stream)
     model.cached_encoder = _cached_encoder(model, recipe)
@@ -100,7 +111,7 @@ def _train(
     batches = loader(stream, run.step_of(last) * recipe.accumulate)
     dev: Any = None
     if held_out or monitored:
-        # Batches are made already; a plain list would count as one loader each.
+        # Already batched; a plain list would count as several loaders.
         dev = torch.utils.data.DataLoader(
             held_out + monitored,  # type: ignore[arg-type]
             batch_size=None,
@@ -122,6 +133,17 @@ def _train(
     stopped = trainer.global_step if monitor and monitor.risen else None
     left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
     return replace(done, stopped=stopped, left_out=left_out)
+
+
+def _record_answers(stream: BatchStream, run: RunFolder, say: Callable[[str], None] | None) -> None:
+    """Say and write down how many of a teacher's answers are learned from."""
+    judged = [source.judged for source in stream.sources if source.judged is not None]
+    if not judged:
+        return
+    for one in judged:
+        if say is not None:
+            say(str(one))
+    write_text(run.answers, json.dumps([one.record() for one in judged], indent=2) + "\n")
 
 
 def _trainer(
@@ -149,11 +171,11 @@ def _trainer(
 
 
 def prepare(model: SpanSALM, recipe: Recipe) -> None:
-    """Install what the recipe trains and freeze everything else.
+    """Add what the recipe trains and freeze everything else.
 
     Raises:
-        RecipeError: ``train`` names a part without parameters, CTC has no head, or the encoder
-            has not so many layers to train.
+        RecipeError: ``train`` names a part without parameters, the model has no CTC head, or the
+            encoder has too few layers.
     """
     if "lora" in recipe.train:
         torch.manual_seed(recipe.seed)
@@ -185,7 +207,7 @@ def prepare(model: SpanSALM, recipe: Recipe) -> None:
 
 
 def _encoder_prefixes(model: SpanSALM, recipe: Recipe) -> tuple[str, ...]:
-    """Where the parameters lie that 'encoder' means."""
+    """Prefixes of the parameters that 'encoder' means."""
     if recipe.encoder_layers is None:
         return ("perception.encoder.",)
     layers = getattr(model.perception.encoder, "whisper", None)
@@ -211,76 +233,11 @@ def _fit_projector(model: SpanSALM, stream: BatchStream) -> None:
 
 
 def _cached_encoder(model: SpanSALM, recipe: Recipe) -> CachedEncoder | None:
-    """What keeps the frames of recordings, where some of the encoder is frozen."""
+    """The cache of encoder frames, if part of the encoder is frozen."""
     trained = "encoder" in recipe.train
     if not recipe.cache_frames or (trained and recipe.encoder_layers is None):
         return None
     return CachedEncoder(model.perception, (recipe.encoder_layers or 0) if trained else 0)
-
-
-def make_stream(
-    recipe: Recipe,
-    model: SpanSALM,
-    sources: Sequence[Source],
-    folders: Folders,
-    seed: int | None = None,
-) -> BatchStream:
-    """The batches of a recipe's sources, for this model's tokenizer and frame rate.
-
-    Args:
-        seed: takes the place of the recipe's.
-    """
-    heads = recipe.objective != "lm" and model.ctc_head is not None
-    collate = Collator(
-        model.tokenizer.tokenizer,
-        model.audio_locator_tag,
-        model.text_pad_id,
-        model.frame_samples,
-        ctc=model.ctc_vocabulary.encode if heads else None,
-    )
-    found = [source.examples(model.chat, folders) for source in sources]
-    made = [examples for examples in found if examples is not None]
-    if not made:
-        raise RecipeError("all sources are optional and none has data; expected one that has")
-    length = recipe.steps * recipe.accumulate
-    seed = recipe.seed if seed is None else seed
-    return BatchStream(made, collate, seed, recipe.batch_positions, length)
-
-
-def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """The same held-out batches at every validation and for every seed; [] if none."""
-    domain = folders.domain
-    has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
-    if not (recipe.validation.sources or has_dev):
-        return []
-    stream = make_stream(
-        recipe, model, recipe.held_out_sources, replace(folders, split="dev"), seed=0
-    )
-    return _fixed(recipe, stream)
-
-
-def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
-    if recipe.validation.max_rise is None:
-        return []
-    replay = folders.replay
-    if replay is None:
-        raise RecipeError(
-            "validation.max_rise watches the loss on replayed speech, but there is none; expected "
-            "a base model that brings replay text, or 'replay: FOLDER' in the recipe; or leave "
-            "max_rise out"
-        )
-    split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
-    source = AsrSource(data="replay", augment=0.0)
-    watched = Folders(None, replay, split, folders.hear)
-    stream = make_stream(recipe, model, [source], watched, seed=0)
-    return [replace(batch, monitored=True) for batch in _fixed(recipe, stream)]
-
-
-def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
-    """The first batches of a stream, with about as many utterances as are to be validated."""
-    rows = max(1, stream.draws // stream.pool)
-    return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
 
 
 def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:
@@ -295,7 +252,7 @@ def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:
 
 
 def _replay(recipe: Recipe, base: Path, domain: Domain | None) -> Domain | None:
-    """General speech to replay: the recipe's, the base's own, or for English that of `mini`."""
+    """General speech to replay: the recipe's, the base's, or for English `mini`'s."""
     if recipe.replay:
         return Domain.load(recipe.replay)
     if (base / "replay").is_dir():
@@ -336,7 +293,7 @@ def _finish(
 
 
 def _biasing(recipe: Recipe, domain: Domain | None) -> BiasingList | None:
-    """The domain's terms, if they are to be preferred and there are any."""
+    """The domain's terms, if the recipe boosts them and there are any."""
     if recipe.biasing is None or domain is None:
         return None
     phrases = dict.fromkeys(term.text for listed in domain.terms().values() for term in listed)

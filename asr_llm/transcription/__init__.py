@@ -1,1 +1,1 @@
-"""Audio files of any length in, transcripts out."""
+"""From audio files of any length to transcripts."""

@@ -6,18 +6,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-_POOLED = 2  # batches' worth of audio that is held and sorted by length before it is decoded
+_POOLED = 2  # batches of audio held in memory and sorted by length before decoding
 
-# Of a second of audio and a beam, for a SALM of Canary-Qwen's size.
+# Per second of audio and beam, for a SALM of Canary-Qwen's size.
 _BYTES_PER_SECOND = 10e6
 
 T = TypeVar("T")
 
 
 def fitting_seconds(num_beams: int) -> float:
-    """Seconds of audio in a batch that should fit in half of the free memory.
+    """Seconds of audio per batch that should fit in half of the free memory.
 
-    A CPU gains nothing from more than two minutes at once by beams, or eight without.
+    A CPU gains nothing beyond two minutes with beams, or eight without.
     """
     import torch
 
@@ -32,7 +32,7 @@ def fitting_seconds(num_beams: int) -> float:
 def pools(
     items: Iterable[T], length: Callable[[T], float], batch_seconds: float
 ) -> Iterator[list[T]]:
-    """Items, made as they are taken, in groups long enough to be sorted into ``batches``."""
+    """Group items, as they are produced, into pools long enough to sort into ``batches``."""
     pool: list[T] = []
     seconds = 0.0
     for item in items:
@@ -46,7 +46,7 @@ def pools(
 
 
 def batches(items: Iterable[T], length: Callable[[T], float], seconds: float) -> Iterator[list[T]]:
-    """Items of similar length together, at most ``seconds`` with padding, or one of them."""
+    """Group items of similar length, at most ``seconds`` with padding, or one longer item."""
     batch: list[T] = []
     for item in sorted(items, key=length):
         if batch and (len(batch) + 1) * length(item) > seconds:

@@ -1,4 +1,4 @@
-"""Where long audio is cut: at pauses, and with an overlap where there are none.
+"""Splits long audio at pauses, or with an overlap where there are none.
 
 Shape legend: F frames of ``vad.FRAME`` samples.
 """
@@ -13,19 +13,19 @@ import numpy as np
 from asr_llm.corpus.audio import SAMPLE_RATE, Samples
 from asr_llm.transcription.vad import FRAME, Probabilities, Vad
 
-_ONSET, _OFFSET = 0.5, 0.35  # speech begins at a probability of, and goes on until below
+_ONSET, _OFFSET = 0.5, 0.35  # probability at which speech starts, and below which it ends
 _SECOND = SAMPLE_RATE / FRAME
 _SHORTEST = 3  # frames of speech: less is a click
-_AROUND = round(0.2 * _SECOND)  # kept before and after speech, where a soft sound may be
-_PAUSE = round(0.1 * _SECOND)  # a place to cut
+_AROUND = round(0.2 * _SECOND)  # kept before and after speech, for soft sounds
+_PAUSE = round(0.1 * _SECOND)  # long enough to cut in
 _OVERLAP = round(2.0 * _SECOND)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of audio to decode: ``samples`` (T,) that begin at sample ``start``.
+    """A stretch of audio to decode: ``samples`` (T,) starting at sample ``start``.
 
-    Of the first ``overlap`` samples the chunk before heard the same: nobody paused there.
+    The first ``overlap`` samples are also in the previous chunk, because there was no pause.
     """
 
     start: int
@@ -40,7 +40,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Cut:
-    """Frames ``start`` to ``end`` (exclusive) of a chunk; the search goes on from ``resume``."""
+    """Frames ``start`` to ``end`` (exclusive) of a chunk; the search continues at ``resume``."""
 
     start: int
     end: int
@@ -50,17 +50,17 @@ class Cut:
 def chunks(
     blocks: Iterable[Samples], vad: Vad, max_seconds: float, pause_seconds: float = 1.0
 ) -> Iterator[Chunk]:
-    """Cut an audio, given block by block, into chunks with speech in them.
+    """Split an audio stream into chunks that contain speech.
 
-    What lies between has none. A chunk is known as soon as what follows can't change it, and no
-    more audio is held than that takes. Where the blocks end does not matter.
+    Audio between chunks has no speech. A chunk is yielded as soon as later audio cannot change it,
+    and no more audio is held than that requires. Block boundaries do not matter.
 
     Args:
-        max_seconds: of a chunk; at least 4.
-        pause_seconds: a pause in which a chunk always ends; at least 0.2.
+        max_seconds: longest chunk; at least 4.
+        pause_seconds: a pause that always ends a chunk; at least 0.2.
 
     Raises:
-        ValueError: one of them is less.
+        ValueError: one of them is too small.
     """
     if max_seconds < 4 or pause_seconds < 0.2:
         raise ValueError(
@@ -69,7 +69,7 @@ def chunks(
         )
     longest, pause = int(max_seconds * _SECOND), round(pause_seconds * _SECOND)
     samples, heard = np.zeros(0, np.float32), np.zeros(0, np.float32)
-    offset = overlap = 0  # the first sample that is held; frames of it that were in a chunk
+    offset = overlap = 0  # first sample held; frames already in a chunk
     rest = np.zeros(0, np.float32)
     for block, last in _with_last(blocks):
         rest = np.concatenate([rest, block])
@@ -92,17 +92,17 @@ def chunks(
 def next_cut(
     heard: Probabilities, longest: int, pause: int, overlap: int = 0, last: bool = True
 ) -> Cut | None:
-    """The next chunk of at most ``longest`` frames, in (F,) frames that begin outside of one.
+    """Find the next chunk of at most ``longest`` frames, in (F,) frames that start outside of one.
 
-    Without speech, an empty one that tells from where on to search again.
+    Without speech, an empty one that says where to search next.
 
     Args:
         pause: frames without speech that end a chunk.
-        overlap: frames at the beginning that the chunk before holds too, in the middle of speech.
+        overlap: initial frames that the previous chunk has too, in the middle of speech.
         last: whether the audio ends with these frames.
 
     Returns:
-        None where frames to come may change it.
+        None if later frames may change it.
     """
     onset = 0 if overlap else _first(heard >= _ONSET)
     if onset == len(heard):
@@ -129,7 +129,7 @@ def next_cut(
 
 
 def _inside(pauses: list[tuple[int, int]], longest: int) -> tuple[int, int]:
-    """Where a full chunk ends: at the longest of its later pauses, else in the middle of speech."""
+    """Where to end a full chunk: at the longest of its later pauses, else within speech."""
     later = [(a, b) for a, b in pauses if b - a >= _PAUSE and a + b > longest]
     if not later:
         return longest, longest - _OVERLAP
@@ -138,18 +138,18 @@ def _inside(pauses: list[tuple[int, int]], longest: int) -> tuple[int, int]:
 
 
 def _first(where: np.ndarray) -> int:
-    """The first true place, or the length."""
+    """Index of the first true value, or the length."""
     return int(where.argmax()) if where.any() else len(where)
 
 
 def _runs(where: np.ndarray) -> list[tuple[int, int]]:
-    """First and last place, exclusive, of each run of true ones."""
+    """First and last index (exclusive) of each run of true values."""
     edges = np.flatnonzero(np.diff(where.astype(np.int8), prepend=0, append=0))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
 
 
 def _with_last(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, bool]]:
-    """Blocks, and whether each is the last."""
+    """Blocks, each with whether it is the last."""
     before = np.zeros(0, np.float32)
     for block in blocks:
         yield before, False

@@ -1,4 +1,4 @@
-"""A transcript in the making: chunks come in, decoded, and segments go out."""
+"""A transcript in progress: decoded chunks come in, segments go out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORTEST_SECONDS = 0.1
 
 @dataclass
 class Piece:
-    """A chunk of an audio with its text in time; without a chunk, the audio's end."""
+    """A chunk of an audio, later with its text; without a chunk, the end of the audio."""
 
     draft: Draft
     chunk: Chunk | None
@@ -32,15 +32,15 @@ class Piece:
 
     @property
     def seconds(self) -> float:
-        """Seconds that no chunk before had."""
+        """Seconds that no earlier chunk had."""
         return self.length - (self.chunk.overlap / SAMPLE_RATE if self.chunk else 0.0)
 
 
 @dataclass
 class Draft:
-    """What is known so far of a file or a cut; ``seconds`` is what its header says.
+    """What is known so far of a file or cut; ``seconds`` is the duration in its header.
 
-    ``journal`` keeps what is decoded, so that a run that is stopped goes on.
+    ``journal`` stores decoded chunks, so that an interrupted run can continue.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Draft:
 
     @property
     def duration(self) -> float:
-        """Seconds that there were."""
+        """Actual duration in seconds."""
         return self.num_samples / SAMPLE_RATE
 
     def count(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
-        """The blocks, counted as they pass, as far as they can be read."""
+        """Pass on the blocks and count their samples, as far as they can be read."""
         try:
             for block in blocks:
                 self.num_samples += len(block)
@@ -68,7 +68,7 @@ class Draft:
             self.error = error
 
     def add(self, piece: Piece) -> list[Segment]:
-        """Take up a piece, in order; the segments that are now certain."""
+        """Add a piece, in order; return the segments that are now final."""
         if piece.chunk is None or piece.heard is None:
             return self._close()
         chunk, heard = piece.chunk, piece.heard
@@ -93,7 +93,7 @@ class Draft:
         return done
 
     def transcript(self, model: str, adapter: str | None) -> Transcript | AudioError:
-        """The whole, once the last piece is taken up; the error if there is nothing but that."""
+        """The full transcript, once the last piece is added; the error if there is nothing else."""
         if self.error and not self.segments:
             return self.error
         return Transcript(
@@ -113,7 +113,7 @@ class Draft:
         return done
 
     def _note(self) -> str | None:
-        """What the text alone does not tell."""
+        """Problems that the text alone does not show."""
         if self.error:
             said = str(self.error).removeprefix(f"{self.name}: ")
             return "; ".join([*self.notes, f"{said}; what comes before is transcribed"])

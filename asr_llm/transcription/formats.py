@@ -1,4 +1,4 @@
-"""Transcripts as text: one writer for each format, a pure function.
+"""Transcripts as text: one pure function per format.
 
 ========  ==============================================================================
 ``txt``   a line for each segment, as whisper writes it
@@ -26,13 +26,13 @@ from asr_llm.transcription.transcript import Segment, Transcript, Word
 from asr_llm.version import __version__
 
 ALL = "all"
-"""Stands for every format; ``ctm`` is left out where words have no times."""
+"""Selects every format; ``ctm`` is skipped if words have no times."""
 
-_ONE_EACH = ("srt", "vtt", "tsv")  # a file of these holds one transcript
+_ONE_EACH = ("srt", "vtt", "tsv")  # one transcript per file
 
 
 def parse(asked: Iterable[str]) -> tuple[str, ...]:
-    """The formats of ``-f srt,vtt -f json``, each once; ``all`` is every one of ``FORMATS``.
+    """Parse ``-f srt,vtt -f json`` into unique formats; ``all`` selects all of ``FORMATS``.
 
     Raises:
         RunError: there is no such format.
@@ -48,7 +48,7 @@ def parse(asked: Iterable[str]) -> tuple[str, ...]:
 
 
 def are_all(asked: Iterable[str]) -> bool:
-    """Whether ``all`` is among what was asked for: then what is not possible is left out."""
+    """Whether ``all`` was requested: formats that are not possible are then skipped."""
     return ALL in _names(asked)
 
 
@@ -57,13 +57,13 @@ def _names(asked: Iterable[str]) -> list[str]:
 
 
 def check_printable(formats: tuple[str, ...], count: int) -> None:
-    """Refuse what cannot be told apart on stdout: several formats, or several subtitle files.
+    """Reject what cannot be separated on stdout: several formats, or several subtitle files.
 
     Args:
-        count: how many transcripts will be printed.
+        count: number of transcripts to print.
 
     Raises:
-        RunError: it cannot.
+        RunError: it cannot be printed.
     """
     if len(formats) > 1:
         raise RunError(
@@ -78,14 +78,13 @@ def check_printable(formats: tuple[str, ...], count: int) -> None:
 
 
 def render(transcript: Transcript, fmt: str, layout: Layout | None = None) -> str:
-    """A transcript in one of ``FORMATS``.
+    """Format a transcript in one of ``FORMATS``.
 
     Args:
         layout: of subtitles.
 
     Raises:
-        RunError: it is to be a ``ctm`` and words have no times, or an ``rttm`` and nothing tells
-            speakers apart.
+        RunError: ``ctm`` without word times, or ``rttm`` without speakers.
     """
     if fmt in _SUBTITLES:
         return _SUBTITLES[fmt](cues(transcript, layout))
@@ -93,7 +92,7 @@ def render(transcript: Transcript, fmt: str, layout: Layout | None = None) -> st
 
 
 def printed(transcript: Transcript, fmt: str, layout: Layout, *, several: bool) -> str:
-    """As ``render``; of ``several``, plain text is one line with the audio's name before it.
+    """Like ``render``; one of ``several`` plain texts is one line with the audio's name first.
 
     Raises:
         RunError: as ``render``.
@@ -106,7 +105,7 @@ def printed(transcript: Transcript, fmt: str, layout: Layout, *, several: bool) 
 def render_each(
     transcript: Transcript, formats: Iterable[str], layout: Layout | None = None
 ) -> tuple[dict[str, str | None], RunError | None]:
-    """A transcript in several formats; None in place of one it does not allow, and why."""
+    """Format a transcript in several formats; None for one it does not allow, and why."""
     texts: dict[str, str | None] = {}
     problem = None
     for fmt in formats:
@@ -118,12 +117,12 @@ def render_each(
 
 
 def to_txt(transcript: Transcript) -> str:
-    """A line for each segment."""
+    """One line per segment."""
     return "".join(map(txt_line, transcript.segments))
 
 
 def txt_line(segment: Segment) -> str:
-    """What a segment is in plain text, after its speaker where there are several."""
+    """A segment in plain text, prefixed with its speaker if there are several."""
     return _named(segment.speaker, one_line(segment.text)) + "\n"
 
 
@@ -141,7 +140,9 @@ def to_tsv(transcript: Transcript) -> str:
 
 
 def to_srt(shown: Iterable[Cue]) -> str:
-    """Cues as SubRip; an arrow in the text is shortened, as by whisper: it has no escapes."""
+    """Cues as SubRip; arrows in the text are shortened, as in Whisper, because there are no
+    escapes.
+    """
     blocks = []
     for number, cue in enumerate(shown, start=1):
         text = _named(cue.speaker, "\n".join(cue.lines)).replace("-->", "->")
@@ -150,7 +151,7 @@ def to_srt(shown: Iterable[Cue]) -> str:
 
 
 def to_vtt(shown: Iterable[Cue]) -> str:
-    """Cues as WebVTT, with its escapes, and speakers as its voices."""
+    """Cues as WebVTT, with escapes, and speakers as voices."""
     blocks = ["WEBVTT\n"]
     for cue in shown:
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -160,10 +161,10 @@ def to_vtt(shown: Iterable[Cue]) -> str:
 
 
 def to_json(transcript: Transcript) -> str:
-    """One line of JSON with whisper's keys, times in seconds, and what made the text.
+    """One line of JSON with Whisper's keys, times in seconds, and what produced the text.
 
-    By its ``id`` a transcript meets its reference in ``asr-llm score``. Keys are there whether
-    or not something is known; if not, they are null or an empty list.
+    ``asr-llm score`` joins transcripts and references by ``id``. All keys are always present;
+    unknown values are null or empty lists.
     """
     adapter = {"name": transcript.adapter, "sha256": transcript.adapter_sha256}
     content = {
@@ -201,11 +202,11 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
 
 
 def to_ctm(transcript: Transcript) -> str:
-    """A line for each word: recording, channel, start, duration, word, and its confidence.
+    """One line per word: recording, channel, start, duration, word, confidence.
 
-    The channel is 1 where channels were mixed; one channel comes after the other, as sclite wants
-    it. The format has no escapes: what it would take for a comment, for an alternative or for an
-    optional word is left out of the words.
+    The channel is 1 if channels were mixed; channels follow one another, as sclite requires. The
+    format has no escapes: characters that would mark a comment, an alternative or an optional word
+    are removed.
 
     Raises:
         RunError: the words of a segment have no times.
@@ -222,7 +223,7 @@ def to_ctm(transcript: Transcript) -> str:
     confident = all(word.confidence is not None for _, word in words)
     rows = []
     for channel, word in sorted(words, key=lambda both: both[0]):
-        # A word that was written with a space in it is one word all the same.
+        # A word that contains a space is still one word.
         text = "_".join(_nist(word.text))
         if text:
             times = f"{word.start:.3f} {max(0.0, word.end - word.start):.3f}"
@@ -232,10 +233,10 @@ def to_ctm(transcript: Transcript) -> str:
 
 
 def to_rttm(transcript: Transcript) -> str:
-    """A line for each segment: recording, channel, start, duration, and who speaks.
+    """One line per segment: recording, channel, start, duration, speaker.
 
     Raises:
-        RunError: nothing tells speakers apart.
+        RunError: there are no speaker labels.
     """
     recording, rows = _id(transcript), []
     for segment in transcript.segments:
@@ -258,7 +259,7 @@ def to_trn(transcript: Transcript) -> str:
 
 
 def _nist(text: str) -> Iterator[str]:
-    """Words without what NIST's formats read as their own: ``(word)``, ``{a / b}``, ``;;``."""
+    """Words without NIST's special syntax: ``(word)``, ``{a / b}``, ``;;``."""
     for word in one_line(text).split():
         plain = re.sub(r"[(){}<>]", "", re.sub(";{2,}", ";", word))
         if plain not in ("", "@", "/"):
@@ -266,12 +267,12 @@ def _nist(text: str) -> Iterator[str]:
 
 
 def _id(transcript: Transcript) -> str:
-    """The name of the audio, without what would end an id."""
+    """The name of the audio, without characters that would end an id."""
     return re.sub(r"[\s(){}<>;]+", "_", printable(transcript.path.stem))
 
 
 def _clock(ms: int, mark: str) -> str:
-    """Hours, minutes, seconds; ``mark`` stands before the milliseconds."""
+    """Hours, minutes, seconds; ``mark`` precedes the milliseconds."""
     seconds, rest = divmod(ms, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}{rest:03}"
 
@@ -286,4 +287,4 @@ _WRITERS: dict[str, Callable[[Transcript], str]] = {
     "rttm": to_rttm,
 }
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "ctm", "trn")
-"""Names of the formats that any transcript has, which are the files' extensions too."""
+"""Formats available for any transcript; also the file extensions."""

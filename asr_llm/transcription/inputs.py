@@ -1,4 +1,4 @@
-"""What the user asks to have transcribed, as a list of files: folders, patterns, stdin."""
+"""Resolves the user's inputs (files, folders, patterns, stdin) to a list of audio files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from asr_llm.errors import AudioError, RunError
 from asr_llm.files import printable
 
 STDIN = Path("-")
-"""Stands for audio that comes in on stdin."""
+"""The argument for audio on stdin."""
 
 SPOOLED = "stdin"
-"""What that audio is called, in messages and in the names of outputs."""
+"""Name of that audio in messages and output files."""
 
 _PREFIX = "asr-llm-stdin-"
 
@@ -30,15 +30,15 @@ txt md rst log json jsonl csv tsv xlsx xls ods yaml yml xml html htm srt vtt ass
 rttm lab textgrid eaf pdf doc docx odt rtf png jpg jpeg gif webp svg ini db sha256 md5
 """
 NO_AUDIO = frozenset(f".{name}" for name in _OTHERS.split())
-"""Names of the files that may lie beside recordings and are known to be none."""
+"""Files often found next to recordings that are known not to be audio."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was asked for: ``audio``, and what else is in the folders that were looked through.
+    """What was found: ``audio``, and what else is in the searched folders.
 
-    ``unread`` has why a file whose name says nothing could not be read as audio; ``other`` the
-    files that are known to be something else; ``folders`` those that were not looked into.
+    ``unread`` says why files of unknown type could not be read as audio; ``other`` has files known
+    to be something else; ``folders`` has subfolders that were not searched.
     """
 
     audio: list[Path] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Found:
     folders: list[Path] = field(default_factory=list)
 
     def told(self) -> Iterator[str]:
-        """Lines on what was left out and need not be mended."""
+        """Messages on what was skipped without being an error."""
         if self.other:
             yield f"left out, for they are no audio: {_some(self.other)}"
         if self.folders:
@@ -60,20 +60,21 @@ def _some(paths: Sequence[Path]) -> str:
 
 
 def expand(given: Sequence[str | Path], *, recursive: bool = False) -> Found:
-    """Audio files, from files, folders and patterns, in the order given, else sorted; each once.
+    """Expand files, folders and patterns to audio files, in the given order, else sorted; each
+    once.
 
-    In a folder a file is audio by its name (``audio_kinds.SUFFIXES``), or, where the name tells
-    nothing, by what is in it. Hidden files are none, such as the ``._talk.wav`` of some systems.
+    In a folder, a file is recognised as audio by its suffix (``audio_kinds.SUFFIXES``), or, with an
+    unknown suffix, by its content. Hidden files are skipped, such as the ``._talk.wav`` of macOS.
 
-    A pattern (``*``, ``?``, ``[``; ``**`` for any folders) is one only if there is no file of
-    that name. A name with nothing there is kept, so that it is told with those that cannot be
-    read, and so is ``STDIN``.
+    A pattern (``*``, ``?``, ``[``; ``**`` for any folders) is one only if there is no file of that
+    name. Missing files are kept, so that they are reported with the unreadable ones, and so is
+    ``STDIN``.
 
     Args:
-        recursive: look for audio in folders inside of folders too.
+        recursive: search subfolders too.
 
     Raises:
-        AudioError: no audio is in a folder, or nothing is like a pattern.
+        AudioError: a folder has no audio, or a pattern matches nothing.
     """
     found = Found()
     audio = found.audio
@@ -102,10 +103,10 @@ def _is_missing(path: str) -> bool:
 
 @contextmanager
 def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The paths, with a temporary file for what comes in on stdin or by a named pipe.
+    """Copy stdin or a named pipe to a temporary file; other paths are unchanged.
 
     Raises:
-        AudioError: stdin is asked for twice.
+        AudioError: stdin is given twice.
     """
     if paths.count(STDIN) > 1:
         raise AudioError("- is given twice; stdin can be read once")
@@ -120,12 +121,12 @@ def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def name_of(path: Path) -> Path:
-    """What to call a path that ``spooled`` gave."""
+    """The user's name of a path from ``spooled``."""
     return Path(path.name) if path.parent.parent.name.startswith(_PREFIX) else path
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it can be read once only."""
+    """Whether it can be read only once."""
     return path == STDIN or path.is_fifo()
 
 
@@ -142,7 +143,7 @@ def _copy(stream: Path, place: Path) -> Path:
 
 
 def sources(path: Path, channels: str) -> list[Source]:
-    """What to transcribe of a file: it mixed, each of its channels, or one of them.
+    """What to transcribe of a file: the mix, each channel, or one of them.
 
     Args:
         channels: ``mix``, ``separate``, or a number from 1, as ``check_channels`` allows.
@@ -154,15 +155,15 @@ def sources(path: Path, channels: str) -> list[Source]:
     try:
         number = audio_info(path).num_channels
     except AudioError:
-        number = 1  # told when it is read
+        number = 1  # the error is reported when it is read
     return [Source(path, i + 1) for i in range(number)] if number > 1 else [Source(path)]
 
 
 def check_channels(channels: str) -> None:
-    """Refuse what is no way to treat channels.
+    """Reject invalid values of ``channels``.
 
     Raises:
-        RunError: it is none.
+        RunError: it is invalid.
     """
     is_number = channels.isascii() and channels.isdigit() and 0 < int(channels[:6]) < 100_000
     if channels not in ("mix", "separate") and not is_number:
@@ -196,9 +197,9 @@ def _look_through(folder: Path, recursive: bool, found: Found) -> None:
 
 
 def _unreadable(path: Path) -> str | None:
-    """Why a file is no audio that we can read, None if it is."""
+    """Why a file is not readable audio; None if it is."""
     if not (path.is_file() or path.is_symlink()):
-        return f"{path}: is no file; expected audio"  # a pipe or a socket would be waited for
+        return f"{path}: is no file; expected audio"  # reading a pipe or socket would block
     try:
         audio_info(path)
     except AudioError as error:

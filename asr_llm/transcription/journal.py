@@ -1,4 +1,4 @@
-"""What is decoded of a long file, kept at once: a run that is stopped loses nothing."""
+"""Journal of a long file's decoded chunks, so that an interrupted run loses nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from asr_llm.transcription.transcript import DecodedChunk, Word
 
 
 class Journal:
-    """The chunks of one audio that are decoded, a JSON line each.
+    """The decoded chunks of one audio, one JSON line each.
 
     Args:
-        path: of the journal; what is in it is taken up if it was begun with the same ``made_by``.
-        made_by: what determines the texts: the audio and all settings, as JSON has them.
+        path: of the journal; an existing one is continued if it has the same ``made_by``.
+        made_by: what determines the texts: the audio and all settings, as JSON.
 
     Raises:
         RunError: it cannot be written.
@@ -32,17 +32,17 @@ class Journal:
         lines = _whole_lines(path)
         self.begun = bool(lines) and lines[0] == made_by
         if self.begun:
-            # Of a line that a disk spoiled nothing is taken: its chunk is decoded again.
+            # A corrupt line is ignored: its chunk is decoded again.
             for row in lines[1:]:
                 with contextlib.suppress(KeyError, TypeError):
                     self.known[row["start"], row["end"]] = _heard(row)
 
     def find(self, chunk: Chunk) -> DecodedChunk | None:
-        """What was decoded of a chunk before."""
+        """Return the earlier result of a chunk."""
         return self.known.get((chunk.start, chunk.end))
 
     def add(self, chunk: Chunk, heard: DecodedChunk) -> None:
-        """Keep what was decoded of a chunk."""
+        """Store the result of a chunk."""
         if not self.begun:
             self._write("w", self.made_by)
             self.begun = True
@@ -61,7 +61,7 @@ class Journal:
 
 
 class Journals:
-    """A folder with a journal for each audio that is not finished."""
+    """A folder with a journal for each unfinished audio."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
@@ -75,13 +75,13 @@ class Journals:
         }
         if source.channel is not None:
             made_by["channel"] = source.channel
-        with contextlib.suppress(OSError):  # said when it is read
+        with contextlib.suppress(OSError):  # reported when it is read
             found = source.path.stat()
             made_by |= {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
         return Journal(self._path(source), made_by)
 
     def remove(self, audio: Path | Source) -> None:
-        """An audio's transcript is written: what was kept of it is no longer needed."""
+        """Delete the journal of an audio whose transcript is written."""
         self._path(Source.of(audio)).unlink(missing_ok=True)
 
     def _path(self, source: Source) -> Path:
@@ -90,7 +90,7 @@ class Journals:
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a journal; one that was being written when the run was stopped is left out."""
+    """The complete lines of a journal; a line cut short by an interruption is dropped."""
     rows = []
     if path.is_file():
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Everything that determines a transcript besides the audio."""
+"""Everything besides the audio that determines a transcript."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ComputeType = Literal["auto", "float32", "int8"]
 
 @dataclass(frozen=True)
 class Recogniser:
-    """What to load. The command line's flags have the same names.
+    """What to load. The command-line options have the same names.
 
     Args:
         model: ``mini``, a checkpoint folder, or a name on the hub.
-        adapters: put on the model together, see ``model.adapters``.
-        aligner: gives word times in place of the model's own CTC head: another checkpoint with
-            one, or a NeMo CTC model (``.nemo``).
-        compute_type: int8 keeps the weights of linear layers in 8 bits, on a CPU only; auto does
-            so where the checkpoint's config has ``cpu_int8: true``.
+        adapters: used together, see ``model.adapters``.
+        aligner: gives word times instead of the model's CTC head: another checkpoint with one, or a
+            NeMo CTC model (``.nemo``).
+        compute_type: int8 keeps the weights of linear layers in 8 bits, on a CPU only; auto does so
+            if the checkpoint's config has ``cpu_int8: true``.
     """
 
     model: str = defaults.MODEL
@@ -36,12 +36,12 @@ class Recogniser:
 
 @dataclass(frozen=True)
 class TranscribeOptions(DecodeOptions):
-    """How to transcribe with a loaded recogniser: what a request may choose.
+    """Options of a request to a loaded recogniser.
 
     Args:
-        chunk_seconds: longest chunk; longer audio is cut at pauses. Default: the model's own.
+        chunk_seconds: longest chunk; longer audio is split at pauses. Default: the model's own.
         vad: voice activity detector, see ``vad.listener``.
-        word_timestamps: give each word's time and confidence, if there is an aligner.
+        word_timestamps: whether to give each word's time and confidence, if there is an aligner.
     """
 
     chunk_seconds: float | None = None

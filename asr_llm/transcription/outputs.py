@@ -1,9 +1,8 @@
-"""A folder of transcripts: each written whole, none made twice, no other file overwritten.
+"""Output folder of transcripts: atomic writes, no duplicate work, no foreign file overwritten.
 
-Beside the outputs lies ``.asr-llm.jsonl``, to which a line is added for each audio that is
-finished: what it was made from, with which settings, and what was written. The line is there
-before the outputs get their names. So a batch that was killed at any moment goes on when it is
-run again, and what is there is either known to be ours or not.
+The hidden file ``.asr-llm.jsonl`` gets a line for each finished audio: its input, settings and
+outputs. The line is written before the outputs get their final names. So a batch killed at any
+moment continues when run again, and every existing file is known to be ours or not.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ RECORD = ".asr-llm.jsonl"
 class Finished:
     """A line of the record.
 
-    ``outputs`` has the SHA-256 of each file by its name, or None where it was left out;
-    ``sha256`` that of the audio, None if the audio changed while it was transcribed. ``trouble``
-    says what is wrong with the audio, so that the text is not whole; ``path`` where that is.
+    ``outputs`` has the SHA-256 of each file by name, or None if it was skipped; ``sha256`` is that
+    of the audio, None if the audio changed during transcription. ``trouble`` says what is wrong
+    with the audio, so that the text is incomplete; ``path`` where it is.
     """
 
     input: str
@@ -43,12 +42,12 @@ class Finished:
 
 
 class OutputFolder:
-    """Where the transcripts of a batch go; it is made when the first is written.
+    """Folder for the transcripts of a batch, created with the first one.
 
     Args:
-        folder: where.
-        settings: all that determines what is written but for the audio; plain data.
-        overwrite: whether files that are there, and are not what would be written, may go.
+        folder: its path.
+        settings: everything besides the audio that determines the outputs; plain data.
+        overwrite: whether existing files with other content may be replaced.
     """
 
     def __init__(
@@ -59,20 +58,19 @@ class OutputFolder:
             raise RunError(
                 f"{self.folder}: is a file; expected a folder for the transcripts with -o"
             )
-        self.settings = json.loads(json.dumps(settings))  # as the record gives it back
+        self.settings = json.loads(json.dumps(settings))  # as read back from the record
         self.record = self.folder / RECORD
         self._before: dict[Path, os.stat_result] = {}
-        # By name and content: what is there is recognised, whichever run it comes from.
+        # By name and content, so that outputs of any earlier run are recognised.
         self._finished: dict[tuple[str, str | None], Finished] = {}
         for finished in _read(self.record):
             self._finished.update(dict.fromkeys(finished.outputs.items(), finished))
 
     def unfinished(self, audios: Iterable[Path], formats: Sequence[str]) -> list[Path]:
-        """The audios of which not all outputs are there, as they would be made now.
+        """The audios that lack an up-to-date output.
 
         Raises:
-            RunError: two audios would be written to the same file; or a file is there that
-                would be overwritten, and may not be.
+            RunError: two audios map to the same file, or an existing file may not be overwritten.
         """
         check_names(audios := list(audios), formats[0])
         todo: list[Path] = []
@@ -82,7 +80,7 @@ class OutputFolder:
             try:
                 self._before[audio] = audio.stat()
             except OSError:
-                todo.append(audio)  # nothing will come of it but an error, when it is read
+                todo.append(audio)  # reading it will only give an error
                 continue
             if not all(self._is_finished(audio, name) for name in names):
                 todo.append(audio)
@@ -96,7 +94,7 @@ class OutputFolder:
         return todo
 
     def trouble(self, audio: Path, formats: Sequence[str]) -> str | None:
-        """What was wrong with an audio whose outputs are there, when they were made."""
+        """The problem recorded for an audio when its outputs were written."""
         for fmt in formats:
             name = f"{audio.stem}.{fmt}"
             finished = self._finished.get((name, _hash_of(self.folder / name)))
@@ -105,10 +103,10 @@ class OutputFolder:
         return None
 
     def make(self) -> None:
-        """Make the folder, before hours of work go into what could not be written.
+        """Create the folder up front, so that hours of work cannot fail at the first write.
 
         Raises:
-            RunError: it cannot be.
+            RunError: it cannot be created.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,15 +120,15 @@ class OutputFolder:
     def save(
         self, audio: Path, contents: Mapping[str, str | None], trouble: str | None = None
     ) -> list[Path]:
-        """Write the outputs of an audio by their formats, all or, as far as can be, none.
+        """Write the outputs of an audio by format: all or, as far as possible, none.
 
-        None in place of a text says that this output was left out.
+        None instead of a text records that this output was skipped.
 
         Args:
-            trouble: what is wrong with the audio, to be said again until it is mended.
+            trouble: a problem with the audio, reported again until it is repaired.
 
         Raises:
-            RunError: they cannot be written, or something has come into their way since.
+            RunError: they cannot be written, or a file has appeared in their place since.
         """
         texts = {f"{audio.stem}.{fmt}": text for fmt, text in contents.items()}
         written = {name: text.encode() for name, text in texts.items() if text is not None}
@@ -158,7 +156,7 @@ class OutputFolder:
         return [self.folder / name for name in parts]
 
     def _is_finished(self, audio: Path, name: str) -> bool:
-        """Whether it is there, or was left out, and would be no other if it were made now."""
+        """Whether an output exists, or was skipped, and would be the same now."""
         finished = self._finished.get((name, _hash_of(self.folder / name)))
         return (
             finished is not None
@@ -167,7 +165,7 @@ class OutputFolder:
         )
 
     def _in_the_way(self, audio: Path, name: str) -> str | None:
-        """What is there and should not be lost, in words."""
+        """Describe an existing file that must not be lost."""
         path = self.folder / name
         if not os.path.lexists(path):
             return None
@@ -178,7 +176,7 @@ class OutputFolder:
             return f"{path} is there and is not from this command"
         if not self._same_audio(audio, finished):
             if finished.trouble and finished.path == _place(audio):
-                return None  # the audio was mended, and the text can be whole now
+                return None  # the audio was repaired, so the text can be complete now
             return f"{path} was made from another recording ({finished.input})"
         if finished.settings != self.settings:
             return f"{path} was made with other settings ({_difference(finished, self.settings)})"
@@ -191,7 +189,7 @@ class OutputFolder:
         return now.st_mtime_ns == finished.mtime_ns or _hash_of(audio) == finished.sha256
 
     def _add(self, audio: Path, outputs: dict[str, str | None], trouble: str | None) -> None:
-        """Add a line to the record; one that was cut short before is left as it is."""
+        """Append a line to the record; an incomplete last line is left as it is."""
         before, now = self._before[audio], audio.stat()
         unchanged = (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
         finished = Finished(
@@ -215,12 +213,12 @@ class OutputFolder:
 
 
 def check_names(audios: Iterable[str | Path], fmt: str) -> None:
-    """Refuse audios whose transcripts would overwrite each other, before any is made.
+    """Reject audios whose transcripts would overwrite each other, before transcribing any.
 
-    Names that differ only in case count as the same, as they do on many disks.
+    Names that differ only in case count as the same, as on many file systems.
 
     Raises:
-        RunError: two would be written to the same file.
+        RunError: two map to the same file.
     """
     seen: dict[str, Path] = {}
     for audio in map(Path, audios):
@@ -233,7 +231,7 @@ def check_names(audios: Iterable[str | Path], fmt: str) -> None:
 
 
 def _read(record: Path) -> Iterator[Finished]:
-    """The lines of a record, but those that were cut short."""
+    """The complete lines of a record."""
     try:
         lines = record.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -251,7 +249,7 @@ def _read(record: Path) -> Iterator[Finished]:
 
 
 def _difference(finished: Finished, settings: dict[str, Any]) -> str:
-    """The first setting that is another one now."""
+    """The first setting that differs."""
     before = finished.settings
     for key in sorted({*before, *settings}):
         if before.get(key) != settings.get(key):
@@ -260,7 +258,7 @@ def _difference(finished: Finished, settings: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """A setting in a few characters; of a model or adapter, its name and weights."""
+    """A setting in a few characters; for a model or adapter, its name and hash."""
     if isinstance(value, dict) and {"name", "sha256"} <= value.keys():
         return f"{value['name']} {str(value['sha256'])[:12]}…"
     return "none" if value is None else str(value)
@@ -275,7 +273,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _hash_of(path: Path) -> str | None:
-    """SHA-256 of a file; None of what is not there or cannot be read."""
+    """SHA-256 of a file; None if it is missing or unreadable."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""From audio to decoded chunks: cut at pauses, decode in batches, align words."""
+"""From audio to decoded chunks: split at pauses, decode in batches, align words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Progress = Callable[[float, float], None]
 
 
 class Meter:
-    """Adds up the seconds that are done."""
+    """Sums the seconds that are done."""
 
     def __init__(self, total: float, progress: Progress | None) -> None:
         self.total, self.progress, self.done = total, progress, 0.0
@@ -34,18 +34,18 @@ class Meter:
         """Count seconds that are done, and report."""
         self.done += seconds
         if seconds and self.progress is not None:
-            # A header that told less than there was must not lead beyond the end.
+            # The header may understate the duration: never report more than the total.
             self.progress(min(self.done, self.total), self.total)
 
 
 class Pipeline:
-    """Cuts, decodes and aligns audio. Options come with each call.
+    """Splits, decodes and aligns audio. Options are passed with each call.
 
     Args:
         decoder: of the model to transcribe with.
-        aligner: gives word times: the model's own CTC head or another's; None: no word times.
+        aligner: gives word times, the model's own CTC head or another; None: no word times.
         num_beams: the batch size fits this many beams; with more, batches are smaller.
-        batch_seconds: audio in a batch, padding included; by default what should fit in memory.
+        batch_seconds: audio per batch, including padding; default: what should fit in memory.
             Halved when memory runs out.
     """
 
@@ -61,7 +61,7 @@ class Pipeline:
         self.batch_seconds = batch_seconds or fitting_seconds(num_beams)
 
     def seconds(self, options: TranscribeOptions) -> float:
-        """Audio in a batch with these options."""
+        """Audio per batch with these options."""
         return self.batch_seconds * min(1.0, self.num_beams / options.num_beams)
 
     def pieces(
@@ -71,10 +71,10 @@ class Pipeline:
         options: TranscribeOptions,
         whole: bool = False,
     ) -> Iterator[Piece]:
-        """The chunks of an audio to ``decode``, made as they are taken, and an end.
+        """Yield the chunks of an audio to ``decode``, then an end.
 
         Args:
-            whole: whether an audio that is short enough is one chunk, pauses and all.
+            whole: whether an audio short enough is one chunk, including pauses.
         """
         model = self.decoder.model
         longest = options.chunk_seconds or model.chunk_seconds
@@ -90,7 +90,7 @@ class Pipeline:
         yield Piece(draft, None)
 
     def decode(self, pieces: list[Piece], options: TranscribeOptions) -> None:
-        """Decode pieces with chunks, in one batch; fills in ``heard``."""
+        """Decode pieces with chunks in one batch; sets their ``heard``."""
         import torch
 
         samples = [piece.chunk.samples for piece in pieces if piece.chunk]
@@ -100,7 +100,7 @@ class Pipeline:
             if len(pieces) == 1:
                 raise
             torch.cuda.empty_cache()
-            self.batch_seconds /= 2  # of the batches to come, too
+            self.batch_seconds /= 2  # for later batches too
             self.decode(pieces[: len(pieces) // 2], options)
             self.decode(pieces[len(pieces) // 2 :], options)
             return
@@ -115,7 +115,7 @@ class Pipeline:
     def run(
         self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
     ) -> Iterator[Piece]:
-        """The pieces in their order, decoded a pool at a time, those of like length together."""
+        """Yield the pieces in order, decoded a pool at a time, in batches of similar length."""
         for pool in pools(pieces, lambda piece: piece.seconds, self.seconds(options)):
             to_decode = [piece for piece in pool if piece.chunk and not piece.heard]
             for batch in batches(to_decode, lambda piece: piece.length, self.seconds(options)):
@@ -123,12 +123,12 @@ class Pipeline:
                 if meter:
                     meter.add(sum(piece.seconds for piece in batch))
             for piece in pool:
-                if meter and piece.chunk is None:  # what was known, and what has no speech
+                if meter and piece.chunk is None:  # known from the journal, or without speech
                     meter.add(piece.draft.seconds - piece.draft.decoded)
                 yield piece
 
     def _complete(self, options: TranscribeOptions) -> TranscribeOptions:
-        """Words with times have a confidence too; the model's own aligner need not encode again."""
+        """Add confidence to words with times; the model's own aligner need not encode again."""
         if not options.word_timestamps or self.aligner is None:
             return options
         own = getattr(self.aligner, "model", None) is self.decoder.model

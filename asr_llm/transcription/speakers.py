@@ -1,4 +1,4 @@
-"""A transcript for each channel of a call into one, with who says what."""
+"""Merges the transcripts of a call's channels into one, with speakers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asr_llm.transcription.transcript import Transcript
 def together(
     parts: Sequence[Transcript | AudioError], sources: Sequence[Source]
 ) -> Transcript | AudioError:
-    """One transcript in time order of what was heard in the ``sources`` of a file.
+    """Merge what was recognised in the ``sources`` of a file, in time order.
 
-    Of several channels each is a speaker, ``channel1`` and so on. A channel that cannot be read
-    makes the whole incomplete; the error is all there is where none can be.
+    Each of several channels is a speaker, ``channel1`` etc. If a channel cannot be read, the
+    transcript is incomplete; if none can, the result is the error.
     """
     heard = [(source, part) for source, part in zip(sources, parts) if isinstance(part, Transcript)]
     if not heard:
@@ -42,7 +42,7 @@ def together(
 
 
 def _note(parts: Sequence[Transcript | AudioError], sources: Sequence[Source]) -> str | None:
-    """What is to be said of the channels; of all at once where it is the same."""
+    """Notes on the channels, merged if they are the same for all."""
     notes = [part.note if isinstance(part, Transcript) else str(part) for part in parts]
     if len(set(notes)) == 1:
         return notes[0]

@@ -1,4 +1,4 @@
-"""Files of any length become transcripts with times."""
+"""Transcribes files of any length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SpeechLLM:
-    """A recogniser that is ready to use.
+    """A loaded recogniser.
 
         model = SpeechLLM.load("small", adapter="runs/medical/adapter")
         for segment in model.transcribe("visit.wav"):
@@ -37,11 +37,11 @@ class SpeechLLM:
 
     Args:
         model: put into evaluation mode.
-        name: what transcripts call the model.
-        options: what it transcribes by, unless a call brings options of its own.
-        loaded: the adapters on it; transcripts name the folders of those in use.
-        aligner: tells when each word is said, ``model``'s own CTC head or another's.
-        first_pass: what the checkpoint brings for a first pass over the audio.
+        name: the model's name in transcripts.
+        options: defaults for calls without options.
+        loaded: the adapters; transcripts name the folders of the active ones.
+        aligner: gives word times, ``model``'s own CTC head or another.
+        first_pass: the checkpoint's first-pass model, if any.
         batch_seconds: see ``Pipeline``.
     """
 
@@ -81,17 +81,16 @@ class SpeechLLM:
         aligner: str | Path | None = None,
         biasing: BiasingList | Iterable[str] | None = None,
     ) -> SpeechLLM:
-        """Load a checkpoint and put adapters on it; on CUDA where there is one.
+        """Load a checkpoint and its adapters, on CUDA if available.
 
         Args:
-            adapter: one adapter folder or several, all of which are in use until ``use`` says
-                otherwise.
-            aligner: tells when words are said in place of the checkpoint's CTC head: another
-                checkpoint with one, or a NeMo CTC model (``.nemo``). Brings ``word_timestamps``.
-            biasing: phrases to prefer, see ``prefer``.
+            adapter: one or several adapter folders; all are active until ``use`` is called.
+            aligner: gives word times instead of the checkpoint's CTC head: another checkpoint with
+                one, or a NeMo CTC model (``.nemo``). Implies ``word_timestamps``.
+            biasing: phrases to boost, see ``prefer``.
             fusion, num_beams, chunk_seconds, vad, confidence, word_timestamps: see
-                ``TranscribeOptions``. A checkpoint without a CTC head tells of no words unless
-                there is an ``aligner``: then there are segments only.
+                ``TranscribeOptions``. Without a CTC head or an ``aligner`` there are only segment
+                times.
 
         Raises:
             CheckpointError: the checkpoint, an adapter or the aligner does not load or fit.
@@ -137,45 +136,45 @@ class SpeechLLM:
         first = first_pass.of(checkpoints.locate(recogniser.model), model)
         if int8.wanted(model, recogniser.compute_type):
             if all(adapter.kind == "text" for adapter in recogniser.adapters):
-                int8.quantise(model.llm)  # adapters of speech are merged into it in full
+                int8.quantise(model.llm)  # adapters trained on speech are merged at full precision
             if first is not None:
-                int8.quantise(first, but=["encoder"])  # it would mishear speech that is hard
+                int8.quantise(first, but=["encoder"])  # an int8 encoder is less accurate
         return cls(
             model, recogniser.model, options, loaded=loaded, aligner=aligner, first_pass=first
         )
 
     @property
     def aligner(self) -> CtcModel | None:
-        """What tells when words are said; None where nothing does."""
+        """The source of word times; None if there is none."""
         return self.pipeline.aligner
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """Names of the adapters that were loaded: of their folders, or of their run folders."""
+        """Names of the loaded adapters, from their folders or run folders."""
         return () if self._loaded is None else self._loaded.names
 
     @property
     def adapter(self) -> str | None:
-        """The folders of the adapters in use, as transcripts name them; None if none is."""
+        """The folders of the active adapters, as named in transcripts; None if there are none."""
         return self._label(self.options)
 
     def use(self, *names: str) -> None:
-        """Transcribe with these of ``adapters`` from now on; without any, with the base alone.
+        """Activate these of ``adapters``; without names, use the base alone.
 
-        The changes that several adapters of speech make add up, and so do the preferences of
-        adapters of text. Nothing is read anew; what is being transcribed goes on as it began.
+        The weight changes of several adapters trained on speech add up, and so do the scores of
+        adapters trained on text. Nothing is reloaded; transcriptions in progress are not affected.
 
         Raises:
-            CheckpointError: no adapter of that name was loaded, or one is named twice.
+            CheckpointError: no adapter of that name is loaded, or one is named twice.
         """
         self.pipeline.decoder.check(names)
         self.options = replace(self.options, adapters=names)
 
     def prefer(self, biasing: BiasingList | Iterable[str] | None) -> None:
-        """Prefer these phrases from now on, in place of those before; None: no phrases.
+        """Boost these phrases from now on, instead of earlier ones; None: no phrases.
 
-        Those that adapters in use bring are preferred too (``corpus.biasing_list.joined``), but
-        not with ``BiasingList((), 0.0)``.
+        Lists of active adapters apply as well (``corpus.biasing_list.joined``), except with
+        ``BiasingList((), 0.0)``.
 
         Raises:
             BiasingError: a phrase has neither letter nor digit.
@@ -185,10 +184,10 @@ class SpeechLLM:
     def transcribe(
         self, path: str | Path, options: TranscribeOptions | None = None
     ) -> Iterator[Segment]:
-        """The segments of a file that have text, in order, while it is being decoded.
+        """Yield the segments of a file that have text, in order, as they are decoded.
 
         Raises:
-            AudioError: it cannot be read; or not to its end, after the segments before.
+            AudioError: it cannot be read, or not to its end (after the segments before).
         """
         options = options or self.options
         draft = Draft(str(path))
@@ -199,7 +198,7 @@ class SpeechLLM:
             raise draft.error
 
     def transcript(self, path: str | Path, options: TranscribeOptions | None = None) -> Transcript:
-        """The transcript of a file.
+        """Transcribe a file.
 
         Raises:
             AudioError: it cannot be read.
@@ -217,17 +216,18 @@ class SpeechLLM:
         on_segment: Callable[[Segment], None] | None = None,
         options: TranscribeOptions | None = None,
     ) -> Iterator[Transcript | AudioError]:
-        """Transcribe files; each gives a transcript, or the error that it cannot be read.
+        """Transcribe files; each gives a transcript, or an error if it cannot be read.
 
-        Results come in the order of ``paths``, some minutes of audio at a time, and a bad
-        file does not stop the rest. A file that breaks off is transcribed as far as it goes.
+        Results are in the order of ``paths``, some minutes of audio at a time, and a bad file does
+        not stop the rest. A truncated file is transcribed up to the break.
 
         Args:
             paths: of files; a ``Source`` may be one channel of a file.
-            on_done: progress; told the total from the files' headers, then kept right.
-            journal: where to keep what is decoded of a file until its transcript is there.
-            on_segment: told each segment as soon as it is certain, in their order.
-            options: in place of the recogniser's own.
+            on_done: progress callback; the total comes from the files' headers and is corrected as
+                needed.
+            journal: stores what is decoded of a file until its transcript is written.
+            on_segment: called with each segment as soon as it is final, in order.
+            options: instead of the recogniser's own.
         """
         chosen = options or self.options
         files = [(source, _seconds(source.path)) for source in map(Source.of, paths)]
@@ -252,9 +252,9 @@ class SpeechLLM:
         progress: Progress | None = None,
         options: TranscribeOptions | None = None,
     ) -> dict[str, str]:
-        """Transcribe lhotse cuts: the hypothesis of each cut, by its id.
+        """Transcribe Lhotse cuts; return hypotheses by cut id.
 
-        A cut that is short enough is an utterance, and decoded as it is.
+        A cut that is short enough is decoded as one utterance.
 
         Raises:
             AudioError: the audio of a cut cannot be read.

@@ -1,18 +1,18 @@
-"""Join the texts of two chunks that share some seconds of audio."""
+"""Joins the texts of two overlapping chunks."""
 
 from __future__ import annotations
 
 from difflib import SequenceMatcher
 
-_LEEWAY = 2  # words by which an estimate of where a word is in the overlap may be wrong
+_LEEWAY = 2  # tolerance, in words, of the estimated position in the overlap
 
 
 def stitch(left: str, right: str, shared_of_left: float, shared_of_right: float) -> tuple[str, str]:
-    """What to keep of each text, so that what both chunks heard is written once.
+    """Decide what to keep of each text, so that the overlap is written once.
 
-    The words that both wrote alike are looked for near the seam; it is put where such words
-    meet in the middle of the overlap, since a chunk hears worst at its edge, where a word is
-    cut. Where they agree on nothing, each keeps its half.
+    Words that both texts share are searched for near the seam, which is placed between shared words
+    nearest the middle of the overlap, because chunks are least accurate at their edges, where words
+    are cut off. Without shared words, each keeps its half.
 
     Args:
         shared_of_left: share, 0 to 1, of the left chunk's audio that the right one has too.
@@ -22,7 +22,7 @@ def stitch(left: str, right: str, shared_of_left: float, shared_of_right: float)
     if not a or not b:
         return left, right
     in_a, in_b = round(shared_of_left * len(a)), round(shared_of_right * len(b))
-    begin = len(a) - in_a  # the first word of the overlap in a; in b it is 0
+    begin = len(a) - in_a  # first word of the overlap in a; in b it is 0
     first = max(0, begin - _LEEWAY)
     tail, head = [_plain(w) for w in a[first:]], [_plain(w) for w in b[: in_b + _LEEWAY]]
     blocks = SequenceMatcher(None, tail, head, autojunk=False).get_matching_blocks()
@@ -35,5 +35,5 @@ def stitch(left: str, right: str, shared_of_left: float, shared_of_right: float)
 
 
 def _plain(word: str) -> str:
-    """The word without case and punctuation; a mark alone is itself."""
+    """The word without case and punctuation; punctuation alone is kept."""
     return "".join(c for c in word.casefold() if c.isalnum()) or word

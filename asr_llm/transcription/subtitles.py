@@ -1,9 +1,9 @@
-"""Transcripts cut into subtitles that can be read while one listens.
+"""Splits transcripts into readable subtitles.
 
-A cue holds a few words, for a few seconds. Each segment is cut where the cuts cost least: after
-the end of a sentence or at a pause for nothing, elsewhere for more, and nowhere for a cue that
-is too short to be read or comes too fast. The figures are those of subtitling guides (Netflix,
-Timed Text Style Guide, English; BBC, Subtitle Guidelines). All times here are whole milliseconds.
+A cue has a few words for a few seconds. Segments are split where the total cost is lowest: splits
+after sentences or at pauses are free, others cost more, and cues that are too short or too fast are
+penalised. The limits are those of subtitling guides (Netflix, Timed Text Style Guide, English; BBC,
+Subtitle Guidelines). All times here are whole milliseconds.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import NamedTuple
 from asr_llm.transcription.transcript import Segment, Transcript
 
 LONGEST_MS = 7000
-"""No cue stays longer, unless it is one word."""
+"""Longest cue, except for a single word."""
 
 READING_SPEED = 17
-"""Characters a second that are read with ease; a cue stays for as long, where there is room."""
+"""Comfortable reading speed in characters per second; cues are extended to it if there is room."""
 
 FASTEST_SPEED = 20
-"""Characters a second that can be read."""
+"""Maximum reading speed in characters per second."""
 
 SHORTEST_MS = 1000
-"""What even one word stays, where there is room."""
+"""Minimum duration, even of one word, if there is room."""
 
-_LEAST_MS = 100  # what a cue has where there is none, if the audio is long enough for that
+_LEAST_MS = 100  # minimum without room, if the audio is long enough
 _PAUSE_MS = 300
 _END_OF_SENTENCE = re.compile(r"""[.?!…]["'”’)\]]*$""")
 _END_OF_CLAUSE = re.compile(r"""[,;:–—]["'”’)\]]*$""")
@@ -35,14 +35,14 @@ _END_OF_CLAUSE = re.compile(r"""[,;:–—]["'”’)\]]*$""")
 
 @dataclass(frozen=True)
 class Layout:
-    """What fits on the screen: ``max_line_count`` lines of ``max_line_width`` characters."""
+    """Size of a subtitle: ``max_line_count`` lines of ``max_line_width`` characters."""
 
     max_line_width: int = 42
     max_line_count: int = 2
 
 
 class Cue(NamedTuple):
-    """Lines of text that are shown from ``start`` to ``end``, in milliseconds."""
+    """Lines of text shown from ``start`` to ``end``, in milliseconds."""
 
     start: int
     end: int
@@ -59,11 +59,10 @@ class _Token(NamedTuple):
 
 
 def cues(transcript: Transcript, layout: Layout | None = None) -> list[Cue]:
-    """The subtitles of a transcript: all of its text, in order, and no two at a time.
+    """Subtitles of a transcript: all of its text, in order, without overlap.
 
-    They lie inside the audio; where several speak, cues of one come between those of another.
-    Words are timed by the segments' ``words`` where these say the same as the segments' text, else
-    in proportion to their characters.
+    They lie within the audio; cues of several speakers alternate. Words are timed by the segments'
+    ``words`` if these match the segments' text, else in proportion to their characters.
     """
     layout = layout or Layout()
     duration = int(transcript.duration * 1000)
@@ -88,7 +87,7 @@ def cues(transcript: Transcript, layout: Layout | None = None) -> list[Cue]:
 
 
 def _tokens(segment: Segment, width: int) -> list[_Token]:
-    """The words of a segment with their times, those longer than a line in pieces."""
+    """The words of a segment with their times; words longer than a line are split."""
     texts = one_line(segment.text).split()
     start, end = round(segment.start * 1000), round(segment.end * 1000)
     if [one_line(word.text) for word in segment.words] == texts:
@@ -122,9 +121,9 @@ def _in_proportion(texts: list[str], start: int, end: int, gap: int) -> list[_To
 
 
 def _cut(tokens: Sequence[_Token], layout: Layout) -> list[Sequence[_Token]]:
-    """Cut words into cues where the sum of costs is least, by dynamic programming."""
-    best = [0.0] + [float("inf")] * len(tokens)  # cost of the first n words, cut after the last
-    last = [0] * len(best)  # where the last cue of these begins
+    """Split words into cues with the lowest total cost, by dynamic programming."""
+    best = [0.0] + [float("inf")] * len(tokens)  # cost of the first n words, split after the last
+    last = [0] * len(best)  # start of the last of their cues
     for begin in range(len(tokens)):
         for end in range(begin + 1, len(tokens) + 1):
             cue = tokens[begin:end]
@@ -149,18 +148,18 @@ def _fits(cue: Sequence[_Token], layout: Layout) -> bool:
 
 
 def _cost(cue: Sequence[_Token], following: _Token | None) -> float:
-    """What speaks against a cue of these words: where it is cut, its brevity, its speed.
+    """Cost of a cue of these words: where it is split, how short and how fast it is.
 
-    The unit is a cut between two words that nothing divides.
+    The unit is a split between two words without any boundary.
     """
-    cost = 0.25  # one cue rather than two
+    cost = 0.25  # favours fewer cues
     if following is not None:
         pause = following.start - cue[-1].end >= _PAUSE_MS
         if not pause and not _END_OF_SENTENCE.search(cue[-1].text):
             cost += 0.3 if _END_OF_CLAUSE.search(cue[-1].text) else 1.0
     characters = sum(len(token.text) + 1 for token in cue) - 1
     shown = cue[-1].end - cue[0].start
-    if following is not None:  # it may stay until then
+    if following is not None:  # it may be shown until then
         shown = min(max(shown, following.start - cue[0].start), LONGEST_MS)
         cost += max(0.0, 1 - shown / SHORTEST_MS)
     speed = characters * 1000 / max(shown, 1)
@@ -168,7 +167,7 @@ def _cost(cue: Sequence[_Token], following: _Token | None) -> float:
 
 
 def _wrap(words: list[str], width: int) -> list[str]:
-    """As few lines as can be, and of those the ones that are most alike in length."""
+    """As few lines as possible, and of those the most balanced."""
     lines = _fill(words, width)
     for narrower in range(width - 1, 0, -1):
         balanced = _fill(words, narrower)
@@ -179,7 +178,7 @@ def _wrap(words: list[str], width: int) -> list[str]:
 
 
 def _fill(words: list[str], width: int) -> list[str]:
-    """Words joined by spaces into lines of at most ``width``; a longer word is a line."""
+    """Join words into lines of at most ``width``; a longer word gets its own line."""
     lines = [words[0]]
     for word in words[1:]:
         if len(lines[-1]) + 1 + len(word) <= width:
@@ -190,7 +189,7 @@ def _fill(words: list[str], width: int) -> list[str]:
 
 
 def _spread(starts: list[int], duration: int) -> list[int]:
-    """Starts in order, with some time between any two and before the end of the audio."""
+    """Separate starts, in order and before the end of the audio."""
     least = min(_LEAST_MS, duration // max(1, len(starts)))
     later: list[int] = []
     for start in starts:

@@ -1,4 +1,4 @@
-"""What a transcript is made of."""
+"""The parts of a transcript."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asr_llm.decoding.results import Guard
 
 @dataclass(frozen=True)
 class Word:
-    """A word as it is written, ``start`` to ``end`` in seconds.
+    """A word as written, ``start`` to ``end`` in seconds.
 
     ``confidence`` is the probability, 0 to 1, that the word is right.
     """
@@ -23,7 +23,7 @@ class Word:
 
 @dataclass(frozen=True)
 class DecodedChunk:
-    """What was written for a chunk of audio; the words' times count from its beginning."""
+    """The text of a chunk of audio; word times are relative to the chunk."""
 
     text: str
     guards: tuple[Guard, ...] = ()
@@ -35,8 +35,8 @@ class DecodedChunk:
 class Segment:
     """Text of a stretch of audio, ``start`` to ``end`` in seconds.
 
-    ``words`` is empty where nothing told their times. ``channel`` counts from 1, and is None where
-    channels were mixed; ``speaker`` is None where nothing told one from another.
+    ``words`` is empty without word times. ``channel`` counts from 1 and is None if channels were
+    mixed; ``speaker`` is None if unknown.
     """
 
     start: float
@@ -51,12 +51,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in a file of ``duration`` seconds.
+    """The transcript of a file of ``duration`` seconds.
 
-    ``segments`` holds those with text, in order; ``note`` says what the reader should know:
-    that there was nothing to hear, or where the text may lack something. ``complete`` is false
-    where the file broke off. ``model_sha256`` and ``adapter_sha256`` tell their weights from
-    others of the same name, where known.
+    ``segments`` has those with text, in order; ``note`` reports problems: no speech, or text that
+    may be incomplete. ``complete`` is false if the file is truncated. ``model_sha256`` and
+    ``adapter_sha256`` identify the weights, if known.
     """
 
     path: Path

@@ -1,7 +1,7 @@
-"""Voice activity: how likely it is, frame by frame, that somebody speaks.
+"""Voice activity detection: the probability of speech, frame by frame.
 
-Silero VAD (https://github.com/snakers4/silero-vad, MIT), whose network comes with its package;
-or the energy of the frame, for those who ask for it.
+Silero VAD (https://github.com/snakers4/silero-vad, MIT), whose network is part of its package, or
+the frame's energy on request.
 
 Shape legend: T samples at 16 kHz, F frames of ``FRAME`` samples.
 """
@@ -18,23 +18,23 @@ from asr_llm.corpus.audio import Samples
 from asr_llm.transcription.options import VadKind
 
 FRAME = 512
-"""Samples of a frame: 32 ms."""
+"""Samples per frame: 32 ms."""
 
-_CONTEXT = 64  # samples of the frame before that the network sees too
-_QUIET, _LOUD = -60.0, -40.0  # dBFS of a frame that is surely no speech, and surely some
+_CONTEXT = 64  # samples of the previous frame that the network also sees
+_QUIET, _LOUD = -60.0, -40.0  # dBFS of a frame that is certainly silence, and certainly speech
 
 Probabilities = npt.NDArray[np.float32]
 
 
 class Vad(Protocol):
-    """Hears one audio from its beginning to its end."""
+    """Detects speech in one audio, from its start to its end."""
 
     def hear(self, samples: Samples) -> Probabilities:
-        """Probabilities (F,) of speech in the next (T,) samples, whole frames of them."""
+        """Probabilities (F,) of speech in the next (T,) samples, a whole number of frames."""
 
 
 def listener(kind: VadKind = "silero") -> Vad:
-    """What hears one audio."""
+    """Create a detector for one audio."""
     return _Silero() if kind == "silero" else _Energy()
 
 
@@ -70,5 +70,5 @@ def _session() -> Any:
     threads = torch.get_num_threads()
     from silero_vad import load_silero_vad
 
-    torch.set_num_threads(threads)  # importing silero_vad leaves torch but one
+    torch.set_num_threads(threads)  # importing silero_vad sets torch to one thread
     return load_silero_vad(sequence=True).session

@@ -1,4 +1,4 @@
-"""When each word of a transcript is said: forced alignment of what was written to its audio.
+"""Word times of a transcript by forced alignment.
 
 Legend: B audios, T samples at 16 kHz.
 """
@@ -22,17 +22,16 @@ if TYPE_CHECKING:
 def word_times(
     aligner: CtcModel, audios: list[np.ndarray], decoded: list[Decoded]
 ) -> list[tuple[Word, ...]]:
-    """The words of B texts as they are written, in seconds from the start of each audio.
+    """Align the words of B texts, in seconds from the start of each audio.
 
-    Every word has a time, no word begins before the one before it ends, and all are inside the
-    audio. A word that is not said ("-") stands at the end of the one before; where a text cannot
-    be what was said, because it has more tokens than the audio has frames, its words share the
-    time by their letters.
+    Every word has a time, words start in order, and all are within the audio. A word that is not
+    spoken ("-") is placed at the end of the previous one. If a text has more tokens than the audio
+    has frames, it cannot be aligned, and its words share the time by their letters.
 
     Args:
-        aligner: hears the audios (B of (T,)), or goes on from ``Decoded.encoded`` where that was
-            kept, which must then be of the aligner's own encoder.
-        decoded: the texts, and the confidence of their words where that was asked for.
+        aligner: encodes the audios (B of (T,)), or continues from ``Decoded.encoded`` if available,
+            which must come from the aligner's own encoder.
+        decoded: the texts, and the confidence of their words if requested.
     """
     from asr_llm.model.ctc import CheckpointCtc
 
@@ -52,7 +51,7 @@ def word_times(
 
 
 def _words(decoded: Decoded, found: Alignment | Unaligned, duration: float) -> tuple[Word, ...]:
-    """Alignment and confidence put together; the last frame may reach beyond the audio."""
+    """Combine alignment and confidence; the last frame may extend beyond the audio."""
     texts = decoded.text.split()
     if isinstance(found, Alignment):
         spans = [(word.start, word.end) for word in found.words]

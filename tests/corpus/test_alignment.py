@@ -59,7 +59,7 @@ def test_late_peaks_are_moved_forward_but_not_before_the_beginning() -> None:
     assert found.words == (Word("a", 0.0, 0.12), Word("c", 0.17, 0.285))
 
 
-def test_what_is_said_beside_the_transcript() -> None:
+def test_speech_missing_from_the_transcript() -> None:
     """Heard are a, b, b and c: "ab bc" accounts for all, "ab" for the half, "a" for one of four."""
     heard = emission([0, 3, 1, 3, 3, 1, 3, 2, 3, 3], 0.9)
     for text, covered in (("ab bc", 1.0), ("ab", 0.5), ("a", 0.25), ("abbc", 1.0)):
@@ -71,7 +71,7 @@ def test_what_is_said_beside_the_transcript() -> None:
     assert found.covered is None
 
 
-def test_what_is_said_may_be_spelled_otherwise() -> None:
+def test_spoken_forms_differ_from_spelling() -> None:
     assert spell("Ab 2", encode, said=["Ab", "ca"]).tokens == ((0, 1), (2, 0))
     assert spell("Ab 2", encode, said=["Ab", "ca"]).words == ("Ab", "2")
 
@@ -93,7 +93,7 @@ def test_utterances_of_different_lengths_do_not_disturb_each_other(backend: Back
     assert together == alone
 
 
-def test_what_cannot_be_aligned_says_why() -> None:
+def test_impossible_alignments_give_a_reason() -> None:
     emissions = [emission([0, 0])] * 3
     spellings = [spell(text, encode) for text in ("aa", "—", "ab")]
     doubled, empty, fits = align(emissions, spellings, BLANK, 0.1)
@@ -103,7 +103,7 @@ def test_what_cannot_be_aligned_says_why() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("k2") is not None, reason="k2 is installed")
-def test_k2_asked_for_and_missing() -> None:
+def test_k2_requested_but_missing() -> None:
     with pytest.raises(AsrLlmError, match="k2 is not installed; leave --backend out"):
         align([emission([0])], [spell("a", encode)], BLANK, 0.1, "k2")
 

@@ -95,7 +95,7 @@ def test_cut_short(tmp_path: Path, name: str, part: float) -> None:
     codec, rate = next((codec, rate) for known, codec, rate, _ in KINDS if known == name)
     path = encode(tmp_path / name, codec, rate, 10.0)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-    with pytest.raises(AudioError, match=r"breaks off|corrupt|no samples") as error:
+    with pytest.raises(AudioError, match=r"truncated|corrupt|no samples") as error:
         load_audio(path)
     assert "\n" not in str(error.value)
 
@@ -186,7 +186,7 @@ def test_a_length_told_before_a_silence(tmp_path: Path, told: int) -> None:
 
 
 @pytest.mark.parametrize("after", [LIST, LIST + LIST, b"\0" * 4000, b"ID3\3" + b"\1\2\3" * 99])
-def test_what_follows_is_no_sound(tmp_path: Path, after: bytes) -> None:
+def test_trailing_chunks_are_not_audio(tmp_path: Path, after: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(36 + len(PCM) + len(after), len(PCM), PCM, LIST, after))
     assert len(load_audio(path)) == SAMPLE_RATE
@@ -197,7 +197,7 @@ def test_a_wav_that_breaks_off(tmp_path: Path) -> None:
     path.write_bytes(wav(36 + len(PCM), len(PCM), PCM[:16_000], LIST))
     blocks = read_blocks(path)
     assert len(next(blocks)) == SAMPLE_RATE // 2
-    with pytest.raises(AudioError, match=r"breaks off after 0\.5 s: .* 16000 bytes more"):
+    with pytest.raises(AudioError, match=r"truncated after 0\.5 s: .* 16000 bytes more"):
         list(blocks)
     # What lacks is no sound.
     path.write_bytes(wav(36 + len(PCM) + 500, len(PCM), PCM))
@@ -210,7 +210,7 @@ def test_others_that_break_off(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / name, noise, SAMPLE_RATE)
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(AudioError, match=r"breaks off after|stopped after"):
+    with pytest.raises(AudioError, match=r"truncated after|stopped after"):
         load_audio(tmp_path / name)
 
 

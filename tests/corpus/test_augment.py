@@ -43,7 +43,7 @@ def test_probability_zero_changes_nothing() -> None:
 
 @pytest.mark.parametrize("snr", [0.0, 5.0, 20.0, 30.0])
 @pytest.mark.parametrize("slope", [0.0, 1.0])
-def test_noise_has_the_snr_asked_for(snr: float, slope: float) -> None:
+def test_noise_has_the_requested_snr(snr: float, slope: float) -> None:
     noise = add_noise(tone(), np.random.default_rng(1), snr, slope) - tone()
     assert 10 * np.log10(power(tone()) / power(noise)) == pytest.approx(snr, abs=0.5)
 

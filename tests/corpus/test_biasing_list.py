@@ -65,7 +65,7 @@ SOTALOL, UVULA = BiasingList(("sotalol",), 2.0), BiasingList(("uvula", "sotalol"
         (BiasingList((), 1.0), [], ()),
     ],
 )
-def test_what_is_asked_for_joins_what_adapters_bring(
+def test_requested_list_joins_adapter_lists(
     asked: BiasingList | None, brought: list[BiasingList], expected: tuple[BiasingList, ...]
 ) -> None:
     assert joined(asked, brought) == expected

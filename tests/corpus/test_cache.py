@@ -58,7 +58,7 @@ def test_entries_are_counted() -> None:
     assert cache.entries() == [Entry("spoken", 2, 15), Entry("voices", 1, 7)]
 
 
-def test_clear_spares_voices_and_what_is_not_ours(own_cache: Path) -> None:
+def test_clear_keeps_voices_and_foreign_files(own_cache: Path) -> None:
     spoken, voice = put("spoken", "a", 10), put("voices", "v.onnx", 7)
     stranger = own_cache / "thesis" / "chapter.txt"  # ASR_LLM_CACHE may be a home folder
     stranger.parent.mkdir()

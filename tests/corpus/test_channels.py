@@ -113,7 +113,7 @@ def test_one_channel_of_a_file(tmp_path: Path, speech: tuple[np.ndarray, np.ndar
         load_audio(path, 3)
 
 
-def test_what_is_done_is_told_once_with_its_time(
+def test_channel_choice_is_reported_once_with_its_time(
     tmp_path: Path, speech: tuple[np.ndarray, np.ndarray]
 ) -> None:
     one = np.tile(speech[0], 20)  # 100 s

@@ -118,7 +118,7 @@ def test_terms_patterns_voices(folder: Path) -> None:
     assert domain.voices("train") == training_voices(["en-us+Annie", "en-gb-x-rp"])
 
 
-def test_a_domain_that_names_no_voices_is_spoken_by_what_is_installed(
+def test_a_domain_without_voices_uses_installed_ones(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(folder, "domain.yaml", DOMAIN[: DOMAIN.index("voices:")])
@@ -220,7 +220,7 @@ def test_malformed_files_are_named_on_use_and_by_check(
     assert check(folder).errors
 
 
-def test_a_file_without_terms_is_told(folder: Path) -> None:
+def test_a_file_without_terms_is_reported(folder: Path) -> None:
     write(folder, "terms/drug.tsv", "# to be written\n")
     (told,) = [p for p in check(folder).warnings if p.file.endswith("drug.tsv")]
     assert (told.line, told.message) == (None, "no terms in it")
@@ -251,7 +251,7 @@ def test_no_text_is_an_error_in_train_only(folder: Path) -> None:
     ]
 
 
-def test_what_is_said_in_recordings_is_text_too(folder: Path) -> None:
+def test_transcripts_of_recordings_are_domain_text(folder: Path) -> None:
     for name in ("text.txt", "templates.yaml"):
         (folder / name).unlink()
     for split in ("train", "dev"):
@@ -306,11 +306,11 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "warning term: unknown name, ignored; did you mean 'terms'?",
         "error domain.yaml:8: licens: unknown key; expected one of name, language, description, "
         "licence, labels, convention, sources, voices; did you mean 'licence'?",
-        "error terms/drug.tsv:2: found 3 columns; expected term [TAB spoken form]; mend this line",
+        "error terms/drug.tsv:2: found 3 columns; expected term [TAB spoken form]; fix this line",
         "error terms/organ.tsv: no label for this file in domain.yaml; expected: drug.tsv, "
         "test.tsv; rename the file, or declare the label under 'labels'",
-        "warning terms/drug.tsv:3: term given before, at drug.tsv:1; keep one of them",
-        "warning terms/test.tsv:3: term given before, at drug.tsv:4; keep one of them",
+        "warning terms/drug.tsv:3: duplicate term, first at drug.tsv:1; keep one of them",
+        "warning terms/test.tsv:3: duplicate term, first at drug.tsv:4; keep one of them",
         "error entities.jsonl:1: label None is not declared in domain.yaml; "
         'write {"label": "LABEL", "pattern": "text or list of token patterns"}',
         "error text.txt:2: not UTF-8 text; save it as UTF-8",
@@ -318,7 +318,7 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error templates.yaml:4: unmatched brace; expected {LABEL} or {filler}",
         f"error dev: 1 audio files without transcripts; list them in one of {layouts}",
         "error test/manifest.json:2: found no 'audio_filepath'; expected one that is "
-        "not empty; mend this line",
+        "not empty; fix this line",
         "error test/manifest.json:1: test/a.wav: no such file; check the path",
         "warning test/manifest.json: 1 audio files without transcripts, ignored (b.wav); "
         "list them here, or remove them",
@@ -427,9 +427,9 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
         "warning text.txt:3: mixed number style: 1 lines with digits, 1 with number words; "
         "write all lines alike",
         "warning test/text.txt:2: 1 of 2 test sentences are in train too, or share 8 words in a "
-        "row with it (lines 2); take them out of one of the two, or scores will flatter",
+        "row with it (lines 2); remove them from one of the two, or scores will be too good",
         "warning test/trans.txt:1: 1 of 2 test sentences are in train too, or share 8 words in a "
-        "row with it (lines 1); take them out of one of the two, or scores will flatter",
+        "row with it (lines 1); remove them from one of the two, or scores will be too good",
     ]  # the dev sentence shares seven words
 
 
@@ -440,11 +440,11 @@ def test_overlap_by_templates_names_the_template(folder: Path) -> None:
     assert found(check(folder)) == [
         NO_DEV,
         "warning templates.yaml:5: 2 of 2 test sentences are in train too, or share 8 words in a "
-        "row with it (lines 5); take them out of one of the two, or scores will flatter",
+        "row with it (lines 5); remove them from one of the two, or scores will be too good",
     ]
 
 
-def test_a_short_sentence_that_is_learnt_whole_is_told(folder: Path) -> None:
+def test_an_overlapping_short_sentence_is_reported(folder: Path) -> None:
     write(folder, "text.txt", "She took the aspirin at noon.\nYes, she did.\n")
     write(
         folder, "test/text.txt", "She took the aspirin, at noon!\nYes, she did.\nTook it at noon.\n"
@@ -489,7 +489,7 @@ def test_create_overwrites_nothing(tmp_path: Path) -> None:
         create(tmp_path / "file" / "below")
 
 
-def test_what_is_left_out_is_counted(folder: Path) -> None:
+def test_comments_are_counted(folder: Path) -> None:
     write(folder, "terms/test.tsv", "# a\r# b\rECG\r#4 lead\r")
     report = check(folder)
     comments = {Path(file).name: count for file, count in report.comments.items()}
@@ -497,7 +497,7 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
     assert report.terms["TEST"] == 2
 
 
-def test_what_is_not_read_is_named(folder: Path) -> None:
+def test_unread_files_are_reported(folder: Path) -> None:
     write(folder, "terms/drug.tsv.txt", "sotalol\n")
     write(folder, "terms/test.csv", 'term,spoken\n"echo, stress",\n')
     write(folder, "terms/notes.md", "x\n")
@@ -510,9 +510,9 @@ def test_what_is_not_read_is_named(folder: Path) -> None:
     named = [line for line in found(report) if "not read" in line or "ignored" in line]
     assert named == [
         "warning Text.txt: unknown name, ignored; did you mean 'text.txt'?",
-        "warning more.docx: unknown name, ignored; take it away if it is not meant to be read",
+        "warning more.docx: unknown name, ignored; remove it if it is not meant to be read",
         "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
-        ".txt: save it as one, or take it away",
+        ".txt: save it as one, or remove it",
         "warning test: 1 files not read (transcripts.tsv); expected text.txt, audio, and one of "
         "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, "
         "metadata.csv, trans.txt",
@@ -569,7 +569,7 @@ def test_nothing_outside_the_folder_is_read(folder: Path) -> None:
         ("test", "not a folder", "test: a file; expected a folder"),
     ],
 )
-def test_check_tries_what_will_be_built(folder: Path, name: str, text: str, message: str) -> None:
+def test_check_builds_what_adapt_needs(folder: Path, name: str, text: str, message: str) -> None:
     if name == "test":
         (folder / "test/text.txt").unlink()
         (folder / "test").rmdir()

@@ -151,7 +151,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_what_check_passes_is_not_refused_later(data: st.DataObject) -> None:
+def test_what_check_accepts_is_accepted_later(data: st.DataObject) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         make(folder)

@@ -106,7 +106,7 @@ def test_medical(text: str, expected: str) -> None:
     ("one", "other"),
     [("2.5 mg", "25 mg"), ("5 mg", "5 mcg"), ("5 mg", "5 g"), ("mhm", "um"), ("fifty", "fifteen")],
 )
-def test_medical_tells_apart(one: str, other: str) -> None:
+def test_medical_keeps_distinctions(one: str, other: str) -> None:
     assert normalize(one, "medical-en") != normalize(other, "medical-en")
 
 
@@ -247,7 +247,7 @@ APART = [
 
 
 @pytest.mark.parametrize(("one", "other"), APART)
-def test_what_differs_stays_apart(one: str, other: str) -> None:
+def test_different_texts_stay_different(one: str, other: str) -> None:
     assert normalize(one, "medical-en") != normalize(other, "medical-en")
 
 
@@ -304,7 +304,7 @@ SPOKEN = (
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(SPOKEN.split()), max_size=8).map(" ".join))
-def test_whisper_is_what_transformers_ships_of_openai(text: str) -> None:
+def test_whisper_equals_the_normaliser_of_transformers(text: str) -> None:
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
     assert normalize(text, "whisper-en") == EnglishTextNormalizer(spellings())(text).strip()

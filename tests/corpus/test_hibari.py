@@ -102,7 +102,7 @@ def test_pitch_formants_and_rate_are_as_asked() -> None:
     assert fast.duration == pytest.approx(plain.duration / 2, rel=0.15)
 
 
-def test_stretching_moves_what_is_at_a_frequency() -> None:
+def test_stretching_moves_frequencies() -> None:
     spectra = np.tile(np.arange(601.0)[:, None], (1, 2))
     parts = Parts(*[spectra] * 5, np.zeros(2))
     stretched = stretch_envelope(parts, 0.8)

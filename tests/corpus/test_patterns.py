@@ -37,12 +37,12 @@ def test_patterns_that_can_be_used(body: Any) -> None:
         ({"label": "A", "pattern": [{"pos": "NOUN"}]}, "pos needs a tagger"),
         ({"label": "A", "pattern": [{"LOWER": "x"}, {"ENT_TYPE": "ORG"}]}, "a pipeline's own"),
         ({"label": "A", "pattern": [{"TEXT": {"REGEX": "[a"}}]}, "no regular expression"),
-        ({"label": "A", "pattern": [{"TEXT": {"REGEX": {"IN": ["[a"]}}}]}, "spaCy refuses"),
+        ({"label": "A", "pattern": [{"TEXT": {"REGEX": {"IN": ["[a"]}}}]}, "spaCy rejects"),
         ({"label": "A", "pattern": [{"LOWR": "rim"}]}, "Extra inputs are not permitted"),
         ({"label": "A", "pattern": [{"LOWER": "rim", "OP": "{9000}"}]}, "of more than 50 words"),
         ({"label": "A", "pattern": [{"LOWER": "rim", "OP": "?"}]}, "matches no words"),
         ({"label": "A", "pattern": [{"_": {"mine": 1}}]}, "unregistered extension"),
-        ({"label": "A", "pattern": [{"LOWER": 5}]}, "spaCy refuses the pattern"),
+        ({"label": "A", "pattern": [{"LOWER": 5}]}, "spaCy rejects the pattern"),
     ],
 )
 def test_patterns_that_cannot(pattern: Any, message: str) -> None:

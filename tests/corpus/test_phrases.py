@@ -61,7 +61,7 @@ def test_of_two_phrases_of_one_key_the_first_is_found() -> None:
 
 
 @given(st.text())
-def test_what_is_folded_comes_from_the_text(text: str) -> None:
+def test_folding_maps_back_to_the_text(text: str) -> None:
     folded = fold(text)
     for i in range(len(folded.text)):
         start, end = folded.span(i, i + 1)

@@ -45,7 +45,7 @@ def test_runs_end_at_the_longest_late_pause() -> None:
     assert word_runs(words, 12) == [(0, 5)]
 
 
-def test_without_a_late_pause_a_run_is_as_long_as_it_may_be() -> None:
+def test_without_a_late_pause_a_run_has_the_maximum_length() -> None:
     assert word_runs(timed((0, 1), (1, 5), (5, 14)), 9) == [(0, 2), (2, 3)]
 
 
@@ -102,14 +102,14 @@ def test_a_long_recording_is_cut_in_its_pauses(recording: Cut) -> None:
     )  # fmt: skip
 
 
-def test_what_is_short_stays_and_what_has_no_times_is_in_no_piece(recording: Cut) -> None:
+def test_short_recordings_stay_whole_and_untimed_long_ones_are_dropped(recording: Cut) -> None:
     assert cut_pieces(recording, 10.0) == [recording]
     recording.supervisions[0].alignment = None
     assert cut_pieces(recording, 10.0) == [recording]
     assert cut_pieces(recording, 9.0) == []
 
 
-def test_what_is_said_of_the_whole_goes_with_its_pieces_but_for_the_first_pass(
+def test_pieces_inherit_metadata_except_the_first_pass(
     recording: Cut,
 ) -> None:
     recording.supervisions[0].custom = {"first_pass": "good morning", "site": 3}

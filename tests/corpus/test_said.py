@@ -45,7 +45,7 @@ def test_other_ways() -> None:
 
 
 @given(st.text("0123456789.,:/$%-–mgsth°&# ½²٣", max_size=30))
-def test_every_word_is_said_somehow(text: str) -> None:
+def test_every_word_has_a_spoken_form(text: str) -> None:
     ways = ways_to_say(text)
     assert len(ways) == len(text.split())
     assert all(form.strip() for forms in ways for form in forms)

@@ -97,7 +97,7 @@ def test_only_what_changed_is_spoken_again(folder: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("suffix", [".flac", ".json"])
 @pytest.mark.parametrize("damage", ["delete", "empty", "truncate", "flip"])
-def test_damage_is_mended(
+def test_damaged_entries_are_regenerated(
     folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, damage: str
 ) -> None:
     before = [cut_audio(cut) for cut in spoken_set(Domain.load(folder), "test")]
@@ -116,7 +116,7 @@ def test_damage_is_mended(
     assert {p.suffix for p in (own_cache / "spoken").iterdir()} == {".flac", ".json", ".TAG"}
 
 
-def test_what_an_entry_holds_is_for_the_user_only(folder: Path, own_cache: Path) -> None:
+def test_entries_are_private_to_the_user(folder: Path, own_cache: Path) -> None:
     spoken_set(Domain.load(folder), "test")
     entries = [p for p in (own_cache / "spoken").iterdir() if p.suffix in (".flac", ".json")]
     assert {path.stat().st_mode & 0o777 for path in entries} == {0o600}

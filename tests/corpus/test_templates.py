@@ -84,7 +84,7 @@ def test_slots_and_braces() -> None:
         assert is_malformed(template)
 
 
-def test_what_cannot_be_filled_is_named() -> None:
+def test_unfillable_templates_are_reported() -> None:
     assert find_problem("{DRUG} {dose}", {"DRUG": ["x"]}, {"dose": ["y"]}) is None
     with pytest.raises(DomainError, match=r"no terms for slot \{DRUG\}; add terms/drug\.tsv"):
         expand(["{DRUG}"], {"DRUG": []}, {}, 1, seed=1)

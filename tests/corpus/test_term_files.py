@@ -49,18 +49,18 @@ def test_the_same_list(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert label_of(tmp_path / name) == "A"
 
 
-def test_what_is_malformed_is_named(tmp_path: Path) -> None:
+def test_malformed_input_is_reported(tmp_path: Path) -> None:
     rows, problems = read(tmp_path / "a.tsv", 'rim\na\tb\tc\n"open\n\tx\n— \n6" rotor\n')
     assert rows == [TermRow("rim", None, 1), TermRow('6" rotor', None, 6)]
     assert problems == [
-        "2: found 3 columns; expected term [TAB spoken form]; mend this line",
-        "3: found a quote that is not closed on its line; close it, or take it away",
-        "4: found no term; expected term [TAB spoken form]; mend this line",
+        "2: found 3 columns; expected term [TAB spoken form]; fix this line",
+        "3: found a quote that is not closed on its line; close it, or remove it",
+        "4: found no term; expected term [TAB spoken form]; fix this line",
         "5: found a term without a letter or digit, which nobody can say; spell it out",
     ]
     _, problems = read(tmp_path / "b.tsv", "?\n" * 30)
     assert len(problems) == 21
-    assert problems[-1] == "21: 10 more lines that are no terms; mend them"
+    assert problems[-1] == "21: 10 more lines that are no terms; fix them"
 
 
 def test_no_list_is_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

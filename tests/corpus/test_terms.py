@@ -103,7 +103,7 @@ def test_shape_counts() -> None:
     assert "diagnosis" not in proposed("We have no diagnosis.")
 
 
-def test_what_general_text_has_is_no_term() -> None:
+def test_words_of_general_text_are_not_proposed() -> None:
     text = "Then he asked for a cappuccino."
     assert list(proposed(text)) == ["cappuccino"]
     general = General(["One cappuccino, please."] * 3)
@@ -212,7 +212,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "not text: it holds control characters"),
     ],
 )
-def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_unreadable_input_is_rejected(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)

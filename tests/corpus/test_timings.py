@@ -82,7 +82,7 @@ def test_textgrid_and_a_folder_of_them(tmp_path: Path) -> None:
         ("a.srt", "1", "unknown kind of file; expected a .ctm"),
     ],
 )
-def test_what_is_malformed_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_malformed_input_is_reported(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content, "utf-8")
     with pytest.raises(DomainError, match=message):
         read_timings(tmp_path / name)

@@ -191,7 +191,7 @@ def test_each_phrase_has_its_own_strength() -> None:
 
 def test_lists_are_preferred_together_each_by_its_strength(model: SpanSALM) -> None:
     lists = [BiasingList(("court", "uvula"), 1.0), BiasingList(("court",), 4.0)]
-    both = Phrases.of(lists, model)
+    both = in_tokens_of(model, *lists)
     assert both.named == ("court", "uvula")
 
     def last(word: str) -> float:
@@ -201,7 +201,7 @@ def test_lists_are_preferred_together_each_by_its_strength(model: SpanSALM) -> N
         return float(both.gain[node])
 
     assert (last(" court"), last(" uvula")) == (4.0, 1.0)
-    assert Phrases.of([BiasingList(("court",), 0.0)], model).named == ()
+    assert in_tokens_of(model, BiasingList(("court",), 0.0)).named == ()
 
 
 @given(st.lists(st.lists(ids, min_size=1, max_size=5), max_size=8), st.lists(ids, max_size=6))
@@ -252,7 +252,11 @@ def model(tiny: Path, enliven: Callable[[SpanSALM, float], SpanSALM]) -> SpanSAL
 
 
 def phrases_of(model: SpanSALM, *words: str, strength: float = 2.0) -> Phrases:
-    return Phrases.of([BiasingList(words, strength)], model)
+    return in_tokens_of(model, BiasingList(words, strength))
+
+
+def in_tokens_of(model: SpanSALM, *lists: BiasingList) -> Phrases:
+    return Phrases.of(lists, model.tokenizer.tokenizer, model.text_vocab_size)
 
 
 def test_tokens_of_a_tokenizer(model: SpanSALM) -> None:
@@ -442,7 +446,7 @@ def test_special_tokens_are_no_words(model: SpanSALM) -> None:
     )
 
 
-def test_a_checkpoint_trained_for_it_is_told_the_words(
+def test_a_checkpoint_with_a_biasing_prompt_gets_the_words(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(tiny, tmp_path / "told")
@@ -458,7 +462,7 @@ def test_a_checkpoint_trained_for_it_is_told_the_words(
         return real(model, prompts)
 
     monkeypatch.setattr(decoding, "splice", spy)
-    monkeypatch.setattr(decoding, "generate", lambda *_, **__: [Hypothesis(())])
+    monkeypatch.setattr("asr_llm.decoding.two_passes.generate", lambda *_, **__: [Hypothesis(())])
     for biasing in (
         BiasingList(("court", "{audio} appeal")),
         BiasingList(tuple(f"w{i}" for i in range(101))),

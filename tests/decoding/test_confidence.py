@@ -257,7 +257,7 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
 ) -> None:
     ids = model.tokenizer.tokenizer("on and" + " on and" * 5, add_special_tokens=False)["input_ids"]
     written = [Hypothesis(tuple(ids))]
-    monkeypatch.setattr("asr_llm.decoding.decoder.generate", lambda *_, **__: written)
+    monkeypatch.setattr("asr_llm.decoding.two_passes.generate", lambda *_, **__: written)
     monkeypatch.setattr(
         TokenProbabilities, "of", lambda self, texts: [[-1.0] * len(t) for t in texts]
     )
@@ -267,7 +267,7 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
     assert isinstance(found.words[0], DecodedWord)
 
 
-def test_the_encoders_output_is_kept_where_asked_for(model: SpanSALM) -> None:
+def test_encoder_output_is_kept_on_request(model: SpanSALM) -> None:
     kept = decode(model, AUDIOS, keep_encoded=True)
     for audio, one in zip(AUDIOS, kept):
         assert one.encoded is not None

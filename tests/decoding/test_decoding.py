@@ -108,9 +108,7 @@ def test_text_does_not_depend_on_the_batch(
     assert len(set(alone)) > 1
 
 
-def test_threads_with_options_of_their_own_get_what_each_gets_alone(
-    lively: Path, tmp_path: Path
-) -> None:
+def test_threads_with_different_options_do_not_interfere(lively: Path, tmp_path: Path) -> None:
     speech = checkpoints.load(lively)
     lora.install(speech, LoraRecipe(r=2))
     for name, weight in speech.llm.named_parameters():
@@ -169,7 +167,7 @@ def test_special_tokens_and_loops_leave_the_text(
         ("", True),
     ]
     monkeypatch.setattr(
-        "asr_llm.decoding.decoder.generate",
+        "asr_llm.decoding.two_passes.generate",
         lambda *_, **__: [
             Hypothesis(tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), c)
             for text, c in said
@@ -201,7 +199,7 @@ def test_end_that_is_no_token_is_refused(model: SpanSALM, monkeypatch: pytest.Mo
         Decoder(model).decode([noise(1280)])
 
 
-def test_bf16_where_told(model: SpanSALM) -> None:
+def test_bf16_on_request(model: SpanSALM) -> None:
     (one,) = Decoder(model).decode_once([noise(8000)], DecodeOptions(num_beams=1, bf16=True))
     assert isinstance(one.text, str)
 
@@ -243,7 +241,7 @@ def test_cut_loop_cuts_every_loop_once(head: list[str], loop: list[str], repeats
     assert cut_loop(" ".join(cut)) == " ".join(cut)
 
 
-def test_what_is_said_gains_from_being_heard_and_what_a_chatbot_says_does_not() -> None:
+def test_audio_supports_speech_but_not_chat() -> None:
     from asr_llm.corpus.synthesis import synthesize
 
     mini = Decoder(checkpoints.load("mini").eval())

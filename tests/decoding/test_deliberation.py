@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding import decoder as of_decoding
+from asr_llm.decoding import two_passes
+from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.drafted import Draft
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.results import Decoded
+from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
+from asr_llm.model.splice import Spliced
 from asr_llm.sequences.spans import Sequence, Text
 
 GREEDY = DecodeOptions(num_beams=1, max_new_tokens=20)
@@ -31,12 +36,15 @@ class Wrote:
     def states(self, audios: list[np.ndarray]) -> list[torch.Tensor]:
         return [torch.zeros(len(audio), 1) for audio in audios]
 
-    def texts(self, states: list[torch.Tensor]) -> list[str]:
-        return [self.of[len(own)] for own in states]
+    def n_best(self, states: list[torch.Tensor], beams: int, processors: Any) -> list[list[str]]:
+        return [[self.of[len(own)]] for own in states]
 
-    def log_likelihoods(self, states: torch.Tensor, texts: list[str]) -> list[float]:
+    def log_likelihoods(
+        self, states: list[torch.Tensor], texts: list[list[str]]
+    ) -> list[list[float]]:
         """It is sure of the longest."""
-        return [float(len(text)) for text in texts]
+        assert len(states) == len(texts)
+        return [[float(len(text)) for text in own] for own in texts]
 
 
 def noise(num_samples: int) -> np.ndarray:
@@ -140,7 +148,7 @@ def test_it_judges_the_hypotheses_of_a_beam_search(model: SpanSALM) -> None:
     assert one.decode_once(AUDIOS, replace(wide, first_pass_weight=0.0)) == plain
 
 
-def test_it_is_itself_a_hypothesis_where_nothing_is_preferred(model: SpanSALM) -> None:
+def test_it_is_itself_a_hypothesis(model: SpanSALM) -> None:
     one = decoder(model, "a first", "the second", "a third text")
     sure = replace(GREEDY, num_beams=2, first_pass_weight=1000.0, confidence=True)
     decoded = one.decode_once(AUDIOS, sure)  # `Wrote` is sure of the longest text
@@ -150,3 +158,74 @@ def test_it_is_itself_a_hypothesis_where_nothing_is_preferred(model: SpanSALM) -
         assert written.text == text or len(written.text) > len(text)
         assert [word.text for word in written.words] == written.text.split()
         assert other.text
+
+
+@pytest.mark.parametrize("accept", [-1e9, 0.0, None])
+def test_the_llm_searches_where_it_does_not_accept_the_first_pass(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch, accept: float | None
+) -> None:
+    searched: list[int] = []
+    n_best = two_passes.n_best
+
+    def spy(model: SpanSALM, spliced: Spliced, limits: list[int], *more: Any) -> Any:
+        searched.extend(limits)
+        assert len(spliced.input_embeds) == len(limits)
+        return n_best(model, spliced, limits, *more)
+
+    monkeypatch.setattr(two_passes, "n_best", spy)
+    if accept is not None:
+        model.cfg.first_pass_accept = accept
+    one = decoder(model, "a first", "", "a third text")
+    sure = replace(GREEDY, num_beams=2, first_pass_weight=1000.0, confidence=True)
+    found = one.decode_once(AUDIOS, sure)
+    # Nothing is taken on trust where the first pass wrote nothing.
+    assert searched == [20] * (1 if accept == -1e9 else 3)
+    if accept == -1e9:
+        assert [found[0].text, found[2].text] == ["a first", "a third text"]
+        assert found[1].text
+    assert [len(text.words) for text in found] == [len(text.text.split()) for text in found]
+    alone = [one.decode_once([audio], sure)[0].text for audio in AUDIOS]
+    assert [text.text for text in found] == alone
+
+
+def test_an_acceptance_that_is_no_number_is_refused(model: SpanSALM) -> None:
+    model.cfg.first_pass_accept = "often"
+    with pytest.raises(CheckpointError, match="first_pass_accept is often; expected a log-prob"):
+        decoder(model, "a", "b", "c").decode_once(
+            AUDIOS, replace(GREEDY, num_beams=2, first_pass_weight=1.0)
+        )
+
+
+def test_a_list_is_preferred_in_both_passes_and_in_the_score_of_the_first(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two texts of the first pass, of which one has the listed word: the list decides."""
+    lists, seen = BiasingList(("the court",), 4.0), []
+    gains = Biasing.gains
+
+    def spy(*arguments: Any) -> list[float]:
+        seen.append(gains(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(Biasing, "gains", spy)
+    one = decoder(model, "say the court", "the port", "a")
+    first_pass: Any = one.first_pass
+    first_pass.hub_tokenizer = model.tokenizer.tokenizer
+    first_pass.vocabulary = model.text_vocab_size
+    wide = replace(GREEDY, num_beams=2, first_pass_weight=1.0)
+    one.decode_once(AUDIOS, wide)
+    assert seen == []
+    one.decode_once(AUDIOS, replace(wide, biasing=lists))
+    ((listed, *others),) = seen
+    assert listed >= 4 and others == [0.0, 0.0]
+    first, second = one._phrases((lists,))
+    assert first is not None and second is not None
+    assert (first.gain.max(), second.gain.max()) == (4.0, 8.0)
+
+
+def test_greedy_texts_are_judged_beside_the_first_pass(model: SpanSALM) -> None:
+    one = decoder(model, "a first text that is long, as long as none will be", "b", "c")
+    first, second, _ = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=1000.0))
+    plain = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=0.0))
+    assert first.text.startswith("a first text") or len(first.text) > 48
+    assert second.text == max(plain[1].text, "b", key=len)  # `Wrote` is sure of the longest

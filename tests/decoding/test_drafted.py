@@ -63,7 +63,7 @@ def test_draft_begins_and_ends_a_sentence() -> None:
     assert draft("her f").tokens == ids("Her f")
 
 
-def test_draft_goes_on_behind_a_mark_that_only_the_llm_writes() -> None:
+def test_draft_continues_after_punctuation_that_only_the_llm_writes() -> None:
     made = draft("The f am ily was seen")
     made.follow(4, *ids(","))
     assert made.next(2) == ids("was seen")
@@ -97,7 +97,7 @@ def test_draft_that_is_used_up_proposes_the_end() -> None:
     assert made.next(8) == [*ids("."), END]
 
 
-def test_what_the_llm_would_have_written_is_kept() -> None:
+def test_matching_draft_tokens_are_accepted() -> None:
     text = Written(draft("The f am ily"), limit=10, end=END)
     assert text.add([5, 3, 9], [-0.1, -0.2, -0.3], [5, 8]) == 1
     assert (text.ids, text.log_probs, text.done) == ([5, 3], [-0.1, -0.2], False)

@@ -107,7 +107,7 @@ def by_hand(
     return said
 
 
-def test_greedy_fusion_is_what_the_formula_says(fused: SpanSALM, tiny: Path) -> None:
+def test_greedy_fusion_matches_the_formula(fused: SpanSALM, tiny: Path) -> None:
     base, adapted = checkpoints.load(tiny).eval(), shaken(checkpoints.load(tiny))
     expected = [by_hand(base, [adapted], audio, [2.0]) for audio in AUDIOS]
     assert heard(fused, ONE) == expected
@@ -150,7 +150,7 @@ def test_without_weight_the_base_is_heard(fused: SpanSALM, tiny: Path) -> None:
     assert heard(fused, {"default": 0.0}) == heard(checkpoints.load(tiny).eval(), {})
 
 
-def test_it_has_no_say_where_only_what_is_heard_counts(tiny: Path, two: list[Path]) -> None:
+def test_fusion_is_off_without_preferences(tiny: Path, two: list[Path]) -> None:
     base, fused = checkpoints.load(tiny).eval(), checkpoints.load(tiny)
     decoder = Decoder(fused, Adapters(fused, tiny, two))
     for beams in (1, 3):
@@ -249,3 +249,23 @@ def test_a_spoilt_record_is_refused(
     path.write_text(json.dumps(spoil(json.loads(path.read_text("utf-8")))), "utf-8")
     with pytest.raises(CheckpointError, match=r"base\.json cannot be read \((found no|'\w+' is)"):
         AdapterFolder.read(tmp_path / "a")
+
+
+def test_what_it_adds_to_a_given_text(tiny: Path, two: list[Path]) -> None:
+    """The same as token by token, for texts of any length in one batch."""
+    import torch
+
+    model = checkpoints.load(tiny)
+    weights = Adapters(model, tiny, two).fusion()
+    with inference(model):
+        end = end_token(model)
+        texts = [[7, 5, 9, 11], [12], [], [5, 5, 8]]
+        gained = Fusion(model, weights, end).gains(texts, end)
+        for text, total in zip(texts, gained):
+            fusion, added, whole = Fusion(model, weights, end), 0.0, [*text, end]
+            for n, token in enumerate(whole):
+                written = torch.tensor([whole[:n]], dtype=torch.long)
+                scores = fusion(written, torch.zeros(1, model.text_vocab_size))
+                added += float(scores[0, token])
+            assert total == pytest.approx(added, abs=1e-4)
+        assert gained[0] > 0 and gained[1] == gained[2] == 0.0

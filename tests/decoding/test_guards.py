@@ -38,7 +38,7 @@ def test_a_good_text_is_kept() -> None:
     assert len(asked) == 1
 
 
-def test_no_text_is_told() -> None:
+def test_empty_text_is_reported() -> None:
     _, decode = decoding(Decoded(""))
     assert decode_checked(decode, unheard, [LONG]) == [
         Decoded("", guards=(Guard("empty", "kept"),))
@@ -72,7 +72,7 @@ def test_a_short_one_is_not_decoded_again() -> None:
 LOOP = Decoded("in Marchetti Point Marchetti Point-", complete=False)
 
 
-def test_what_is_preferred_over_and_over_is_decoded_by_what_is_heard() -> None:
+def test_loops_of_preferred_phrases_are_decoded_without_preferences() -> None:
     asked, hear = decoding(Decoded("in March"))
     _, decode = decoding(LOOP)
     done = decode_checked(decode, unheard, [SHORT], hear)
@@ -80,7 +80,7 @@ def test_what_is_preferred_over_and_over_is_decoded_by_what_is_heard() -> None:
     assert asked == [[len(SHORT)]]
 
 
-def test_parts_that_are_right_keep_what_is_preferred() -> None:
+def test_good_parts_keep_fusion_and_biasing() -> None:
     asked, hear = decoding(Decoded("in March"))
     _, decode = decoding(LOOP, Decoded("Marchetti Point"), LOOP, Decoded("it was"))
     (decoded,) = decode_checked(decode, unheard, [LONG], hear)
@@ -89,7 +89,7 @@ def test_parts_that_are_right_keep_what_is_preferred() -> None:
     assert len(asked[0]) == 1 and asked[0][0] < len(LONG)
 
 
-def test_nothing_is_heard_alone_where_parts_are_right_or_the_text_is() -> None:
+def test_preferences_stay_on_if_the_text_or_its_parts_are_good() -> None:
     asked, hear = decoding(Decoded("never"))
     _, decode = decoding(LOOP, Decoded("in"), Decoded("March"))
     (again,) = decode_checked(decode, unheard, [LONG], hear)
@@ -121,7 +121,7 @@ def test_talk_is_decoded_again_or_dropped() -> None:
     ]
 
 
-def test_who_says_such_words_is_taken_at_them() -> None:
+def test_dictated_chat_is_transcribed() -> None:
     _, decode = decoding(CHAT)
     assert decode_checked(decode, lambda samples, text: 2.0, [LONG]) == [CHAT]
 
@@ -138,18 +138,18 @@ def test_who_says_such_words_is_taken_at_them() -> None:
         ("I am here.", False),
     ],
 )
-def test_what_sounds_like_talk(text: str, chat: bool) -> None:
+def test_chat_phrases(text: str, chat: bool) -> None:
     assert is_chat(unheard, LONG, text) == chat
 
 
-def test_what_a_reader_is_told() -> None:
-    assert describe_guard(Guard("empty", "kept")) == "the model heard no words"
+def test_guard_descriptions() -> None:
+    assert describe_guard(Guard("empty", "kept")) == "the model recognised no words"
     assert describe_guard(Guard("limit", "kept")) == (
-        "the model reached its limit of tokens, words may be missing"
+        "the model reached its token limit, words may be missing"
     )
     assert describe_guard(Guard("repetition", "decoded again")) == (
         "the model repeated itself, decoded again in parts"
     )
     assert describe_guard(Guard("limit", "heard alone")) == (
-        "the model reached its limit of tokens, decoded again without list and adapters of text"
+        "the model reached its token limit, decoded again without biasing lists and text adapters"
     )

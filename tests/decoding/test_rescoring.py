@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import LogitsProcessor
 
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.decoder import Decoder
-from asr_llm.decoding.generate import n_best
+from asr_llm.decoding.generate import n_best, prefill
 from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
@@ -79,8 +80,13 @@ def searched(
     scores = SearchScores(BEAMS, end_token(model))
     with inference(model):
         spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
-        found = n_best(model, spliced, limits, BEAMS, BEAMS, [*processors, scores])
+        found = n_best(model, spliced, limits, BEAMS, [*processors, scores])
     return found, scores.totals(found)
+
+
+def listed(model: SpanSALM, strength: float) -> Phrases:
+    lists = [BiasingList(("the court", "a", "b"), strength)]
+    return Phrases.of(lists, model.tokenizer.tokenizer, model.text_vocab_size)
 
 
 @pytest.mark.parametrize("strength", [0.0, 3.0])
@@ -88,7 +94,7 @@ def test_the_searchs_scores_are_those_of_transformers(model: SpanSALM, strength:
     from transformers import GenerationConfig, LogitsProcessorList
 
     limits, end = [12] * len(AUDIOS), end_token(model)
-    phrases = Phrases.of([BiasingList(("the court", "a", "b"), strength)], model)
+    phrases = listed(model, strength)
     found, totals = searched(model, limits, (Biasing(phrases),))
     config = GenerationConfig(
         max_new_tokens=12,
@@ -196,21 +202,37 @@ def test_the_checkpoint_says_how_much_it_weighs(
         Weights.of(headless, 0.3, None)
 
 
-def test_a_given_text_is_scored_as_the_search_scores_it(model: SpanSALM) -> None:
-    end = end_token(model)
-    found, totals = searched(model, [12] * len(AUDIOS))
-    complete = [
-        (i, k)
-        for i, own in enumerate(found)
-        for k, one in enumerate(own)
-        if one.complete and totals[i][k] > -math.inf
+class Ends(LogitsProcessor):
+    """Makes it likely that a text ends."""
+
+    BY = 15.0
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.clone()
+        scores[:, self.end] += self.BY
+        return scores
+
+
+@pytest.mark.parametrize("strength", [0.0, 12.0])
+def test_a_given_text_is_scored_as_the_search_scores_it(model: SpanSALM, strength: float) -> None:
+    preferred, end = Biasing(listed(model, strength)), end_token(model)
+    found, totals = searched(model, [30] * len(AUDIOS), (preferred, Ends(end)))
+    whole = [
+        [one.complete and math.isfinite(t) for one, t in zip(*own)] for own in zip(found, totals)
     ]
-    firsts = [[*own[0].ids] for own in found]
+    assert all(map(any, whole))
+    texts = [[one.ids for one, fit in zip(*own) if fit] for own in zip(found, whole)]
+    expected = [[t for t, fit in zip(*own) if fit] for own in zip(totals, whole)]
     with inference(model):
         spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
-        scored = forced_scores(model, spliced, firsts, end)
-    assert [len(own) for own in scored] == [len(ids) + 1 for ids in firsts]
-    for i, own in enumerate(scored):
-        total = sum(own) if (i, 0) in complete else sum(own[:-1])
-        if totals[i][0] > -math.inf:
-            assert total == pytest.approx(totals[i][0], abs=1e-3)
+        scored = forced_scores(model, spliced, prefill(model, spliced), texts)
+    gained = preferred.gains([ids for own in texts for ids in own], end)
+    assert any(gained) is bool(strength)
+    of_text = iter(gained)
+    for own, ids, total in zip(scored, texts, expected):
+        assert [len(one) for one in own] == [len(one) + 1 for one in ids]
+        sums = [sum(one) + next(of_text) + Ends.BY for one in own]
+        assert sums == pytest.approx(total, abs=1e-3)

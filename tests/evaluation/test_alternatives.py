@@ -36,7 +36,7 @@ def test_the_nearest_is_chosen(written: str, hypothesis: str, chosen: str, costs
     assert nearest(parse(written), hypothesis, "none", costs) == chosen
 
 
-def test_the_first_of_all_and_what_is_not_closed() -> None:
+def test_first_alternative_and_unclosed_braces() -> None:
     assert first(parse("{ a { b / c } / d } e { @ / f }")) == "a b e"
     with pytest.raises(ValueError, match="not closed"):
         parse("{ a / b")

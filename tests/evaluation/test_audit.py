@@ -47,7 +47,7 @@ def judged() -> dict[str, AuditedTerm]:
     return {term.text: term for term in found}
 
 
-def test_what_is_misheard_and_what_is_heard_instead() -> None:
+def test_misheard_terms_and_their_replacements() -> None:
     found = judged()
     assert (found["tea"].right, found["tea"].misheard, found["tea"].helps) == (3, False, ())
     assert found["green tea"].misheard and found["BNP"].misheard  # half of the times is a risk
@@ -57,7 +57,7 @@ def test_what_is_misheard_and_what_is_heard_instead() -> None:
     assert found["CPAP"].sounds_like is None and found["tea"].sounds_like is None
 
 
-def test_what_would_help() -> None:
+def test_suggested_remedies() -> None:
     found = judged()
     assert found["green tea"].helps == ("list",)  # right in three of four with one
     assert found["CPAP"].helps == ("spoken form", "text")  # two of four are not more than half
@@ -94,6 +94,6 @@ def test_the_page() -> None:
     page = render("shop: vocabulary audit", {"model": "mini", "voices": "en-us"}, terms)
     assert "3 of 4 terms will be misheard" in page
     assert "<b>CPAP" not in page and "&lt;b&gt;CPAP" in page
-    assert "green tea" in page.split("Heard well")[0]
+    assert "green tea" in page.split("Recognised well")[0]
     assert "://" not in page
     assert not re.search(r"(?:src|href)=", page)

@@ -88,7 +88,7 @@ def test_no_patterns_and_no_text_find_nothing(recwarn: pytest.WarningsRecorder) 
         ({"label": "DRUG", "pattern": []}, "pattern 2 has no phrase"),
         ({"label": "DRUG", "pattern": [1]}, "pattern 2 has no phrase"),
         ("Lipitor", "pattern 2 has no label"),
-        ({"label": "DRUG", "pattern": [{"LOVER": "x"}]}, "spaCy refuses a token pattern"),
+        ({"label": "DRUG", "pattern": [{"LOVER": "x"}]}, "spaCy rejects a token pattern"),
     ],
 )
 def test_a_malformed_pattern_is_named(pattern: object, message: str) -> None:
@@ -200,7 +200,7 @@ def test_adjacent_mentions_share_no_verdict() -> None:
         ("", ""),
     ],
 )
-def test_what_was_heard_instead(hypothesis: str, heard: str) -> None:
+def test_replacements_of_missed_mentions(hypothesis: str, heard: str) -> None:
     (outcome,) = carried("He takes Lipitor daily", hypothesis)
     assert outcome.utterance == "u1"
     assert outcome.mention == Mention(9, 16, "DRUG", "Lipitor")

@@ -23,7 +23,7 @@ def test_the_same_ids_in_another_order() -> None:
     assert found.warnings == []
 
 
-def test_what_all_have() -> None:
+def test_common_subset() -> None:
     found = joined("a b c d", systems={"x": "a b c", "y": "b c d e", "z": "a b c d"}, common=True)
     assert list(found.rows) == ["b", "c"]
     assert all(list(texts) == ["b", "c"] for texts in found.systems.values())
@@ -35,11 +35,11 @@ def test_what_all_have() -> None:
     assert joined("a b", systems={"x": "a b"}, common=True).warnings == []
     with pytest.raises(ScoreError, match="no utterance has a hypothesis of every system"):
         joined("a b", systems={"x": "a", "y": "b"}, common=True)
-    with pytest.raises(ScoreError, match="give one"):
+    with pytest.raises(ScoreError, match="give only one"):
         joined("a", systems={"x": "a"}, common=True, allow_missing=True)
 
 
-def test_a_pattern_says_what_the_id_is() -> None:
+def test_ids_by_pattern() -> None:
     systems = {"x": "out/visit1-asr visit2.v3"}
     found = joined("visit1.wav visit2.wav", systems=systems, id_pattern=r"(visit\d)")
     assert found.systems["x"] == {"visit1": "heard out/visit1-asr", "visit2": "heard visit2.v3"}
@@ -68,7 +68,7 @@ def test_a_pattern_that_does_not_work(pattern: str, message: str) -> None:
         ("a b", "a_whisper b_whisper", "the ending '_whisper'"),
     ],
 )
-def test_what_is_stripped_is_said(references: str, heard: str, what: str) -> None:
+def test_stripped_parts_are_reported(references: str, heard: str, what: str) -> None:
     found = joined(references, systems={"x": heard})
     assert list(found.systems["x"].values()) == [f"heard {i}" for i in heard.split()]
     old, new = heard.split()[0], references.split()[0]

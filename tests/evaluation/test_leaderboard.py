@@ -54,7 +54,7 @@ def test_systems_that_cannot_be_told_apart_share_a_rank() -> None:
     assert table[1]["low"] < 0.15 < table[1]["high"]
 
 
-def test_nothing_is_told_of_too_little() -> None:
+def test_no_ranks_with_too_few_blocks() -> None:
     table = standings({"a": counts(1), "b": counts(5)}, GROUPED, ranked=False)
     assert [row["rank"] for row in table] == [None, None]
     one = {"x": [*GROUPED]}
@@ -111,7 +111,7 @@ def test_sorted_by_one_figure_and_compared_with_the_best() -> None:
 
 
 @pytest.mark.parametrize("sort", ["eer", "cer", "mean-wer-raw", "term-wer:DRUG", "wer"])
-def test_comparisons_tell_terms_safety_and_what_is_ranked_by(sort: str) -> None:
+def test_comparisons_cover_terms_safety_and_the_ranking_figure(sort: str) -> None:
     texts = {str(i): "No pain, take one aspirin." for i in range(12)}
     heard = {i: "take one aspirin" if int(i) < 6 else text for i, text in texts.items()}
     systems = {"all": texts, "some": heard}
@@ -197,7 +197,7 @@ def test_a_dash_for_a_rank_is_explained() -> None:
         ({"against": "nobody"}, "no system is called 'nobody'; expected 'best', or one of: good"),
     ],
 )
-def test_what_cannot_be_ranked(given: dict[str, Any], message: str) -> None:
+def test_invalid_rankings_are_rejected(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ScoreError, match=message):
         scored(**given)
 

@@ -329,7 +329,7 @@ ENTITY = '{"id": "a", "text": "SECRET b", "entities": %s}'
         ("r.docx", "SECRET", r"r\.docx: found no known suffix; expected one of \.jsonl, "),
     ],
 )
-def test_what_is_malformed_is_named(write: Any, name: str, text: str, message: str) -> None:
+def test_malformed_input_is_reported(write: Any, name: str, text: str, message: str) -> None:
     with pytest.raises(ScoreError, match=message) as caught:
         read_references(write(name, text))
     assert "SECRET" not in str(caught.value)
@@ -357,7 +357,7 @@ def test_both_places_of_an_id_are_named(
     assert str(caught.value) == said
 
 
-def test_what_cannot_be_read(write: Any, tmp_path: Path) -> None:
+def test_unreadable_files_are_rejected(write: Any, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match="found nothing there; expected a file or a folder"):
         read_references(tmp_path / "r.jsonl")
     (tmp_path / "empty").mkdir()

@@ -47,7 +47,7 @@ def test_the_difference_is_pooled_over_unequal_blocks() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [0, 0]])
-def test_nothing_counted_says_nothing(sizes: list[int]) -> None:
+def test_no_counts_give_no_result(sizes: list[int]) -> None:
     nothing = [0] * len(sizes)
     drawn = paired_bootstrap(base=nothing, adapted=nothing, sizes=sizes)
     assert drawn == Difference(None, None, None, None)

@@ -87,7 +87,7 @@ def test_the_suite_of_the_project_is_whole() -> None:
         ),
     ],
 )
-def test_what_is_malformed_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_input_is_reported(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "q.jsonl").write_text(text, "utf-8")
     with pytest.raises(SuiteError, match=message):
         read_suite(tmp_path / "q.jsonl")

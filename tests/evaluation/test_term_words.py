@@ -61,7 +61,7 @@ def test_by_label_and_by_term() -> None:
     }  # fmt: skip
 
 
-def test_without_a_list_no_insertion_can_be_told() -> None:
+def test_without_a_list_insertions_are_unknown() -> None:
     found = term_wer(
         "Take warfarin.",
         "take take warfarin",

@@ -101,7 +101,7 @@ def test_times_made_elsewhere(spoken: tuple[Path, dict[str, Utterance]], tmp_pat
     assert (again.aligned, again.words) == (done.aligned, done.words) == (2, 7)
 
 
-def test_what_is_dropped_is_named_with_its_reason(
+def test_dropped_recordings_are_reported_with_reasons(
     spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
 ) -> None:
     done = align_manifest(spoken[0], tmp_path / "aligned.jsonl.gz")
@@ -273,7 +273,7 @@ def test_digits_are_aligned_as_they_are_said(written: Path, tmp_path: Path) -> N
             assert item.start == pytest.approx(truth[i].start, abs=0.2), item.symbol
 
 
-def test_a_transcript_that_leaves_out_what_is_said_is_named(written: Path, tmp_path: Path) -> None:
+def test_an_incomplete_transcript_is_reported(written: Path, tmp_path: Path) -> None:
     done = align_manifest(written, tmp_path / "a.ctm", form="ctm")
     (dropped,) = done.dropped
     assert dropped.id == "part"

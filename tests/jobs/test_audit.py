@@ -108,7 +108,7 @@ def test_terms_are_spoken_as_they_are_said(
     assert given == ["Use the see pap now."]
 
 
-def test_what_cannot_be_audited(folder: Path, recogniser: Recogniser) -> None:
+def test_invalid_audits_are_rejected(folder: Path, recogniser: Recogniser) -> None:
     for carrier in ("no place", "{term} and {term}"):
         with pytest.raises(DomainError, match=r"expected \{term\} exactly once"):
             job.audit(folder, carriers=[carrier])

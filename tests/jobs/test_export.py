@@ -108,7 +108,7 @@ def logits(model: Any) -> Tensor:
     return found
 
 
-def test_it_says_what_base_and_adapter_said(base: Path, speech: Path, merged: Path) -> None:
+def test_merged_model_equals_base_plus_adapter(base: Path, speech: Path, merged: Path) -> None:
     import torch
     from nemo.collections.speechlm2.models import SALM
 
@@ -199,7 +199,7 @@ def test_a_base_alone_is_exported_as_it_is(base: Path, tmp_path: Path) -> None:
     assert all(weights[name].equal(tensor) for name, tensor in before.state_dict().items())
 
 
-def test_nothing_to_merge_is_told(base: Path, tmp_path: Path) -> None:
+def test_nothing_to_merge_is_an_error(base: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no LoRA, so there is nothing to merge"):
         export(tmp_path / "x", model=str(base), merge=True)
     assert not (tmp_path / "x").exists()

@@ -71,7 +71,7 @@ def test_measure_writes_hypotheses_and_scores(tmp_path: Path, decoders: list[Dec
     }
 
 
-def test_what_is_decoded_is_not_decoded_again(tmp_path: Path, decoders: list[Decoder]) -> None:
+def test_finished_hypotheses_are_reused(tmp_path: Path, decoders: list[Decoder]) -> None:
     main = held_out(a1="Take metformin now.")
     first = measurement.measure(SYSTEMS, {"domain": main}, tmp_path)
     (tmp_path / "hypotheses" / "adapted.domain.jsonl").unlink()

@@ -67,7 +67,7 @@ def test_ids_that_do_not_match(folder: Path) -> None:
     assert "no hypothesis for 1 utterance (b)" in scores["warnings"][-1]
 
 
-def test_what_the_reference_marks(tmp_path: Path) -> None:
+def test_annotated_references(tmp_path: Path) -> None:
     rows = [
         {
             "id": "a",
@@ -83,7 +83,7 @@ def test_what_the_reference_marks(tmp_path: Path) -> None:
     assert system["entities"]["raw"]["by_label"]["PER"]["found"] == 1
     assert system["biasing"]["b_wer"].items() >= {"rate": 1.0, "errors": 1, "words": 1}.items()
     assert scores["bootstrap"]["of"] == "utterance"
-    assert "speakers are not known" in scores["warnings"][0]
+    assert "speakers are unknown" in scores["warnings"][0]
 
 
 def test_stm_and_ctm(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_stm_and_ctm(tmp_path: Path) -> None:
         (Options(normalizer="basics"), "expected one of: none, basic"),
     ],
 )
-def test_what_cannot_be_done_is_said(folder: Path, options: Options, message: str) -> None:
+def test_impossible_requests_are_rejected(folder: Path, options: Options, message: str) -> None:
     with pytest.raises(Exception, match=message):
         score_files(folder / "ref.jsonl", {"x": folder / "two.tsv"}, options)
 
@@ -285,7 +285,7 @@ WRONG_FILES = {
         ("--entities unlabelled.jsonl", "unlabelled.jsonl:1: no label; expected for instance {"),
         (
             "--entities null.jsonl",
-            "null.jsonl:1: spaCy refuses the pattern: [pattern -> 0 -> LOWER] No",
+            "null.jsonl:1: spaCy rejects the pattern: [pattern -> 0 -> LOWER] No",
         ),
         ("--entities none.jsonl", "none.jsonl: no patterns; expected one on each line"),
         ("--entities binary.tsv", "binary.tsv:1: not text: it holds control characters, as re"),

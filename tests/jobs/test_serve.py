@@ -199,7 +199,7 @@ def test_errors(client: Any, spoken: list[Path]) -> None:
     assert large.value.status_code == 413
 
 
-def test_one_who_hangs_up_makes_room(server: Server, spoken: list[Path]) -> None:
+def test_a_disconnecting_client_frees_its_place(server: Server, spoken: list[Path]) -> None:
     host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
@@ -227,7 +227,7 @@ def test_forty_at_once(server: Server, spoken: list[Path], texts: list[str]) -> 
     assert kept(server) == []
 
 
-def test_a_server_that_is_told_to_stop_ends_what_has_begun(
+def test_a_stopping_server_finishes_open_requests(
     lively: Path, spoken: list[Path], tmp_path: Path
 ) -> None:
     server = start(lively, tmp_path / "uploads", "--queue", "1")
@@ -320,7 +320,7 @@ def test_keys_aliases_and_encryption(
     assert "sesam" not in said and "p w" not in said and "Traceback" not in said
 
 
-def test_what_is_no_certificate(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+def test_invalid_certificates_are_rejected(certificate: tuple[Path, Path], tmp_path: Path) -> None:
     cert, key = certificate
     Tls(cert, key, "p w").check()
     Tls(cert, key, "p w", ca_certs=cert, cert_reqs=2, ciphers="ECDHE+AESGCM").check()
@@ -338,7 +338,7 @@ def test_what_is_no_certificate(certificate: tuple[Path, Path], tmp_path: Path) 
             tls.check()
 
 
-def test_who_never_ends_a_request_is_sent_away(server: Server) -> None:
+def test_a_never_ending_request_is_rejected(server: Server) -> None:
     """And who declares ten gigabytes is told at once that it is too much."""
     host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
     with socket.create_connection((host, int(port)), timeout=SOON) as connection:
@@ -383,7 +383,7 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
         )
 
 
-def test_what_may_be_named_as_a_model() -> None:
+def test_model_names() -> None:
     options = TranscribeOptions(num_beams=2, word_timestamps=True)
     model: Any = SimpleNamespace(
         name="nvidia/canary-qwen-2.5b", adapters=("medical", "legal"), options=options
@@ -425,7 +425,7 @@ def test_aliases() -> None:
         serving.with_aliases(models, ["a=small", "a=medical"])
 
 
-def test_who_is_let_in_without_a_key(tmp_path: Path) -> None:
+def test_access_without_a_key(tmp_path: Path) -> None:
     assert Door("0.0.0.0").is_open and Door("192.168.1.7").is_open and Door("::").is_open
     assert not Door().is_open and not Door("localhost").is_open and not Door("::1").is_open
     assert not Door("0.0.0.0", key_file=tmp_path).is_open

@@ -107,7 +107,7 @@ def test_ctm_needs_the_times_of_words(heard: list[str]) -> None:
     assert heard == []
 
 
-def test_a_file_in_the_way_is_told_before_anything_is_heard(heard: list[str]) -> None:
+def test_an_existing_file_is_reported_before_decoding(heard: list[str]) -> None:
     Path("out").mkdir()
     Path("out/c.txt").write_text("mine")
     with pytest.raises(RunError, match=r"out/c\.txt is there .* --overwrite"):
@@ -164,7 +164,7 @@ def test_stdin_is_called_so(heard: list[str], monkeypatch: pytest.MonkeyPatch) -
     assert (found["id"], found["path"], found["text"]) == ("stdin", "stdin", "hello")
 
 
-def test_what_cannot_be_printed_is_told_before_anything_is_heard(heard: list[str]) -> None:
+def test_unprintable_output_is_reported_before_decoding(heard: list[str]) -> None:
     for wanted in ({"formats": ["srt"]}, {"formats": ["txt,json"]}):
         with pytest.raises(RunError, match="-o DIR"):
             run("a.wav", "b.wav", **wanted)
@@ -271,10 +271,10 @@ def test_audio_that_breaks_off_is_not_lost(tmp_path: Path) -> None:
     status, printed, errors = call("a.wav", cwd=tmp_path)
     assert status == 3, errors  # 2 is for nothing at all
     assert printed.startswith("Please call")
-    assert "error: a.wav: breaks off" in errors
+    assert "error: a.wav: truncated" in errors
 
 
-def test_bad_news_is_told_again_until_it_is_mended(lively: Path, tmp_path: Path) -> None:
+def test_problems_are_reported_until_repaired(lively: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * 16000)
     soundfile.write(tmp_path / "b.wav", noise, 16000)
     soundfile.write(tmp_path / "a.wav", noise, 16000)
@@ -284,7 +284,7 @@ def test_bad_news_is_told_again_until_it_is_mended(lively: Path, tmp_path: Path)
     for _ in range(2):
         status, _, errors = call(*options, cwd=tmp_path)
         assert status == 3, errors
-        assert "breaks off after 2.0 s" in errors
+        assert "truncated after 2.0 s" in errors
     assert "2 files done already\n" in errors
     (tmp_path / "a.wav").write_bytes(whole)
     status, printed, errors = call(*options, cwd=tmp_path)
@@ -356,7 +356,7 @@ def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name != "a.ogg"]
 
 
-def test_it_is_told_where_it_goes_on(talks: Path, tiny: Path, tmp_path: Path) -> None:
+def test_resuming_is_reported(talks: Path, tiny: Path, tmp_path: Path) -> None:
     options = TranscribeOptions(num_beams=1, vad="energy")
     recogniser = Recogniser(str(tiny))
     journal = Journals(tmp_path, text_settings(recogniser, options))(talks / "talk0.flac")

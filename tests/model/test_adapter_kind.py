@@ -76,7 +76,7 @@ def test_a_list_that_was_left_behind_is_missed(made: Path, tmp_path: Path) -> No
     assert AdapterFolder.read(folder).biasing == BiasingList(("metformin",), 2.0)
 
 
-def test_what_the_record_says_counts_before_the_metadata(made: Path, tmp_path: Path) -> None:
+def test_the_record_takes_precedence_over_metadata(made: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made / "text", tmp_path / "a"))
     record = json.loads((folder / lora.BASE).read_text())
     (folder / lora.BASE).write_text(json.dumps(record | {"fusion": 0.25}))
@@ -112,9 +112,9 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
         (configured(r=10**9), "tells of a rank of 1000000000, its weights of 2"),
         (configured(r="2"), "tells of a rank of 2"),
         (configured(rank_pattern={"q_proj": 10**9}), "tells of a rank of 1000000000"),
-        (written(adapter_kind.WEIGHTS, POINTER), "is a pointer of Git LFS.*git lfs pull"),
-        (written(adapter_kind.CONFIG, POINTER), "is a pointer of Git LFS"),
-        (written("projector.safetensors", POINTER), "is a pointer of Git LFS"),
+        (written(adapter_kind.WEIGHTS, POINTER), "is a Git LFS pointer.*git lfs pull"),
+        (written(adapter_kind.CONFIG, POINTER), "is a Git LFS pointer"),
+        (written("projector.safetensors", POINTER), "is a Git LFS pointer"),
         (written(adapter_kind.CONFIG, b"[1]"), "found no JSON object"),
         (written(adapter_kind.CONFIG, b"\xff\xfe"), "cannot be read"),
         (written(adapter_kind.CONFIG, b"[" * 100_000), "cannot be read"),

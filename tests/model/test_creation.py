@@ -35,7 +35,7 @@ def test_the_same_seed_makes_the_same_model(description: Path, tiny: Path, tmp_p
         assert (tmp_path / "b" / name).read_bytes() == (tiny / name).read_bytes()
 
 
-def test_it_is_what_was_described(tiny: Path) -> None:
+def test_the_model_matches_its_description(tiny: Path) -> None:
     model = load(tiny)
     assert model.text_vocab_size == 300
     assert model.llm.config.num_hidden_layers == 1
@@ -61,7 +61,7 @@ def test_it_is_what_was_described(tiny: Path) -> None:
         ("text.txt]", "none.txt]", "tokenizer_text: no file"),
     ],
 )
-def test_what_cannot_be_built_is_refused(
+def test_unbuildable_descriptions_are_rejected(
     description: Path, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):

@@ -82,7 +82,7 @@ def test_only_what_changed_is_written(
     assert packed.bytes == (tmp_path / "delta").stat().st_size
 
 
-def test_what_is_unpacked_is_what_was_trained(
+def test_unpacking_restores_the_trained_weights(
     base: dict[str, torch.Tensor], trained: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     packed = pack(base, trained, tmp_path / "delta", rank=4)

@@ -196,7 +196,7 @@ def test_what_is_saved_in_float16_is_read_again(
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o644
     for ours, theirs in (
-        (first.decoder, whisper.model.decoder),
+        (first.decoder.decoder, whisper.model.decoder),
         (first.encoder.whisper, whisper.model.encoder),
     ):
         own, other = ours.state_dict(), theirs.state_dict()
@@ -278,18 +278,24 @@ def test_a_checkpoint_brings_one_where_its_config_shows_one(folder: Path, tmp_pa
 
 def test_likelihoods_are_those_of_transformers(first: FirstPass) -> None:
     texts = ["a b", "b", "a b a b a b"]
-    (states,) = first.states(AUDIOS[:1])
+    states = first.states(AUDIOS[:2])
     expected = []
     for text in texts:
         ids = [*PROMPT, *first.tokenizer.encode(f" {text}", add_special_tokens=False).ids, END]
         with torch.inference_mode():
-            hidden = first.decoder(
-                input_ids=torch.tensor([ids]), encoder_hidden_states=states[None], use_cache=False
+            hidden = first.decoder.decoder(
+                input_ids=torch.tensor([ids]),
+                encoder_hidden_states=states[0][None],
+                use_cache=False,
             ).last_hidden_state[0]
-            rows = first.head(hidden).log_softmax(-1)
+            rows = first.decoder.head(hidden).log_softmax(-1)
         expected.append(sum(float(rows[at - 1, ids[at]]) for at in range(len(PROMPT), len(ids))))
-    assert first.log_likelihoods(states, texts) == pytest.approx(expected, abs=1e-3)
-    assert first.log_likelihoods(states, texts[1:2]) == pytest.approx(expected[1:2], abs=1e-3)
+    (alone,) = first.log_likelihoods(states[:1], [texts])
+    assert alone == pytest.approx(expected, abs=1e-3)
+    # Beside a shorter audio, of which there is one text only.
+    both = first.log_likelihoods(states[::-1], [texts[1:2], texts])
+    assert [len(own) for own in both] == [1, 3]
+    assert both[1] == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize(

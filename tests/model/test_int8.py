@@ -68,7 +68,9 @@ def test_a_part_may_stay_as_it_is() -> None:
         ("int8", {}, "cpu", True),
     ],
 )
-def test_who_wants_it(compute_type: str, config: dict[str, Any], device: str, wanted: bool) -> None:
+def test_when_int8_is_used(
+    compute_type: str, config: dict[str, Any], device: str, wanted: bool
+) -> None:
     model: Any = SimpleNamespace(device=torch.device(device), cfg=config)
     assert int8.wanted(model, compute_type) is wanted
 

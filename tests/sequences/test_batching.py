@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch
-from asr_llm.sequences.batching import BatchStream, Collator, _split
+from asr_llm.sequences.batching import BatchStream, Collator, _split, content_key
 from asr_llm.sequences.examples import Examples, Item
 from asr_llm.sequences.spans import Sequence, Speech, Text
 
@@ -49,6 +50,49 @@ def speech(text: str, num_samples: int) -> Utterance:
 
 
 # Collate ---------------------------------------------------------------------------------
+
+
+def test_weights_of_a_divergence_stand_beside_the_sequence_and_what_is_read_for_it() -> None:
+    heard = speech("e", 4)
+    batch = collator()(
+        [
+            (Text("a"), Speech(heard, 0, 1), Text("b"), Text("cd", True, 0.5)),
+            (Text("abc", True),),
+            (Text("a"), Speech(heard, 0, 1), Text("b", True), Text("c"), Text("d", True, 2.0)),
+        ]
+    )
+    assert batch.input_ids.tolist() == [
+        [10, LOCATOR, 11, 12, 13],
+        [10, 11, 12, PAD, PAD],
+        [10, LOCATOR, 11, 12, 13],
+    ]
+    assert batch.kl.tolist() == [[0, 0, 0, 0.5, 0.5], [0, 0, 0, 0, 0], [0, 0, 0, 0, 2]]
+    # "a", " e" and "b" are one text, which the space before "e" makes longer; then c and d.
+    assert batch.read.input_ids.tolist() == [
+        [10, 9, 14, 11, 12, 13],
+        [10, 9, 14, 11, 12, 13],
+    ]
+    assert batch.read.loss_mask.tolist() == [
+        [False, False, False, False, True, True],
+        [False, False, False, False, False, True],
+    ]
+    assert batch.read.speech is None
+    assert collator()([(Text("ab", True),)]).kl is None
+    moved = batch.to("cpu")
+    assert moved.kl is not None and moved.read is not None
+
+
+def test_speech_that_comes_again_is_known_though_several_are_in_a_row() -> None:
+    one, two = (replace(speech("e", n), recorded=True) for n in (4, 7))
+    other = speech("e", 4)
+
+    def keys(*spans: Speech) -> list[str | None]:
+        return collator()([(*spans, Text("a", True))]).speech.audio_keys
+
+    (both,) = keys(Speech(one, 0, 1), Speech(two, 0, 2))
+    assert both == content_key(np.array([1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 0]))
+    assert keys(Speech(one, 0, 1), Speech(two, 0, 1)) == [None]  # a part of one
+    assert keys(Speech(one, 0, 1), Speech(other, 0, 1)) == [None]  # one that will not come again
 
 
 def test_collate_by_hand() -> None:

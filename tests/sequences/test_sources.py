@@ -381,3 +381,76 @@ def test_inserted_speech_takes_the_place_of_text(tmp_path: Path) -> None:
     assert len({span.utterance.speaker for span in heard}) == 1
     written = "".join(span.text for span in made if isinstance(span, Text) and span.loss)
     assert written.count("Nine days on.") + len(heard) == 8
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    """A folder of two files: 40 sentences of three words each."""
+    (tmp_path / "books" / "more").mkdir(parents=True)
+    for name in ("a.txt", "more/b.txt"):
+        (tmp_path / "books" / name).write_text("Nine days on.\n" * 20, "utf-8")
+    return tmp_path / "books"
+
+
+def parts(made: Sequence) -> tuple[int, int]:
+    """Words spoken and written."""
+    heard = [span.text or "" for span in made if isinstance(span, Speech)]
+    written = [span.text for span in made if isinstance(span, Text) and span.loss]
+    return len(" ".join(heard).split()), len(" ".join(written).split())
+
+
+def test_a_folder_of_text_is_inserted_passage_by_passage(books: Path) -> None:
+    source = make("insert", books, voices=["en-us"], passage=140)
+    # A sentence has 13 bytes and a line end: ten fit into 140 bytes.
+    assert source.count == 4
+    assert {sum(parts(sequence(source, i))) for i in range(4)} == {30}
+    speakers = {
+        span.utterance.speaker
+        for i in range(4)
+        for seed in range(4)
+        for span in sequence(make("insert", books, passage=140), i, seed)
+        if isinstance(span, Speech)
+    }
+    assert len(speakers) > 2  # unless the recipe names voices, all that are for training
+
+
+def test_levels_are_mixed_and_have_the_shares_of_the_paper(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("Nine days on. " * 12 + "\n", "utf-8")
+    shares = {}
+    for level in ("word", "sentence"):
+        source = make("insert", path, voices=["en-us"], augment=0.0, insert={"level": level})
+        counts = [parts(sequence(source, 0, seed)) for seed in range(150)]
+        shares[level] = sum(heard for heard, _ in counts) / sum(map(sum, counts))
+    # The last piece is never spoken: of about 5 pieces of 7.5 words, and of 12 sentences.
+    assert shares == pytest.approx({"word": 0.3 * 4 / 5, "sentence": 0.4 * 11 / 12}, abs=0.05)
+    mixed = make("insert", path, voices=["en-us"], insert={"level": "mixed", "words": 0.5})
+    texts = [
+        {span.text for span in sequence(mixed, 0, seed) if isinstance(span, Speech)}
+        for seed in range(20)
+    ]
+    levels = [said == {"Nine days on."} for said in texts if said]
+    assert set(levels) == {True, False}
+
+
+def test_no_more_is_spoken_than_fits(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.txt").write_text("Nine days on. " * 60, "utf-8")
+    source = make("insert", tmp_path / "t", voices=["en-us"], passage=900, insert={"share": 1.0})
+    for seed in range(3):
+        made = sequence(source, 0, seed)
+        frames = sum(span.num_frames for span in made if isinstance(span, Speech))
+        assert 15 < frames * 0.08 < 25  # seconds, of about 45
+        assert sum(parts(made)) == 180
+
+
+def test_a_text_in_so_many_takes_comes_again_sample_for_sample(books: Path) -> None:
+    source = make("insert", books, passage=140, takes=2, insert={"share": 0.9})
+    heard = []
+    for seed in range(10):
+        utterances = [s.utterance for s in sequence(source, 0, seed) if isinstance(s, Speech)]
+        assert all(one.recorded for one in utterances)  # so their frames are kept
+        heard.append(b"".join(one.samples.tobytes() for one in utterances))
+    assert len(set(heard)) == 2
+    anew = make("insert", books, passage=140, insert={"share": 0.9})
+    assert not any(s.utterance.recorded for s in sequence(anew, 0) if isinstance(s, Speech))

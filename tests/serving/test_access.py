@@ -62,6 +62,6 @@ def test_origins(given: str, origin: str) -> None:
     ["", "example.org", "localhost:3000", "https://", "https://a.org/page", "ftp://a.org",
      "https://a.org:port", "https://me@a.org", "https://a.org?x", "null"],
 )  # fmt: skip
-def test_what_is_no_origin(given: str) -> None:
+def test_invalid_origins_are_rejected(given: str) -> None:
     with pytest.raises(ServerError, match=r"--cors-origin is .*; expected"):
         parse_origin(given)

@@ -18,11 +18,11 @@ TRANSCRIPT = Transcript(
         Segment(2.0, 4.0, "And one.", confidence=0.5, guards=(Guard("repetition", "cut"),)),
     ),
     "mini",
-    note="2.0 to 4.0 s: the model repeated itself, the repeats were cut",
+    note="2.0 to 4.0 s: the model repeated itself, the repetitions were cut",
 )
 
 
-def test_what_is_asked_for() -> None:
+def test_request_parameters() -> None:
     assert parse([("model", "mini")]) == Asked(model="mini")
     asked = parse([
         ("model", "medical"),
@@ -75,7 +75,9 @@ def test_a_prompt_without_words_prefers_nothing() -> None:
         ({"stream": "true", "response_format": "srt"}, "stream", "invalid_value", "'srt'"),
     ],
 )
-def test_what_is_refused(fields: dict[str, str], param: str, code: str, words: str) -> None:
+def test_invalid_requests_are_rejected(
+    fields: dict[str, str], param: str, code: str, words: str
+) -> None:
     given = [*fields.items()]
     if param != "model":
         given.append(("model", "mini"))
@@ -135,7 +137,7 @@ def test_verbose_json() -> None:
         "duration": 4.5,
         "text": "Two teas. And one.",
         "usage": {"type": "duration", "seconds": 4.5},
-        "note": "2.0 to 4.0 s: the model repeated itself, the repeats were cut",
+        "note": "2.0 to 4.0 s: the model repeated itself, the repetitions were cut",
     }
     assert segments[1] == {
         "id": 1,
@@ -154,7 +156,7 @@ def test_verbose_json() -> None:
     assert (segments[0]["avg_logprob"], segments[0]["confidence"]) == (0.0, None)
 
 
-def test_only_the_granularities_that_are_asked_for() -> None:
+def test_only_requested_granularities() -> None:
     asked = Asked(model="m", response_format="verbose_json", timestamp_granularities=("word",))
     content = body(asked, TRANSCRIPT)
     assert isinstance(content, dict)
@@ -201,7 +203,7 @@ def test_events_with_all_that_is_known() -> None:
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
-def test_an_empty_field_is_one_that_was_not_given(empty: str) -> None:
+def test_empty_fields_are_absent(empty: str) -> None:
     """Forms send every field, those left empty too."""
     names = [*Asked.model_fields, "timestamp_granularities[]", "keywords[]", "nothing"]
     fields = [(name, empty) for name in names if name != "model"]

@@ -191,7 +191,7 @@ def test_a_stream_without_speech(client: Any) -> None:
     assert (done["type"], done["text"]) == ("transcript.text.done", "")
 
 
-def test_a_stream_that_goes_wrong_says_so(client: Any) -> None:
+def test_a_failing_stream_reports_the_error(client: Any) -> None:
     first, error = events(post(client, wav(100, 200, 666), stream="true"))
     assert first["delta"] == "100"
     assert error["error"]["code"] == "internal_error"
@@ -226,7 +226,7 @@ def test_words_of_the_prompt_are_preferred_for_its_request_alone(
     ]
 
 
-def test_verbose_json_tells_how_sure_it_is_without_the_times_of_words(client: Any) -> None:
+def test_verbose_json_has_confidence_without_word_times(client: Any) -> None:
     (segment,) = post(client, response_format="verbose_json").json()["segments"]
     assert segment["confidence"] == 0.5
     assert segment["avg_logprob"] == pytest.approx(math.log(0.5))
@@ -235,7 +235,7 @@ def test_verbose_json_tells_how_sure_it_is_without_the_times_of_words(client: An
 # Errors ------------------------------------------------------------------------------------
 
 
-def test_what_is_wrong_with_a_request(client: Any) -> None:
+def test_request_errors(client: Any) -> None:
     assert_error(post(client, model="x"), 404, "model", "model_not_found", "no model 'x'", "mini")
     assert_error(post(client, response_format="doc"), 400, "response_format", "invalid_value")
     assert_error(post(client, language="xx"), 400, "language", "unsupported_language")
@@ -277,7 +277,7 @@ def test_too_large_and_too_long(client: Any) -> None:
     assert_error(long, 413, "file", "audio_too_long", "longer than 20 s")
 
 
-def test_forms_that_are_not_what_they_say(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_forms(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     no_file = {"file": ("", b"")}  # as a browser sends where no file was chosen
     response = client.post(URL, data={"model": "mini"}, files=no_file)
     assert_error(response, 400, "file", "missing_required_parameter")
@@ -323,7 +323,7 @@ def slow(seconds: float, body: bytes, app: Any) -> list[Any]:
     return sent
 
 
-def test_who_sends_too_slowly_makes_room(
+def test_a_slow_client_frees_its_place(
     engine: Engine, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads_module, "_PATIENCE", 0.2)
@@ -446,18 +446,16 @@ def test_stopping(client: Any, engine: Engine) -> None:
     engine.close()
 
 
-def test_what_takes_too_long(engine: Engine, decoder: FakeDecoder) -> None:
+def test_timeouts(engine: Engine, decoder: FakeDecoder) -> None:
     app = create_app(engine, {"mini": Served(ENERGY)}, Limits(timeout=0.5))
     with testclient.TestClient(app) as client:  # one loop for all
         decoder.go.clear()
-        assert_error(post(client), 504, None, "timeout", "took too long")
+        assert_error(post(client), 504, None, "timeout", "timed out")
         decoder.go.set()
         assert engine.taken == 0
 
 
-def test_what_goes_wrong_inside_is_told_to_nobody(
-    client: Any, lines: list[str], engine: Engine
-) -> None:
+def test_internal_errors_reveal_nothing(client: Any, lines: list[str], engine: Engine) -> None:
     response = post(client, wav(666))
     assert_error(response, 500, None, "internal_error")
     assert "confidential" not in response.text
@@ -522,7 +520,7 @@ def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream:
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])
-def test_one_who_leaves_makes_room(
+def test_a_leaving_client_frees_its_place(
     engine: Engine, decoder: FakeDecoder, lines: list[str], stream: str
 ) -> None:
     app = create_app(engine, {"mini": Served(ENERGY)}, Limits(), lines.append)
@@ -534,9 +532,7 @@ def test_one_who_leaves_makes_room(
     assert lines[0].startswith(f"POST {URL} 499")
 
 
-def test_one_who_leaves_in_the_middle_of_a_stream_makes_room(
-    engine: Engine, decoder: FakeDecoder
-) -> None:
+def test_leaving_mid_stream_frees_the_place(engine: Engine, decoder: FakeDecoder) -> None:
     app = create_app(engine, {"mini": Served(ENERGY)}, Limits())
     decoder.hold_from = 3
     answer = post_and_leave(app, wav(*range(100, 108)), lambda sent: "delta" in sent, "true")

@@ -200,7 +200,7 @@ def test_a_recording_that_is_dropped(browser: Any, url: str, recording: Path) ->
     assert word.strip(".,").casefold() in {found.strip(".,").casefold() for found in marked}
 
 
-def test_what_is_no_recording(browser: Any, url: str, tmp_path: Path) -> None:
+def test_non_audio_files(browser: Any, url: str, tmp_path: Path) -> None:
     file = tmp_path / "x.wav"
     file.write_text("<script>alert(1)</script>", "utf-8")
     unlock(browser, url)

@@ -150,7 +150,7 @@ def test_options_do_not_mix() -> None:
     assert taken(next_batch([b, a, c], 10.0), a, b, c) == [(1, 1)]
 
 
-def test_what_is_decoded_or_ends_waits_for_nothing() -> None:
+def test_finished_jobs_do_not_wait() -> None:
     done, ended = waiting(1, 1), waiting()
     done.pieces[0].heard = object()  # type: ignore[assignment]
     ended.pieces.append(Piece(ended.draft, None))
@@ -170,7 +170,7 @@ def test_a_transcript_with_its_segments(engine: Engine, save: Save) -> None:
     assert list(transcript.segments) == seen
 
 
-def test_who_waits_longest_is_next(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
+def test_longest_waiting_job_is_next(engine: Engine, decoder: FakeDecoder, save: Save) -> None:
     """A recording of thirty chunks lets a short one, which comes later, pass."""
     decoder.go.clear()
     long = engine.submit(save(beeps(*range(100, 130), seconds=0.5)))
@@ -214,7 +214,7 @@ def test_only_some_chunks_are_held(engine: Engine, decoder: FakeDecoder, save: S
     assert len(job.pieces) == 8
 
 
-def test_one_that_fails_does_not_take_others_along(
+def test_one_failure_does_not_affect_others(
     engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
@@ -291,7 +291,7 @@ def test_places(engine: Engine) -> None:
         pass
 
 
-def test_what_has_begun_is_ended_after_a_stop_but_not_after_a_close(
+def test_stop_finishes_jobs_and_close_does_not(
     engine: Engine, decoder: FakeDecoder, save: Save
 ) -> None:
     decoder.go.clear()
@@ -333,7 +333,7 @@ def test_texts_are_those_of_each_alone(lively: Path, save: Save) -> None:
     engine.join()
 
 
-def test_requests_of_different_options_get_what_each_gets_alone(
+def test_requests_with_different_options_do_not_interfere(
     lively: Path, tmp_path: Path, save: Save
 ) -> None:
     from asr_llm.model import checkpoints, lora

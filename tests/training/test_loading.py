@@ -15,7 +15,7 @@ def test_a_main_process_that_is_gone_is_no_news(
     assert capsys.readouterr().err == ""
 
 
-def test_other_errors_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_errors_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         raise ValueError("odd")
     except ValueError as error:

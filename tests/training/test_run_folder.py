@@ -85,7 +85,7 @@ def test_an_empty_folder_or_one_with_a_new_model_will_do(tmp_path: Path, names: 
     assert RunFolder(tmp_path).recipe.is_file()
 
 
-def test_resuming_what_never_began_begins_it(tmp_path: Path) -> None:
+def test_resuming_a_run_that_never_started_starts_it(tmp_path: Path) -> None:
     RunFolder(tmp_path / "new").open(RECIPE, resume=True)
     assert (tmp_path / "new" / "recipe.yaml").is_file()
 
@@ -171,7 +171,7 @@ def test_a_forbidden_place_in_the_run_folder(run: RunFolder) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(run.path / "x" / "y"))
 
 
-def test_what_is_not_the_run_folders_fault_stays_what_it_is(run: RunFolder) -> None:
+def test_unrelated_errors_pass_through(run: RunFolder) -> None:
     with pytest.raises(PermissionError), run.disk_errors():
         raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/text.txt")
     with pytest.raises(FileNotFoundError), run.disk_errors():

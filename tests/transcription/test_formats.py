@@ -321,7 +321,7 @@ def test_formats_by_name() -> None:
             parse([odd])
 
 
-def test_what_can_be_printed() -> None:
+def test_printable_formats() -> None:
     for formats, count in ((("srt",), 1), (("json",), 9), (("txt",), 9), (("ctm",), 2)):
         check_printable(formats, count)
     with pytest.raises(RunError, match=r"2 formats \(txt, srt\) .* -o DIR"):

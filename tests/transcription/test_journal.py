@@ -22,7 +22,7 @@ CHUNK = Chunk(320, np.zeros(1600, np.float32))
 HEARD = DecodedChunk("grüße", (Guard("limit", "kept"),), (Word("grüße", 0.1, 0.2, 0.9),), 0.8)
 
 
-def test_what_is_kept_is_found(tmp_path: Path) -> None:
+def test_stored_chunks_are_found(tmp_path: Path) -> None:
     path = tmp_path / "new" / ".a.journal"
     Journal(path, {"size": 1}).add(CHUNK, HEARD)
     again = Journal(path, {"size": 1})
@@ -30,7 +30,7 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
     assert again.find(Chunk(320, np.zeros(1601, np.float32))) is None
 
 
-def test_another_audio_or_setting_begins_anew(tmp_path: Path) -> None:
+def test_another_audio_or_setting_starts_over(tmp_path: Path) -> None:
     Journal(tmp_path / "j", {"size": 1}).add(CHUNK, HEARD)
     other = Journal(tmp_path / "j", {"size": 2})
     assert other.find(CHUNK) is None

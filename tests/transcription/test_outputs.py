@@ -56,7 +56,7 @@ def test_files_and_record(tmp_path: Path, audio: Path) -> None:
     }
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path, audio: Path) -> None:
+def test_finished_outputs_are_not_repeated(tmp_path: Path, audio: Path) -> None:
     save(out(tmp_path), audio)
     for overwrite in (False, True):
         assert out(tmp_path, overwrite=overwrite).unfinished([audio], ["txt", "srt"]) == []
@@ -88,7 +88,7 @@ def test_a_deleted_output_is_made_again(tmp_path: Path, audio: Path) -> None:
     assert out(tmp_path).unfinished([audio], ["txt", "srt"]) == []
 
 
-def test_what_is_not_ours_or_not_the_same_is_kept(tmp_path: Path, audio: Path) -> None:
+def test_foreign_or_different_files_are_kept(tmp_path: Path, audio: Path) -> None:
     place = tmp_path / "new" / "out"
     place.mkdir(parents=True)
     (place / "talk.v1.txt").write_text("mine")
@@ -136,7 +136,7 @@ def test_audio_that_changes_meanwhile_is_not_done(tmp_path: Path, audio: Path) -
         out(tmp_path).unfinished([audio], ["txt"])
 
 
-def test_what_comes_meanwhile_is_kept(tmp_path: Path, audio: Path) -> None:
+def test_files_created_meanwhile_are_kept(tmp_path: Path, audio: Path) -> None:
     folder = out(tmp_path)
     folder.unfinished([audio], ["txt"])
     place = tmp_path / "new" / "out"
@@ -274,7 +274,7 @@ def test_different_names_pass() -> None:
     check_names(["a/talk.wav", Path("b/visit.wav"), "talk.v1.wav"], "json")
 
 
-def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(RunError, match=r"out: is a file; expected a folder"):
         OutputFolder(tmp_path / "out", {})
@@ -283,14 +283,14 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
 # Bad news ------------------------------------------------------------------------------
 
 
-def test_trouble_is_remembered_until_it_is_mended(tmp_path: Path, audio: Path) -> None:
+def test_problems_are_remembered_until_repaired(tmp_path: Path, audio: Path) -> None:
     folder = out(tmp_path)
     folder.unfinished([audio], ["txt"])
-    folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: breaks off")
+    folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: truncated")
     for _ in range(2):
         again = out(tmp_path)
         assert again.unfinished([audio], ["txt"]) == []
-        assert again.trouble(audio, ["txt"]) == "talk.v1.wav: breaks off"
+        assert again.trouble(audio, ["txt"]) == "talk.v1.wav: truncated"
     # Another recording of that name, elsewhere, does not replace it.
     other = tmp_path / "elsewhere" / audio.name
     other.parent.mkdir()
@@ -310,7 +310,7 @@ def test_a_text_that_you_changed_is_kept_though_the_audio_is_mended(
 ) -> None:
     folder = out(tmp_path)
     folder.unfinished([audio], ["txt"])
-    (path,) = folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: breaks off")
+    (path,) = folder.save(audio, {"txt": "half\n"}, "talk.v1.wav: truncated")
     path.write_text("half, and what I heard\n")
     audio.write_bytes(b"RIFF, now whole")
     with pytest.raises(RunError, match="was changed after it was written"):

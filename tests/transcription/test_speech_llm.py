@@ -167,7 +167,7 @@ def test_segments_come_while_the_rest_is_still_to_be_heard(
     assert len(told) == 3
 
 
-def test_a_file_that_breaks_off_is_transcribed_as_far_as_it_goes(
+def test_a_truncated_file_is_transcribed_up_to_the_break(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     path = tmp_path / "a.flac"
@@ -285,10 +285,10 @@ def test_progress_is_in_seconds_of_audio(
     [
         (
             Decoded("a", complete=False),
-            "the model reached its limit of tokens, words may be missing",
+            "the model reached its token limit, words may be missing",
         ),
-        (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repeats"),
-        (Decoded(""), "the model heard no words"),
+        (Decoded("a", complete=False, loop_cut=True), "the model repeated itself, the repetitions"),
+        (Decoded(""), "the model recognised no words"),
     ],
 )
 def test_note_says_where_text_may_be_missing(
@@ -423,7 +423,7 @@ def test_phrases_may_be_plain_strings(lively: Path) -> None:
     assert preferred(model) == (("uvula",), 2.5)
 
 
-def test_what_adapters_in_use_bring_is_preferred_too(tmp_path: Path, lively: Path) -> None:
+def test_lists_of_active_adapters_apply(tmp_path: Path, lively: Path) -> None:
     brought = BiasingList(("sotalol", "uvula"), 2.0)
     make_adapter(lively, tmp_path / "drugs", biasing=brought)
 
@@ -458,8 +458,8 @@ def test_a_preference_that_runs_wild_is_left_out(
     if brought:
         assert (segment.text, asked) == ("the uvula", [False, True])
         assert transcript.note == (
-            "0.0 to 2.0 s: the model reached its limit of tokens, decoded again without list and "
-            "adapters of text"
+            "0.0 to 2.0 s: the model reached its token limit, decoded again without biasing lists "
+            "and text adapters"
         )
     else:
         assert (segment.text, asked) == ("uvula uvula-uvula", [False])

@@ -40,13 +40,13 @@ def test_a_word_that_both_have_elsewhere_is_no_seam() -> None:
     )
 
 
-def test_one_that_heard_nothing_takes_nothing_away() -> None:
+def test_an_empty_chunk_removes_nothing() -> None:
     assert stitch("", "by the sea", 0.5, 0.5) == ("", "by the sea")
     assert stitch("by the sea", "", 0.5, 0.5) == ("by the sea", "")
 
 
 @given(st.integers(4, 30), st.integers(4, 30), st.integers(2, 6))
-def test_what_both_hear_alike_is_whole(before: int, after: int, shared: int) -> None:
+def test_shared_words_are_written_once(before: int, after: int, shared: int) -> None:
     words = [f"w{i}" for i in range(before + shared + after)]
     left, right = words[: before + shared], words[before:]
     assert joined(

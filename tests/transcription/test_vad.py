@@ -39,7 +39,7 @@ def test_speech() -> None:
     assert (probabilities >= 0.5).mean() > 0.8
 
 
-def test_pieces_of_an_audio_are_heard_as_the_whole() -> None:
+def test_streaming_equals_the_whole_audio() -> None:
     samples = whole(np.random.default_rng(0).normal(0, 0.1, 20 * FRAME))
     vad = listener()
     pieces = [

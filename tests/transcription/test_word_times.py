@@ -188,7 +188,7 @@ def test_audio_is_encoded_once_and_times_are_those_of_encoding_again(with_head: 
     assert word_times(aligner, audios, kept) == again
 
 
-def test_transcribe_tells_the_times_of_words(with_head: Path, spoken: list[Path]) -> None:
+def test_transcribe_gives_word_times(with_head: Path, spoken: list[Path]) -> None:
     plain = run("transcribe", spoken[0], "--model", with_head, "-f", "json")
     timed = run("transcribe", spoken[0], "--model", with_head, "-f", "json", "--word-timestamps")
     assert (plain.returncode, timed.returncode) == (0, 0), timed.stderr

@@ -1,7 +1,7 @@
-"""Sources of training examples: one class a task, each with its own keys and its own builder.
+"""Sources of training examples: one class per task, with its own keys and builder.
 
-A recipe's ``sources`` are a list of these; ``task`` says which class an entry is. To add a task,
-write its class in a file of its own and name it in ``Source`` below (docs/adding-a-task.md).
+A recipe's ``sources`` is a list of these; ``task`` selects the class. To add a task, write its
+class in its own file and add it to ``Source`` below (docs/adding-a-task.md).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import Field
 from asr_llm.sequences.sources.asr import AsrSource
 from asr_llm.sequences.sources.data import Folders
 from asr_llm.sequences.sources.denoise import DenoiseSource
+from asr_llm.sequences.sources.imitate import ImitateSource
 from asr_llm.sequences.sources.insert import InsertSource
 from asr_llm.sequences.sources.interleave import InterleaveSource
 from asr_llm.sequences.sources.misheard import MisheardSource
@@ -27,6 +28,7 @@ Source = Annotated[
     | WordSynchronousSource
     | InterleaveSource
     | InsertSource
+    | ImitateSource
     | TextSource
     | DenoiseSource
     | RestoreSource
@@ -39,6 +41,7 @@ __all__ = [
     "AsrSource",
     "DenoiseSource",
     "Folders",
+    "ImitateSource",
     "InsertSource",
     "InterleaveSource",
     "MisheardSource",

@@ -1,4 +1,4 @@
-"""Speech recognition: an utterance behind the prompt, then its transcript."""
+"""Speech recognition: prompt, utterance, transcript."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences import tasks
-from asr_llm.sequences.sources.speech import SpeechSource
+from asr_llm.sequences.sources.speech import UtteranceSource
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asr_llm.sequences.sources.data import Data
 
 
-class AsrSource(SpeechSource):
+class AsrSource(UtteranceSource):
     """Text(prompt) Speech(A) Text(T)*."""
 
     task: Literal["asr"] = "asr"

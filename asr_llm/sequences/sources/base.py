@@ -1,4 +1,4 @@
-"""What all sources have in common, and what those made of written sentences do."""
+"""Base classes of all sources, and of those made of written sentences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ PROMPT_TOKENS = 16
 
 
 class BaseSource(Strict):
-    """Where examples come from and what is made of them."""
+    """Where examples come from and how they are built."""
 
     task: str
     data: str = Field(
         description="'domain' (the folder given on the command line), 'replay' (the general "
         "speech that the base model brings, or 'replay:' of the recipe), a domain folder, a "
-        "text file (one sentence a line), a question file (.jsonl) or a manifest of recordings"
+        "text file (one sentence a line), a question file (.jsonl), a manifest of recordings, or "
+        "for 'insert' a folder of .txt files"
     )
     weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
 
@@ -39,9 +40,9 @@ class BaseSource(Strict):
 
 
 class OptionalSource(BaseSource):
-    """A source that a recipe may do without, where a domain has no such data."""
+    """A source that is skipped if a domain has no such data."""
 
-    optional: bool = Field(False, description="whether to do without where there is no such data")
+    optional: bool = Field(False, description="skip this source if there is no such data")
 
     def examples(self, chat: Chat, folders: Folders) -> Examples | None:
         """As ``BaseSource.examples`` says."""
@@ -51,7 +52,7 @@ class OptionalSource(BaseSource):
         return self.build(data, chat)
 
     def found_in(self, data: Data) -> bool:
-        """Whether a domain folder holds what the source is made of."""
+        """Whether a domain folder has the data for this source."""
         return data.has_text
 
     @abstractmethod
@@ -60,7 +61,7 @@ class OptionalSource(BaseSource):
 
 
 class WrittenSource(OptionalSource):
-    """Examples made of one sentence each; a task says what they look like."""
+    """Examples made of one sentence each; a task defines their form."""
 
     def build(self, data: Data, chat: Chat) -> Examples:
         """One example for each sentence, long ones in pieces."""
@@ -77,5 +78,5 @@ class WrittenSource(OptionalSource):
         """The spans of one example."""
 
     def cost(self, tokens: float) -> float:
-        """Decoder positions, about, of a sentence that stands in the prompt and in the answer."""
+        """Approximate decoder positions of a sentence that is in both prompt and answer."""
         return 2 * tokens + PROMPT_TOKENS

@@ -1,4 +1,4 @@
-"""What a source's ``data`` names: a domain folder, a text file or a manifest of recordings."""
+"""Resolves a source's ``data``: a domain folder, a text file or a manifest of recordings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.domain_files import read_text, strictly
 from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.passages import Passages
 from asr_llm.corpus.pieces import text_pieces
-from asr_llm.corpus.synthesis import select_voices
+from asr_llm.corpus.synthesis import held_out_voices, select_voices, training_voices
 from asr_llm.errors import DomainError, RecipeError
+from asr_llm.sequences.answers import Teach
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -29,16 +31,18 @@ _WANTED = {
 class Folders:
     """What ``domain`` and ``replay`` mean in a run, and which split of a folder is read.
 
-    ``hear`` gives each cut its first pass, where the model reads one.
+    ``hear`` gives each cut its first pass, where the model reads one; ``teach`` answers written
+    messages as the LLM does before training.
     """
 
     domain: Domain | None = None
     replay: Domain | None = None
     split: str = "train"
     hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
+    teach: Teach | None = None
 
     def find(self, name: str) -> Data:
-        """The data of a name.
+        """Find the data by name.
 
         Raises:
             RecipeError: there is none.
@@ -56,17 +60,18 @@ class Folders:
                 f"a source has data: {name}, but nothing is there; paths count from the current "
                 f"folder, {Path.cwd()}"
             )
-        return Data(name, folder, self.split, self.hear)
+        return Data(name, folder, self.split, self.hear, self.teach)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Data that is there: a split of a domain folder or, where ``folder`` is None, a file."""
+    """Existing data: a split of a domain folder or, if ``folder`` is None, a file."""
 
     name: str
     folder: Domain | None
     split: str
     hear: Callable[[Sequence[Cut]], list[Cut]] | None = None
+    teach: Teach | None = None
 
     @property
     def path(self) -> Path:
@@ -75,7 +80,7 @@ class Data:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is text to read; a file is text."""
+        """Whether there is text; a file is text."""
         return self.folder is None or self.folder.has_text(self.split)
 
     @property
@@ -84,7 +89,7 @@ class Data:
         return self.folder is not None and self.folder.manifest(self.split) is not None
 
     def sentences(self, task: str) -> list[str]:
-        """The text, long lines in pieces.
+        """The text, with long lines split.
 
         Raises:
             DomainError: there is none.
@@ -94,8 +99,23 @@ class Data:
             raise DomainError(f"no text for the {task!r} source {self.name}; add sentences")
         return [piece for line in lines for piece in text_pieces(line)]
 
+    def passages(self, task: str, longest: int) -> Passages | list[str]:
+        """The passages of a folder of text files, read when their turn comes; else ``sentences``.
+
+        Args:
+            longest: bytes of a passage.
+
+        Raises:
+            DomainError: there is no text, or it is not UTF-8.
+        """
+        return Passages(self.path, longest) if self._is_corpus else self.sentences(task)
+
+    @property
+    def _is_corpus(self) -> bool:
+        return self.folder is None and self.path.is_dir()
+
     def spoken(self, line: str) -> str | None:
-        """How a sentence is said, where the domain's terms say so."""
+        """The spoken form of a sentence, by the domain's terms."""
         return self.folder.spoken(line) if self.folder else None
 
     def recordings(self) -> CutSet | None:
@@ -107,13 +127,18 @@ class Data:
         return read_manifest(path) if listed else None
 
     def voices(self, patterns: Sequence[str] | None) -> tuple[str, ...]:
-        """The voices that patterns choose; without patterns, the domain's own.
+        """The voices selected by patterns; default: the domain's own.
+
+        A folder of text files is spoken by all that are installed for training.
 
         Raises:
-            DomainError: all were taken away.
+            DomainError: all were excluded.
         """
-        patterns = patterns or (self.folder.voices(self.split) if self.folder else [])
-        voices = select_voices(list(patterns) or ["en-us"])
+        if not patterns and self.folder is not None:
+            patterns = self.folder.voices(self.split)
+        elif not patterns and self._is_corpus:
+            patterns = training_voices([*held_out_voices("dev"), *held_out_voices("test")])
+        voices = select_voices(list(patterns or ()) or ["en-us"])
         if not voices:
             raise DomainError(
                 f"no voices left for the source {self.name} after those taken away with '!'; "

@@ -14,10 +14,10 @@ from asr_llm.sequences.tasks import Chat
 
 
 class DenoiseSource(WrittenSource):
-    """Text(prompt) Text(T, with letters exchanged and words said twice) Text(T)*."""
+    """Text(prompt) Text(T, with substituted letters and repeated words) Text(T)*."""
 
     task: Literal["denoise"] = "denoise"
 
     def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
-        """The prompt, the corrupted text, the text to be written."""
+        """The prompt, the corrupted text, the correct text."""
         return tasks.denoise(text, chat, python_rng(rng))

@@ -1,4 +1,4 @@
-"""Text misspelt by ear, as a recogniser without the vocabulary writes it."""
+"""Phonetically misspelt text, like the output of a recogniser without the vocabulary."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from asr_llm.sequences.tasks import Chat
 
 
 class MisheardSource(WrittenSource):
-    """Text(prompt) Text(T, misspelt by ear) Text(T)*."""
+    """Text(prompt) Text(T, phonetically misspelt) Text(T)*."""
 
     task: Literal["misheard"] = "misheard"
 
     def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
-        """The prompt, the corrupted text, the text to be written."""
+        """The prompt, the misspelt text, the correct text."""
         return tasks.misheard(text, chat, python_rng(rng))

@@ -1,4 +1,4 @@
-"""Questions in writing about a written passage, read from a file of JSON lines."""
+"""Written questions about a written passage, read from a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class QuestionSource(BaseSource):
     task: Literal["question"] = "question"
 
     def examples(self, chat: Chat, folders: Folders) -> Examples:
-        """One example for each question.
+        """One example per question.
 
         Raises:
-            DomainError: a line is no question, or there is none.
+            DomainError: a line is not a question, or there is none.
         """
         rows = _read_questions(Path(self.data))
 

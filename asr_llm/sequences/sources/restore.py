@@ -1,4 +1,4 @@
-"""Noisy text without case and punctuation, as CTC writes it, in place of the speech."""
+"""Noisy text without case and punctuation, like CTC output, in place of the speech."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class RestoreSource(WrittenSource):
     task: Literal["restore"] = "restore"
 
     def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
-        """The prompt, the corrupted text, the text to be written."""
+        """The prompt, the corrupted text, the correct text."""
         return tasks.restore(text, chat, python_rng(rng))

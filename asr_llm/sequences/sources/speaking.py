@@ -1,4 +1,4 @@
-"""Text spoken for training, each time differently, and speech varied."""
+"""Synthesises text for training with random voices and delivery, and augments speech."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_llm.sequences.sources.base import OptionalSource
 
 
 class SpokenSource(OptionalSource):
-    """A source in which text may be spoken: by whom, and how speech is varied."""
+    """A source in which text may be spoken: voices and augmentation."""
 
     voices: list[str] | None = Field(
         None,
@@ -33,7 +33,7 @@ class SpokenSource(OptionalSource):
     )
 
     def augmented(self, utterance: Utterance, rng: np.random.Generator) -> Utterance:
-        """The utterance at another speed, with echo, a narrower band and noise."""
+        """The utterance with augmented speed, reverberation, bandwidth and noise."""
         if self.speed:
             utterance = change_speed(utterance, rng.uniform(1 - self.speed, 1 + self.speed))
         if not self.augment:
@@ -45,7 +45,7 @@ class SpokenSource(OptionalSource):
 def speak_at_random(
     text: str, spoken: str | None, voices: tuple[str, ...], rng: np.random.Generator
 ) -> Utterance:
-    """Speak a text in a random voice, at a random rate, pitch, liveliness and vocal tract."""
+    """Speak a text with a random voice, rate, pitch, intonation and vocal tract."""
     delivery = Delivery(
         rate=int(rng.integers(130, 205)),
         pitch=int(rng.integers(30, 71)),
@@ -62,5 +62,5 @@ def speak_at_random(
 
 
 def _tract(rng: np.random.Generator) -> int:
-    """Drawn apart: what is drawn next from ``rng`` stays what it was without."""
+    """Drawn from a separate generator, so that later draws from ``rng`` do not change."""
     return int(rng.spawn(1)[0].integers(25, 76))

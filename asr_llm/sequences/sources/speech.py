@@ -1,4 +1,4 @@
-"""Sources in which every sequence holds speech: recordings, or text spoken on the fly."""
+"""Sources in which every sequence has speech: recordings, or text spoken on the fly."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Collection
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
@@ -30,14 +30,21 @@ if TYPE_CHECKING:
 
 CHARACTERS_PER_SECOND = 15.0
 
-Speak = Callable[[np.random.Generator], Utterance]
+
+@dataclass(frozen=True)
+class Unspoken:
+    """An utterance that ``speak(rng)`` loads or speaks when its turn comes.
+
+    ``text`` is its transcript, ``seconds`` its length, about.
+    """
+
+    text: str
+    seconds: float
+    speak: Callable[[np.random.Generator], Utterance]
 
 
 class SpeechSource(SpokenSource):
-    """Examples made of one utterance each; a task says what they look like."""
-
-    needs_word_times: ClassVar[bool] = False
-    """Whether it must be known when each word is said."""
+    """Examples made of utterances; a task says which, and what they look like."""
 
     speech: Literal["any", "recorded", "synthetic"] = Field(
         "any", description="recordings, text spoken, or recordings where there are any"
@@ -50,13 +57,18 @@ class SpeechSource(SpokenSource):
             raise ValueError("any or synthetic beside 'voices': recordings have their own")
         return speech
 
+    @property
+    def needs_word_times(self) -> bool:
+        """Whether it must be known when each word of a recording is said."""
+        return False
+
     def found_in(self, data: Data) -> bool:
-        """Whether a folder has recordings or, where those are not insisted on, text."""
+        """Whether a folder has recordings or, unless they are required, text."""
         recorded = self.speech != "synthetic" and data.has_recordings
         return recorded or (self.speech != "recorded" and data.has_text)
 
     def build(self, data: Data, chat: Chat) -> Examples:
-        """One example for each recording or, where there are none, for each sentence."""
+        """Examples of the recordings or, where there are none, of the sentences."""
         # A manifest is never read aloud, whatever 'speech' says.
         skipped = data.folder is not None and self.speech == "synthetic"
         cuts = None if skipped else data.recordings()
@@ -68,15 +80,20 @@ class SpeechSource(SpokenSource):
         return self._spoken(data, chat) if cuts is None else self._recorded(cuts, data, chat)
 
     @abstractmethod
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
-        """The spans of one example; None where the utterance is unfit for the task."""
+    def of_utterances(self, utterances: list[Unspoken], data: Data, chat: Chat) -> Examples:
+        """The examples made of these utterances."""
+
+    def utter(self, unspoken: Unspoken, rng: np.random.Generator) -> Utterance | None:
+        """Load or speak an utterance, and vary it; None where it is too long then."""
+        utterance = self.augmented(unspoken.speak(rng), rng)
+        return utterance if utterance.duration <= LONGEST_SECONDS else None
 
     def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:
-        """The recordings with what the task needs to know of them besides."""
+        """The recordings with the additional information that the task needs."""
         return cuts
 
     def _recorded(self, cuts: CutSet, data: Data, chat: Chat) -> Examples:
-        """Recordings, long ones in pieces; those that lack the times of their words are named."""
+        """Recordings, with long ones split; those without required word times are reported."""
         found: list[Cut] = []
         left_out: set[str] = set()
         for cut in cuts:
@@ -86,41 +103,55 @@ class SpeechSource(SpokenSource):
                 left_out.add(cut.id)
         if not found:
             raise DomainError(f"{self.data}: nothing to learn from: {untimed(left_out)}")
-        speakers: list[tuple[float, Speak]] = [
-            (cut.duration, functools.partial(load_utterance, cut))
+        utterances = [
+            Unspoken(
+                cut.supervisions[0].text or "",
+                cut.duration,
+                functools.partial(load_utterance, cut),
+            )
             for cut in self.heard(found, data)
         ]
-        return replace(self._of(speakers, chat), left_out=frozenset(left_out))
+        made = self.of_utterances(utterances, data, chat)
+        return replace(made, left_out=frozenset(left_out))
 
     def _spoken(self, data: Data, chat: Chat) -> Examples:
-        """Text, to be spoken when its turn comes."""
+        """Text, synthesised when needed."""
         lines = data.sentences(self.task)
         voices = data.voices(self.voices)
-        speakers: list[tuple[float, Speak]] = []
+        utterances = []
         for line in lines:
             speak = functools.partial(speak_at_random, line, data.spoken(line), voices)
-            speakers.append((len(line) / CHARACTERS_PER_SECOND, speak))
-        return self._of(speakers, chat)
+            utterances.append(Unspoken(line, len(line) / CHARACTERS_PER_SECOND, speak))
+        return self.of_utterances(utterances, data, chat)
 
-    def _of(self, speakers: list[tuple[float, Speak]], chat: Chat) -> Examples:
+
+class UtteranceSource(SpeechSource):
+    """One example made of each utterance."""
+
+    def of_utterances(self, utterances: list[Unspoken], data: Data, chat: Chat) -> Examples:
+        """An example for each."""
         frame = chat.frame_samples / chat.sample_rate
 
-        def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
-            utterance = self.augmented(speak(rng), rng)
-            if utterance.duration > LONGEST_SECONDS:
+        def make(unspoken: Unspoken, rng: np.random.Generator) -> Sequence | None:
+            utterance = self.utter(unspoken, rng)
+            if utterance is None:
                 return None
             return self.sequence(utterance, chat, python_rng(rng))
 
         def item(i: int) -> Item:
-            seconds, speak = speakers[i]
+            seconds = utterances[i].seconds
             cost = seconds / frame + seconds * CHARACTERS_PER_SECOND / CHARACTERS_PER_TOKEN
-            return Item(cost + PROMPT_TOKENS, functools.partial(make, speak))
+            return Item(cost + PROMPT_TOKENS, functools.partial(make, utterances[i]))
 
-        return Examples(len(speakers), self.weight, item)
+        return Examples(len(utterances), self.weight, item)
+
+    @abstractmethod
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+        """The spans of one example; None where the utterance is unfit for the task."""
 
 
 def untimed(left_out: Collection[str]) -> str:
-    """What to tell of recordings that were not learned from."""
+    """Describe the recordings that were skipped."""
     return (
         f"left out {len(left_out)} recordings (the first: {min(left_out)}): it is not known when "
         "their words are said, as it must be to interleave them, or to cut those longer than "
@@ -129,7 +160,7 @@ def untimed(left_out: Collection[str]) -> str:
 
 
 def load_utterance(cut: Any, rng: np.random.Generator | None = None) -> Utterance:
-    """A lhotse cut with one supervision, loaded: samples, text, and words if aligned."""
+    """Load a Lhotse cut with one supervision: samples, text, and words if aligned."""
     supervision = cut.supervisions[0]
     words = tuple(Word(a.symbol, a.start, a.start + a.duration) for a in word_items(cut))
     speaker = supervision.speaker or cut.id

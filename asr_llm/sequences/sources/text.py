@@ -1,4 +1,4 @@
-"""Text alone: the language model learns how the domain writes."""
+"""Text alone, to train the language model on the domain's text."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class TextSource(WrittenSource):
     task: Literal["text"] = "text"
     prompt: bool = Field(
         False,
-        description="behind the prompt of recognition, the speech left out, rather than alone",
+        description="put the text after the transcription prompt, without speech",
     )
 
     def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
-        """The text, behind the prompt if so wanted."""
+        """The text, optionally after the prompt."""
         build = tasks.prompted_text if self.prompt else tasks.text_only
         return build(text, chat)
 
     def cost(self, tokens: float) -> float:
-        """Decoder positions, about: the text stands there once."""
+        """Approximate decoder positions; the text occurs once."""
         return tokens + (PROMPT_TOKENS if self.prompt else 1)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
-from typing import ClassVar, Literal
+from typing import Literal
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences import tasks
-from asr_llm.sequences.sources.speech import SpeechSource
+from asr_llm.sequences.sources.speech import UtteranceSource
 from asr_llm.sequences.spans import Sequence
 from asr_llm.sequences.tasks import Chat
 
 
-class WordSynchronousSource(SpeechSource):
+class WordSynchronousSource(UtteranceSource):
     """Text(prompt) Speech(A₁) Text(T₁)* Speech(A₂) Text(T₂)* …."""
 
     task: Literal["word_synchronous"] = "word_synchronous"
-    needs_word_times: ClassVar[bool] = True
+
+    @property
+    def needs_word_times(self) -> bool:
+        """Always: each word stands behind its own audio."""
+        return True
 
     def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
         """Prompt, then word by word; None for more words than frames."""

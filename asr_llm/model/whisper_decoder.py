@@ -1,0 +1,201 @@
+"""Whisper's decoder, on several audios at once and several texts of each.
+
+transformers' own forward has no mask for encoder states of different lengths, and it would keep the
+keys and values of an audio once for each of its texts.
+
+Legend: B audios, K texts of each, R = B * K rows, L new tokens, N tokens so far, S encoder states,
+H their width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import DynamicCache
+from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoder
+
+from asr_llm.model.whisper import key_mask
+
+Processor = Callable[[Tensor, Tensor], Tensor]
+"""A logits processor: from texts (R, N) and scores (R, V) of the next token to new scores."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the decoder attends to: of each layer keys and values (B, heads, S, H / heads)."""
+
+    layers: list[tuple[Tensor, Tensor]]
+    mask: Tensor | None
+
+    def select(self, audios: Tensor) -> Heard:
+        """Only these of the B audios."""
+        mask = None if self.mask is None else self.mask[audios]
+        return Heard([(keys[audios], values[audios]) for keys, values in self.layers], mask)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text of a beam search: tokens without the end, the score of all, whether it ended."""
+
+    ids: tuple[int, ...]
+    score: float
+    complete: bool
+
+    @property
+    def mean(self) -> float:
+        """The score a token, the end included: what texts of different lengths are ranked by."""
+        return self.score / (len(self.ids) + 1)
+
+
+class Decoder(nn.Module):
+    """Whisper's decoder with its output layer."""
+
+    def __init__(self, decoder: WhisperDecoder, head: nn.Module) -> None:
+        super().__init__()
+        self.decoder, self.head = decoder, head
+
+    def hear(self, states: Sequence[Tensor]) -> Heard:
+        """Keys and values of the encoder states (S, H) of B audios."""
+        lens = torch.tensor([len(own) for own in states], device=states[0].device)
+        padded = nn.utils.rnn.pad_sequence(list(states), batch_first=True)
+        layers = []
+        for layer in self.decoder.layers:
+            attention = layer.encoder_attn
+            keys, values = attention.k_proj(padded), attention.v_proj(padded)
+            heads = (*padded.shape[:2], attention.num_heads, -1)
+            layers.append((keys.view(heads).transpose(1, 2), values.view(heads).transpose(1, 2)))
+        return Heard(layers, key_mask(lens, padded))
+
+    def forward(self, ids: Tensor, heard: Heard, cache: DynamicCache | None = None) -> Tensor:
+        """Last hidden states (R, L, H) of L tokens that follow those in the cache."""
+        at = cache.get_seq_length() if cache is not None else 0
+        length, decoder = ids.shape[1], self.decoder
+        hidden = decoder.embed_tokens(ids) + decoder.embed_positions.weight[at : at + length]
+        causal = None
+        if length > 1:  # nothing is in the cache
+            causal = torch.full((length, length), float("-inf"), device=ids.device).triu(1)
+            causal = causal[None, None].to(hidden.dtype)
+        for layer, audio in zip(decoder.layers, heard.layers):
+            normed = layer.self_attn_layer_norm(hidden)
+            own = layer.self_attn(normed, past_key_values=cache, attention_mask=causal)[0]
+            hidden = hidden + own
+            normed = layer.encoder_attn_layer_norm(hidden)
+            hidden = hidden + _attend(layer.encoder_attn, normed, audio, heard.mask)
+            normed = layer.final_layer_norm(hidden)
+            hidden = hidden + layer.fc2(layer.activation_fn(layer.fc1(normed)))
+        return decoder.layer_norm(hidden)
+
+
+def _attend(
+    attention: WhisperAttention, hidden: Tensor, audio: tuple[Tensor, Tensor], mask: Tensor | None
+) -> Tensor:
+    """Attention of (R, L, H) to the audios: the texts of one are queries beside each other."""
+    keys, values = audio
+    grouped = hidden.reshape(len(keys), -1, hidden.shape[-1])  # (B, K * L, H)
+    heads = (*grouped.shape[:2], attention.num_heads, -1)
+    queries = attention.q_proj(grouped).view(heads).transpose(1, 2)
+    mask = None if mask is None else mask.to(queries.dtype)
+    found = F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, scale=attention.scaling
+    )
+    merged = found.transpose(1, 2).reshape(grouped.shape)
+    return attention.out_proj(merged).view(hidden.shape)
+
+
+def log_probs_of(head: nn.Module, hidden: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities of given tokens (N,) by the hidden states (N, H) before each of them."""
+    found: Tensor = head(hidden).float().log_softmax(-1).gather(1, tokens[:, None])
+    return found[:, 0]
+
+
+class BeamSearch:
+    """A beam search in which audios drop out as they are done.
+
+    An audio is done when K of its texts have ended while among its K best, or at its limit of
+    tokens. With one beam this is greedy.
+
+    Args:
+        decoder: what writes.
+        prompt: tokens before every text.
+        end: the token that ends one.
+        forbid: of the scores (R, V) after N tokens, sets those of forbidden tokens to -inf.
+        beams: K.
+        processors: applied in this order to the log-probabilities of the next token.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompt: Sequence[int],
+        end: int,
+        forbid: Callable[[int, Tensor], None],
+        beams: int = 1,
+        processors: Sequence[Processor] = (),
+    ) -> None:
+        self.decoder, self.prompt, self.end, self.forbid = decoder, list(prompt), end, forbid
+        self.beams, self.processors = beams, processors
+
+    def __call__(self, heard: Heard, limits: Sequence[int]) -> list[list[Written]]:
+        """Up to K texts for each of B audios, best first.
+
+        Args:
+            limits: most tokens of each text.
+        """
+        device, beams = heard.layers[0][0].device, self.beams
+        going, cache = list(range(len(limits))), DynamicCache()
+        ended: list[list[Written]] = [[] for _ in limits]
+        feed = torch.tensor([self.prompt] * (len(limits) * beams), device=device)
+        written = feed[:, :0]
+        scores = torch.full((len(limits), beams), float("-inf"), device=device)
+        scores[:, 0] = 0  # at first all K are the same
+        while going:
+            found = self._next(feed, written, heard, cache)
+            texts = written.tolist()
+            chosen = self._choose(scores, found)
+            rows, kept = [], []
+            for place, (audio, own) in enumerate(zip(going, chosen)):
+                onward = []
+                for rank, (row, token, score) in enumerate(own):
+                    if token != self.end:
+                        onward.append((row, token, score))
+                    elif rank < beams:
+                        ended[audio].append(Written(tuple(texts[row]), score, True))
+                onward = onward[:beams]
+                if len(texts[0]) + 1 >= limits[audio]:
+                    ended[audio] += [Written((*texts[r], t), s, False) for r, t, s in onward]
+                elif len(ended[audio]) < beams:
+                    kept.append(place)
+                    rows += onward
+            if not kept:
+                break
+            origins = torch.tensor([row for row, *_ in rows], device=device)
+            feed = torch.tensor([[token] for _, token, _ in rows], device=device)
+            scores = torch.tensor([score for *_, score in rows], device=device).view(-1, beams)
+            written = torch.cat([written[origins], feed], 1)
+            if len(rows) != len(texts) or origins.tolist() != list(range(len(texts))):
+                cache.reorder_cache(origins)
+            if len(kept) < len(going):
+                heard = heard.select(torch.tensor(kept, device=device))
+                going = [going[place] for place in kept]
+        return [sorted(own, key=lambda one: -one.mean)[:beams] for own in ended]
+
+    def _next(self, feed: Tensor, written: Tensor, heard: Heard, cache: DynamicCache) -> Tensor:
+        logits = self.decoder.head(self.decoder(feed, heard, cache)[:, -1])
+        self.forbid(written.shape[1], logits)
+        found = logits.float().log_softmax(-1)
+        for processor in self.processors:
+            found = processor(written, found)
+        return found
+
+    def _choose(self, scores: Tensor, found: Tensor) -> list[list[tuple[int, int, float]]]:
+        """The 2 K best of each audio: the row that each goes on from, its token, its score."""
+        audios, beams = scores.shape
+        totals = (scores.view(-1, 1) + found).view(audios, -1)
+        best, places = totals.topk(2 * beams)
+        rows = places // found.shape[1] + torch.arange(audios, device=found.device)[:, None] * beams
+        columns = (rows.tolist(), (places % found.shape[1]).tolist(), best.tolist())
+        return [list(zip(*own)) for own in zip(*columns)]
