@@ -241,7 +241,7 @@ def _read_bytes(path: Path, most: int) -> bytes:
     return data
 
 
-def _read_up_to(file: IO[bytes], most: int) -> bytes:
+def _read_up_to(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
     """In blocks: to ask for ``most`` at once takes as much memory, however short the file."""
     blocks, left = list[bytes](), most
     while left and (block := file.read(min(_BLOCK, left))):
