@@ -30,6 +30,7 @@ import soundfile as sf
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.biasing_list import make_list
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.spoken import spoken_set
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--model", default="small")
     parser.add_argument("--adapter", type=Path, help="adds a third system, 'adapted'")
+    parser.add_argument("--biasing-list", type=Path, help="adds a system, 'listed'")
     parser.add_argument("--whisper", help="faster-whisper's model, a name or a folder")
     parser.add_argument("--beams", type=int, default=4)
     parser.add_argument("--limit", type=int, help="utterances of a set, spread over it")
@@ -122,6 +124,7 @@ def _systems(arguments: argparse.Namespace) -> list[str]:
         *(["whisper-base"] if arguments.whisper else []),
         Path(arguments.model).name,
         *(["adapted"] if arguments.adapter else []),
+        *(["listed"] if arguments.biasing_list else []),
     ]
 
 
@@ -151,7 +154,10 @@ def _by_us(system: str, clips: list[Clip], arguments: argparse.Namespace) -> lis
     from asr_llm import SpeechLLM
 
     adapter = arguments.adapter if system == "adapted" else None
-    model = SpeechLLM.load(arguments.model, adapter=adapter, num_beams=arguments.beams)
+    listed = make_list(arguments.biasing_list) if system == "listed" else None
+    model = SpeechLLM.load(
+        arguments.model, adapter=adapter, num_beams=arguments.beams, biasing=listed
+    )
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}.wav" for i in range(len(clips))]
         for path, clip in zip(paths, clips):
