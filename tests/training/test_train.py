@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from asr_llm.training.parts import prepare
 from safetensors.torch import load_file
 
 import asr_llm.training.train as train_module
@@ -28,7 +29,7 @@ from asr_llm.training.callbacks import BestCheckpoint
 from asr_llm.training.fit import Fit, rate
 from asr_llm.training.loading import interruptible
 from asr_llm.training.run_folder import RunFolder
-from asr_llm.training.train import Trained, prepare, train
+from asr_llm.training.train import Trained, train
 
 SENTENCES = [f"The court heard case number {n} today." for n in range(20)]
 
