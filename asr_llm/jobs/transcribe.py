@@ -99,7 +99,7 @@ def transcribe(
     else:
         check_names(found, names[0])
     if tell:
-        for line in expanded.told():
+        for line in expanded.notes():
             tell(line)
     yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
     with inputs.spooled(found) as files:

@@ -46,7 +46,7 @@ class Found:
     other: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
-    def told(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """Lines on what was left out and need not be mended."""
         if self.other:
             yield f"left out, for they are no audio: {_some(self.other)}"
