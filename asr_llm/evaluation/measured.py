@@ -54,7 +54,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class How:
+class ScoringOptions:
     """What a measurement depends on beside the texts."""
 
     normalizer: Normalizer
@@ -115,7 +115,7 @@ def measure(
     references: Texts,
     systems: Mapping[str, Texts],
     mentions: Mapping[str, Sequence[Mention]] | None,
-    how: How,
+    options: ScoringOptions,
 ) -> dict[str, Measured]:
     """Every system measured, utterance by utterance, so that a reference is prepared once.
 
@@ -124,16 +124,16 @@ def measure(
     """
     for name, hypotheses in systems.items():
         _check_ids(name, references, hypotheses)
-    measured = {name: _empty(how, mentions is not None) for name in systems}
+    measured = {name: _empty(options, mentions is not None) for name in systems}
     for i, reference in references.items():
         for name, hypotheses in systems.items():
             said = None if mentions is None else mentions[i]
-            _add(measured[name], i, reference, hypotheses[i], said, how)
+            _add(measured[name], i, reference, hypotheses[i], said, options)
     return measured
 
 
-def _empty(how: How, with_mentions: bool) -> Measured:
-    both = list(how.texts)
+def _empty(options: ScoringOptions, with_mentions: bool) -> Measured:
+    both = list(options.texts)
     of_mentions = both if with_mentions else []
     return Measured(
         words={text: {} for text in both},
@@ -141,9 +141,9 @@ def _empty(how: How, with_mentions: bool) -> Measured:
         entities={text: {} for text in of_mentions},
         bags={text: {} for text in of_mentions},
         inserted={text: {} for text in of_mentions},
-        biasing={side: {} for side in ("u_wer", "b_wer") if how.biasing is not None},
+        biasing={side: {} for side in ("u_wer", "b_wer") if options.biasing is not None},
         safety={},
-        listed=bool(how.listed),
+        listed=bool(options.listed),
     )
 
 
@@ -153,20 +153,20 @@ def _add(
     reference: str,
     hypothesis: str,
     mentions: Sequence[Mention] | None,
-    how: How,
+    options: ScoringOptions,
 ) -> None:
-    if how.safety:
+    if options.safety:
         to.safety[i] = safety_outcomes(reference=reference, hypothesis=hypothesis)
-    for text, normalizer in how.texts.items():
-        chosen = how.said(i, reference, hypothesis, normalizer)
-        written, written_by = how.heard(chosen, hypothesis, normalizer)
+    for text, normalizer in options.texts.items():
+        chosen = options.said(i, reference, hypothesis, normalizer)
+        written, written_by = options.heard(chosen, hypothesis, normalizer)
         sides = normalize(chosen, normalizer), normalize(written, written_by)
         said, heard = (side.split() for side in sides)
-        steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
+        steps = align(reference_words=said, hypothesis_words=heard, costs=options.costs)
         to.words[text][i] = errors_of(steps)
         to.characters[text][i] = char_errors(reference=[sides[0]], hypothesis=[sides[1]])
-        if text == "normalized" and how.biasing is not None:
-            for side, errors in _biasing(said, heard, steps, how.biasing_words(i)).items():
+        if text == "normalized" and options.biasing is not None:
+            for side, errors in _biasing(said, heard, steps, options.biasing_words(i)).items():
                 to.biasing[side][i] = errors
         if mentions is not None:
             to.entities[text][i] = outcomes(
@@ -176,9 +176,9 @@ def _add(
                 mentions=mentions,
                 normalizer=normalizer,
                 heard_by=written_by,
-                costs=how.costs,
+                costs=options.costs,
             )
-            terms = how.terms[text]
+            terms = options.terms[text]
             to.bags[text][i] = bag_of(
                 reference=reference,
                 hypothesis=written,
