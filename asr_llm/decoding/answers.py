@@ -8,13 +8,13 @@ from asr_llm.decoding.generate import generate
 from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.prompts import collator, inference, splice, text_of
 from asr_llm.errors import CheckpointError
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
 
 
-def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -> list[str]:
+def answer(model: SpanSALM, prompts: list[SpanSequence], max_new_tokens: int = 32) -> list[str]:
     """The model's answers to B messages (``sequences.tasks.message``), in one batch.
 
     Raises:
@@ -30,7 +30,7 @@ def answer(model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32) -
 
 
 def option_log_probs(
-    model: SpanSALM, prompts: list[Sequence], options: list[str]
+    model: SpanSALM, prompts: list[SpanSequence], options: list[str]
 ) -> list[list[float]]:
     """The log-probability that the answer to each of B messages begins with each option.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asr_llm.corpus.synthesis import Utterance
     from asr_llm.evaluation.spoken_qa import Question, Suite, SuiteConfig
     from asr_llm.model.salm import SpanSALM
-    from asr_llm.sequences.spans import Sequence
+    from asr_llm.sequences.spans import SpanSequence
 
 SpokenParts: TypeAlias = "list[dict[str, Utterance]]"
 """For each question of a suite, its parts that are spoken."""
@@ -147,7 +147,7 @@ def _load(system: System) -> SpanSALM:
 
 def _prompt(
     question: Question, spoken: dict[str, Utterance], config: SuiteConfig, model: SpanSALM
-) -> Sequence:
+) -> SpanSequence:
     """The passage, the question, the choices: each as speech where it is spoken, else written."""
     from asr_llm.evaluation.spoken_qa import LETTERS
     from asr_llm.sequences.tasks import message
@@ -162,7 +162,9 @@ def _prompt(
     return message(parts, model.chat)
 
 
-def _answers(model: SpanSALM, suite: Suite, prompts: list[Sequence], progress: Any) -> list[str]:
+def _answers(
+    model: SpanSALM, suite: Suite, prompts: list[SpanSequence], progress: Any
+) -> list[str]:
     """What is said to each prompt, or for choices the most probable one."""
     from asr_llm.decoding.answers import answer, option_log_probs
     from asr_llm.evaluation.spoken_qa import LETTERS

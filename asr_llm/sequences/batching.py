@@ -19,7 +19,7 @@ from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item
-from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, num_frames
 
 
 class Collator:
@@ -51,7 +51,7 @@ class Collator:
         """Token ids of a piece of text, without special tokens added."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def __call__(self, sequences: list[Sequence]) -> Batch:
+    def __call__(self, sequences: list[SpanSequence]) -> Batch:
         """Collate B sequences."""
         ids, masks = [], []
         for sequence in sequences:
@@ -65,7 +65,7 @@ class Collator:
             masks.append(torch.tensor(mask))
         return Batch(_pad(ids, self.pad_id), _pad(masks, False), self._speech(sequences))
 
-    def _speech(self, sequences: list[Sequence]) -> BatchSpeech | None:
+    def _speech(self, sequences: list[SpanSequence]) -> BatchSpeech | None:
         spoken = [[span for span in spans if isinstance(span, Speech)] for spans in sequences]
         rows = [row for row, speech in enumerate(spoken) if speech]
         if not rows:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Item:
     """An example not made yet: ``cost`` in decoder positions, ``make(rng)`` builds it."""
 
     cost: float
-    make: Callable[[np.random.Generator], Sequence | None]
+    make: Callable[[np.random.Generator], SpanSequence | None]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Speech:
         return np.pad(piece, (0, self.num_frames * frame_samples - len(piece)))
 
 
-Sequence = tuple[Text | Speech, ...]
+SpanSequence = tuple[Text | Speech, ...]
 
 
 def num_frames(utterance: Utterance, frame_samples: int) -> int:

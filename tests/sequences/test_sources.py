@@ -18,7 +18,7 @@ from asr_llm.jobs.align import align_manifest
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.examples import Examples
 from asr_llm.sequences.sources import Folders, Source
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 from asr_llm.sequences.tasks import Chat
 
 CHAT = Chat("<u>", "</u><a>", "</a>")
@@ -35,7 +35,7 @@ def make(task: str, data: Path | str, **more: object) -> Examples:
     return made
 
 
-def sequence(source: Examples, i: int, seed: int = 1) -> Sequence:
+def sequence(source: Examples, i: int, seed: int = 1) -> SpanSequence:
     made = source.item(i).make(np.random.default_rng(seed))
     assert made is not None
     return made

@@ -14,7 +14,7 @@ from asr_llm.sequences.interleave import insert_speech, select_spans
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN
 from asr_llm.sequences.sources.data import Data
 from asr_llm.sequences.sources.speaking import SpokenSource, speak_at_random
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 from asr_llm.yaml_lines import Strict
 
@@ -45,7 +45,7 @@ class InsertSource(SpokenSource):
 
     def _sequence(
         self, text: str, chat: Chat, voices: tuple[str, ...], rng: np.random.Generator
-    ) -> Sequence:
+    ) -> SpanSequence:
         """One voice speaks all pieces of a text."""
         pieces = select_spans(text, python_rng(rng), self.insert.level, self.insert.share)
         voice = voices[int(rng.integers(len(voices)))]

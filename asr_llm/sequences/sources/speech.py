@@ -21,7 +21,7 @@ from asr_llm.sequences.examples import Examples, Item, python_rng
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS
 from asr_llm.sequences.sources.data import Data
 from asr_llm.sequences.sources.speaking import SpokenSource, speak_at_random
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class SpeechSource(SpokenSource):
         return self._spoken(data, chat) if cuts is None else self._recorded(cuts, data, chat)
 
     @abstractmethod
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence | None:
         """The spans of one example; None where the utterance is unfit for the task."""
 
     def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:
@@ -105,7 +105,7 @@ class SpeechSource(SpokenSource):
     def _of(self, speakers: list[tuple[float, Speak]], chat: Chat) -> Examples:
         frame = chat.frame_samples / chat.sample_rate
 
-        def make(speak: Speak, rng: np.random.Generator) -> Sequence | None:
+        def make(speak: Speak, rng: np.random.Generator) -> SpanSequence | None:
             utterance = self.augmented(speak(rng), rng)
             if utterance.duration > LONGEST_SECONDS:
                 return None

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.speech import SpeechSource
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 
@@ -18,6 +18,6 @@ class WordSynchronousSource(SpeechSource):
     task: Literal["word_synchronous"] = "word_synchronous"
     needs_word_times: ClassVar[bool] = True
 
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence | None:
         """Prompt, then word by word; None for more words than frames."""
         return tasks.word_synchronous(utterance, chat)
