@@ -33,7 +33,7 @@ from asr_llm.corpus.text import Normalizer
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.bags import Term, TermCounter, term_of
 from asr_llm.evaluation.mentions import EntityFinder, Mention
-from asr_llm.evaluation.normalized import groups, normalize
+from asr_llm.evaluation.normalized import TextPair, groups, normalize
 from asr_llm.evaluation.tokens import PUNCTUATION, Edges, Tokens
 from asr_llm.evaluation.words import Costs, WordErrors, align, char_errors, errors_of
 
@@ -83,29 +83,20 @@ def map_to_words(text: str, mention: Mention) -> range:
 
 
 def outcomes(
-    *,
-    utterance: str,
-    reference: str,
-    hypothesis: str,
-    mentions: Sequence[Mention],
-    normalizer: Normalizer = "none",
-    heard_by: Normalizer | None = None,
-    costs: Costs = "unit",
+    texts: TextPair, mentions: Sequence[Mention], *, utterance: str, costs: Costs = "unit"
 ) -> list[MentionOutcome]:
-    """Whether each mention of ``reference`` is in ``hypothesis`` by the strict rule above.
+    """Whether each mention of the reference is in the hypothesis by the strict rule above.
 
-    ``normalizer="none"`` is the raw comparison. ``heard_by`` is the hypothesis's, where that is
-    another one. ``costs`` are those of ``words.align``.
+    ``costs`` are those of ``words.align``.
 
     Raises:
         ScoreError: a mention is not of this reference.
     """
     if not mentions:
         return []
+    reference, normalizer = texts.reference, texts.normalizer
     edges = Edges(normalize(m.text, normalizer).split() for m in mentions)
-    said = Tokens.of(normalize(reference, normalizer).split(), edges)
-    written = normalize(hypothesis, normalizer if heard_by is None else heard_by)
-    heard = Tokens.of(written.split(), edges)
+    said, heard = (Tokens.of(text.split(), edges) for text in (texts.said, texts.heard))
     pairs = align(reference_words=said.bare, hypothesis_words=heard.bare, costs=costs)
     heard_at = {
         pair.reference: pair.hypothesis
@@ -117,17 +108,11 @@ def outcomes(
     results = []
     for mention, place in zip(mentions, _places(reference, mentions, normalizer, said, edges)):
         if place is None:
-            results += outcomes(
-                utterance=utterance,
-                reference=reference,
-                hypothesis=hypothesis,
-                mentions=[mention],
-                costs=costs,
-            )
+            as_written = TextPair(reference, texts.hypothesis)
+            results += outcomes(as_written, [mention], utterance=utterance, costs=costs)
             continue
         span, verbatim = place
-        as_written = verbatim if normalizer == "none" else None
-        window = _window(span, said, heard, heard_at, as_written)
+        window = _window(span, said, heard, heard_at, verbatim if normalizer == "none" else None)
         around = window or _between(span, heard_at, len(heard.bare))
         results.append(
             MentionOutcome(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from asr_llm.evaluation.entities import (
     outcomes,
 )
 from asr_llm.evaluation.equivalences import Equivalences
-from asr_llm.evaluation.normalized import normalize
+from asr_llm.evaluation.normalized import TextPair, normalize
 from asr_llm.evaluation.rows import mismatch
 from asr_llm.evaluation.safety import SafetyOutcome, safety_outcomes
 from asr_llm.evaluation.term_words import Key, ListedTerms
@@ -160,34 +160,24 @@ def _add(
     for text, normalizer in options.texts.items():
         chosen = options.said(i, reference, hypothesis, normalizer)
         written, written_by = options.heard(chosen, hypothesis, normalizer)
-        sides = normalize(chosen, normalizer), normalize(written, written_by)
-        said, heard = (side.split() for side in sides)
+        compared = TextPair(chosen, written, normalizer, written_by)
+        said, heard = compared.said.split(), compared.heard.split()
         steps = align(reference_words=said, hypothesis_words=heard, costs=options.costs)
         to.words[text][i] = errors_of(steps)
-        to.characters[text][i] = char_errors(reference=[sides[0]], hypothesis=[sides[1]])
+        to.characters[text][i] = char_errors(reference=[compared.said], hypothesis=[compared.heard])
         if text == "normalized" and options.biasing is not None:
             for side, errors in _biasing(said, heard, steps, options.biasing_words(i)).items():
                 to.biasing[side][i] = errors
         if mentions is not None:
-            to.entities[text][i] = outcomes(
-                utterance=i,
-                reference=reference,
-                hypothesis=written,
-                mentions=mentions,
-                normalizer=normalizer,
-                heard_by=written_by,
-                costs=options.costs,
-            )
+            whole = replace(compared, reference=reference)
+            to.entities[text][i] = outcomes(whole, mentions, utterance=i, costs=options.costs)
             terms = options.terms[text]
             to.bags[text][i] = bag_of(
-                reference=reference,
-                hypothesis=written,
-                mentions=mentions,
+                whole,
+                mentions,
                 found=[outcome.found for outcome in to.entities[text][i]],
                 label_of=terms.label_of,
                 listed=terms.counter,
-                normalizer=normalizer,
-                heard_by=written_by,
             )
             to.inserted[text][i] = terms.inserted(heard, steps)
 

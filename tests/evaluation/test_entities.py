@@ -19,6 +19,7 @@ from asr_llm.evaluation.entities import (
     outcomes,
     term_of,
 )
+from asr_llm.evaluation.normalized import TextPair
 from asr_llm.evaluation.scores import score
 
 FINDER = EntityFinder(
@@ -41,13 +42,8 @@ def found(reference: str, hypothesis: str, normalizer: str = "none") -> list[boo
 
 
 def carried(reference: str, hypothesis: str, normalizer: str = "none") -> list[MentionOutcome]:
-    return outcomes(
-        utterance="u1",
-        reference=reference,
-        hypothesis=hypothesis,
-        mentions=FINDER.find(reference),
-        normalizer=normalizer,
-    )
+    texts = TextPair(reference, hypothesis, normalizer)
+    return outcomes(texts, FINDER.find(reference), utterance="u1")
 
 
 # --- finding ---
@@ -225,13 +221,8 @@ def test_a_mention_is_carried_through_words_that_are_joined(
 
 def verdict(reference: str, term: str, hypothesis: str, normalizer: str) -> bool:
     start = reference.index(term)
-    (outcome,) = outcomes(
-        utterance="u1",
-        reference=reference,
-        hypothesis=hypothesis,
-        mentions=[Mention(start, start + len(term), "T", term)],
-        normalizer=normalizer,
-    )
+    mention = Mention(start, start + len(term), "T", term)
+    (outcome,) = outcomes(TextPair(reference, hypothesis, normalizer), [mention], utterance="u1")
     return outcome.found
 
 
