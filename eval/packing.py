@@ -19,7 +19,8 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import AsrSource, Folders, InterleaveSource, TextSource
-from asr_llm.training.train import make_stream, prepare
+from asr_llm.training.parts import prepare
+from asr_llm.training.streams import make_stream
 
 KINDS = (AsrSource, InterleaveSource, TextSource)
 

@@ -48,9 +48,7 @@ ADAPT = """
 cli/adapt.py adapt
 jobs/adapt.py adapt
 training/train.py train
-training/train.py _train
 training/fit.py training_step
-training/fit.py _losses
 model/salm.py losses
 """
 TRANSCRIBE = """

@@ -7,7 +7,6 @@ checkpoint ends with the same weights as one that was never stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,20 @@ import torch
 
 from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.domain import Domain
-from asr_llm.errors import RecipeError, RunError
+from asr_llm.errors import RunError
 from asr_llm.model import checkpoints, lora
-from asr_llm.model.frame_cache import CachedEncoder
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.batch import Batch
-from asr_llm.sequences.batching import BatchStream, Collator
-from asr_llm.sequences.sources import AsrSource, Folders, Source
+from asr_llm.sequences.sources import Folders
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, keep_memory, loader
+from asr_llm.training.parts import cached_encoder, fit_projector, prepare
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.streams import make_stream, monitored_batches, validation_batches
 
 
 @dataclass(frozen=True)
@@ -73,55 +72,50 @@ def train(
         adapter, made = (path if path.is_dir() else None for path in (run.adapter, run.model))
         return Trained(run.path, adapter, made, run.best_loss())
     keep_memory()
+    last = run.last_checkpoint() if resume else None
     with run.disk_errors():
-        return _train(recipe, run, domain, run.last_checkpoint() if resume else None, progress)
+        base = _starting_point(recipe, run, anew=last is None)
+        model = checkpoints.load(base)
+        replay = _replay(recipe, base, domain)
+        prepare(model, recipe)
+        if not torch.cuda.is_available():
+            # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
+            model.causal_lm.set_attn_implementation("eager")
+
+        folders = Folders(domain, replay, hear=hearer(base, model, tell if progress else None))
+        stream = make_stream(recipe, model, recipe.sources, folders)
+        held_out = validation_batches(recipe, model, folders)
+        monitored = monitored_batches(recipe, model, folders)
+        if recipe.fit_projector and last is None:
+            fit_projector(model, stream)
+        model.cached_encoder = cached_encoder(model, recipe)
+
+        monitor = None
+        if recipe.validation.max_rise is not None:
+            monitor = AsrMonitor(recipe.validation.max_rise, monitored)
+        callbacks = [
+            *([monitor] if monitor else []),
+            *checkpointing(recipe, run, bool(held_out), monitor),
+            Metrics(run.metrics, resume_step=run.step_of(last)),
+            Progress(recipe.steps, enabled=progress),
+        ]
+        batches = loader(stream, run.step_of(last) * recipe.accumulate)
+        dev = _made(held_out + monitored)
+        fit, trainer = Fit(model, recipe), _trainer(recipe, run, callbacks, dev is not None)
+        with checkpoints.quiet(), interruptible():
+            trainer.fit(fit, batches, dev, ckpt_path=last)
+        best = fit.load_best(run) if held_out else None
+        done = _finish(recipe, run, fit.model, base, best, domain)
+        stopped = trainer.global_step if monitor and monitor.risen else None
+        left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
+        return replace(done, stopped=stopped, left_out=left_out)
 
 
-def _train(
-    recipe: Recipe, run: RunFolder, domain: Domain | None, last: Path | None, progress: bool
-) -> Trained:
-    base = _starting_point(recipe, run, anew=last is None)
-    model = checkpoints.load(base)
-    replay = _replay(recipe, base, domain)
-    prepare(model, recipe)
-    if not torch.cuda.is_available():
-        # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
-        model.causal_lm.set_attn_implementation("eager")
-
-    folders = Folders(domain, replay, hear=hearer(base, model, tell if progress else None))
-    stream = make_stream(recipe, model, recipe.sources, folders)
-    held_out = _validation_batches(recipe, model, folders)
-    monitored = _monitored_batches(recipe, model, folders)
-    if recipe.fit_projector and last is None:
-        _fit_projector(model, stream)
-    model.cached_encoder = _cached_encoder(model, recipe)
-
-    fit = Fit(model, recipe)
-    batches = loader(stream, run.step_of(last) * recipe.accumulate)
-    dev: Any = None
-    if held_out or monitored:
-        # Batches are made already; a plain list would count as one loader each.
-        dev = torch.utils.data.DataLoader(
-            held_out + monitored,  # type: ignore[arg-type]
-            batch_size=None,
-        )
-    monitor = None
-    if recipe.validation.max_rise is not None:
-        monitor = AsrMonitor(recipe.validation.max_rise, monitored)
-    callbacks = [
-        *([monitor] if monitor else []),
-        *checkpointing(recipe, run, bool(held_out), monitor),
-        Metrics(run.metrics, resume_step=run.step_of(last)),
-        Progress(recipe.steps, enabled=progress),
-    ]
-    trainer = _trainer(recipe, run, callbacks, dev is not None)
-    with checkpoints.quiet(), interruptible():
-        trainer.fit(fit, batches, dev, ckpt_path=last)
-    best = fit.load_best(run) if held_out else None
-    done = _finish(recipe, run, fit.model, base, best, domain)
-    stopped = trainer.global_step if monitor and monitor.risen else None
-    left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
-    return replace(done, stopped=stopped, left_out=left_out)
+def _made(batches: list[Batch]) -> Any:
+    """A loader of batches that are made already; a plain list would count as one loader each."""
+    if not batches:
+        return None
+    return torch.utils.data.DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
 
 def _trainer(
@@ -146,141 +140,6 @@ def _trainer(
         use_distributed_sampler=False,
         plugins=[run.checkpoint_io()],
     )
-
-
-def prepare(model: SpanSALM, recipe: Recipe) -> None:
-    """Install what the recipe trains and freeze everything else.
-
-    Raises:
-        RecipeError: ``train`` names a part without parameters, CTC has no head, or the encoder
-            has not so many layers to train.
-    """
-    if "lora" in recipe.train:
-        torch.manual_seed(recipe.seed)
-        lora.install(model, recipe.lora)
-    if "ctc_head" in recipe.train and model.ctc_head is None:
-        torch.manual_seed(recipe.seed)
-        model.add_ctc_head()
-    if recipe.objective != "lm" and model.ctc_head is None:
-        raise RecipeError(
-            f"objective: {recipe.objective} needs a CTC head, which {recipe.model} lacks; "
-            "add ctc_head to 'train', or set objective: lm"
-        )
-    parts: dict[str, tuple[str, ...]] = {
-        "projector": ("perception.proj.", "perception.modality_adapter."),
-        "encoder": _encoder_prefixes(model, recipe),
-        "llm": ("llm.", "embed_tokens."),
-        "ctc_head": ("ctc_head.",),
-    }
-    model.requires_grad_(False)
-    for part in recipe.train:
-        count = 0
-        for name, parameter in model.named_parameters():
-            inside = ".lora_" in name if part == "lora" else name.startswith(parts[part])
-            if inside and parameter.is_floating_point():
-                parameter.requires_grad_(True)
-                count += 1
-        if not count:
-            raise RecipeError(f"train: {part!r} matches no parameter of this model")
-
-
-def _encoder_prefixes(model: SpanSALM, recipe: Recipe) -> tuple[str, ...]:
-    """Where the parameters lie that 'encoder' means."""
-    if recipe.encoder_layers is None:
-        return ("perception.encoder.",)
-    layers = getattr(model.perception.encoder, "whisper", None)
-    count = len(layers.layers) if layers is not None else 0
-    if recipe.encoder_layers > count:
-        raise RecipeError(
-            f"encoder_layers: found {recipe.encoder_layers}; expected at most {count}, which "
-            f"{recipe.model} has that can be trained apart (only Whisper's can)"
-        )
-    late = range(count - recipe.encoder_layers, count)
-    inside = "perception.encoder.whisper."
-    return (*(f"{inside}layers.{i}." for i in late), f"{inside}layer_norm.")
-
-
-def _fit_projector(model: SpanSALM, stream: BatchStream) -> None:
-    from asr_llm.model.posteriors import PosteriorProjector, begin_as_text
-    from asr_llm.model.projector import fit_projector
-
-    if isinstance(model.perception.modality_adapter, PosteriorProjector):
-        begin_as_text(model)
-    else:
-        fit_projector(model, (stream[i] for i in range(24)))
-
-
-def _cached_encoder(model: SpanSALM, recipe: Recipe) -> CachedEncoder | None:
-    """What keeps the frames of recordings, where some of the encoder is frozen."""
-    trained = "encoder" in recipe.train
-    if not recipe.cache_frames or (trained and recipe.encoder_layers is None):
-        return None
-    return CachedEncoder(model.perception, (recipe.encoder_layers or 0) if trained else 0)
-
-
-def make_stream(
-    recipe: Recipe,
-    model: SpanSALM,
-    sources: Sequence[Source],
-    folders: Folders,
-    seed: int | None = None,
-) -> BatchStream:
-    """The batches of a recipe's sources, for this model's tokenizer and frame rate.
-
-    Args:
-        seed: takes the place of the recipe's.
-    """
-    heads = recipe.objective != "lm" and model.ctc_head is not None
-    collate = Collator(
-        model.tokenizer.tokenizer,
-        model.audio_locator_tag,
-        model.text_pad_id,
-        model.frame_samples,
-        ctc=model.ctc_vocabulary.encode if heads else None,
-    )
-    found = [source.examples(model.chat, folders) for source in sources]
-    made = [examples for examples in found if examples is not None]
-    if not made:
-        raise RecipeError("all sources are optional and none has data; expected one that has")
-    length = recipe.steps * recipe.accumulate
-    seed = recipe.seed if seed is None else seed
-    return BatchStream(made, collate, seed, recipe.batch_positions, length)
-
-
-def _validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """The same held-out batches at every validation and for every seed; [] if none."""
-    domain = folders.domain
-    has_dev = domain is not None and (domain.has_text("dev") or domain.manifest("dev"))
-    if not (recipe.validation.sources or has_dev):
-        return []
-    stream = make_stream(
-        recipe, model, recipe.held_out_sources, replace(folders, split="dev"), seed=0
-    )
-    return _fixed(recipe, stream)
-
-
-def _monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
-    if recipe.validation.max_rise is None:
-        return []
-    replay = folders.replay
-    if replay is None:
-        raise RecipeError(
-            "validation.max_rise watches the loss on replayed speech, but there is none; expected "
-            "a base model that brings replay text, or 'replay: FOLDER' in the recipe; or leave "
-            "max_rise out"
-        )
-    split = "dev" if replay.has_text("dev") or replay.manifest("dev") else "train"
-    source = AsrSource(data="replay", augment=0.0)
-    watched = Folders(None, replay, split, folders.hear)
-    stream = make_stream(recipe, model, [source], watched, seed=0)
-    return [replace(batch, monitored=True) for batch in _fixed(recipe, stream)]
-
-
-def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
-    """The first batches of a stream, with about as many utterances as are to be validated."""
-    rows = max(1, stream.draws // stream.pool)
-    return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]
 
 
 def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:

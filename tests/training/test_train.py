@@ -23,11 +23,13 @@ from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
 from asr_llm.model import checkpoints
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import OptimizerRecipe, Recipe
+from asr_llm.training import streams
 from asr_llm.training.callbacks import BestCheckpoint
 from asr_llm.training.fit import Fit, rate
 from asr_llm.training.loading import interruptible
+from asr_llm.training.parts import prepare
 from asr_llm.training.run_folder import RunFolder
-from asr_llm.training.train import Trained, prepare, train
+from asr_llm.training.train import Trained, train
 
 SENTENCES = [f"The court heard case number {n} today." for n in range(20)]
 
@@ -179,13 +181,14 @@ def test_an_adapter_to_fuse_says_so_and_is_validated_on_text(
     (folder / "terms").mkdir()
     (folder / "terms" / "plea.tsv").write_text("nolo contendere\tno low\n", "utf-8")
     asked: list[str] = []
-    real = train_module.make_stream
+    real = streams.make_stream
 
     def make_stream(*args: Any, **keys: Any) -> Any:
         asked.extend(source.task for source in args[2])
         return real(*args, **keys)
 
-    monkeypatch.setattr(train_module, "make_stream", make_stream)
+    for module in (train_module, streams):
+        monkeypatch.setattr(module, "make_stream", make_stream)
     run = RunFolder(tmp_path / "run")
     chosen = recipe(fusion=0.5, biasing=3.0, sources=[{"task": "text", "data": "domain"}])
     done = train(chosen, run, Domain.load(folder), progress=False)
