@@ -18,9 +18,6 @@ from pathlib import Path, PurePath
 
 from asr_llm.errors import AsrLlmError
 
-TEXT_SUFFIXES = frozenset({".txt", ".tsv", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
-"""Names of the files that hold the text, lists and tables of a folder."""
-
 LAYOUTS = (
     "cuts.jsonl.gz",
     "cuts.jsonl",

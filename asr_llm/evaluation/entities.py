@@ -43,7 +43,6 @@ __all__ = [
     "MentionOutcome",
     "Term",
     "TermCounter",
-    "map_to_words",
     "outcomes",
     "term_of",
 ]
@@ -71,15 +70,6 @@ class MentionOutcome:
         if self.found:
             return "found"
         return "partial" if self.words.hits else "missed"
-
-
-def map_to_words(text: str, mention: Mention) -> range:
-    """Indices of the white-space words of ``text`` that the mention touches.
-
-    Raises:
-        ScoreError: the mention is not of this text.
-    """
-    return _covered(text, _word_spans(text), mention)[0]
 
 
 def outcomes(

@@ -15,7 +15,6 @@ from asr_llm.evaluation.entities import (
     Mention,
     MentionOutcome,
     TermCounter,
-    map_to_words,
     outcomes,
     term_of,
 )
@@ -92,28 +91,9 @@ def test_a_malformed_pattern_is_named(pattern: object, message: str) -> None:
         EntityFinder([{"label": "DRUG", "pattern": "Lipitor"}, pattern])  # type: ignore[list-item]
 
 
-# --- mapping to words ---
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Lipitor", [range(0, 1)]),
-        ("took (Lipitor), then Lipitor.", [range(1, 2), range(3, 4)]),
-        ("has Crohn's disease, mild", [range(1, 3)]),
-        ("a beta-blocker helps", [range(1, 2)]),
-        ("Lipitor's price", [range(0, 1)]),
-        ("see Roe v. Wade.", [range(1, 4)]),
-        ("Lipitor/fibrillation", [range(0, 1), range(0, 1)]),
-    ],
-)
-def test_map_to_words(text: str, expected: list[range]) -> None:
-    assert [map_to_words(text, m) for m in FINDER.find(text)] == expected
-
-
 def test_a_mention_of_another_text_is_refused() -> None:
     with pytest.raises(ScoreError, match="'Lipitor' is not at characters 0-7"):
-        map_to_words("aspirin", Mention(0, 7, "DRUG", "Lipitor"))
+        outcomes(TextPair("aspirin", "aspirin"), [Mention(0, 7, "DRUG", "Lipitor")], utterance="u1")
 
 
 # --- the strict rule ---
