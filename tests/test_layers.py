@@ -60,8 +60,6 @@ MANY_PARAMETERS = {
     "evaluation score": 18,
     "jobs adapt": 11,
     "jobs evaluate": 13,
-    "jobs transcribe": 8,
-    "jobs transcripts": 8,
     "model __init__": 7,
     "transcription __init__": 7,
     "transcription load": 10,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asr_llm.errors import AudioError, RunError
 from asr_llm.jobs.transcripts import text_settings, transcripts
-from asr_llm.progress import Progress
+from asr_llm.progress import Feedback
 from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
@@ -68,19 +68,13 @@ def transcribe(
     wanted: Wanted,
     options: TranscribeOptions = TranscribeOptions(),
     recogniser: Recogniser = Recogniser(),
-    *,
-    progress: Progress | None = None,
-    on_ready: Callable[[], None] | None = None,
-    tell: Callable[[str], None] | None = None,
-    show: Callable[[str], None] | None = None,
+    feedback: Feedback = Feedback(),
 ) -> Iterator[Outcome]:
     """Transcribe files, folders, patterns and stdin; those done before come first.
 
     Args:
-        on_ready: called when the model is loaded.
-        tell: called with what concerns all of them.
-        show: called with plain text as it becomes certain, where that of one audio is printed;
-            its outcome has nothing more to print.
+        feedback: plain text is shown as it becomes certain where that of one audio is printed;
+            its outcome then has nothing more to print.
 
     Raises:
         RunError: a file is in the way, two would be the same, there is no such format, or the
@@ -98,9 +92,8 @@ def transcribe(
         formats.check_printable(names, len(found))
     else:
         check_names(found, names[0])
-    if tell:
-        for line in expanded.notes():
-            tell(line)
+    for line in expanded.notes():
+        feedback.tell(line)
     yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None
@@ -116,16 +109,16 @@ def transcribe(
             if todo := folder.unfinished(files, names):
                 folder.make()
             begun = [file for file in todo if any(journals(part).known for part in parts[file])]
-            if begun and tell:
+            if begun:
                 more = f" and {len(begun) - 1} more" if begun[1:] else ""
-                tell(f"resuming {inputs.name_of(begun[0])}{more}")
+                feedback.tell(f"resuming {inputs.name_of(begun[0])}{more}")
             waiting = set(todo)
             for file in files:
                 if file not in waiting:
                     trouble = folder.trouble(file, names)
                     yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
         several = len(files) > 1
-        on_segment = None
+        show, on_segment = feedback.show, None
         printed_at_once = folder is None and not several and names == ("txt",)
         if show is not None and printed_at_once and wanted.channels != "separate":
 
@@ -138,9 +131,7 @@ def transcribe(
             recogniser,
             journal=journals,
             on_segment=on_segment,
-            progress=progress,
-            on_ready=on_ready,
-            tell=tell,
+            feedback=feedback,
         )
         for file in todo:
             name = inputs.name_of(file)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.corpus.audio import Source
 from asr_llm.errors import AudioError
 from asr_llm.jobs.adapters import check_adapters
-from asr_llm.progress import Progress, labelled
+from asr_llm.progress import Feedback, labelled
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.version import __version__
 
@@ -26,17 +26,14 @@ def transcripts(
     *,
     journal: Callable[[Source], Journal] | None = None,
     on_segment: Callable[[Segment], None] | None = None,
-    progress: Progress | None = None,
-    on_ready: Callable[[], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    feedback: Feedback = Feedback(),
 ) -> Iterator[Transcript | AudioError]:
     """Transcribe audio files, in order; a file that cannot be read gives its error instead.
 
     Args:
         journal: where to keep what is decoded of a file until its transcript is there.
         on_segment: told each segment as soon as it is certain.
-        on_ready: called when the model is loaded and the first file is about to be.
-        tell: called with a line where word times were asked for and nothing can tell them.
+        feedback: told where word times were asked for and nothing can tell them.
 
     Raises:
         CheckpointError: the model or an adapter does not load.
@@ -50,15 +47,14 @@ def transcripts(
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     loaded = SpeechLLM.of(recogniser, options)
-    if options.word_timestamps and loaded.aligner is None and tell is not None:
-        tell(
+    if options.word_timestamps and loaded.aligner is None:
+        feedback.tell(
             f"{recogniser.model} has no CTC head, so only segments are timed; for word "
             "times give --aligner, a NeMo CTC model (.nemo) or mini"
         )
-    if on_ready is not None:
-        on_ready()
+    feedback.on_ready()
     adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None
-    meter = labelled(progress, "transcribing")
+    meter = labelled(feedback.progress, "transcribing")
     for result in loaded.transcribe_many(files, meter, journal, on_segment):
         if not isinstance(result, AudioError):
             result = replace(

@@ -23,6 +23,7 @@ from asr_llm.corpus.synthesis import select_voices, synthesize
 from asr_llm.errors import AudioError, RunError
 from asr_llm.jobs.transcribe import Outcome, Wanted, transcribe
 from asr_llm.jobs.transcripts import text_settings
+from asr_llm.progress import Feedback
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
@@ -78,7 +79,9 @@ def test_one_text_is_shown_as_it_comes(heard: list[str]) -> None:
     shown: list[str] = []
 
     def outcomes(*audios: str, **wanted: Any) -> list[str]:
-        made = transcribe([*map(Path, audios)], Wanted(**wanted), show=shown.append)
+        made = transcribe(
+            [*map(Path, audios)], Wanted(**wanted), feedback=Feedback(show=shown.append)
+        )
         return [outcome.printed for outcome in made]
 
     assert (outcomes("a.wav"), shown) == ([""], ["a\n"])
@@ -363,9 +366,9 @@ def test_it_is_told_where_it_goes_on(talks: Path, tiny: Path, tmp_path: Path) ->
     journal.add(Chunk(0, np.zeros(16000, np.float32)), DecodedChunk("known before"))
     told: list[str] = []
     asked = [talks / "talk0.flac"], Wanted(folder=tmp_path), options, recogniser
-    found = transcribe(*asked, tell=told.append)
+    found = transcribe(*asked, Feedback(tell=told.append))
     assert [outcome.error for outcome in found] == [None]
     assert told == [f"resuming {talks / 'talk0.flac'}"]
     told.clear()
-    list(transcribe(*asked, tell=told.append))
+    list(transcribe(*asked, Feedback(tell=told.append)))
     assert told == []
