@@ -54,7 +54,6 @@ model/salm.py losses
 TRANSCRIBE = """
 cli/transcribe.py transcribe
 jobs/transcribe.py transcribe
-jobs/transcripts.py transcripts
 transcription/speech_llm.py transcribe_many
 transcription/pipeline.py run
 transcription/pipeline.py decode

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.errors import AudioError, RunError
-from asr_llm.jobs.transcripts import text_settings, transcripts
-from asr_llm.progress import Feedback
+from asr_llm.jobs.transcripts import hashes, load, text_settings, unreadable
+from asr_llm.progress import Feedback, labelled
 from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
@@ -82,9 +82,7 @@ def transcribe(
         AudioError: a folder or a pattern holds no audio.
         CheckpointError: the model or an adapter does not load.
     """
-    names = formats.parse(wanted.formats)
-    if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
-        raise RunError("ctm needs word times: add --word-timestamps")
+    names = _formats(wanted, options)
     inputs.check_channels(wanted.channels)
     expanded = inputs.expand(audios, recursive=wanted.recursive)
     found = expanded.audio
@@ -118,28 +116,29 @@ def transcribe(
                     trouble = folder.trouble(file, names)
                     yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
         several = len(files) > 1
-        show, on_segment = feedback.show, None
         printed_at_once = folder is None and not several and names == ("txt",)
-        if show is not None and printed_at_once and wanted.channels != "separate":
-
-            def on_segment(segment: Segment) -> None:
-                show(formats.txt_line(segment))
-
-        results = transcripts(
-            [part for file in todo for part in parts[file]],
-            options,
-            recogniser,
-            journal=journals,
-            on_segment=on_segment,
-            feedback=feedback,
-        )
+        on_segment = None
+        if printed_at_once and wanted.channels != "separate":
+            on_segment = _shown(feedback)
+        sources = [part for file in todo for part in parts[file]]
+        errors = [unreadable(source.path) for source in sources]
+        model_sha256 = adapter_sha256 = None
+        if all(errors):
+            results: Iterator[Transcript | AudioError] = filter(None, errors)
+        else:
+            model_sha256, adapter_sha256 = hashes(recogniser)
+            loaded = load(recogniser, options, feedback)
+            meter = labelled(feedback.progress, "transcribing")
+            results = loaded.transcribe_many(sources, meter, journals, on_segment)
         for file in todo:
             name = inputs.name_of(file)
             result = together(list(islice(results, len(parts[file]))), parts[file])
             if isinstance(result, AudioError):
                 yield Outcome(name, error=str(result).replace(str(file), str(name)))
                 continue
-            result = replace(result, path=name)
+            result = replace(
+                result, path=name, model_sha256=model_sha256, adapter_sha256=adapter_sha256
+            )
             trouble = None if result.complete else f"{name}: {result.note}"
             if folder is None or journals is None:
                 text = ""
@@ -153,6 +152,19 @@ def transcribe(
             if trouble is not None:
                 outcome = replace(outcome, note=None, error=trouble)
             yield replace(outcome, resumed=file in begun)
+
+
+def _formats(wanted: Wanted, options: TranscribeOptions) -> tuple[str, ...]:
+    names = formats.parse(wanted.formats)
+    if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
+        raise RunError("ctm needs word times: add --word-timestamps")
+    return names
+
+
+def _shown(feedback: Feedback) -> Callable[[Segment], None] | None:
+    """What shows the text of a segment, if it is shown at once."""
+    show = feedback.show
+    return None if show is None else lambda segment: show(formats.txt_line(segment))
 
 
 def _write(

@@ -1,49 +1,28 @@
-"""Audio files into transcripts, in order, and what determines a transcript."""
+"""What transcripts are made by: a recogniser, ready to use, and its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.audio import Source
 from asr_llm.errors import AudioError
 from asr_llm.jobs.adapters import check_adapters
-from asr_llm.progress import Feedback, labelled
+from asr_llm.progress import Feedback
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.version import __version__
 
 if TYPE_CHECKING:
-    from asr_llm.transcription.journal import Journal
-    from asr_llm.transcription.transcript import Segment, Transcript
+    from asr_llm.transcription.speech_llm import SpeechLLM
 
 
-def transcripts(
-    paths: Iterable[str | Path | Source],
-    options: TranscribeOptions = TranscribeOptions(),
-    recogniser: Recogniser = Recogniser(),
-    *,
-    journal: Callable[[Source], Journal] | None = None,
-    on_segment: Callable[[Segment], None] | None = None,
-    feedback: Feedback = Feedback(),
-) -> Iterator[Transcript | AudioError]:
-    """Transcribe audio files, in order; a file that cannot be read gives its error instead.
-
-    Args:
-        journal: where to keep what is decoded of a file until its transcript is there.
-        on_segment: told each segment as soon as it is certain.
-        feedback: told where word times were asked for and nothing can tell them.
+def load(recogniser: Recogniser, options: TranscribeOptions, feedback: Feedback) -> SpeechLLM:
+    """A recogniser that is ready; told where it cannot tell the word times that are asked for.
 
     Raises:
         CheckpointError: the model or an adapter does not load.
     """
-    files = [Source.of(path) for path in paths]
-    unreadable = [_unreadable(source.path) for source in files]
-    if all(unreadable):  # known without waiting for the model
-        yield from filter(None, unreadable)
-        return
-    settings = text_settings(recogniser, options)  # before the model is loaded
+    check_adapters(recogniser.adapters, options.fusion, options.biasing)
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     loaded = SpeechLLM.of(recogniser, options)
@@ -53,14 +32,19 @@ def transcripts(
             "times give --aligner, a NeMo CTC model (.nemo) or mini"
         )
     feedback.on_ready()
-    adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None
-    meter = labelled(feedback.progress, "transcribing")
-    for result in loaded.transcribe_many(files, meter, journal, on_segment):
-        if not isinstance(result, AudioError):
-            result = replace(
-                result, model_sha256=settings["model"]["sha256"], adapter_sha256=adapters
-            )
-        yield result
+    return loaded
+
+
+def hashes(recogniser: Recogniser) -> tuple[str, str | None]:
+    """Of the model and of its adapters, by which a transcript says what made it.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    from asr_llm.model import checkpoints
+
+    model = checkpoints.identity(checkpoints.locate(recogniser.model))
+    return model, "+".join(adapter.sha256 for adapter in recogniser.adapters) or None
 
 
 _NO_SETTINGS = (
@@ -103,7 +87,8 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
     }
 
 
-def _unreadable(path: Path) -> AudioError | None:
+def unreadable(path: Path) -> AudioError | None:
+    """Why a file cannot be read; None where it can: known without waiting for a model."""
     from asr_llm.corpus.audio import audio_info
 
     try:

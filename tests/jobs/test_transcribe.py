@@ -36,26 +36,31 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Names of the files that a fake recogniser was given; those that say 'bad' are unreadable."""
     names: list[str] = []
 
-    def fake(
-        paths: Sequence[Path],
-        options: TranscribeOptions,
-        recogniser: Recogniser,
-        on_segment: Callable[[Segment], None] | None = None,
-        **other: Any,
-    ) -> Iterator[Transcript | AudioError]:
-        for path in (Source.of(given).path for given in paths):
-            names.append(path.name)
-            if b"bad" in path.read_bytes():
-                yield AudioError(f"{path}: corrupt")
-                continue
-            text = path.read_bytes().decode()
-            words = (Word(text, 0.0, 1.0, 0.5),) if options.num_beams > 1 else ()
-            segment = Segment(0.0, 2.0, text, words)
-            if on_segment is not None:
-                on_segment(segment)
-            yield Transcript(path, 2.0, (segment,), recogniser.model)
+    class Fake:
+        def __init__(self, recogniser: Recogniser, options: TranscribeOptions, _: Feedback) -> None:
+            self.recogniser, self.options = recogniser, options
 
-    monkeypatch.setattr("asr_llm.jobs.transcribe.transcripts", fake)
+        def transcribe_many(
+            self,
+            paths: Sequence[Source],
+            on_done: object,
+            journal: object,
+            on_segment: Callable[[Segment], None] | None,
+        ) -> Iterator[Transcript | AudioError]:
+            for path in (source.path for source in paths):
+                names.append(path.name)
+                if b"bad" in path.read_bytes():
+                    yield AudioError(f"{path}: corrupt")
+                    continue
+                text = path.read_bytes().decode()
+                words = (Word(text, 0.0, 1.0, 0.5),) if self.options.num_beams > 1 else ()
+                segment = Segment(0.0, 2.0, text, words)
+                if on_segment is not None:
+                    on_segment(segment)
+                yield Transcript(path, 2.0, (segment,), self.recogniser.model)
+
+    monkeypatch.setattr("asr_llm.jobs.transcribe.load", Fake)
+    monkeypatch.setattr("asr_llm.jobs.transcribe.unreadable", lambda path: None)
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.wav").write_text(name)
