@@ -18,9 +18,6 @@ from pathlib import Path, PurePath
 
 from asr_llm.errors import AsrLlmError
 
-TEXT_SUFFIXES = frozenset({".txt", ".tsv", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
-"""File names of a folder's text, lists and tables."""
-
 LAYOUTS = (
     "cuts.jsonl.gz",
     "cuts.jsonl",

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from asr_llm.training.parts import prepare
 from safetensors.torch import load_file
 
 import asr_llm.training.train as train_module
@@ -28,6 +27,7 @@ from asr_llm.training import streams
 from asr_llm.training.callbacks import BestCheckpoint
 from asr_llm.training.fit import Fit, rate
 from asr_llm.training.loading import interruptible
+from asr_llm.training.parts import prepare
 from asr_llm.training.run_folder import RunFolder
 from asr_llm.training.train import Trained, train
 
