@@ -393,6 +393,22 @@ def test_questions_from_the_command_line(base: Path, tmp_path: Path, speech: np.
     assert [word in done.stdout for word in ("text", "speech", "gap")] == [True] * 3
 
 
+def test_instructions_from_the_command_line(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "i.jsonl").write_text(
+        '{"prompt": "Shout.", "instruction_id_list": ["change_case:english_capital"]}\n', "utf-8"
+    )
+    told = ("instruct", "i.jsonl", "--model", base, "--variant", "noisy")
+    done = run(*told, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [word in done.stdout for word in ("noisy", "text", "speech", "gap")] == [True] * 4
+    assert json.loads(run(*told, "--json", cwd=tmp_path).stdout) == json.loads(
+        (tmp_path / "out" / "scores.json").read_text()
+    )
+    refused = run("instruct", "i.jsonl", "--variant", "loud", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "unknown variant 'loud'" in refused.stderr
+
+
 @pytest.mark.slow
 def test_recipes_are_compared(base: Path, tmp_path: Path) -> None:
     """Two rows, two seeds; the second time the figures are only read."""

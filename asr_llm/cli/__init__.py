@@ -27,6 +27,7 @@ from asr_llm.cli.doctor import doctor
 from asr_llm.cli.domain import domain_app
 from asr_llm.cli.evaluate import evaluate
 from asr_llm.cli.export import export
+from asr_llm.cli.instruct import instruct
 from asr_llm.cli.model import model_app
 from asr_llm.cli.pretrain import pretrain
 from asr_llm.cli.qa import qa
@@ -68,7 +69,8 @@ app = typer.Typer(
 )
 # In the order of --help.
 _COMMANDS = (
-    transcribe, serve, adapt, pretrain, evaluate, score, align, ask, qa, terms, export, doctor,
+    transcribe, serve, adapt, pretrain, evaluate, score, align, ask, qa, instruct, terms,
+    export, doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)

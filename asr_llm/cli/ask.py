@@ -8,10 +8,7 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.options import (
-    Adapter,
-    Model,
-)
+from asr_llm.cli.options import Adapter, Model, ShowFirstPass
 
 
 def ask(
@@ -21,8 +18,9 @@ def ask(
     ] = None,
     model: Model = defaults.MODEL,
     adapter: Adapter = None,
+    first_pass: ShowFirstPass = False,
 ) -> None:
     """Ask the model a question about a recording."""
     from asr_llm.jobs import ask as job
 
-    typer.echo(job.ask(audio, question, model=model, adapter=adapter))
+    typer.echo(job.ask(audio, question, model=model, adapter=adapter, first_pass=first_pass))

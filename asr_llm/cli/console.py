@@ -194,25 +194,6 @@ def _print_table(rows: list[Row], names: list[str]) -> None:
     Console(width=None if sys.stdout.isatty() else 120 if names[1:] else 80).print(shown)
 
 
-def print_answers(scores: dict[str, Any]) -> None:
-    """Print a line per system and mode of asking to stdout, with 95% intervals."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(scores["suite"], "asked by", "right", "accuracy", "95% interval", box=box.SIMPLE)
-    for column in shown.columns[2:]:
-        column.justify, column.no_wrap = "right", True
-    for name, figures in scores["systems"].items():
-        for kind in ("text", "speech"):
-            found = figures[kind]
-            count = f"{found['right']}/{found['questions']}"
-            shown.add_row(name, kind, count, f"{found['accuracy']:.1%}", _interval(found))
-        gap = figures["gap"]
-        shown.add_row(name, "gap", "", f"{100 * gap['difference']:+.1f}", _interval(gap))
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
-
-
 def print_audit(found: Audit) -> None:
     """Print the misrecognised terms and their number to stdout."""
     from rich import box
@@ -237,12 +218,6 @@ def print_audit(found: Audit) -> None:
         f"{len(found.misheard)} of {len(found.terms)} terms will be misheard by {found.model}; "
         f"a list helps {by_list} of them"
     )
-
-
-def _interval(found: dict[str, Any]) -> str:
-    if found["low"] is None:
-        return ""
-    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
 
 
 def report_text(report: CheckReport) -> str:

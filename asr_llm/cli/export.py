@@ -24,12 +24,17 @@ def export(
         bool,
         typer.Option("--llm-only", help="Export only the LLM and its tokenizer, for Hugging Face."),
     ] = False,
+    vllm: Annotated[
+        bool, typer.Option("--vllm", help="Export for NeMo's vLLM plugin, in bfloat16.")
+    ] = False,
 ) -> None:
-    """Export a checkpoint for NeMo or Hugging Face, with adapters merged."""
+    """Export a checkpoint for NeMo, Hugging Face or vLLM, with adapters merged."""
     from asr_llm.jobs import export as job
     from asr_llm.model.adapter_folder import BIASING
 
-    made = job.export(output, model=model, adapters=adapter or (), merge=merge, llm_only=llm_only)
+    made = job.export(
+        output, model=model, adapters=adapter or (), merge=merge, llm_only=llm_only, vllm=vllm
+    )
     typer.echo(f"The {'LLM' if llm_only else 'model'} is in {made}")
     for path in filter(Path.is_file, (folder / BIASING for folder in adapter or ())):
         typer.echo(f"Not included: the biasing list of {path.parent}. Use --biasing-list {path}")

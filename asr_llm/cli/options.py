@@ -37,6 +37,17 @@ FirstPass = Annotated[
         help="Show the LLM the transcript of Whisper's own decoder, if the model has one.",
     ),
 ]
+ShowFirstPass = Annotated[
+    bool,
+    typer.Option(
+        "--first-pass/--no-first-pass",
+        help="Show the LLM what Whisper's own decoder writes of the speech, where the model brings "
+        "that: a cascade in effect.",
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Folder for answers.jsonl, scores.json.")
+]
 BiasingFile = Annotated[
     Path | None,
     typer.Option(

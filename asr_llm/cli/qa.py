@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, print_answers, to_json
-from asr_llm.cli.options import (
-    Adapter,
-    AsJson,
-    Model,
-)
+from asr_llm.cli.console import Bar, to_json
+from asr_llm.cli.options import Adapter, AsJson, Model, Output, ShowFirstPass
+from asr_llm.cli.tables import print_answers
+
+Scoring = Literal["contains", "exact", "choice", "likelihood"]
 
 
 def qa(
@@ -22,21 +21,32 @@ def qa(
     ],
     model: Model = defaults.MODEL,
     adapter: Adapter = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for answers.jsonl, scores.json.")
+    scoring: Annotated[
+        Scoring | None, typer.Option(help="How answers are found and scored; default: the suite's.")
     ] = None,
+    first_pass: ShowFirstPass = False,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask the same questions as text and as speech, and measure the gap.
 
     A question is a JSON object with question and answer (or answers), and optionally id, passage,
     choices and audio (a recording of the question). A suite in YAML sets how they are asked: name,
-    questions (the file), scoring (contains, exact, choice), spoken (passage, question), voices.
+    questions (the file), scoring (contains, exact, choice, likelihood), spoken (passage, question),
+    voices.
     """
     from asr_llm.jobs import qa as job
 
+    options = job.QaOptions(scoring, first_pass)
     with Bar() as progress:
-        done = job.qa(suite, model=model, adapter=adapter, output=output, progress=progress)
+        done = job.qa(
+            suite,
+            model=model,
+            adapter=adapter,
+            output=output,
+            options=options,
+            progress=progress,
+        )
     if as_json:
         typer.echo(to_json(done.scores))
     else:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asr_llm.decoding.generate import generate
+from asr_llm.decoding.drafted import write
+from asr_llm.decoding.generate import prefill
 from asr_llm.decoding.guards import cut_loop
-from asr_llm.decoding.prompts import collator, inference, splice, text_of
+from asr_llm.decoding.prompts import collator, end_token, inference, splice, text_of
+from asr_llm.decoding.rescoring import forced_scores
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.spans import SpanSequence
 
 if TYPE_CHECKING:
+    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
 
 
-def answer(model: SpanSALM, prompts: list[SpanSequence], max_new_tokens: int = 32) -> list[str]:
+def answer(
+    model: SpanSALM, prompts: list[SpanSequence], max_new_tokens: int = 32, as_written: bool = False
+) -> list[str]:
     """Answer B messages (``sequences.tasks.message``) in one batch.
+
+    Args:
+        as_written: with their line breaks, and with loops, if any.
 
     Raises:
         ValueError: the model is in training mode.
@@ -25,8 +35,30 @@ def answer(model: SpanSALM, prompts: list[SpanSequence], max_new_tokens: int = 3
         return []
     tokenizer = model.tokenizer.tokenizer
     with inference(model):
-        said = generate(model, splice(model, prompts), [max_new_tokens] * len(prompts))
+        limits = [max_new_tokens] * len(prompts)
+        said = write(model, splice(model, prompts), limits, end_token(model))
+    if as_written:
+        rows = [list(one.ids) for one in said]
+        return [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
     return [cut_loop(text_of(tokenizer, list(one.ids))) for one in said]
+
+
+def with_first_pass(
+    utterances: list[Utterance], first_pass: FirstPass | None, longest: float
+) -> list[Utterance]:
+    """Utterances with what a first pass writes of them, for ``sequences.tasks.message``.
+
+    Args:
+        longest: in seconds; of longer ones it writes nothing.
+    """
+    if first_pass is None:
+        return utterances
+    short = [i for i, one in enumerate(utterances) if one.duration <= longest]
+    texts = first_pass.write([utterances[i].samples for i in short])
+    out = list(utterances)
+    for i, text in zip(short, texts):
+        out[i] = replace(out[i], first_pass=cut_loop(text) or None)
+    return out
 
 
 def option_log_probs(
@@ -54,3 +86,18 @@ def option_log_probs(
         logits = model.causal_lm.lm_head(hidden[:, -1]).float()
         found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
     return found
+
+
+def likelihoods(
+    model: SpanSALM, prompts: list[SpanSequence], texts: list[tuple[str, ...]]
+) -> list[list[float]]:
+    """The log-probability that the answer to each of B messages begins with each of its texts.
+
+    The sum over a text's tokens, as in the LM Evaluation Harness ("acc").
+    """
+    encode = collator(model).encode
+    with inference(model):
+        spliced = splice(model, prompts)
+        ids = [[encode(text) for text in own] for own in texts]
+        scored = forced_scores(model, spliced, prefill(model, spliced), ids)
+    return [[sum(scores[:-1]) for scores in own] for own in scored]

@@ -23,7 +23,9 @@ from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 from asr_llm.yaml_lines import parse_yaml
 
 LETTERS = "ABCDEFGHIJ"
-Scoring = Literal["contains", "exact", "choice"]
+Scoring = Literal["contains", "exact", "choice", "likelihood"]
+LISTED: tuple[Scoring, ...] = ("choice", "likelihood")
+"""Those that need choices: the first shows them with letters, the second does not."""
 Part = Literal["passage", "question"]
 
 
@@ -61,8 +63,11 @@ class Suite:
     questions: tuple[Question, ...]
 
 
-def read_suite(path: str | Path) -> Suite:
+def read_suite(path: str | Path, scoring: Scoring | None = None) -> Suite:
     """Read a suite from its YAML, or from a bare file of questions with the defaults.
+
+    Args:
+        scoring: overrides the suite's own.
 
     Questions are JSON lines or a JSON list, with ``question`` and ``answer`` or ``answers`` (a
     text, a list, or TriviaQA's ``{"value", "aliases"}``), and optionally ``id``, ``passage`` (or
@@ -83,6 +88,8 @@ def read_suite(path: str | Path) -> Suite:
             raise SuiteError(f"{path}: questions: {source} is not there; expected JSON lines")
     else:
         config, source = SuiteConfig(name=path.stem, questions=path.name), path
+    if scoring is not None:
+        config = config.model_copy(update={"scoring": scoring})
     questions = tuple(
         _question(row, number, source, config.scoring) for number, row in _rows(source)
     )
@@ -92,7 +99,7 @@ def read_suite(path: str | Path) -> Suite:
     if twice := next((i for i in ids if ids.count(i) > 1), None):
         raise SuiteError(f"{source}: id {twice!r} is given twice; expected one question for an id")
     listed = [question.id for question in questions if question.choices]
-    if path.suffix not in (".yaml", ".yml") and listed:
+    if scoring is None and path.suffix not in (".yaml", ".yml") and listed:
         if len(listed) < len(questions):
             raise SuiteError(
                 f"{path}: {len(listed)} of {len(questions)} questions have choices (the first: "
@@ -126,7 +133,7 @@ def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:
     answers = tuple(dict.fromkeys(_chosen(x, choices) for x in given))
     if not answers:
         raise SuiteError(f"{path}:{number}: no 'answer' and no 'answers'; expected one of them")
-    if len(choices) == 1 or (scoring == "choice" and not choices):
+    if len(choices) == 1 or (scoring in LISTED and not choices):
         raise SuiteError(f"{path}:{number}: found {len(choices)} choices; expected two or more")
     if choices and not set(answers) & set(choices):
         raise SuiteError(
@@ -165,7 +172,7 @@ def is_right(said: str, question: Question, scoring: Scoring) -> bool:
     """Whether an answer is right, ignoring case and punctuation.
 
     ``exact``: it equals one of the answers; ``contains``: it contains the words of one in sequence;
-    ``choice``: ``said`` is the text of a right choice.
+    ``choice``, ``likelihood``: ``said`` is the text of a right choice.
     """
     heard = normalize(said, "basic").split()
     for answer in question.answers:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from asr_llm import defaults
 from asr_llm.errors import AudioError
+from asr_llm.jobs import asking
+from asr_llm.jobs.measurement import System
 from asr_llm.model.adapter_folder import AdapterFolder
-from asr_llm.transcription.options import Recogniser
 
 MAX_SECONDS = 60.0
 
@@ -19,8 +20,12 @@ def ask(
     model: str = defaults.MODEL,
     adapter: str | Path | None = None,
     max_new_tokens: int = 64,
+    first_pass: bool = asking.FIRST_PASS,
 ) -> str:
     """Ask about a recording; without a question the recording itself is what is asked.
+
+    Args:
+        first_pass: show what a first pass wrote of it, where the model brings one.
 
     Raises:
         AudioError: it cannot be read, or is longer than a minute.
@@ -37,10 +42,12 @@ def ask(
         )
     from asr_llm.decoding.answers import answer
     from asr_llm.sequences.tasks import message
-    from asr_llm.transcription.speech_llm import SpeechLLM
 
-    loaded = SpeechLLM.of(Recogniser(model, AdapterFolder.read_all(adapter))).model
-    parts: list[str | Utterance] = [Utterance("", "", samples)]
+    recogniser = asking.load(System("asked", model, AdapterFolder.read_all(adapter)))
+    loaded = recogniser.model
+    parts: list[str | Utterance] = [
+        *asking.hear(recogniser, [Utterance("", "", samples)], first_pass)
+    ]
     if question is not None:
         parts.append(question)
     (said,) = answer(loaded, [message(parts, loaded.chat)], max_new_tokens)

@@ -18,14 +18,16 @@ def export(
     adapters: Sequence[str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
+    vllm: bool = False,
 ) -> Path:
-    """Write a float32 checkpoint for other tools, with adapters merged.
+    """Write a checkpoint for other tools, with adapters merged.
 
     Args:
         output: new or empty folder.
         adapters: trained on speech; several add up, as when used together.
         merge: merge them, and a LoRA of the checkpoint itself, into the weights.
         llm_only: write only the LLM and its tokenizer, for Hugging Face.
+        vllm: write for NeMo's vLLM plugin, in bfloat16; everything else is float32.
 
     Returns:
         ``output``, now with a complete checkpoint.
@@ -42,7 +44,12 @@ def export(
             "adapters can only be exported merged: add --merge. (An "
             "adapter alone needs no export: its folder is in PEFT's own layout)"
         )
+    if llm_only and vllm:
+        raise AsrLlmError(
+            "found both --llm-only and --vllm; expected one: vLLM serves the output of --llm-only "
+            "directly, and the output of --vllm with NeMo's plugin"
+        )
     read = AdapterFolder.read_all(adapters)
     checkpoints.locate(model)
-    write(place, model, read, merge=merge, llm_only=llm_only)
+    write(place, model, read, merge=merge, llm_only=llm_only, vllm=vllm)
     return place

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asr_llm import defaults
-from asr_llm.files import new_folder, write_text
-from asr_llm.jobs.measurement import System
-from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.jobs import asking
+from asr_llm.jobs.asking import Answers
 from asr_llm.progress import Progress, labelled
-from asr_llm.transcription.options import Recogniser
 
 if TYPE_CHECKING:
     from asr_llm.corpus.synthesis import Utterance
-    from asr_llm.evaluation.spoken_qa import Question, Suite, SuiteConfig
+    from asr_llm.evaluation.spoken_qa import Question, Scoring, Suite, SuiteConfig
+    from asr_llm.jobs.measurement import System
     from asr_llm.model.salm import SpanSALM
     from asr_llm.sequences.spans import SpanSequence
 
 SpokenParts: TypeAlias = "list[dict[str, Utterance]]"
 """For each question of a suite, its parts that are spoken."""
 
-_BATCH = 16
 _LISTED = "Answer with the letter."
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What came of a suite: ``scores`` by system, and the folder with every answer, if any."""
+class QaOptions:
+    """How a suite of questions is put.
 
-    scores: dict[str, Any]
-    folder: Path | None
+    Args:
+        scoring: in place of the suite's own.
+        first_pass: show what a first pass wrote of the speech, where the model brings one.
+    """
+
+    scoring: Scoring | None = None
+    first_pass: bool = asking.FIRST_PASS
 
 
 def qa(
@@ -41,6 +44,7 @@ def qa(
     model: str = defaults.MODEL,
     adapter: str | Path | None = None,
     output: str | Path | None = None,
+    options: QaOptions = QaOptions(),
     progress: Progress | None = None,
 ) -> Answers:
     """Put the questions of a suite as text and as speech, to a model and to its adapter.
@@ -54,27 +58,23 @@ def qa(
         AsrLlmError: the suite, a voice, the model, the adapter or ``output`` is at fault.
     """
     from asr_llm.evaluation.spoken_qa import read_suite
-    from asr_llm.model import checkpoints
 
-    read = read_suite(suite)
-    place = new_folder(output) if output is not None else None
-    checkpoints.locate(model)
-    systems = [System("base", model)]
-    if adapter is not None:
-        systems.append(System("adapted", model, AdapterFolder.read_all(adapter)))
+    read = read_suite(suite, options.scoring)
+    place = asking.place_for(output)
+    measured = asking.systems(model, adapter)
     heard = speak(read, progress)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
-    for system in systems:
-        figures[system.name], answers = run_suite(read, heard, system, progress)
+    for system in measured:
+        figures[system.name], answers = run_suite(read, heard, system, options.first_pass, progress)
         rows += answers
-    scores = {"suite": read.config.name, "scoring": read.config.scoring, "systems": figures}
-    if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_text(place / "answers.jsonl", lines)
-        write_text(place / "scores.json", json.dumps(scores, indent=2) + "\n")
-    return Answers(scores, place)
+    scores = {
+        "suite": read.config.name,
+        "scoring": read.config.scoring,
+        "first_pass": options.first_pass,
+        "systems": figures,
+    }
+    return asking.save(place, scores, rows)
 
 
 def speak(suite: Suite, progress: Progress | None = None) -> SpokenParts:
@@ -105,7 +105,11 @@ def speak(suite: Suite, progress: Progress | None = None) -> SpokenParts:
 
 
 def run_suite(
-    suite: Suite, heard: SpokenParts, system: System, progress: Progress | None = None
+    suite: Suite,
+    heard: SpokenParts,
+    system: System,
+    first_pass: bool = asking.FIRST_PASS,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Put a suite, and what ``speak`` made of it, to one system.
 
@@ -117,7 +121,11 @@ def run_suite(
     """
     from asr_llm.evaluation.spoken_qa import is_right, summarize
 
-    loaded = _load(system)
+    recogniser = asking.load(system)
+    loaded = recogniser.model
+    parts = [part for spoken in heard for part in spoken.values()]
+    shown = iter(asking.hear(recogniser, parts, first_pass))
+    heard = [{part: next(shown) for part in spoken} for spoken in heard]
     right: dict[str, list[bool]] = {}
     rows: list[dict[str, Any]] = []
     for kind in ("text", "speech"):
@@ -139,12 +147,6 @@ def run_suite(
     return summarize(right), rows
 
 
-def _load(system: System) -> SpanSALM:
-    from asr_llm.transcription.speech_llm import SpeechLLM
-
-    return SpeechLLM.of(Recogniser(system.model, system.adapters)).model
-
-
 def _prompt(
     question: Question, spoken: dict[str, Utterance], config: SuiteConfig, model: SpanSALM
 ) -> SpanSequence:
@@ -162,24 +164,30 @@ def _prompt(
     return message(parts, model.chat)
 
 
-def _answers(
-    model: SpanSALM, suite: Suite, prompts: list[SpanSequence], progress: Any
-) -> list[str]:
+def _answers(model: SpanSALM, suite: Suite, prompts: list[SpanSequence], tell: Any) -> list[str]:
     """What is said to each prompt, or for choices the most probable one."""
-    from asr_llm.decoding.answers import answer, option_log_probs
+    from asr_llm.decoding.answers import answer, likelihoods, option_log_probs
     from asr_llm.evaluation.spoken_qa import LETTERS
 
-    said: list[str] = []
-    for first in range(0, len(prompts), _BATCH):
-        some = prompts[first : first + _BATCH]
-        if suite.config.scoring == "choice":
-            asked = suite.questions[first : first + _BATCH]
-            letters = list(LETTERS[: max(len(question.choices) for question in asked)])
-            for question, found in zip(asked, option_log_probs(model, some, letters)):
-                shares = found[: len(question.choices)]
-                said.append(question.choices[shares.index(max(shares))])
-        else:
-            said += answer(model, some, suite.config.max_new_tokens)
-        if progress:
-            progress(len(said), len(prompts))
-    return said
+    scoring, most = suite.config.scoring, suite.config.max_new_tokens
+
+    def said(asked: Iterable[tuple[Question, SpanSequence]]) -> list[str]:
+        questions, some = map(list, zip(*asked))
+        if scoring == "choice":
+            letters = list(LETTERS[: max(len(question.choices) for question in questions)])
+            return _likeliest(questions, option_log_probs(model, some, letters))
+        if scoring == "likelihood":
+            choices = [question.choices for question in questions]
+            return _likeliest(questions, likelihoods(model, some, choices))
+        return answer(model, some, most)
+
+    return asking.in_batches(said, list(zip(suite.questions, prompts)), tell)
+
+
+def _likeliest(questions: list[Question], found: list[list[float]]) -> list[str]:
+    """The choice of each question with the highest log-probability."""
+    best = []
+    for question, own in zip(questions, found):
+        own = own[: len(question.choices)]
+        best.append(question.choices[own.index(max(own))])
+    return best

@@ -101,33 +101,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config | {"pretrained_weights": False}
 
 
-def load_strictly(module: torch.nn.Module, weights: dict[str, Any], source: Path | str) -> None:
-    own = module.state_dict()
-    shared = {t.data_ptr() for name, t in own.items() if name in weights}
-    missing = [n for n, t in own.items() if n not in weights and t.data_ptr() not in shared]
-    unexpected = [name for name in weights if name not in own]
-    reshaped = [
-        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
-        for name in weights
-        if name in own and weights[name].shape != own[name].shape
-    ]
-    wrong = [
-        f"{len(names)} {kind}: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
-        for kind, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", reshaped),
-        )
-        if names
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{source} does not fit its config; tensors {'; '.join(wrong)}. "
-            "Expected weights saved from this very architecture"
-        )
-    module.load_state_dict(weights, strict=False)
-
-
 def save(
     model: SpanSALM,
     folder: Path,

@@ -14,7 +14,6 @@ from asr_llm.model.checkpoint_folder import (
     accepts,
     identity,
     in_a_line,
-    load_strictly,
     quiet,
     read_config,
     replacing,
@@ -22,6 +21,7 @@ from asr_llm.model.checkpoint_folder import (
     sha256,
 )
 from asr_llm.model.hub import hub_reason, is_hub_name
+from asr_llm.model.weights import fill, without_weights
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG",
     "accepts",
+    "build",
     "identity",
     "load",
+    "load_weights",
     "locate",
     "quiet",
     "read_config",
@@ -88,7 +90,7 @@ def locate(name: str | Path) -> Path:
 
 
 def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
-    """Load a checkpoint, strictly.
+    """Load a checkpoint, strictly; memory is taken for its weights, and for them only once.
 
     Args:
         name: see ``locate``.
@@ -98,34 +100,36 @@ def load(name: str | Path, dtype: torch.dtype | None = None) -> SpanSALM:
         CheckpointError: it is missing or malformed, or tensors are missing, unexpected or of
             another shape; each is named.
     """
-    import torch
-    from safetensors.torch import load_file
+    folder = locate(name)
+    return load_weights(build(folder), folder, dtype)
 
-    from asr_llm.model.delta import decode
 
+def build(folder: Path) -> SpanSALM:
+    """The model that a checkpoint's config describes, without its weights, which take no memory.
+
+    Raises:
+        CheckpointError: there is no config, or it describes no model.
+    """
     with quiet():
         from asr_llm.model.salm import SpanSALM
 
-    folder = locate(name)
     config = read_config(folder)
     try:
-        with quiet():
-            model = SpanSALM(config)
+        with quiet(), without_weights():
+            return SpanSALM(config)
     except Exception as error:
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a SALM model that can be built: "
             f"{in_a_line(error)}"
         ) from error
-    model.to(dtype or torch.float32)
-    try:
-        weights = decode(load_file(folder / WEIGHTS))
-        head = decode(load_file(folder / CTC_HEAD)) if (folder / CTC_HEAD).is_file() else None
-    except Exception as error:
-        raise CheckpointError(
-            f"{folder}: the weights cannot be read ({in_a_line(error)}); the file may be cut "
-            "short: copy or download it again"
-        ) from error
-    load_strictly(model, weights, folder / WEIGHTS)
-    if head is not None:
-        load_strictly(model.add_ctc_head(), head, folder / CTC_HEAD)
+
+
+def load_weights(model: SpanSALM, folder: Path, dtype: torch.dtype | None = None) -> SpanSALM:
+    """Put the weights of ``folder`` into a model that was built from it; see ``load``."""
+    import torch
+
+    kind = dtype or torch.float32
+    fill(model, folder / WEIGHTS, kind)
+    if (folder / CTC_HEAD).is_file():
+        fill(model.add_ctc_head(), folder / CTC_HEAD, kind)
     return model.eval()

@@ -16,6 +16,7 @@ from asr_llm.model import checkpoint_folder
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.foundations import Encoder, Llm, find_encoder, find_llm
 from asr_llm.model.sources import Say, tell
+from asr_llm.model.weights import assign, without_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +32,8 @@ _AUDIO, _SEGMENT, _PAD = "<|audio|>", "<|segment|>", "<|pad|>"
 _SPARE = ("<file_sep>", "<jupyter_start>", "<empty_output>")
 """SmolLM2's code tokens, which never occur in text: locator, leading token, padding."""
 
-_FORMAT, _TURN_END = "qwen", "<|im_end|>"
-"""ChatML, as NeMo calls it, and the token that ends a turn in it."""
+_FORMATS = {"<|im_end|>": "qwen", "<|eot_id|>": "llama3"}
+"""NeMo's names of the chat templates that it has whole, by the token that ends a turn in them."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,17 @@ def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSAL
     with checkpoint_folder.quiet():
         from asr_llm.model.salm import SpanSALM
 
-    with tempfile.TemporaryDirectory() as place, checkpoint_folder.quiet():
+    with tempfile.TemporaryDirectory() as place, checkpoint_folder.quiet(), without_weights():
         llm.config.save_pretrained(place)
         llm.tokenizer.save_pretrained(place)
         model = SpanSALM(config | {"pretrained_llm": place, "pretrained_weights": False})
+    for part in (model.perception.modality_adapter, model.perception.proj):
+        for module in part.to_empty(device="cpu").modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
     own = model.state_dict()
     fresh = {k: t for k, t in own.items() if k.startswith(_FRESH) and k not in state}
-    checkpoint_folder.load_strictly(model, state | fresh, "the foundations")
+    assign(model, state | fresh, "the foundations")
     return model.eval()
 
 
@@ -231,13 +236,15 @@ def _take_posteriors(config: dict[str, Any], vocabulary: Path, width: int) -> No
 
 def _prompt_format(llm: Llm) -> str:
     """NeMo's name of the LLM's chat template; the end of a turn becomes the tokenizer's eos."""
-    if _TURN_END not in llm.tokenizer.get_vocab():
-        raise CheckpointError(
-            f"the LLM's vocabulary has no {_TURN_END} to end a turn; expected an LLM tuned "
-            "with ChatML, as those of Qwen and SmolLM were"
-        )
-    llm.tokenizer.eos_token = _TURN_END
-    return _FORMAT
+    vocabulary = llm.tokenizer.get_vocab()
+    for turn_end, name in _FORMATS.items():
+        if turn_end in vocabulary:
+            llm.tokenizer.eos_token = turn_end
+            return name
+    raise CheckpointError(
+        f"the LLM's vocabulary has no {' or '.join(_FORMATS)} to end a turn; expected an LLM tuned "
+        "with ChatML, as those of Qwen and SmolLM were, or with the template of Llama 3"
+    )
 
 
 def reserve(tokenizer: Any, rows: int) -> tuple[str, str]:

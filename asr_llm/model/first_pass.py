@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperForConditionalGeneration
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, load_strictly, quiet
+from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, quiet
 from asr_llm.model.foundations import Encoder
+from asr_llm.model.weights import load_strictly
 from asr_llm.model.whisper import (
     SAMPLE_RATE,
     STATES_A_SECOND,

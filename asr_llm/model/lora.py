@@ -65,18 +65,27 @@ def install(model: SpanSALM, recipe: LoraRecipe) -> None:
     from peft import LoraConfig, get_peft_model
 
     merge(model)
-    names = [name for name, _ in model.llm.named_modules()]
-    for target in recipe.target_modules:
-        if not any(name.split(".")[-1] == target for name in names):
-            leaves = sorted({n.split(".")[-1] for n in names if n.endswith("_proj")})
-            raise CheckpointError(
-                f"lora.target_modules names {target!r}, which this LLM does not have; "
-                f"expected some of {', '.join(leaves)}"
-            )
+    check_targets(model, recipe)
     config = LoraConfig(task_type="CAUSAL_LM", **recipe.model_dump())
     config.target_modules = set(recipe.target_modules)
     with move_embedding(model), quiet():
         model.llm = get_peft_model(model.llm, config)
+
+
+def check_targets(model: SpanSALM, recipe: LoraRecipe) -> None:
+    """See whether the LLM has what LoRA is to be put on.
+
+    Raises:
+        CheckpointError: a target module is not in this LLM.
+    """
+    names = {name.split(".")[-1] for name, _ in model.llm.named_modules()}
+    for target in recipe.target_modules:
+        if target not in names:
+            leaves = sorted(name for name in names if name.endswith("_proj"))
+            raise CheckpointError(
+                f"lora.target_modules names {target!r}, which this LLM does not have; "
+                f"expected some of {', '.join(leaves)}"
+            )
 
 
 def save(

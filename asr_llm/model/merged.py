@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, lora
+from asr_llm.model import vllm as for_vllm
 from asr_llm.model.adapter_folder import WEIGHTS, AdapterFolder
 from asr_llm.model.adapters import Adapters, names_of
 from asr_llm.version import __version__
@@ -26,6 +27,7 @@ def export(
     adapters: Sequence[AdapterFolder | str | Path] = (),
     merge: bool = False,
     llm_only: bool = False,
+    vllm: bool = False,
 ) -> None:
     """Write a base with adapters merged, atomically.
 
@@ -34,6 +36,7 @@ def export(
         adapters: trained on speech; all are merged.
         merge: also merge a LoRA of the base itself.
         llm_only: write the LLM with its tokenizer, in ``transformers``' format.
+        vllm: write for NeMo's vLLM plugin (``model.vllm``).
 
     Raises:
         CheckpointError: the base or an adapter does not load or fit; an adapter was trained on
@@ -42,7 +45,11 @@ def export(
     read = AdapterFolder.read_all(adapters)
     for adapter in read:
         _refuse_fused(adapter)
-    model = checkpoints.load(base)
+    origin = checkpoints.locate(base)
+    model = checkpoints.build(origin)
+    if vllm:
+        for_vllm.refuse_others(model)
+    checkpoints.load_weights(model, origin)
     if merge and not adapters and "lora" not in model.cfg:
         raise CheckpointError(
             f"{base} has no LoRA, so there is nothing to merge; give an adapter with "
@@ -52,7 +59,6 @@ def export(
         Adapters(model, base, read)
     elif merge:
         lora.merge(model)
-    origin = checkpoints.locate(base)
     card = _card(base, origin, read, llm_only)
     if llm_only:
         if "lora" in model.cfg:
@@ -61,6 +67,8 @@ def export(
                 "it to be part of the weights: add --merge"
             )
         _save_llm(model, folder, card)
+    elif vllm:
+        for_vllm.save(model, folder, card)
     else:
         checkpoints.save(model, folder, card, base=origin)
 

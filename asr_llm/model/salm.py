@@ -68,13 +68,26 @@ class SpanSALM(SALM):
 
     @property
     def chat(self) -> Chat:
-        """The chat template of the checkpoint's training, as in NeMo's formatter."""
-        formatter = PromptFormatter.resolve(self.cfg.prompt_format)
-        before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
-        answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+        """The chat template of the checkpoint's training, as in NeMo's formatter.
+
+        Formats with thinking are prompted without it.
+
+        Raises:
+            CheckpointError: NeMo has no such format, or it does not consist of plain turns.
+        """
+        try:
+            formatter = PromptFormatter.resolve(self.cfg.prompt_format)
+            before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
+            answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
+            asked = after + formatter.INFERENCE_PREFIX + getattr(formatter, "NO_THINK_PREFIX", "")
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"prompt_format is {self.cfg.prompt_format!r}; expected turns between special "
+                "tokens, such as NeMo's qwen, qwen3 or llama3: check the checkpoint's config.json"
+            ) from error
         return Chat(
             before=before,
-            after=after + formatter.INFERENCE_PREFIX,
+            after=asked,
             end=answer.rstrip("\n"),
             asr_prompt=self.cfg.get("asr_prompt", Chat.asr_prompt),
             frame_samples=self.frame_samples,

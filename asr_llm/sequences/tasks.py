@@ -47,9 +47,13 @@ class Chat:
     def around_audio(self, first_pass: str | None = None) -> tuple[str, str]:
         """The text before and after the speech in the ASR prompt."""
         head, tail = self.asr_prompt.split(AUDIO)
-        if first_pass and self.first_pass_prompt is not None:
-            tail += self.first_pass_prompt.replace(FIRST_PASS, first_pass)
-        return self.before + head, tail + self.after
+        return self.before + head, tail + self.behind(first_pass) + self.after
+
+    def behind(self, first_pass: str | None) -> str:
+        """The text behind speech that shows what a first pass wrote; empty where none is read."""
+        if not first_pass or self.first_pass_prompt is None:
+            return ""
+        return self.first_pass_prompt.replace(FIRST_PASS, first_pass)
 
 
 def asr(utterance: Utterance, chat: Chat) -> SpanSequence:
@@ -120,17 +124,21 @@ def word_synchronous(utterance: Utterance, chat: Chat) -> SpanSequence | None:
 
 
 def message(parts: list[str | Utterance], chat: Chat) -> SpanSequence:
-    """A user message of alternating written and spoken parts, up to the start of the answer."""
+    """A user message of alternating written and spoken parts, up to the start of the answer.
+
+    A spoken part is followed by its first pass, if it has one and the checkpoint reads one.
+    """
     spans: list[Text | Speech] = []
-    written = chat.before
-    for i, part in enumerate(parts):
-        gap = " " if i else ""
+    written, gap = chat.before, ""
+    for part in parts:
         if isinstance(part, Utterance):
             spans.append(Text(written + gap))
             spans.append(Speech(part, 0, num_frames(part, chat.frame_samples)))
-            written = ""
+            written, gap = chat.behind(part.first_pass), " "
+            if written:
+                gap = "\n"
         else:
-            written += gap + part
+            written, gap = written + gap + part, " "
     return *spans, Text(written + chat.after)
 
 

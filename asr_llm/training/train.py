@@ -27,7 +27,7 @@ from asr_llm.recipe import Recipe
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream
 from asr_llm.sequences.sources import Folders
-from asr_llm.training import streams
+from asr_llm.training import preflight, streams
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
@@ -80,7 +80,11 @@ def train(
     last = run.last_checkpoint() if resume else None
     with run.disk_errors():
         base = _starting_point(recipe, run, anew=last is None)
-        model = checkpoints.load(base)
+        model = checkpoints.build(base)
+        needed = preflight.check(model, recipe, base)
+        if progress:
+            tell(f"memory: about {needed}")
+        checkpoints.load_weights(model, base)
         replay = _replay(recipe, base, domain)
         prepare(model, recipe)
         if not torch.cuda.is_available():
@@ -91,6 +95,7 @@ def train(
         hear, teach = hearer(base, model, say), Teacher(base, model, say)
         folders = Folders(domain, replay, hear=hear, teach=teach)
         stream = streams.make_stream(recipe, model, recipe.sources, folders)
+        preflight.check_batch(model, stream[0])
         _record_answers(stream, run, say)
         held_out = streams.validation_batches(recipe, model, folders)
         monitored = streams.monitored_batches(recipe, model, folders)

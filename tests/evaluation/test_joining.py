@@ -35,7 +35,7 @@ def test_common_subset() -> None:
     assert joined("a b", systems={"x": "a b"}, common=True).warnings == []
     with pytest.raises(ScoreError, match="no utterance has a hypothesis of every system"):
         joined("a b", systems={"x": "a", "y": "b"}, common=True)
-    with pytest.raises(ScoreError, match="give one"):
+    with pytest.raises(ScoreError, match="give only one"):
         joined("a", systems={"x": "a"}, common=True, allow_missing=True)
 
 

@@ -141,7 +141,7 @@ def test_both_counts_of_words_are_explained() -> None:
         Shown("x", references, {"x": {**references}}),
     )
     assert "3 words as written (4 once normalised)" in page
-    assert "makes 4 words of the 3 written ones" in page
+    assert "turns 3 written words into 4" in page
     same = {"u": "a plan"}
     page = render(score(references=same, systems={"x": same}), Shown("x", same, {"x": {**same}}))
     assert "once normalised" not in page

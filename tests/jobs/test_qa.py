@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from asr_llm.corpus.synthesis import Utterance
-from asr_llm.decoding.answers import option_log_probs
+from asr_llm.decoding.answers import likelihoods, option_log_probs, with_first_pass
+from asr_llm.decoding.prompts import collator, inference, splice
 from asr_llm.errors import CheckpointError, RunError, SynthesisError
 from asr_llm.evaluation.spoken_qa import Question, SuiteConfig, read_suite
 from asr_llm.jobs import qa as job
 from asr_llm.model import checkpoints
-from asr_llm.sequences.spans import Speech, Text
+from asr_llm.model.first_pass import FirstPass
+from asr_llm.model.salm import SpanSALM
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 from asr_llm.sequences.tasks import Chat, message
 
 CHAT = Chat("<u>", "</u><a>", "</a>")
@@ -45,6 +51,26 @@ def test_written_and_spoken_parts_by_turns() -> None:
         Speech(SPEECH, 0, 2),
         Text("</u><a>"),
     )
+
+
+def test_a_first_pass_stands_behind_what_is_spoken() -> None:
+    chat = replace(CHAT, first_pass_prompt="\nHeard: {first_pass}")
+    heard = replace(SPEECH, first_pass="who has it")
+    assert message([heard, "Well?"], chat) == (
+        Text("<u>"),
+        Speech(heard, 0, 2),
+        Text("\nHeard: who has it\nWell?</u><a>"),
+    )
+    assert message([heard], chat)[-1] == Text("\nHeard: who has it</u><a>")
+    assert message([heard, "Well?"], CHAT)[-1] == Text(" Well?</u><a>")
+
+
+def test_first_passes_are_written_of_what_is_short_enough() -> None:
+    short, long = SPEECH, replace(SPEECH, samples=np.ones(32000, np.float32))
+    first_pass = SimpleNamespace(write=lambda audios: [f"{len(audio)}" for audio in audios])
+    heard = with_first_pass([long, short], cast(FirstPass, first_pass), longest=1.0)
+    assert [one.first_pass for one in heard] == [None, "2000"]
+    assert with_first_pass([short], None, longest=1.0) == [short]
 
 
 def test_what_is_spoken_is_not_written_too(tiny: Path) -> None:
@@ -106,3 +132,33 @@ def test_option_log_probs_are_those_of_the_next_token(tiny: Path) -> None:
     assert np.exp(together).sum() < 2
     with pytest.raises(CheckpointError, match="the same token"):
         option_log_probs(model, prompts, ["A", "A"])
+
+
+def test_likelihoods_are_those_of_writing_each_text(tiny: Path) -> None:
+    """In any company, and equal to what scoring each text in full gives."""
+    model = checkpoints.load(tiny).eval()
+    prompts = [message([SPEECH, "Which?"], model.chat), message(["Hear me. Which?"], model.chat)]
+    texts = [("the court", "metformin at bedtime", "she"), ("ten", "the appeal")]
+    found = likelihoods(model, prompts, texts)
+    for prompt, own, scores in zip(prompts, texts, found):
+        assert scores == pytest.approx([_log_prob(model, prompt, text) for text in own], abs=1e-4)
+
+
+def _log_prob(model: SpanSALM, prompt: SpanSequence, text: str) -> float:
+    """By one pass over the prompt and the whole text."""
+    ids = collator(model).encode(text)
+    with inference(model):
+        read = splice(model, [(*prompt, Text(text))])
+        hidden = model.hidden_states(read.input_embeds, read.attention_mask)
+        logits = model.causal_lm.lm_head(hidden[0, -1 - len(ids) : -1]).float().log_softmax(-1)
+    return sum(float(row[token]) for row, token in zip(logits, ids))
+
+
+def test_qa_by_likelihood(tiny: Path, tmp_path: Path) -> None:
+    rows = [{"question": "Which?", "choices": ["red hen", "blue"], "answers": ["blue", "azure"]}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    options = job.QaOptions(scoring="likelihood")
+    done = job.qa(tmp_path / "m.jsonl", model=str(tiny), options=options, output=tmp_path / "out")
+    assert done.scores["scoring"] == "likelihood"
+    said = [json.loads(x) for x in (tmp_path / "out" / "answers.jsonl").open()]
+    assert all(row["right"] == (row["said"] == "blue") for row in said)

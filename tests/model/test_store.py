@@ -143,7 +143,7 @@ def test_it_brings_a_first_pass_where_its_config_shows_one(fake: Any, said: list
     folder = store.get("small", said.append)
     first = FirstPass.load(folder / "first_pass")
     table = fake.whisper.decoder.embed_tokens.weight
-    assert first.decoder.embed_tokens.weight.equal(table)
+    assert first.decoder.decoder.embed_tokens.weight.equal(table)
     assert checkpoints.load(folder).chat.first_pass_prompt == "\nHeard: {first_pass}"
 
 

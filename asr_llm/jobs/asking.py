@@ -1,0 +1,106 @@
+"""What the jobs that ask a model have in common: systems, spoken parts, answers on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asr_llm.files import new_folder, write_text
+from asr_llm.jobs.measurement import System
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.transcription.options import Recogniser
+
+if TYPE_CHECKING:
+    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+FIRST_PASS = False
+"""Whether the first pass of a spoken part is shown, unless somebody says so (eval/RESULTS.md)."""
+
+LONGEST = 28.0
+"""Seconds that a first pass can hear at once."""
+
+_BATCH = 32
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came of a suite: ``scores`` by system, and the folder with every answer, if any."""
+
+    scores: dict[str, Any]
+    folder: Path | None
+
+
+def systems(model: str, adapter: str | Path | None) -> list[System]:
+    """The model, ``base``, and with an adapter ``adapted``.
+
+    Raises:
+        CheckpointError: the model or the adapter is not there.
+    """
+    from asr_llm.model import checkpoints
+
+    checkpoints.locate(model)
+    found = [System("base", model)]
+    if adapter is not None:
+        found.append(System("adapted", model, AdapterFolder.read_all(adapter)))
+    return found
+
+
+def load(system: System) -> SpeechLLM:
+    """A system, ready to be asked.
+
+    Raises:
+        CheckpointError: it does not load.
+    """
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+    return SpeechLLM.of(Recogniser(system.model, system.adapters))
+
+
+def hear(loaded: SpeechLLM, spoken: list[Utterance], first_pass: bool) -> list[Utterance]:
+    """Spoken parts of messages, with what the model's first pass wrote of them if that is shown."""
+    if not first_pass:
+        return spoken
+    from asr_llm.decoding.answers import with_first_pass
+
+    return with_first_pass(spoken, loaded.pipeline.decoder.first_pass, LONGEST)
+
+
+def in_batches(
+    work: Callable[[Sequence[_In]], list[_Out]], rows: Sequence[_In], tell: Any = None
+) -> list[_Out]:
+    """Work on rows a batch at a time.
+
+    Args:
+        tell: is told how many of them are done (``progress.labelled``).
+    """
+    done: list[_Out] = []
+    for first in range(0, len(rows), _BATCH):
+        done += work(rows[first : first + _BATCH])
+        if tell:
+            tell(len(done), len(rows))
+    return done
+
+
+def place_for(output: str | Path | None) -> Path | None:
+    """The new or empty folder for the answers.
+
+    Raises:
+        RunError: it has files in it.
+    """
+    return new_folder(output) if output is not None else None
+
+
+def save(place: Path | None, scores: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Answers:
+    """Write ``scores.json`` and ``answers.jsonl``, if there is a place for them."""
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_text(place / "answers.jsonl", lines)
+        write_text(place / "scores.json", json.dumps(scores, indent=2) + "\n")
+    return Answers(scores, place)
