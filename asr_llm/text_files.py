@@ -8,13 +8,16 @@ limited, so that neither a device nor a decompression bomb can fill the memory.
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
+import io
 import re
 import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import IO
 
 from asr_llm.errors import AsrLlmError
 
@@ -24,6 +27,7 @@ LAYOUTS = (
     "manifest.json",
     "manifest.jsonl",
     "metadata.jsonl",
+    "metadata.csv",
     "trans.txt",
 )
 """File names that mark a folder of recordings with transcripts."""
@@ -31,7 +35,9 @@ LAYOUTS = (
 MOST_BYTES = 2**30
 """Maximum size of a text, unpacked."""
 
-# Longest first: UTF-16's mark is a prefix of UTF-32's.
+_BLOCK = 2**20  # bytes
+
+# Longest first: the mark of UTF-16 begins that of UTF-32.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -41,7 +47,16 @@ _MARKS = (
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a]")
 _COMMENT = re.compile(r"#(\s|$)")
+_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?,*', re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+class RowError(ValueError):
+    """A row that is no row of a table, by the line it begins in."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        super().__init__(f"no row of a table ({reason})")
 
 
 class TextFileError(AsrLlmError):
@@ -116,6 +131,31 @@ def is_open(line: str, delimiter: str = "\t") -> bool:
     )
 
 
+def comma_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV with the line each begins in, from 1; a quoted cell may run over several.
+
+    Where decimals have commas, spreadsheets part cells by semicolons, or by what a first line
+    such as ``sep=;`` says; others export tabs under this name.
+
+    Raises:
+        RowError: a quote is not closed, or a letter follows one.
+    """
+    header, _, rest = text.partition("\n")
+    line, told = 1, _SEPARATOR.fullmatch(header)
+    delimiter = told[1] if told else next((mark for mark in ",;\t" if mark in header), ",")
+    if told:
+        text, line = rest, 2
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    before = line
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + before
+    except csv.Error as error:
+        raise RowError(line, str(error)) from None
+
+
 def is_pipe(path: Path) -> bool:
     """Whether a path is a pipe, a terminal or ``/dev/stdin``.
 
@@ -181,9 +221,9 @@ def _read_bytes(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             if path.suffix.lower() == ".gz":
                 with gzip.open(file) as unpacked:
-                    data = unpacked.read(most + 1)
+                    data = _read_up_to(unpacked, most + 1)
             else:
-                data = file.read(most + 1)
+                data = _read_up_to(file, most + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise TextFileError(
             path, None, f"cannot be unpacked ({error})", "write it again with gzip"
@@ -196,6 +236,15 @@ def _read_bytes(path: Path, most: int) -> bytes:
             path, None, f"more than {most / 2**20:,.0f} MB of text", "expected less: take a part"
         )
     return data
+
+
+def _read_up_to(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
+    """In blocks: to ask for ``most`` at once takes as much memory, however short the file."""
+    blocks, left = list[bytes](), most
+    while left and (block := file.read(min(_BLOCK, left))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
 
 
 def _decoded(path: Path, data: bytes) -> str:

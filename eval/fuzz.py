@@ -12,6 +12,7 @@ seed gives the same inputs.
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import multiprocessing
@@ -24,18 +25,23 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile
+import torch
 
 from asr_llm.corpus import domain_check, domain_example
 from asr_llm.corpus.audio import SAMPLE_RATE, read_blocks
+from asr_llm.corpus.biasing_list import BiasingList
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.errors import AsrLlmError
-from asr_llm.model.adapters import fusion_weights
-from asr_llm.recipe import Recipe
+from asr_llm.model import checkpoints, lora
+from asr_llm.model.adapters import Adapters, fusion_weights
+from asr_llm.model.salm import SpanSALM
+from asr_llm.recipe import LoraRecipe, Recipe
 
 LONGEST_SECONDS = 10
 _BATCH = 50  # inputs to a child process
@@ -110,6 +116,7 @@ def manifest(place: Path) -> None:
     (place / "manifest.json").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
     rows = [{"file_name": f"{name}.wav", "transcription": "hello"} for name in "ab"]
     (place / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "metadata.csv").write_text('file_name,transcription\na.wav,hello\nb.wav,"a, b"\n')
 
 
 def domain(place: Path) -> None:
@@ -125,25 +132,26 @@ def domain(place: Path) -> None:
 def recipe(place: Path) -> None:
     """The recipes that come with the project."""
     for path in (Path(__file__).parent.parent / "adapt").glob("*.yaml"):
-        shutil.copy(path, place)
+        if path.name != "compare.yaml":  # a list of recipes
+            shutil.copy(path, place)
+
+
+@cache
+def _mini() -> SpanSALM:
+    """What adapters are read onto; the parent process loads it, and its children copy it."""
+    torch.set_num_threads(1)
+    return checkpoints.load("mini")
 
 
 def adapter(place: Path) -> None:
-    """A text adapter with a list."""
-    from safetensors.numpy import save_file
-
-    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
-    tensors = {
-        name.format("A"): np.ones((2, 8), np.float32),
-        name.format("B"): np.ones((8, 2), np.float32),
-    }
-    record = {"name": "mini", "sha256": "ab" * 32, "fusion": 0.5, "biasing": 2.0}
-    metadata = {"format": "pt", "asr_llm": json.dumps(record)}
-    save_file(tensors, place / "adapter_model.safetensors", metadata)
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
-    (place / "adapter_config.json").write_text(json.dumps(config, indent=2))
-    (place / "base.json").write_text(json.dumps(record, indent=2))
-    (place / "biasing_list.txt").write_text("metformin\nlisinopril\n")
+    """An adapter of `mini`, of text, with a list and a projector."""
+    model = copy.deepcopy(_mini())
+    lora.install(model, LoraRecipe(r=2, lora_alpha=4, target_modules=("q_proj",)))
+    for name, parameter in model.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.constant_(parameter, 0.01)
+    words = BiasingList(("metformin", "lisinopril"), 2.0)
+    lora.save(model, place, "mini", projector=True, fusion=0.5, biasing=words)
 
 
 # What reads them -------------------------------------------------------------------------
@@ -155,7 +163,7 @@ def _read_audio(folder: Path, changed: Path) -> None:
 
 
 def _read_manifest(folder: Path, changed: Path) -> None:
-    names = ("trans.txt", "manifest.json", "metadata.jsonl")
+    names = ("trans.txt", "manifest.json", "metadata.jsonl", "metadata.csv")
     for path in [changed] if changed.name in names else [folder / name for name in names]:
         read_manifest(path)
 
@@ -170,6 +178,7 @@ def _read_recipe(folder: Path, changed: Path) -> None:
 
 def _read_adapter(folder: Path, changed: Path) -> None:
     fusion_weights([folder])
+    Adapters(copy.deepcopy(_mini()), "mini", [folder])
 
 
 KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path, Path], None]]] = {
@@ -241,7 +250,9 @@ def _batch(kind: str, whole: Path, place: Path, seeds: list[str], done: Path) ->
     """In a child process: each outcome is written as soon as it is known."""
     with done.open("w") as file:
         for seed in seeds:
-            signal.alarm(6 * LONGEST_SECONDS)  # ends the process
+            # Each ends the process; one counts what it computes, as others may use the machine.
+            signal.setitimer(signal.ITIMER_PROF, 6 * LONGEST_SECONDS)
+            signal.alarm(60 * LONGEST_SECONDS)
             found = outcome(kind, place, _case(kind, whole, place, seed))
             file.write(json.dumps([seed, found]) + "\n")
             file.flush()
@@ -265,6 +276,10 @@ def main() -> int:
             whole = Path(folder) / kind
             whole.mkdir()
             KINDS[kind][0](whole)
+            for path in sorted(path for path in whole.rglob("*") if path.is_file()):
+                # What is right is read; and what that imports is imported once, for the forks.
+                if (what := outcome(kind, whole, path)) != "read":
+                    sys.exit(f"{path}, undamaged: {what}")
             seeds = [f"{arguments.seed} {kind} {i}" for i in range(arguments.count // len(kinds))]
             found = _run(kind, whole, Path(folder) / "case", seeds)
             wrong = {s: what for s, what in found.items() if what not in ("read", "refused")}

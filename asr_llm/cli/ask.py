@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.options import Adapter, Model, ShowFirstPass
+from asr_llm.cli.options import Adapter, Cascade, Model
 
 
 def ask(
@@ -18,9 +18,9 @@ def ask(
     ] = None,
     model: Model = defaults.MODEL,
     adapter: Adapter = None,
-    first_pass: ShowFirstPass = False,
+    cascade: Cascade = None,
 ) -> None:
     """Ask the model a question about a recording."""
     from asr_llm.jobs import ask as job
 
-    typer.echo(job.ask(audio, question, model=model, adapter=adapter, first_pass=first_pass))
+    typer.echo(job.ask(audio, question, model=model, adapter=adapter, cascade=cascade))

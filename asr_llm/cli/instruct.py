@@ -9,7 +9,7 @@ import typer
 
 from asr_llm import defaults
 from asr_llm.cli.console import Bar, to_json
-from asr_llm.cli.options import Adapter, AsJson, Model, Output, ShowFirstPass
+from asr_llm.cli.options import Adapter, AsJson, Cascade, Model, Output
 from asr_llm.cli.tables import print_instructions
 
 
@@ -29,7 +29,7 @@ def instruct(
             "suite's.",
         ),
     ] = None,
-    first_pass: ShowFirstPass = False,
+    cascade: Cascade = False,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +42,7 @@ def instruct(
     """
     from asr_llm.jobs import instruct as job
 
-    options = job.InstructOptions(tuple(variant or ()), first_pass)
+    options = job.InstructOptions(tuple(variant or ()), bool(cascade))
     with Bar() as progress:
         done = job.instruct(
             suite,

@@ -37,12 +37,11 @@ FirstPass = Annotated[
         help="Show the LLM the transcript of Whisper's own decoder, if the model has one.",
     ),
 ]
-ShowFirstPass = Annotated[
-    bool,
+Cascade = Annotated[
+    bool | None,
     typer.Option(
-        "--first-pass/--no-first-pass",
-        help="Show the LLM what Whisper's own decoder writes of the speech, where the model brings "
-        "that: a cascade in effect.",
+        "--cascade/--no-cascade",
+        help="Let the LLM read the transcript of Whisper's own decoder in place of the speech.",
     ),
 ]
 Output = Annotated[

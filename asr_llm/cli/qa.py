@@ -9,7 +9,7 @@ import typer
 
 from asr_llm import defaults
 from asr_llm.cli.console import Bar, to_json
-from asr_llm.cli.options import Adapter, AsJson, Model, Output, ShowFirstPass
+from asr_llm.cli.options import Adapter, AsJson, Cascade, Model, Output
 from asr_llm.cli.tables import print_answers
 
 Scoring = Literal["contains", "exact", "choice", "likelihood"]
@@ -24,7 +24,7 @@ def qa(
     scoring: Annotated[
         Scoring | None, typer.Option(help="How answers are found and scored; default: the suite's.")
     ] = None,
-    first_pass: ShowFirstPass = False,
+    cascade: Cascade = False,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +37,7 @@ def qa(
     """
     from asr_llm.jobs import qa as job
 
-    options = job.QaOptions(scoring, first_pass)
+    options = job.QaOptions(scoring, bool(cascade))
     with Bar() as progress:
         done = job.qa(
             suite,

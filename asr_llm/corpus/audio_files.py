@@ -37,7 +37,8 @@ _CONTAINERS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV")
 # Lengths that mean "unknown": 0, and large values such as sox's 0x7ffff000 and arecord's
 # 0x80000000, each plus its header.
 _UNKNOWN = (range(1), range(0x7FFFF000, 0x80000100), range(0xFFFFFF00, 0x100000000))
-_TOLERANCE = 0.5  # seconds that may be missing: encoder delays, edit lists
+_TOLERANCE = 0.5  # seconds that may be lacking: encoders' delays, edit lists
+_BLOCK = 2**20
 _MOST_CHUNKS = 1000  # before the samples of a WAV file
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _TAGS = (b"ID3", b"TAG", b"APET")  # what some programs append
@@ -224,8 +225,10 @@ def _is_chunk(file: BinaryIO, place: int, end: int) -> bool:
     """Whether a chunk starts there, or only padding or a tag."""
     file.seek(place)
     found = file.read(64)
-    if len(found) < 8 or not any(found) or found.startswith(_TAGS):
+    if len(found) < 8 or found.startswith(_TAGS):
         return True
+    if not any(found):  # recordings begin with silence too: padding goes on to the end
+        return not any(block.strip(b"\0") for block in iter(lambda: file.read(_BLOCK), b""))
     size = int.from_bytes(found[4:8], "little")
     return found[:4].isascii() and found[:4].decode().isprintable() and place + 8 + size <= end
 

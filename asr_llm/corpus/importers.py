@@ -38,7 +38,7 @@ def read_manifest(path: str | Path) -> CutSet:
     """Cuts with unique ids, absolute audio paths and one supervision each, text verbatim.
 
     Reads NeMo's JSON lines (with ``offset`` and ``duration``), Lhotse cuts,
-    AudioFolder's JSON lines and ``trans.txt``. Paths in the file are relative to
+    AudioFolder's JSON lines or CSV, and ``trans.txt``. Paths in the file are relative to
     it. An id is the name of the audio file, numbered where a name repeats.
 
     Raises:

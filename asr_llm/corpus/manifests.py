@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asr_llm.corpus import manifest_tables
 from asr_llm.corpus.lines import Problem, read_lines
+from asr_llm.corpus.manifest_tables import Columns, MalformedError
 from asr_llm.errors import DomainError
 from asr_llm.text_files import LAYOUTS, cells, is_pipe, is_whole, no_file_of
 
@@ -81,16 +84,17 @@ def split_manifest(folder: Path, split: str) -> Path | None:
 def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
     """The utterances a manifest lists; what is malformed is appended to ``problems``.
 
-    A ``*.txt`` holds name TAB text; all else holds JSON lines. Paths are
-    relative to the manifest; whether the audio exists is left to the caller.
+    A ``*.txt`` holds name TAB text, a ``*.csv`` columns named in a header; all else holds JSON
+    lines. Paths are relative to the manifest; whether the audio exists is left to the caller.
     """
     entries = []
     found: list[Problem] = []
-    for line in read_lines(path, problems):
-        try:
-            entries.append(_entry(path, line.number, line.text))
-        except _MalformedError as error:
-            found.append(Problem(str(path), line.number, "error", str(error), "fix this line"))
+    read = _table_entries if path.suffix.lower() == ".csv" else _line_entries
+    for number, entry in read(path, problems):
+        if isinstance(entry, Entry):
+            entries.append(entry)
+        else:
+            found.append(Problem(str(path), number, "error", entry, "fix this line"))
     problems += found[:_TOLD]
     if more := found[_TOLD:]:
         message = f"{len(more):,} more malformed lines"
@@ -98,25 +102,50 @@ def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
     return entries
 
 
-class _MalformedError(Exception):
-    """What is wrong with a line, and what was expected."""
+_Numbered = Iterator[tuple[int, Entry | str]]  # a line, and its entry or what is wrong with it
 
 
-def _entry(path: Path, number: int, line: str) -> Entry:
+def _line_entries(path: Path, problems: list[Problem]) -> _Numbered:
+    for line in read_lines(path, problems):
+        try:
+            yield line.number, _line_entry(path, line.number, line.text)
+        except MalformedError as error:
+            yield line.number, str(error)
+
+
+def _table_entries(path: Path, problems: list[Problem]) -> _Numbered:
+    columns: Columns | None = None
+    for number, row in manifest_tables.rows(path, problems):
+        try:
+            if columns is None:
+                columns = Columns(row)
+            else:
+                yield number, _entry(path, number, columns.item(row))
+        except MalformedError as error:
+            yield number, str(error)
+            if columns is None:
+                return
+
+
+def _line_entry(path: Path, number: int, line: str) -> Entry:
     if path.suffix == ".txt" or (is_pipe(path) and not line.lstrip().startswith("{")):
         name, *texts = cells(line)
         if not texts or not name.strip():
-            raise _MalformedError("found no TAB after a name; expected name.wav TAB text")
+            raise MalformedError("found no TAB after a name; expected name.wav TAB text")
         return Entry(_resolve(path, name.strip()), "\t".join(texts).strip(), number)
     try:
         item = json.loads(line)
     except json.JSONDecodeError as error:
         what = f"not JSON ({error.msg} at column {error.colno})"
-        raise _MalformedError(f"{what}; expected one JSON object a line") from None
+        raise MalformedError(f"{what}; expected one JSON object a line") from None
     except (ValueError, RecursionError) as error:
-        raise _MalformedError(f"not JSON that can be read ({error})") from None
+        raise MalformedError(f"not JSON that can be read ({error})") from None
     if not isinstance(item, dict):
-        raise _MalformedError("found no JSON object; expected one a line")
+        raise MalformedError("found no JSON object; expected one a line")
+    return _entry(path, number, item)
+
+
+def _entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
     if "recording" in item or "tracks" in item:
         return _lhotse_entry(path, number, item)
     if "file_name" in item:
@@ -136,19 +165,19 @@ def _entry(path: Path, number: int, line: str) -> Entry:
 
 def _lhotse_entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
     if item.get("type") not in ("MonoCut", "MultiCut"):
-        raise _MalformedError(f"found a {item.get('type')}; expected a MonoCut or a MultiCut")
+        raise MalformedError(f"found a {item.get('type')}; expected a MonoCut or a MultiCut")
     _string(item, "id")
     try:
         sources = item["recording"]["sources"]
         for source in sources:
             # A source of type "command" would be run by a shell on loading.
             if source["type"] != "file":
-                raise _MalformedError(f"found audio of type {source['type']}; expected 'file'")
+                raise MalformedError(f"found audio of type {source['type']}; expected 'file'")
             source["source"] = str(_resolve(path, source["source"]))
         supervisions = item.get("supervisions") or []
         if len(supervisions) > 1:
             many = f"found {len(supervisions)} supervisions; expected one"
-            raise _MalformedError(f"{many} (CutSet.trim_to_supervisions makes it so)")
+            raise MalformedError(f"{many} (CutSet.trim_to_supervisions makes it so)")
         return Entry(
             Path(sources[0]["source"]),
             next((sup.get("text") or "" for sup in supervisions), ""),
@@ -158,13 +187,13 @@ def _lhotse_entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
             lhotse_cut=item,
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise _MalformedError(f"not a Lhotse cut with a recording ({error!r})") from None
+        raise MalformedError(f"not a Lhotse cut with a recording ({error!r})") from None
 
 
 def _resolve(manifest: Path, name: str) -> Path:
     """Relative to the manifest; to the current folder where it comes in by a pipe."""
     if "\0" in name or not is_whole(name):
-        raise _MalformedError("found a file's name that is no text; rename the file")
+        raise MalformedError("found a file's name that is no text; rename the file")
     folder = Path() if is_pipe(manifest) else manifest.parent
     try:
         return (folder / Path(name).expanduser()).absolute()
@@ -175,16 +204,16 @@ def _resolve(manifest: Path, name: str) -> Path:
 def _string(item: dict[str, Any], key: str) -> str:
     value = item.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise _MalformedError(f"found no {key!r}; expected one that is not empty")
+        raise MalformedError(f"found no {key!r}; expected one that is not empty")
     return value
 
 
 def _transcript(item: dict[str, Any], key: str) -> str:
     value = item.get(key)
     if value is not None and not isinstance(value, str):
-        raise _MalformedError(f"{key!r} is {type(value).__name__}; expected text")
+        raise MalformedError(f"{key!r} is {type(value).__name__}; expected text")
     if value and not is_whole(value):
-        raise _MalformedError(f"{key!r} holds half a character (\\ud800 and the like)")
+        raise MalformedError(f"{key!r} holds half a character (\\ud800 and the like)")
     return value or ""
 
 
@@ -198,5 +227,5 @@ def _seconds(item: dict[str, Any], key: str) -> float | None:
         return None
     number = not isinstance(value, bool) and isinstance(value, int | float)
     if not number or not 0 <= value < float("inf") or (key == "duration" and value == 0):
-        raise _MalformedError(f"{key!r} is {value!r}; expected seconds as a number")
+        raise MalformedError(f"{key!r} is {value!r}; expected seconds as a number")
     return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr_llm.decoding.drafted import write
@@ -43,21 +42,19 @@ def answer(
     return [cut_loop(text_of(tokenizer, list(one.ids))) for one in said]
 
 
-def with_first_pass(
-    utterances: list[Utterance], first_pass: FirstPass | None, longest: float
-) -> list[Utterance]:
-    """Utterances with what a first pass writes of them, for ``sequences.tasks.message``.
+def cascaded(
+    utterances: list[Utterance], first_pass: FirstPass, longest: float
+) -> list[str | Utterance]:
+    """What a first pass writes of utterances, in their place in ``sequences.tasks.message``.
 
     Args:
-        longest: in seconds; of longer ones it writes nothing.
+        longest: in seconds; longer ones, and those of which it writes nothing, stay as they are.
     """
-    if first_pass is None:
-        return utterances
     short = [i for i, one in enumerate(utterances) if one.duration <= longest]
     texts = first_pass.write([utterances[i].samples for i in short])
-    out = list(utterances)
-    for i, text in zip(short, texts):
-        out[i] = replace(out[i], first_pass=cut_loop(text) or None)
+    out: list[str | Utterance] = list(utterances)
+    for i, text in zip(short, map(cut_loop, texts)):
+        out[i] = text or out[i]
     return out
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from asr_llm.evaluation.manifest_rows import AUDIO_KEYS
 from asr_llm.evaluation.rows import IDS, TEXTS, Placed, Row, Side, fail, read_lines, read_text
-from asr_llm.text_files import cells, ids_of
+from asr_llm.text_files import RowError, cells, comma_rows, ids_of
 
 _AUDIO = (*AUDIO_KEYS, "audio", "file", "path")
 
@@ -52,23 +50,10 @@ def table_texts(
 
 
 def _comma_rows(path: Path) -> list[tuple[str, list[str]]]:
-    """Rows with their first line; quoted cells may span lines.
-
-    Spreadsheets separate cells by semicolons in locales with decimal commas.
-    """
-    text = read_text(path)
-    header = text.partition("\n")[0]
-    delimiter = ";" if ";" in header and "," not in header else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, line = [], 1
     try:
-        for row in reader:
-            if row:
-                rows.append((f"{path}:{line}", row))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        fail(f"{path}:{line}", f"no row of a table ({error})", "cells with quotes closed")
-    return rows
+        return [(f"{path}:{line}", row) for line, row in comma_rows(read_text(path))]
+    except RowError as error:
+        fail(f"{path}:{error.line}", str(error), "cells with quotes closed")
 
 
 def tab_rows(lines: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:

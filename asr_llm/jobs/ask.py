@@ -20,12 +20,13 @@ def ask(
     model: str = defaults.MODEL,
     adapter: str | Path | None = None,
     max_new_tokens: int = 64,
-    first_pass: bool = asking.FIRST_PASS,
+    cascade: bool | None = None,
 ) -> str:
     """Ask about a recording; without a question the recording itself is what is asked.
 
     Args:
-        first_pass: show what a first pass wrote of it, where the model brings one.
+        cascade: show the LLM what a first pass wrote, in place of the speech; by default where the
+            model has one.
 
     Raises:
         AudioError: it cannot be read, or is longer than a minute.
@@ -45,9 +46,9 @@ def ask(
 
     recogniser = asking.load(System("asked", model, AdapterFolder.read_all(adapter)))
     loaded = recogniser.model
-    parts: list[str | Utterance] = [
-        *asking.hear(recogniser, [Utterance("", "", samples)], first_pass)
-    ]
+    if cascade is None:
+        cascade = recogniser.pipeline.decoder.first_pass is not None
+    parts = asking.hear(recogniser, [Utterance("", "", samples)], cascade)
     if question is not None:
         parts.append(question)
     (said,) = answer(loaded, [message(parts, loaded.chat)], max_new_tokens)

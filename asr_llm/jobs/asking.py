@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asr_llm.errors import CheckpointError
 from asr_llm.files import new_folder, write_text
 from asr_llm.jobs.measurement import System
 from asr_llm.model.adapter_folder import AdapterFolder
@@ -16,9 +17,6 @@ from asr_llm.transcription.options import Recogniser
 if TYPE_CHECKING:
     from asr_llm.corpus.synthesis import Utterance
     from asr_llm.transcription.speech_llm import SpeechLLM
-
-FIRST_PASS = False
-"""Whether the first pass of a spoken part is shown, unless somebody says so (eval/RESULTS.md)."""
 
 LONGEST = 28.0
 """Seconds that a first pass can hear at once."""
@@ -62,13 +60,23 @@ def load(system: System) -> SpeechLLM:
     return SpeechLLM.of(Recogniser(system.model, system.adapters))
 
 
-def hear(loaded: SpeechLLM, spoken: list[Utterance], first_pass: bool) -> list[Utterance]:
-    """Spoken parts of messages, with what the model's first pass wrote of them if that is shown."""
-    if not first_pass:
-        return spoken
-    from asr_llm.decoding.answers import with_first_pass
+def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str | Utterance]:
+    """Spoken parts of messages, or in a cascade what the model's first pass wrote of them.
 
-    return with_first_pass(spoken, loaded.pipeline.decoder.first_pass, LONGEST)
+    Raises:
+        CheckpointError: the model has no first pass for a cascade.
+    """
+    from asr_llm.decoding.answers import cascaded
+
+    if not cascade:
+        return [*spoken]
+    first_pass = loaded.pipeline.decoder.first_pass
+    if first_pass is None:
+        raise CheckpointError(
+            f"{loaded.name} has no first pass for a cascade; expected a checkpoint composed with "
+            "--first-pass, such as 'small': leave out --cascade"
+        )
+    return cascaded(spoken, first_pass, LONGEST)
 
 
 def in_batches(

@@ -19,6 +19,7 @@ from asr_llm.jobs.measurement import (
     System,
     general_set,
     held_out_sets,
+    is_recordings,
     manifest_set,
     measure,
 )
@@ -85,7 +86,7 @@ def evaluate(
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
 
-    is_domain = Path(data).is_dir()
+    is_domain = Path(data).is_dir() and not is_recordings(data)
     main = Domain.load(data) if is_domain else manifest_set(data)
     default = general_set(general, base) if is_domain or general is not None else None
     sets = held_out_sets(main, default)

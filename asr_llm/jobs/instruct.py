@@ -37,11 +37,11 @@ class InstructOptions:
 
     Args:
         variants: in place of the suite's own, if any.
-        first_pass: show what a first pass wrote of the speech, where the model brings one.
+        cascade: show the LLM what a first pass wrote, in place of the speech.
     """
 
     variants: tuple[str, ...] = ()
-    first_pass: bool = asking.FIRST_PASS
+    cascade: bool = False
 
 
 def instruct(
@@ -72,9 +72,9 @@ def instruct(
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     for system in measured:
-        figures[system.name], answers = _run(read, put, system, options.first_pass, progress)
+        figures[system.name], answers = _run(read, put, system, options.cascade, progress)
         rows += answers
-    scores = {"suite": read.config.name, "first_pass": options.first_pass, "systems": figures}
+    scores = {"suite": read.config.name, "cascade": options.cascade, "systems": figures}
     return asking.save(place, scores, rows)
 
 
@@ -129,7 +129,7 @@ def _run(
     suite: InstructionSuite,
     put: dict[Variant, list[Put]],
     system: System,
-    first_pass: bool,
+    cascade: bool,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The figures of a system by variant (``instructions.summarize``), and every answer."""
@@ -146,7 +146,7 @@ def _run(
         new = [one.text for one in asked if one.text not in written]
         said = _answers(loaded, [message([text], chat) for text in new], most, tell)
         written.update(zip(new, said))
-        heard = asking.hear(loaded, [one.speech for one in asked], first_pass)
+        heard = asking.hear(loaded, [one.speech for one in asked], cascade)
         spoken = _answers(loaded, [message([speech], chat) for speech in heard], most, tell)
         verdicts: dict[str, list[Any]] = {"text": [], "speech": []}
         for one, *both in zip(asked, (written[one.text] for one in asked), spoken):

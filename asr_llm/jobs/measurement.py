@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.manifests import find_manifest
 from asr_llm.errors import DomainError
 from asr_llm.progress import Progress, labelled
 from asr_llm.text_files import is_pipe
@@ -63,20 +64,29 @@ class HeldOut:
         return {cut.id: cut.supervisions[0].speaker or cut.id for cut in self.cuts}
 
 
+def is_recordings(path: str | Path) -> bool:
+    """Whether a folder has a manifest of its own, as an AudioFolder has: then it is no domain."""
+    return Path(path).is_dir() and find_manifest(path) is not None
+
+
 def manifest_set(path: str | Path) -> HeldOut:
-    """The recordings of a manifest as one held-out set without entities.
+    """The recordings of a manifest, or of a folder with one, as a held-out set without entities.
 
     Raises:
         DomainError: it is missing or malformed, or recordings are missing.
     """
     from asr_llm.corpus.importers import read_manifest
 
+    if is_recordings(path):
+        path = find_manifest(path) or path
     if not Path(path).is_file() and not is_pipe(Path(path)):
         raise DomainError(
             f"{path}: not found; expected a domain folder or a manifest of recordings "
             "(manifest.jsonl, cuts.jsonl.gz, trans.txt)"
         )
-    if not str(path).endswith((".json", ".jsonl", ".gz", ".txt")) and not is_pipe(Path(path)):
+    if not str(path).endswith((".json", ".jsonl", ".gz", ".txt", ".csv")) and not is_pipe(
+        Path(path)
+    ):
         raise DomainError(
             f"{path} is neither a domain folder nor a manifest; expected a folder with "
             "domain.yaml, or manifest.jsonl, cuts.jsonl.gz or trans.txt"
@@ -87,7 +97,8 @@ def manifest_set(path: str | Path) -> HeldOut:
 def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | None:
     """The test set that measures forgetting: the requested one, or the checkpoint's."""
     if general is not None:
-        return Domain.load(general) if Path(general).is_dir() else manifest_set(general)
+        is_domain = Path(general).is_dir() and not is_recordings(general)
+        return Domain.load(general) if is_domain else manifest_set(general)
     replay = base / "replay"
     return Domain.load(replay) if replay.is_dir() else None
 

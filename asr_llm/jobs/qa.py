@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,11 +31,11 @@ class QaOptions:
 
     Args:
         scoring: in place of the suite's own.
-        first_pass: show what a first pass wrote of the speech, where the model brings one.
+        cascade: show the LLM what a first pass wrote, in place of the speech.
     """
 
     scoring: Scoring | None = None
-    first_pass: bool = asking.FIRST_PASS
+    cascade: bool = False
 
 
 def qa(
@@ -66,12 +66,12 @@ def qa(
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     for system in measured:
-        figures[system.name], answers = run_suite(read, heard, system, options.first_pass, progress)
+        figures[system.name], answers = run_suite(read, heard, system, options.cascade, progress)
         rows += answers
     scores = {
         "suite": read.config.name,
         "scoring": read.config.scoring,
-        "first_pass": options.first_pass,
+        "cascade": options.cascade,
         "systems": figures,
     }
     return asking.save(place, scores, rows)
@@ -108,7 +108,7 @@ def run_suite(
     suite: Suite,
     heard: SpokenParts,
     system: System,
-    first_pass: bool = asking.FIRST_PASS,
+    cascade: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Put a suite, and what ``speak`` made of it, to one system.
@@ -124,14 +124,16 @@ def run_suite(
     recogniser = asking.load(system)
     loaded = recogniser.model
     parts = [part for spoken in heard for part in spoken.values()]
-    shown = iter(asking.hear(recogniser, parts, first_pass))
-    heard = [{part: next(shown) for part in spoken} for spoken in heard]
+    shown = iter(asking.hear(recogniser, parts, cascade))
+    put: list[dict[str, str | Utterance]] = [
+        {part: next(shown) for part in spoken} for spoken in heard
+    ]
     right: dict[str, list[bool]] = {}
     rows: list[dict[str, Any]] = []
     for kind in ("text", "speech"):
         prompts = [
             _prompt(question, spoken if kind == "speech" else {}, suite.config, loaded)
-            for question, spoken in zip(suite.questions, heard)
+            for question, spoken in zip(suite.questions, put)
         ]
         said = _answers(
             loaded, suite, prompts, labelled(progress, f"asking: {system.name}, {kind}")
@@ -148,7 +150,7 @@ def run_suite(
 
 
 def _prompt(
-    question: Question, spoken: dict[str, Utterance], config: SuiteConfig, model: SpanSALM
+    question: Question, spoken: Mapping[str, str | Utterance], config: SuiteConfig, model: SpanSALM
 ) -> SpanSequence:
     """The passage, the question, the choices: each as speech where it is spoken, else written."""
     from asr_llm.evaluation.spoken_qa import LETTERS

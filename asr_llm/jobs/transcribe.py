@@ -112,6 +112,8 @@ def transcribe(
             waiting = set(todo)
             for file in files:
                 if file not in waiting:
+                    for part in parts[file]:  # killed before they were removed
+                        journals.remove(part)
                     trouble = folder.trouble(file, names)
                     yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
         several = len(files) > 1

@@ -1,4 +1,4 @@
-"""8-bit weights in linear layers on a CPU, by PyTorch's dynamic quantisation.
+"""8-bit weights in linear layers on a CPU, by PyTorch's quantised kernels.
 
 Token by token, an LLM is as fast as its weights can be read from memory; 8 bits are a quarter of
 float32 (eval/RESULTS.md#speed-of-small). LoRA matrices stay in float32.
@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from asr_llm.errors import CheckpointError
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _NARROW = 64
 """Smaller layers, such as LoRA's, gain nothing."""
+
+_LEVELS = 63
+"""Steps on each side of 0 that inputs are rounded to: more overflow where a CPU has no VNNI."""
+
+_TINY = 1e-30
 
 _LEFT_OUT = {"down_proj"}
 """Layers with some inputs a thousand times larger than the rest, which 8 bits would round to zero:
@@ -60,13 +65,36 @@ def quantise(module: nn.Module, but: Collection[str] = ()) -> None:
             setattr(module, name, _in_8_bits(child))
 
 
-def _in_8_bits(linear: nn.Linear) -> nn.Module:
+def _in_8_bits(linear: nn.Linear) -> RowwiseLinear:
     from torch.ao.nn.quantized.dynamic import Linear
     from torch.ao.quantization import per_channel_dynamic_qconfig
 
     linear.qconfig = per_channel_dynamic_qconfig  # type: ignore[assignment]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch.ao announces its successor
-        made: nn.Module = Linear.from_float(linear)
+        made = Linear.from_float(linear)
     del linear.qconfig
-    return made
+    return RowwiseLinear(made.weight(), linear.bias)
+
+
+class RowwiseLinear(nn.Module):
+    """A linear layer with weights in 8 bits that rounds each position's input by its own range.
+
+    PyTorch's rounds all inputs by one range, so that a text would depend on what else is in its
+    batch, and quiet positions would lose what they hold beside loud ones.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.packed = torch.ops.quantized.linear_prepack(weight, None)
+        self.bias = bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        largest = inputs.abs().amax(-1, keepdim=True).clamp_min(_TINY)
+        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            inputs / largest, 1 / _LEVELS, _LEVELS, self.packed
+        )
+        scaled = product * largest
+        return scaled if self.bias is None else scaled + self.bias

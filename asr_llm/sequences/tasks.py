@@ -47,13 +47,9 @@ class Chat:
     def around_audio(self, first_pass: str | None = None) -> tuple[str, str]:
         """The text before and after the speech in the ASR prompt."""
         head, tail = self.asr_prompt.split(AUDIO)
-        return self.before + head, tail + self.behind(first_pass) + self.after
-
-    def behind(self, first_pass: str | None) -> str:
-        """The text behind speech that shows what a first pass wrote; empty where none is read."""
-        if not first_pass or self.first_pass_prompt is None:
-            return ""
-        return self.first_pass_prompt.replace(FIRST_PASS, first_pass)
+        if first_pass and self.first_pass_prompt is not None:
+            tail += self.first_pass_prompt.replace(FIRST_PASS, first_pass)
+        return self.before + head, tail + self.after
 
 
 def asr(utterance: Utterance, chat: Chat) -> SpanSequence:
@@ -124,21 +120,17 @@ def word_synchronous(utterance: Utterance, chat: Chat) -> SpanSequence | None:
 
 
 def message(parts: list[str | Utterance], chat: Chat) -> SpanSequence:
-    """A user message of alternating written and spoken parts, up to the start of the answer.
-
-    A spoken part is followed by its first pass, if it has one and the checkpoint reads one.
-    """
+    """A user message of alternating written and spoken parts, up to the start of the answer."""
     spans: list[Text | Speech] = []
-    written, gap = chat.before, ""
-    for part in parts:
+    written = chat.before
+    for i, part in enumerate(parts):
+        gap = " " if i else ""
         if isinstance(part, Utterance):
             spans.append(Text(written + gap))
             spans.append(Speech(part, 0, num_frames(part, chat.frame_samples)))
-            written, gap = chat.behind(part.first_pass), " "
-            if written:
-                gap = "\n"
+            written = ""
         else:
-            written, gap = written + gap + part, " "
+            written += gap + part
     return *spans, Text(written + chat.after)
 
 

@@ -176,6 +176,15 @@ def test_a_length_of_a_moment_before(tmp_path: Path) -> None:
     assert len(load_audio(path)) == SAMPLE_RATE
 
 
+@pytest.mark.parametrize("told", [0, 8000])
+def test_a_length_told_before_a_silence(tmp_path: Path, told: int) -> None:
+    """Zeros after the length that is told are padding only if nothing but zeros follow."""
+    path = tmp_path / "a.wav"
+    silent = PCM[:told] + bytes(3000) + PCM
+    path.write_bytes(wav(0, told, silent))
+    assert load_audio(path) == pytest.approx(np.frombuffer(silent, "<i2") / 32768)
+
+
 @pytest.mark.parametrize("after", [LIST, LIST + LIST, b"\0" * 4000, b"ID3\3" + b"\1\2\3" * 99])
 def test_trailing_chunks_are_not_audio(tmp_path: Path, after: bytes) -> None:
     path = tmp_path / "a.wav"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -297,7 +298,10 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
     soundfile.write(folder / "dev.wav", np.zeros(100), 16000)
     (folder / "dev").mkdir()
     (folder / "dev.wav").rename(folder / "dev" / "c.wav")
-    layouts = "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt"
+    layouts = (
+        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, metadata.csv, "
+        "trans.txt"
+    )
     assert found(check(folder)) == [
         "warning term: unknown name, ignored; did you mean 'terms'?",
         "error domain.yaml:8: licens: unknown key; expected one of name, language, description, "
@@ -510,8 +514,22 @@ def test_unread_files_are_reported(folder: Path) -> None:
         "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
         ".txt: save it as one, or remove it",
         "warning test: 1 files not read (transcripts.tsv); expected text.txt, audio, and one of "
-        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, trans.txt",
+        "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, "
+        "metadata.csv, trans.txt",
     ]
+
+
+def test_ten_million_terms_are_refused_in_a_line(folder: Path) -> None:
+    (folder / "terms" / "drug.tsv").write_bytes(b"ab\n" * 10_000_000)
+    tracemalloc.start()
+    told = [line for line in found(check(folder)) if "terms/drug.tsv: " in line]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == [
+        "error terms/drug.tsv: 10,000,000 lines; expected at most 200,000; take the part that "
+        "matters"
+    ]
+    assert most < 200e6
 
 
 def test_nothing_outside_the_folder_is_read(folder: Path) -> None:

@@ -91,6 +91,45 @@ def test_audio_folder(tmp_path: Path) -> None:
     ]
 
 
+def test_audio_folder_as_a_table(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    record(tmp_path / "b c.wav")
+    table = tmp_path / "metadata.csv"
+    rows = 'split;file_name;transcription\r\ntest;a.wav;"one; ""two"""\r\n;b c.wav;"a\nb"\r\n'
+    table.write_bytes(rows.encode("utf-16"))
+    cuts = list(read_manifest(require_manifest(tmp_path)))
+    assert [cut.id for cut in cuts] == ["a", "b_c"]
+    assert [cut.supervisions[0].text for cut in cuts] == ['one; "two"', "a\nb"]
+    table.write_text("sep=;\nfile_name;text\na.wav;1,5 mg\n")
+    assert [cut.supervisions[0].text for cut in read_manifest(table)] == ["1,5 mg"]
+    table.write_text("file_name\ttext\na.wav\tone, two\n")
+    assert [cut.supervisions[0].text for cut in read_manifest(table)] == ["one, two"]
+    table.write_text("path,sentence,offset,duration,speaker\na.wav,one,0.25,0.5,Ann\n")
+    (cut,) = read_manifest(table)
+    assert (cut.start, cut.duration, cut.supervisions[0].speaker) == (0.25, 0.5, "Ann")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name,text\na.wav,x\n", r":1: found no column of audio; expected one of file_name, "),
+        ("file_name,said\na.wav,x\n", r":1: found no column of text; expected one of text, "),
+        ("file_name,text\na.wav,x,y\n", r":2: found 3 columns; expected 2, as in the first line"),
+        ("file_name,text\n,x\n", r":2: found no 'audio_filepath'"),
+        ("file_name,text,offset\na.wav,x,nan\n", r":2: 'offset' is nan; expected seconds"),
+        ("file_name,text,offset\na.wav,x,1/2\n", r":2: 'offset' is '1/2'; expected seconds"),
+        ('file_name,text\na.wav,x\na.wav,"y\n', r":3: found no row of a table \(unexpected end"),
+        ("sep=;\nfile_name;text\na.wav\n", r":3: found 1 columns; expected 2"),
+        ("file_name,text\n", r": lists no recordings"),
+    ],
+)
+def test_tables_that_cannot_be_read(tmp_path: Path, table: str, message: str) -> None:
+    record(tmp_path / "a.wav")
+    (tmp_path / "metadata.csv").write_text(table)
+    with pytest.raises(DomainError, match=message):
+        read_manifest(tmp_path / "metadata.csv")
+
+
 def test_lhotse_cuts_keep_all_but_relative_paths(tmp_path: Path) -> None:
     record(tmp_path / "a.wav", num_channels=2)
     write_lines(tmp_path / "manifest.json", {"audio_filepath": "a.wav", "text": "one"})

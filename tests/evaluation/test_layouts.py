@@ -48,6 +48,9 @@ def test_audio_folder(tmp_path: Path) -> None:
     rows = [{"file_name": "x/1.wav", "transcription": "one"}, {"file_name": "2.wav"}]
     (tmp_path / "metadata.jsonl").write_bytes(lines(rows[0], rows[1] | {"transcription": "two"}))
     assert texts(tmp_path) == {"1": "one", "2": "two"}
+    (tmp_path / "metadata.jsonl").unlink()
+    (tmp_path / "metadata.csv").write_text('file_name,transcription\nx/1.wav,one\n2.wav,"t, wo"\n')
+    assert texts(tmp_path) == {"1": "one", "2": "t, wo"}
 
 
 def test_lhotse_cuts(tmp_path: Path) -> None:

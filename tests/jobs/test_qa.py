@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from asr_llm.corpus.synthesis import Utterance
-from asr_llm.decoding.answers import likelihoods, option_log_probs, with_first_pass
+from asr_llm.decoding.answers import cascaded, likelihoods, option_log_probs
 from asr_llm.decoding.prompts import collator, inference, splice
 from asr_llm.errors import CheckpointError, RunError, SynthesisError
 from asr_llm.evaluation.spoken_qa import Question, SuiteConfig, read_suite
+from asr_llm.jobs import asking
 from asr_llm.jobs import qa as job
+from asr_llm.jobs.measurement import System
 from asr_llm.model import checkpoints
 from asr_llm.model.first_pass import FirstPass
 from asr_llm.model.salm import SpanSALM
@@ -53,24 +55,19 @@ def test_written_and_spoken_parts_by_turns() -> None:
     )
 
 
-def test_a_first_pass_stands_behind_what_is_spoken() -> None:
-    chat = replace(CHAT, first_pass_prompt="\nHeard: {first_pass}")
-    heard = replace(SPEECH, first_pass="who has it")
-    assert message([heard, "Well?"], chat) == (
-        Text("<u>"),
-        Speech(heard, 0, 2),
-        Text("\nHeard: who has it\nWell?</u><a>"),
-    )
-    assert message([heard], chat)[-1] == Text("\nHeard: who has it</u><a>")
-    assert message([heard, "Well?"], CHAT)[-1] == Text(" Well?</u><a>")
-
-
-def test_first_passes_are_written_of_what_is_short_enough() -> None:
+def test_a_cascade_reads_what_is_short_enough() -> None:
     short, long = SPEECH, replace(SPEECH, samples=np.ones(32000, np.float32))
     first_pass = SimpleNamespace(write=lambda audios: [f"{len(audio)}" for audio in audios])
-    heard = with_first_pass([long, short], cast(FirstPass, first_pass), longest=1.0)
-    assert [one.first_pass for one in heard] == [None, "2000"]
-    assert with_first_pass([short], None, longest=1.0) == [short]
+    assert cascaded([long, short], cast(FirstPass, first_pass), longest=1.0) == [long, "2000"]
+    nothing = SimpleNamespace(write=lambda audios: ["" for _ in audios])
+    assert cascaded([short], cast(FirstPass, nothing), longest=1.0) == [short]
+
+
+def test_a_cascade_needs_a_first_pass(tiny: Path) -> None:
+    loaded = asking.load(System("base", str(tiny)))
+    assert asking.hear(loaded, [SPEECH], False) == [SPEECH]
+    with pytest.raises(CheckpointError, match="has no first pass for a cascade; expected a"):
+        asking.hear(loaded, [SPEECH], True)
 
 
 def test_what_is_spoken_is_not_written_too(tiny: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from asr_llm.corpus.audio import load_audio
+from asr_llm.decoding.options import DecodeOptions
 from asr_llm.errors import CheckpointError
 from asr_llm.model import int8
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
@@ -34,6 +36,19 @@ def test_wide_linear_layers_are_replaced_and_no_others() -> None:
     # Weights and inputs are rounded to one part in 127 of the greatest of their row.
     assert float((block["up_proj"](x) - before).abs().max()) < 0.05
     assert not torch.equal(block["up_proj"](x), before)
+
+
+def test_a_position_does_not_depend_on_what_else_is_in_the_batch() -> None:
+    torch.manual_seed(0)
+    plain = nn.Linear(64, 64)
+    block = nn.Sequential(plain)
+    quiet, loud = 0.01 * torch.randn(1, 5, 64), 100 * torch.randn(1, 5, 64)
+    before = plain(quiet)
+    int8.quantise(block)
+    alone, beside = block(quiet), block(torch.cat([quiet, loud]))[:1]
+    assert torch.equal(alone, beside)
+    assert float((beside - before).abs().max()) < 0.05 * float((before - plain.bias).abs().max())
+    assert torch.equal(block(torch.zeros(1, 64)), plain.bias[None])
 
 
 def test_a_part_may_stay_as_it_is() -> None:
@@ -77,3 +92,12 @@ def test_a_recogniser_in_8_bits_hears_about_the_same() -> None:
     ]
     same = set(texts[0]) & set(texts[1])
     assert len(same) >= 0.7 * len(set(texts[0]))
+
+
+def test_a_text_in_8_bits_does_not_depend_on_its_batch() -> None:
+    visit = load_audio(Path(__file__).parents[2] / "examples" / "visit.flac")
+    audios = [visit[:48000], 0.05 * visit, visit[16000:]]
+    decoder = SpeechLLM.of(Recogniser("mini", compute_type="int8")).pipeline.decoder
+    options = DecodeOptions(num_beams=1)
+    together = [one.text for one in decoder.decode_once(audios, options)]
+    assert together == [decoder.decode_once([audio], options)[0].text for audio in audios]
