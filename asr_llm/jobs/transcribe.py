@@ -117,10 +117,8 @@ def transcribe(
                     trouble = folder.trouble(file, names)
                     yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
         several = len(files) > 1
-        printed_at_once = folder is None and not several and names == ("txt",)
-        on_segment = None
-        if printed_at_once and wanted.channels != "separate":
-            on_segment = _shown(feedback)
+        at_once = folder is None and not several and names == ("txt",)
+        on_segment = _shown(feedback) if at_once and wanted.channels != "separate" else None
         sources = [part for file in todo for part in parts[file]]
         errors = [unreadable(source.path) for source in sources]
         model_sha256 = adapter_sha256 = None
