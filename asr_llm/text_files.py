@@ -21,9 +21,6 @@ from typing import IO
 
 from asr_llm.errors import AsrLlmError
 
-TEXT_SUFFIXES = frozenset({".txt", ".tsv", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
-"""File names of a folder's text, lists and tables."""
-
 LAYOUTS = (
     "cuts.jsonl.gz",
     "cuts.jsonl",

@@ -29,7 +29,7 @@ from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.spoken import spoken_set
-from asr_llm.jobs.align import align_manifest
+from asr_llm.jobs.align import Thresholds, WordTimes, align_manifest
 
 
 def main() -> None:
@@ -53,9 +53,8 @@ def main() -> None:
         done = align_manifest(
             manifest,
             Path(folder) / "aligned.jsonl",
-            model=arguments.model,
-            backend=arguments.backend,
-            min_confidence=0.0,
+            WordTimes(arguments.model, arguments.backend),
+            Thresholds(confidence=0.0),
         )
         took = time.monotonic() - began
         found = {cut.id: times(cut) for cut in read_manifest(done.path)}

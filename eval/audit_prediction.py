@@ -22,6 +22,7 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.corpus.spoken import spoken_set
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder, MentionOutcome, outcomes, term_of
+from asr_llm.evaluation.normalized import TextPair
 from asr_llm.jobs.audit import Audit, audit
 from asr_llm.transcription.speech_llm import SpeechLLM
 
@@ -58,13 +59,12 @@ def _mentions(arguments: argparse.Namespace) -> list[MentionOutcome]:
     if arguments.sentences:
         cuts = cuts.subset(first=arguments.sentences)
     model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
-    texts = model.transcribe_cuts(cuts)
+    written = model.transcribe_cuts(cuts)
     found = []
     for cut in cuts:
         said = cut.supervisions[0].text
-        found += outcomes(
-            utterance=cut.id, reference=said, hypothesis=texts[cut.id], mentions=finder.find(said)
-        )
+        texts = TextPair(said, written[cut.id])
+        found += outcomes(texts, finder.find(said), utterance=cut.id)
     return found
 
 

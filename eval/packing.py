@@ -19,8 +19,8 @@ from asr_llm.corpus.domain import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import AsrSource, Folders, InterleaveSource, TextSource
+from asr_llm.training.parts import prepare
 from asr_llm.training.streams import make_stream
-from asr_llm.training.train import prepare
 
 KINDS = (AsrSource, InterleaveSource, TextSource)
 

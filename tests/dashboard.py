@@ -48,15 +48,12 @@ ADAPT = """
 cli/adapt.py adapt
 jobs/adapt.py adapt
 training/train.py train
-training/train.py _train
 training/fit.py training_step
-training/fit.py _losses
 model/salm.py losses
 """
 TRANSCRIBE = """
 cli/transcribe.py transcribe
 jobs/transcribe.py transcribe
-jobs/transcripts.py transcripts
 transcription/speech_llm.py transcribe_many
 transcription/pipeline.py run
 transcription/pipeline.py decode

@@ -56,17 +56,14 @@ def align(
     as_json: AsJson = False,
 ) -> None:
     """Align the transcripts of a manifest, word by word. Exit status 3: recordings were dropped."""
-    from asr_llm.jobs.align import align_manifest
+    from asr_llm.jobs.align import Thresholds, WordTimes, align_manifest
 
     with Bar() as progress:
         done = align_manifest(
             manifest,
             output,
-            model=model,
-            timings=timings,
-            backend=backend,
-            min_confidence=min_confidence,
-            min_coverage=min_coverage,
+            WordTimes(model, backend, timings),
+            Thresholds(min_confidence, min_coverage),
             form=form,
             progress=progress,
         )

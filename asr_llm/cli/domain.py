@@ -70,8 +70,7 @@ def domain_audit(
         found = job.audit(
             folder,
             model=model,
-            voices=voice or [],
-            carriers=carrier or [],
+            stimuli=job.Stimuli(voice or [], carrier or []),
             num_beams=beam_size,
             progress=progress,
         )

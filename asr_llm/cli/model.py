@@ -78,10 +78,11 @@ def model_compose(
 ) -> None:
     """Compose an untrained model from a Whisper encoder and an LLM, for 'asr-llm pretrain'."""
     from asr_llm.files import new_folder
-    from asr_llm.model.composition import compose_from
+    from asr_llm.model.composition import FreshProjector, compose_from
 
     folder = new_folder(output)
-    compose_from(encoder, llm, folder, seed, width, ctc_vocabulary, first_pass)
+    projector = FreshProjector(seed, width, ctc_vocabulary)
+    compose_from(encoder, llm, folder, projector, first_pass)
     typer.echo(f"The untrained model is in {output}")
     typer.echo(
         f"Train it with a recipe that says 'model: {shlex.quote(str(output))}':  "

@@ -87,25 +87,21 @@ def serve(
     GET / is a web page, GET /metrics is for Prometheus.
     """
     from asr_llm.jobs import serve as job
-    from asr_llm.transcription.options import TranscribeOptions
+    from asr_llm.model.adapter_folder import AdapterFolder
+    from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
     tls = _tls(
         ssl_certfile, ssl_keyfile, ssl_keyfile_password, ssl_ca_certs, ssl_cert_reqs, ssl_ciphers
     )
     job.serve(
-        model,
-        adapter or [],
-        say=lambda line: typer.echo(line, err=True),
-        options=TranscribeOptions(
+        Recogniser(model, AdapterFolder.read_all(adapter)),
+        TranscribeOptions(
             num_beams=beam_size, first_pass=first_pass, confidence=True, word_timestamps=True
         ),
-        door=job.Door(host, port, tls, api_key_file, tuple(cors_origin or ())),
+        job.Door(host, port, tls, api_key_file, tuple(cors_origin or ())),
+        job.Load(queue, max_megabytes, max_seconds, timeout, grace),
         aliases=alias or [],
-        places=queue,
-        max_megabytes=max_megabytes,
-        max_seconds=max_seconds,
-        timeout=timeout,
-        grace=grace,
+        say=lambda line: typer.echo(line, err=True),
     )
 
 

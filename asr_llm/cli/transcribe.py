@@ -20,6 +20,7 @@ from asr_llm.cli.options import (
     Model,
 )
 from asr_llm.decoding.options import NUM_BEAMS
+from asr_llm.progress import Feedback, Progress
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.subtitles import Layout
 
@@ -140,10 +141,7 @@ def transcribe(
                 word_timestamps=word_timestamps or aligner is not None,
             ),
             Recogniser(model, AdapterFolder.read_all(adapter), aligner),
-            progress=progress,
-            on_ready=bar.restart,
-            tell=lambda line: bar.echo(f"{line}\n", err=True),
-            show=lambda text: bar.echo(printable(text)),
+            _feedback(bar, progress),
         ):
             found.append(outcome)
             bar.echo(printable(outcome.printed))
@@ -155,3 +153,15 @@ def transcribe(
         typer.echo(printable(line), err=True)
     if any(one.error for one in found):
         raise typer.Exit(3 if any(one.done_before or one.seconds for one in found) else 2)
+
+
+def _feedback(bar: Bar, progress: Progress | None) -> Feedback:
+    """Lines above the bar: text on stdout, what is told on stderr."""
+    from asr_llm.files import printable
+
+    return Feedback(
+        progress,
+        on_ready=bar.restart,
+        tell=lambda line: bar.echo(f"{line}\n", err=True),
+        show=lambda text: bar.echo(printable(text)),
+    )

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.domain_check import CheckReport, check
+from asr_llm.corpus.check_report import CheckReport
+from asr_llm.corpus.domain_check import check
 from asr_llm.corpus.domain_example import create
 from asr_llm.corpus.domain_files import (
     SPLITS,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_llm.corpus.check_report import CheckReport
 from asr_llm.corpus.domain_files import (
     SPLITS,
     DomainConfig,
@@ -33,49 +33,10 @@ from asr_llm.corpus.synthesis import select_voices, synthesiser
 from asr_llm.corpus.template_check import slot_problems
 from asr_llm.corpus.templates import expand_indexed, find_problem
 from asr_llm.corpus.term_files import label_of, term_files
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text_check import overlap_problems, style_problems
 from asr_llm.errors import DomainError, SynthesisError
 from asr_llm.text_files import TextFileError, is_comment, read_lines
 from asr_llm.yaml_lines import YamlFile, validate_yaml
-
-_OVERLAP, _SENTENCE = 8, 5  # words in a row
-_DIGIT = re.compile(r"\d")
-# Not "one", which is a pronoun more often than a number.
-_NUMBER_WORD = re.compile(
-    r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|"
-    r"(twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """The contents of a domain folder, and its problems."""
-
-    path: Path
-    sentences: Mapping[str, int]
-    """By split, text files and expanded templates together, duplicates dropped."""
-    words: Mapping[str, int]
-    """By split, white-space separated, of those sentences."""
-    terms: Mapping[str, int]
-    """By label."""
-    recordings: Mapping[str, int]
-    """By split, as listed; also those that are missing."""
-    seconds: Mapping[str, float]
-    """By split, of the recordings that are there."""
-    comments: Mapping[str, int]
-    """By file, lines that are left out because they begin with ``# ``."""
-    problems: tuple[Problem, ...]
-
-    @property
-    def errors(self) -> list[Problem]:
-        """Problems that make the domain unusable."""
-        return [problem for problem in self.problems if problem.severity == "error"]
-
-    @property
-    def warnings(self) -> list[Problem]:
-        """Problems that may make results worse or misleading."""
-        return [problem for problem in self.problems if problem.severity == "warning"]
 
 
 def check(path: str | Path) -> CheckReport:
@@ -100,10 +61,10 @@ def check(path: str | Path) -> CheckReport:
     train = [*text["train"], *transcripts["train"]]
     checker.check_text(train)
     checker.check_unused_terms(terms, train)
-    checker.check_style(train)
+    checker.problems += style_problems(train)
     for split in ("dev", "test"):
         held_out = [*text[split], *transcripts[split]]
-        checker.check_overlap(split, train, held_out)
+        checker.problems += overlap_problems(split, train, held_out)
         if not held_out:
             checker.check_missing(split)
     distinct = {split: {line.text for line in lines} for split, lines in text.items()}
@@ -287,53 +248,6 @@ class _Checker:
                 lines = named([f"{term.line}" for term in unused])
                 message = f"{len(unused)} of {total} terms never occur in the text (lines {lines})"
                 self.warn(_file(unused[0]), unused[0].line, message, "add sentences which use them")
-
-    def check_style(self, train: list[Line]) -> None:
-        """Report mixed casing, and numbers written both as digits and as words."""
-        cased = [line for line in train if any(c.isalpha() for c in line.text)]
-        lower = [line for line in cased if line.text == line.text.lower()]
-        upper = [line for line in cased if line.text != line.text.lower()]
-        self._check_mixed(lower, "all lower-case", upper, "with capitals", "casing")
-        digits = [line for line in train if _DIGIT.search(line.text)]
-        words = [line for line in train if _NUMBER_WORD.search(line.text)]
-        self._check_mixed(digits, "with digits", words, "with number words", "number style")
-
-    def _check_mixed(
-        self, some: list[Line], one: str, others: list[Line], other: str, what: str
-    ) -> None:
-        if some and others:
-            at = min(some, others, key=len)[0]
-            message = f"mixed {what}: {len(some)} lines {one}, {len(others)} {other}"
-            self.warn(at.file, at.number, message, "write all lines alike")
-
-    def check_overlap(self, split: str, train: list[Line], held_out: list[Line]) -> None:
-        """Report test sentences that overlap with the training text."""
-        learnt = {hash(gram) for line in train for gram in _telling(line.text)}
-        shared = [
-            line for line in held_out if any(hash(gram) in learnt for gram in _telling(line.text))
-        ]
-        for file in dict.fromkeys(line.file for line in shared):
-            there = [line.number for line in shared if line.file == file]
-            total = sum(line.file == file for line in held_out)
-            lines = named([str(number) for number in sorted(set(there))])
-            self.warn(
-                file,
-                min(there),
-                f"{len(there)} of {total} {split} sentences are in train too, or share "
-                f"{_OVERLAP} words in a row with it (lines {lines})",
-                "remove them from one of the two, or scores will be too good",
-            )
-
-
-def _telling(text: str) -> Iterator[tuple[str, ...]]:
-    """Word sequences unlikely to repeat by chance: eight in a row, or a whole sentence of five."""
-    words = normalize(text, "basic").split()
-    return _grams(text, min(_OVERLAP, max(len(words), _SENTENCE)))
-
-
-def _grams(text: str, n: int) -> Iterator[tuple[str, ...]]:
-    words = normalize(text, "basic").split()
-    return (tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
 def _file(term: Term) -> Path:

@@ -10,7 +10,7 @@ from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.prompts import collator, end_token, inference, splice, text_of
 from asr_llm.decoding.rescoring import forced_scores
 from asr_llm.errors import CheckpointError
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 
 if TYPE_CHECKING:
     from asr_llm.corpus.synthesis import Utterance
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def answer(
-    model: SpanSALM, prompts: list[Sequence], max_new_tokens: int = 32, as_written: bool = False
+    model: SpanSALM, prompts: list[SpanSequence], max_new_tokens: int = 32, as_written: bool = False
 ) -> list[str]:
     """Answer B messages (``sequences.tasks.message``) in one batch.
 
@@ -59,7 +59,7 @@ def cascaded(
 
 
 def option_log_probs(
-    model: SpanSALM, prompts: list[Sequence], options: list[str]
+    model: SpanSALM, prompts: list[SpanSequence], options: list[str]
 ) -> list[list[float]]:
     """Log-probability that the answer to each of B messages starts with each option.
 
@@ -86,7 +86,7 @@ def option_log_probs(
 
 
 def likelihoods(
-    model: SpanSALM, prompts: list[Sequence], texts: list[tuple[str, ...]]
+    model: SpanSALM, prompts: list[SpanSequence], texts: list[tuple[str, ...]]
 ) -> list[list[float]]:
     """The log-probability that the answer to each of B messages begins with each of its texts.
 

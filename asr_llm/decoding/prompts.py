@@ -14,7 +14,7 @@ import numpy as np
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.batching import Collator
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat, asr
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TOKENS_PER_SECOND, TOKENS_ANYWAY = 12, 16
 """Default token limit per second of audio: speech has 5 to 8 tokens per second."""
 
 
-def prompt(samples: np.ndarray, chat: Chat, first_pass: str | None = None) -> Sequence:
+def prompt(samples: np.ndarray, chat: Chat, first_pass: str | None = None) -> SpanSequence:
     """The training prompt before a transcript: text, the speech (T,) in whole frames, text."""
     return asr(Utterance("", "", samples, first_pass=first_pass), chat)[:-1]
 
@@ -42,7 +42,7 @@ def collator(model: SpanSALM) -> Collator:
     )
 
 
-def splice(model: SpanSALM, prompts: list[Sequence]) -> Spliced:
+def splice(model: SpanSALM, prompts: list[SpanSequence]) -> Spliced:
     """Embed B prompts on the model's device, see ``SpanSALM.splice``."""
     return model.splice(collator(model)(prompts).to(model.device))
 

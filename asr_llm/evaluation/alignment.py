@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -54,7 +54,9 @@ def cheapest(said: Sequence[str], heard: Sequence[str], costs: Costs = "unit") -
     rows = max(1, len(said))
     if rows * (high - low + 1) > _CELLS:
         rows = math.isqrt(rows)
-    path = _kernel()(one, other, equal, unequal, low, high, rows)
+    from asr_llm.evaluation.alignment_kernel import Band, cheapest_path  # numba: 0.7 s
+
+    path = cheapest_path(Band(one, other, equal, unequal, low, high), rows)
     return [(None if r < 0 else r, None if h < 0 else h) for r, h in path.tolist()]
 
 
@@ -85,9 +87,3 @@ def _of_jiwer(said: Sequence[str], heard: Sequence[str]) -> list[Step]:
         theirs = range(chunk.hyp_start_idx, chunk.hyp_end_idx)
         steps += zip_longest(ours, theirs)  # equally long, or one is empty
     return steps
-
-
-def _kernel() -> Any:
-    from asr_llm.evaluation.alignment_kernel import cheapest_path  # numba: 0.7 s
-
-    return cheapest_path

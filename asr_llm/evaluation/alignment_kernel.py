@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,25 +20,32 @@ def _compiled(function: Any) -> Any:
         return njit(function)
 
 
+class Band(NamedTuple):
+    """The table of ``saved`` between two diagonals: ``low`` <= j - i <= ``high``.
+
+    Args:
+        said: (I,) ids of the reference words; ``heard`` (J,) of the hypothesis words.
+        equal: saving of a pair of equal words; ``unequal`` of any other pair.
+    """
+
+    said: NDArray[np.int64]
+    heard: NDArray[np.int64]
+    equal: int
+    unequal: int
+    low: int
+    high: int
+
+
 @_compiled
-def _advance(
-    row: NDArray[np.int64],
-    i: int,
-    word: int,
-    heard: NDArray[np.int64],
-    equal: int,
-    unequal: int,
-    low: int,
-    high: int,
-    steps: NDArray[np.uint8],
-) -> None:
+def _advance(row: NDArray[np.int64], i: int, band: Band, steps: NDArray[np.uint8]) -> None:
     """Compute row i of ``saved`` from row i - 1, in place; cell j of row i is at j - i - low."""
-    first, last = max(0, i + low), min(len(heard), i + high)
+    word, heard, low = band.said[i - 1], band.heard, band.low
+    first, last = max(0, i + low), min(len(heard), i + band.high)
     for j in range(first, last + 1):
         k = j - i - low
         best, step = _OUTSIDE, _DELETION
         if j > 0:
-            best = row[k] + (equal if heard[j - 1] == word else unequal)
+            best = row[k] + (band.equal if heard[j - 1] == word else band.unequal)
             step = _PAIR
         if j > first and row[k - 1] > best:
             best, step = row[k - 1], _INSERTION
@@ -48,27 +55,18 @@ def _advance(
 
 
 @_compiled
-def cheapest_path(
-    said: NDArray[np.int64],
-    heard: NDArray[np.int64],
-    equal: int,
-    unequal: int,
-    low: int,
-    high: int,
-    stride: int,
-) -> NDArray[np.int64]:
-    """Find the path that saves most among those with ``low`` <= j - i <= ``high``.
+def cheapest_path(band: Band, stride: int) -> NDArray[np.int64]:
+    """Find the path that saves most in a band.
 
     Args:
-        said: (I,) ids of the reference words; ``heard`` (J,) of the hypothesis words.
-        equal: saving of a pair of equal words; ``unequal`` of any other pair.
         stride: number of rows whose steps are kept at once; earlier ones are recomputed during
             backtracing from every ``stride``-th row.
 
     Returns:
         (steps, 2): word indices of each step, -1 for none.
     """
-    size, width = len(said), high - low + 1
+    heard, low, high = band.heard, band.low, band.high
+    size, width = len(band.said), high - low + 1
     blocks = max(1, (size + stride - 1) // stride)
     kept = np.empty((blocks, width), dtype=np.int64)
     steps = np.empty((stride + 1, width), dtype=np.uint8)
@@ -76,7 +74,7 @@ def cheapest_path(
     row[-low : min(len(heard), high) - low + 1] = 0
     kept[0] = row
     for i in range(1, (blocks - 1) * stride + 1):
-        _advance(row, i, said[i - 1], heard, equal, unequal, low, high, steps[0])
+        _advance(row, i, band, steps[0])
         if i % stride == 0:
             kept[i // stride] = row
 
@@ -87,7 +85,7 @@ def cheapest_path(
         first = block * stride
         row = kept[block]
         for k in range(first + 1, i + 1):
-            _advance(row, k, said[k - 1], heard, equal, unequal, low, high, steps[k - first])
+            _advance(row, k, band, steps[k - first])
         while i > first or (block == 0 and j > 0):
             step = _INSERTION if i == 0 else steps[i - first, j - i - low]
             at -= 1

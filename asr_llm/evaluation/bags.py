@@ -16,7 +16,7 @@ from functools import lru_cache
 from asr_llm.corpus.phrases import key
 from asr_llm.corpus.text import Normalizer
 from asr_llm.evaluation.mentions import Mention
-from asr_llm.evaluation.normalized import normalize
+from asr_llm.evaluation.normalized import TextPair, normalize
 from asr_llm.evaluation.tokens import Edges, Tokens, bare
 
 Term = tuple[str, ...]
@@ -75,15 +75,12 @@ class Bag:
 
 
 def bag_of(
-    *,
-    reference: str,
-    hypothesis: str,
+    texts: TextPair,
     mentions: Sequence[Mention],
+    *,
     found: Sequence[bool],
     label_of: Mapping[Term, str],
     listed: TermCounter,
-    normalizer: Normalizer = "none",
-    heard_by: Normalizer | None = None,
 ) -> Bag:
     """Build the bag of an utterance.
 
@@ -91,13 +88,11 @@ def bag_of(
         found: which mentions the strict rule found.
         label_of: the label of every listed term in normalised form.
         listed: counts the listed terms.
-        heard_by: the hypothesis's normaliser, if it differs from the reference's.
     """
-    terms = [(m.label, term_of(m.text, normalizer)) for m in mentions]
+    terms = [(m.label, term_of(m.text, texts.normalizer)) for m in mentions]
     wanted = Counter(terms)
     in_place = Counter(term for term, was in zip(terms, found) if was)
-    heard = term_of(hypothesis, normalizer if heard_by is None else heard_by)
-    said = term_of(reference, normalizer)
+    said, heard = term_of(texts.said), term_of(texts.heard)
     there = TermCounter(term for _, term in wanted).count(heard)
     in_bag = Counter({k: min(n, max(there[k[1]], in_place[k])) for k, n in wanted.items()})
     # It was said at least as often as it is mentioned, whatever form the text has.

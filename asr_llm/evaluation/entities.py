@@ -32,7 +32,7 @@ from asr_llm.corpus.text import Normalizer
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.bags import Term, TermCounter, term_of
 from asr_llm.evaluation.mentions import EntityFinder, Mention
-from asr_llm.evaluation.normalized import groups, normalize
+from asr_llm.evaluation.normalized import TextPair, groups, normalize
 from asr_llm.evaluation.tokens import PUNCTUATION, Edges, Tokens
 from asr_llm.evaluation.words import Costs, WordErrors, align, char_errors, errors_of
 
@@ -42,7 +42,6 @@ __all__ = [
     "MentionOutcome",
     "Term",
     "TermCounter",
-    "map_to_words",
     "outcomes",
     "term_of",
 ]
@@ -72,24 +71,8 @@ class MentionOutcome:
         return "partial" if self.words.hits else "missed"
 
 
-def map_to_words(text: str, mention: Mention) -> range:
-    """Return the indices of the white-space words of ``text`` that the mention touches.
-
-    Raises:
-        ScoreError: the mention is not from this text.
-    """
-    return _covered(text, _word_spans(text), mention)[0]
-
-
 def outcomes(
-    *,
-    utterance: str,
-    reference: str,
-    hypothesis: str,
-    mentions: Sequence[Mention],
-    normalizer: Normalizer = "none",
-    heard_by: Normalizer | None = None,
-    costs: Costs = "unit",
+    texts: TextPair, mentions: Sequence[Mention], *, utterance: str, costs: Costs = "unit"
 ) -> list[MentionOutcome]:
     """Decide for each mention of ``reference`` whether ``hypothesis`` has it, by the strict rule
     above.
@@ -102,10 +85,9 @@ def outcomes(
     """
     if not mentions:
         return []
+    reference, normalizer = texts.reference, texts.normalizer
     edges = Edges(normalize(m.text, normalizer).split() for m in mentions)
-    said = Tokens.of(normalize(reference, normalizer).split(), edges)
-    written = normalize(hypothesis, normalizer if heard_by is None else heard_by)
-    heard = Tokens.of(written.split(), edges)
+    said, heard = (Tokens.of(text.split(), edges) for text in (texts.said, texts.heard))
     pairs = align(reference_words=said.bare, hypothesis_words=heard.bare, costs=costs)
     heard_at = {
         pair.reference: pair.hypothesis
@@ -117,17 +99,11 @@ def outcomes(
     results = []
     for mention, place in zip(mentions, _places(reference, mentions, normalizer, said, edges)):
         if place is None:
-            results += outcomes(
-                utterance=utterance,
-                reference=reference,
-                hypothesis=hypothesis,
-                mentions=[mention],
-                costs=costs,
-            )
+            as_written = TextPair(reference, texts.hypothesis)
+            results += outcomes(as_written, [mention], utterance=utterance, costs=costs)
             continue
         span, verbatim = place
-        as_written = verbatim if normalizer == "none" else None
-        window = _window(span, said, heard, heard_at, as_written)
+        window = _window(span, said, heard, heard_at, verbatim if normalizer == "none" else None)
         around = window or _between(span, heard_at, len(heard.bare))
         results.append(
             MentionOutcome(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from asr_llm.evaluation.entities import (
     outcomes,
 )
 from asr_llm.evaluation.equivalences import Equivalences
-from asr_llm.evaluation.normalized import normalize
+from asr_llm.evaluation.normalized import TextPair, normalize
 from asr_llm.evaluation.rows import mismatch
 from asr_llm.evaluation.safety import SafetyOutcome, safety_outcomes
 from asr_llm.evaluation.term_words import Key, ListedTerms
@@ -116,7 +116,7 @@ def measure(
     references: Texts,
     systems: Mapping[str, Texts],
     mentions: Mapping[str, Sequence[Mention]] | None,
-    how: ScoringOptions,
+    options: ScoringOptions,
 ) -> dict[str, Measured]:
     """Measure every system utterance by utterance, so that each reference is prepared once.
 
@@ -125,16 +125,16 @@ def measure(
     """
     for name, hypotheses in systems.items():
         _check_ids(name, references, hypotheses)
-    measured = {name: _empty(how, mentions is not None) for name in systems}
+    measured = {name: _empty(options, mentions is not None) for name in systems}
     for i, reference in references.items():
         for name, hypotheses in systems.items():
             said = None if mentions is None else mentions[i]
-            _add(measured[name], i, reference, hypotheses[i], said, how)
+            _add(measured[name], i, reference, hypotheses[i], said, options)
     return measured
 
 
-def _empty(how: ScoringOptions, with_mentions: bool) -> Measured:
-    both = list(how.texts)
+def _empty(options: ScoringOptions, with_mentions: bool) -> Measured:
+    both = list(options.texts)
     of_mentions = both if with_mentions else []
     return Measured(
         words={text: {} for text in both},
@@ -142,9 +142,9 @@ def _empty(how: ScoringOptions, with_mentions: bool) -> Measured:
         entities={text: {} for text in of_mentions},
         bags={text: {} for text in of_mentions},
         inserted={text: {} for text in of_mentions},
-        biasing={side: {} for side in ("u_wer", "b_wer") if how.biasing is not None},
+        biasing={side: {} for side in ("u_wer", "b_wer") if options.biasing is not None},
         safety={},
-        listed=bool(how.listed),
+        listed=bool(options.listed),
     )
 
 
@@ -154,41 +154,31 @@ def _add(
     reference: str,
     hypothesis: str,
     mentions: Sequence[Mention] | None,
-    how: ScoringOptions,
+    options: ScoringOptions,
 ) -> None:
-    if how.safety:
+    if options.safety:
         to.safety[i] = safety_outcomes(reference=reference, hypothesis=hypothesis)
-    for text, normalizer in how.texts.items():
-        chosen = how.said(i, reference, hypothesis, normalizer)
-        written, written_by = how.heard(chosen, hypothesis, normalizer)
-        sides = normalize(chosen, normalizer), normalize(written, written_by)
-        said, heard = (side.split() for side in sides)
-        steps = align(reference_words=said, hypothesis_words=heard, costs=how.costs)
+    for text, normalizer in options.texts.items():
+        chosen = options.said(i, reference, hypothesis, normalizer)
+        written, written_by = options.heard(chosen, hypothesis, normalizer)
+        compared = TextPair(chosen, written, normalizer, written_by)
+        said, heard = compared.said.split(), compared.heard.split()
+        steps = align(reference_words=said, hypothesis_words=heard, costs=options.costs)
         to.words[text][i] = errors_of(steps)
-        to.characters[text][i] = char_errors(reference=[sides[0]], hypothesis=[sides[1]])
-        if text == "normalized" and how.biasing is not None:
-            for side, errors in _biasing(said, heard, steps, how.biasing_words(i)).items():
+        to.characters[text][i] = char_errors(reference=[compared.said], hypothesis=[compared.heard])
+        if text == "normalized" and options.biasing is not None:
+            for side, errors in _biasing(said, heard, steps, options.biasing_words(i)).items():
                 to.biasing[side][i] = errors
         if mentions is not None:
-            to.entities[text][i] = outcomes(
-                utterance=i,
-                reference=reference,
-                hypothesis=written,
-                mentions=mentions,
-                normalizer=normalizer,
-                heard_by=written_by,
-                costs=how.costs,
-            )
-            terms = how.terms[text]
+            whole = replace(compared, reference=reference)
+            to.entities[text][i] = outcomes(whole, mentions, utterance=i, costs=options.costs)
+            terms = options.terms[text]
             to.bags[text][i] = bag_of(
-                reference=reference,
-                hypothesis=written,
-                mentions=mentions,
+                whole,
+                mentions,
                 found=[outcome.found for outcome in to.entities[text][i]],
                 label_of=terms.label_of,
                 listed=terms.counter,
-                normalizer=normalizer,
-                heard_by=written_by,
             )
             to.inserted[text][i] = terms.inserted(heard, steps)
 

@@ -7,6 +7,7 @@ normalised once, as long as an utterance is scored in all systems before the nex
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from asr_llm.corpus import text as plain
@@ -20,6 +21,33 @@ def normalize(text: str, normalizer: Normalizer = "none") -> str:
     if normalizer == "none":
         return text
     return _short(text, normalizer) if len(text) <= _SHORT else _long(text, normalizer)
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """A reference, a hypothesis for it, and what they are normalised by before they are compared.
+
+    Args:
+        normalizer: ``none`` compares them as written.
+        heard_by: the hypothesis's own, where that is another one.
+    """
+
+    reference: str
+    hypothesis: str
+    normalizer: Normalizer = "none"
+    heard_by: Normalizer | None = None
+
+    @property
+    def said(self) -> str:
+        """The reference, normalised."""
+        return normalize(self.reference, self.normalizer)
+
+    @property
+    def heard(self) -> str:
+        """The hypothesis, normalised."""
+        return normalize(
+            self.hypothesis, self.normalizer if self.heard_by is None else self.heard_by
+        )
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from asr_llm.corpus.text import version
+from asr_llm.corpus.text import Normalizer, version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation import caveats
 from asr_llm.evaluation.blocks import RESAMPLES, Blocks, Bootstrap
@@ -15,7 +15,7 @@ from asr_llm.evaluation.entities import EntityFinder, Mention
 from asr_llm.evaluation.equivalences import Equivalences, accepted
 from asr_llm.evaluation.figures import counted, counts_of, spelled
 from asr_llm.evaluation.leaderboard import standings
-from asr_llm.evaluation.measured import ScoringOptions, Texts, measure, mention_rows
+from asr_llm.evaluation.measured import Measured, ScoringOptions, Texts, measure, mention_rows
 from asr_llm.evaluation.safety import safety_rows
 from asr_llm.evaluation.system_scores import system_scores, word_scores
 from asr_llm.evaluation.words import Costs
@@ -114,14 +114,9 @@ def score(
             mentions = {i: finder.find(text) for i, text in references.items()}
     listed = finder.listed if finder is not None else {}
     rules = equivalences or normalizer
-    how = ScoringOptions(rules, costs, listed, biasing, alternatives or {}, safety=safety)
-    measured = measure(references, systems, mentions, how)
-    for name in general or {}:
-        if name not in systems:
-            raise ScoreError(
-                f"general test set for unknown system {name!r}; expected one of: "
-                + ", ".join(systems)
-            )
+    options = ScoringOptions(rules, costs, listed, biasing, alternatives or {}, safety=safety)
+    measured = measure(references, systems, mentions, options)
+    elsewhere = _elsewhere(general or {}, systems, rules, costs)
     drawn = Bootstrap(references, blocks, seed)
     of_recording = recordings or {i: i for i in references}
     by = spelled(sort or _default_figure(mentions, headline), next(iter(measured.values())))
@@ -135,11 +130,6 @@ def score(
     first, *others = _in_order(systems, against, rows[0]["system"])
     compared = {
         name: compare(measured[first], measured[name], drawn, by, of_recording) for name in others
-    }
-    plain = ScoringOptions(rules, costs, {}, None)
-    elsewhere = {
-        name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
-        for name, texts in (general or {}).items()
     }
     apart = {name: Bootstrap(m.words["raw"], general_blocks, seed) for name, m in elsewhere.items()}
     for name in others:
@@ -182,6 +172,26 @@ def score(
     told = [row for name, m in measured.items() for row in mention_rows(name, m)]
     unkept = [row for name, m in measured.items() for row in safety_rows(name, m.safety)]
     return Scored(scores, told, unkept)
+
+
+def _elsewhere(
+    general: Mapping[str, tuple[Texts, Texts]],
+    systems: Iterable[str],
+    normalizer: Normalizer,
+    costs: Costs,
+) -> dict[str, Measured]:
+    """Each system measured on its general set."""
+    for name in general:
+        if name not in systems:
+            raise ScoreError(
+                f"general test set for unknown system {name!r}; expected one of: "
+                + ", ".join(systems)
+            )
+    plain = ScoringOptions(normalizer, costs, {}, None)
+    return {
+        name: measure(texts[0], {f"{name}, general": texts[1]}, None, plain)[f"{name}, general"]
+        for name, texts in general.items()
+    }
 
 
 def _default_figure(mentions: object, headline: Headline) -> str:

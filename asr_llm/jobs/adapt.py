@@ -138,13 +138,14 @@ def _with_word_times(
     progress: Progress | None,
 ) -> Domain:
     """The domain with a split's recordings aligned by the base model's CTC head."""
-    from asr_llm.jobs.align import align_manifest
+    from asr_llm.jobs.align import WordTimes, align_manifest
 
     manifest, aligned = domain.manifest(split), run.path / "alignment" / f"{split}.jsonl.gz"
     assert manifest is not None
     if not aligned.is_file():
         try:
-            done = align_manifest(manifest, aligned, model=model, anew=False, progress=progress)
+            times = WordTimes(model, anew=False)
+            done = align_manifest(manifest, aligned, times, progress=progress)
         except CheckpointError as error:
             raise RecipeError(
                 "interleaving recordings, or splitting those longer than "

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm import defaults
 from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
-from asr_llm.corpus.alignment import Alignment, Backend, Unaligned, alignment_items, word_items
+from asr_llm.corpus.alignment import Alignment, Unaligned, alignment_items, word_items
 from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.ctc_search import Backend
 from asr_llm.corpus.importers import read_manifest, require_manifest
 from asr_llm.corpus.timed_files import write_ctm, write_textgrids
 from asr_llm.corpus.timings import Timings, match, read_timings, times_of
@@ -28,6 +29,64 @@ if TYPE_CHECKING:
 Form = Literal["jsonl", "ctm", "textgrid"]
 
 _BATCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class WordTimes:
+    """Source of a recording's word times.
+
+    Args:
+        model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
+        backend: alignment search over the model's posteriors.
+        timings: existing word times instead of a model: a CTM, a TextGrid or a folder of them,
+            Lhotse cuts.
+        anew: whether to realign cuts that already have word times.
+    """
+
+    model: str = defaults.MODEL
+    backend: Backend = "auto"
+    timings: str | Path | None = None
+    anew: bool = True
+
+    def of(self, cuts: CutSet) -> Iterator[tuple[Cut, Alignment | Unaligned]]:
+        """Yield the words of each cut, or why they could not be aligned.
+
+        Raises:
+            CheckpointError: the model has no CTC head.
+            DomainError: the existing times cannot be read.
+        """
+        if self.timings is not None:
+            return _imported(cuts, read_timings(self.timings))
+        from asr_llm.model import ctc
+
+        return _aligned(cuts, ctc.load(self.model), self.backend)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Which alignments are good enough to keep.
+
+    Args:
+        confidence: less confident alignments are dropped; most have wrong transcripts.
+        coverage: transcripts that cover a smaller share of the recognised speech are dropped as
+            incomplete.
+    """
+
+    confidence: float = MIN_CONFIDENCE
+    coverage: float = MIN_COVERAGE
+
+    def judge(self, found: Alignment | Unaligned) -> Alignment | Unaligned:
+        """Return the alignment, or why it is dropped."""
+        if isinstance(found, Unaligned):
+            return found
+        if found.confidence is not None and found.confidence < self.confidence:
+            return Unaligned(f"confidence {found.confidence:.2g} below {self.confidence:g}")
+        if found.covered is not None and found.covered < self.coverage:
+            return Unaligned(
+                f"the transcript accounts for {found.covered:.0%} of what is said, less than "
+                f"{self.coverage:.0%}: complete it, or cut the audio"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,14 +110,10 @@ class AlignedManifest:
 def align_manifest(
     manifest: str | Path,
     output: str | Path | None = None,
+    times: WordTimes = WordTimes(),
+    thresholds: Thresholds = Thresholds(),
     *,
-    model: str = defaults.MODEL,
-    timings: str | Path | None = None,
-    backend: Backend = "auto",
-    min_confidence: float = MIN_CONFIDENCE,
-    min_coverage: float = MIN_COVERAGE,
     form: Form = "jsonl",
-    anew: bool = True,
     progress: Progress | None = None,
 ) -> AlignedManifest:
     """Align the words of a manifest's transcripts with their audio.
@@ -66,15 +121,8 @@ def align_manifest(
     Args:
         manifest: NeMo, Lhotse, AudioFolder or ``trans.txt``, or the folder of one.
         output: default: next to the manifest, ``<its name>.aligned.jsonl.gz`` etc.
-        model: a checkpoint with a CTC head, or a NeMo CTC model's ``.nemo`` file.
-        timings: existing word times instead of a model: a CTM, a TextGrid or a folder of them,
-            Lhotse cuts.
-        min_confidence: less confident alignments are dropped; most have wrong transcripts.
-        min_coverage: transcripts that cover a smaller share of the recognised speech are dropped as
-            incomplete.
         form: ``jsonl``, Lhotse cuts with word alignments; ``ctm``; ``textgrid``, a folder with one
             per recording.
-        anew: whether to realign cuts that already have word times.
 
     Raises:
         DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
@@ -89,26 +137,12 @@ def align_manifest(
     cuts = read_manifest(manifest)
     order = {cut.id: i for i, cut in enumerate(cuts)}
     total = sum(cut.duration for cut in cuts)
-    kept = [] if anew else [cut for cut in cuts if word_items(cut)]
-    cuts = CutSet.from_cuts(cut for cut in cuts if anew or not word_items(cut))
-    if timings is not None:
-        found_all = _imported(cuts, read_timings(timings))
-    else:
-        from asr_llm.model import ctc
-
-        found_all = _aligned(cuts, ctc.load(model), backend)
+    kept = [] if times.anew else [cut for cut in cuts if word_items(cut)]
+    cuts = CutSet.from_cuts(cut for cut in cuts if times.anew or not word_items(cut))
     dropped: list[Dropped] = []
     done = sum(cut.duration for cut in kept)
-    for cut, found in found_all:
-        sure = found.confidence if isinstance(found, Alignment) else None
-        if sure is not None and sure < min_confidence:
-            found = Unaligned(f"confidence {sure:.2g} below {min_confidence:g}")
-        covered = found.covered if isinstance(found, Alignment) else None
-        if covered is not None and covered < min_coverage:
-            found = Unaligned(
-                f"the transcript accounts for {covered:.0%} of what is said, less than "
-                f"{min_coverage:.0%}: complete it, or cut the audio"
-            )
+    for cut, proposed in times.of(cuts):
+        found = thresholds.judge(proposed)
         if isinstance(found, Unaligned):
             dropped.append(Dropped(cut.id, found.reason))
         else:

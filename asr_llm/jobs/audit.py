@@ -33,6 +33,19 @@ VOICES = ("en-us+belinda", "en-gb-x-rp+john")
 
 
 @dataclass(frozen=True)
+class Stimuli:
+    """How terms are spoken.
+
+    Args:
+        voices: names or patterns; default: two voices of the domain's dev set.
+        carriers: sentences with ``{term}`` in them; default: ``CARRIERS``.
+    """
+
+    voices: Sequence[str] = ()
+    carriers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Audit:
     """Results of all terms, worst first; ties keep the order of the lists."""
 
@@ -63,8 +76,7 @@ def audit(
     folder: str | Path,
     *,
     model: str = defaults.MODEL,
-    voices: Sequence[str] = (),
-    carriers: Sequence[str] = (),
+    stimuli: Stimuli = Stimuli(),
     only: Iterable[str] | None = None,
     num_beams: int = NUM_BEAMS,
     progress: Progress | None = None,
@@ -73,8 +85,6 @@ def audit(
 
     Args:
         model: see ``SpeechLLM.load``.
-        voices: names or patterns; default: two voices of the domain's dev set.
-        carriers: sentences with ``{term}`` in them; default: ``CARRIERS``.
         only: restrict to these terms.
 
     Raises:
@@ -83,14 +93,14 @@ def audit(
         CheckpointError: the model does not load.
     """
     domain = Domain.load(folder)
-    chosen = tuple(carriers) or _default_carriers(domain)
+    chosen = tuple(stimuli.carriers) or _default_carriers(domain)
     for carrier in chosen:
         if carrier.count("{term}") != 1:
             raise DomainError(
                 f"the carrier sentence {carrier!r} has {carrier.count('{term}')} places "
                 "for a term; expected {term} exactly once"
             )
-    speaking = _speaking(domain, voices)
+    speaking = _speaking(domain, stimuli.voices)
     wanted = None if only is None else set(only)
     listed = _listed(domain)
     terms = [term for term in listed if wanted is None or term.text in wanted]
@@ -191,12 +201,11 @@ def _decode(
 
 def _outcome(said: _Said, hypothesis: str) -> MentionOutcome:
     from asr_llm.evaluation.entities import Mention, outcomes
+    from asr_llm.evaluation.normalized import TextPair
 
     text = said.term.text
     mention = Mention(said.start, said.start + len(text), said.term.label, text)
-    (found,) = outcomes(
-        utterance=said.id, reference=said.sentence, hypothesis=hypothesis, mentions=[mention]
-    )
+    (found,) = outcomes(TextPair(said.sentence, hypothesis), [mention], utterance=said.id)
     return found
 
 

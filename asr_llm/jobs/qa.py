@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asr_llm.evaluation.spoken_qa import Question, Scoring, Suite, SuiteConfig
     from asr_llm.jobs.measurement import System
     from asr_llm.model.salm import SpanSALM
-    from asr_llm.sequences.spans import Sequence
+    from asr_llm.sequences.spans import SpanSequence
 
 SpokenParts: TypeAlias = "list[dict[str, Utterance]]"
 """For each question of a suite, its parts that are spoken."""
@@ -151,7 +151,7 @@ def run_suite(
 
 def _prompt(
     question: Question, spoken: Mapping[str, str | Utterance], config: SuiteConfig, model: SpanSALM
-) -> Sequence:
+) -> SpanSequence:
     """The passage, the question, the choices: each as speech where it is spoken, else written."""
     from asr_llm.evaluation.spoken_qa import LETTERS
     from asr_llm.sequences.tasks import message
@@ -166,14 +166,14 @@ def _prompt(
     return message(parts, model.chat)
 
 
-def _answers(model: SpanSALM, suite: Suite, prompts: list[Sequence], tell: Any) -> list[str]:
+def _answers(model: SpanSALM, suite: Suite, prompts: list[SpanSequence], tell: Any) -> list[str]:
     """What is said to each prompt, or for choices the most probable one."""
     from asr_llm.decoding.answers import answer, likelihoods, option_log_probs
     from asr_llm.evaluation.spoken_qa import LETTERS
 
     scoring, most = suite.config.scoring, suite.config.max_new_tokens
 
-    def said(asked: Iterable[tuple[Question, Sequence]]) -> list[str]:
+    def said(asked: Iterable[tuple[Question, SpanSequence]]) -> list[str]:
         questions, some = map(list, zip(*asked))
         if scoring == "choice":
             letters = list(LETTERS[: max(len(question.choices) for question in questions)])

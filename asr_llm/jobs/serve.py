@@ -12,17 +12,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from asr_llm import defaults
 from asr_llm.errors import CheckpointError, ServerError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from asr_llm.model.adapter_folder import AdapterFolder
     from asr_llm.serving.app import Access, Served
     from asr_llm.serving.engine import Engine
     from asr_llm.serving.tls import Tls
-    from asr_llm.transcription.options import TranscribeOptions
+    from asr_llm.transcription.options import Recogniser, TranscribeOptions
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 Say = Callable[[str], None]
@@ -71,33 +71,42 @@ class Door:
         return not private and self.key_file is None
 
 
+@dataclass(frozen=True)
+class Load:
+    """Limits on the work of a server.
+
+    Args:
+        places: maximum concurrent requests.
+        max_megabytes, max_seconds: limits on a request's upload and its audio.
+        timeout: seconds from the first byte of a request to its response.
+        grace: seconds to finish open requests on shutdown.
+    """
+
+    places: int = 100
+    max_megabytes: float = 100.0
+    max_seconds: float | None = None
+    timeout: float = 600.0
+    grace: float = 30.0
+
+
 def serve(
-    model: str = defaults.MODEL,
-    adapters: Sequence[str | Path] = (),
-    *,
-    say: Say,
+    recogniser: Recogniser,
     options: TranscribeOptions,
     door: Door = Door(),
+    load: Load = Load(),
+    *,
     aliases: Sequence[str] = (),
-    places: int = 100,
-    max_megabytes: float = 100.0,
-    max_seconds: float | None = None,
-    timeout: float = 600.0,
-    grace: float = 30.0,
+    say: Say,
 ) -> None:
     """Serve transcription until SIGTERM or Ctrl-C, then finish open requests for ``grace`` seconds.
 
     A second signal stops at once.
 
     Args:
-        model: see ``SpeechLLM.load``.
-        adapters: each is offered as its own model.
+        recogniser: each of its adapters is offered as its own model.
         options: defaults for requests.
-        say: called with the address, each request, and the end.
         aliases: other names of models, such as ``whisper-1=mini``.
-        places: maximum concurrent requests.
-        max_megabytes, max_seconds: limits on a request's upload and its audio.
-        timeout: seconds from the first byte of a request to its response.
+        say: called with the address, each request, and the end.
 
     Raises:
         ServerError: the extra ``serve`` is not installed, the address is unavailable, or keys,
@@ -114,17 +123,14 @@ def serve(
         door.tls.check()
     listening = _bind(door.host, door.port)
     with listening:
-        from asr_llm.model.adapter_folder import AdapterFolder
         from asr_llm.serving.app import Limits, create_app
         from asr_llm.serving.engine import Engine
-        from asr_llm.transcription.options import Recogniser
         from asr_llm.transcription.speech_llm import SpeechLLM
 
-        folders = AdapterFolder.read_all(adapters)
-        loaded = SpeechLLM.of(Recogniser(str(model), folders), options)
-        models = with_aliases(served(loaded, folders), aliases)
-        engine = Engine(loaded, places=places, max_seconds=max_seconds)
-        limits = Limits(round(max_megabytes * 1e6), timeout)
+        loaded = SpeechLLM.of(recogniser, options)
+        models = with_aliases(served(loaded, recogniser.adapters), aliases)
+        engine = Engine(loaded, places=load.places, max_seconds=load.max_seconds)
+        limits = Limits(round(load.max_megabytes * 1e6), load.timeout)
         app = create_app(engine, models, limits, say, access)
         if door.is_open:
             say(
@@ -133,7 +139,7 @@ def serve(
             )
         url = _url(door, listening.getsockname()[1])
         begun = f"Serving {', '.join(models)} at {url}/v1; stop with Ctrl-C"
-        _run(app, engine, listening, grace, say, begun, door.tls)
+        _run(_config(app, door.tls), engine, listening, load.grace, begun, say)
 
 
 def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str, Served]:
@@ -211,18 +217,34 @@ def _url(door: Door, port: int) -> str:
     return f"{scheme}://{host}:{port}"
 
 
-def _run(
-    app: FastAPI,
-    engine: Engine,
-    listening: socket.socket,
-    grace: float,
-    say: Say,
-    begun: str,
-    tls: Tls | None,
-) -> None:
+def _config(app: FastAPI, tls: Tls | None) -> uvicorn.Config:
     import uvicorn
 
     from asr_llm.serving.connections import PatientProtocol
+
+    encrypted = {} if tls is None else {f"ssl_{key}": value for key, value in vars(tls).items()}
+    return uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+        **encrypted,
+    )
+
+
+def _run(
+    config: uvicorn.Config,
+    engine: Engine,
+    listening: socket.socket,
+    grace: float,
+    begun: str,
+    say: Say,
+) -> None:
+    import uvicorn
 
     class Server(uvicorn.Server):
         """Rejects new requests while finishing open ones."""
@@ -247,18 +269,6 @@ def _run(
                 return True
             return False
 
-    encrypted = {} if tls is None else {f"ssl_{key}": value for key, value in vars(tls).items()}
-    config = uvicorn.Config(
-        app,
-        http=PatientProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=_LAST_ANSWERS,
-        **encrypted,
-    )
     Server(config).run(sockets=[listening])
     engine.close()
     engine.join()

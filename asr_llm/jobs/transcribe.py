@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.errors import AudioError, RunError
-from asr_llm.jobs.transcripts import text_settings, transcripts
-from asr_llm.progress import Progress
+from asr_llm.jobs.transcripts import hashes, load, text_settings, unreadable
+from asr_llm.progress import Feedback, labelled
 from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
@@ -67,19 +67,13 @@ def transcribe(
     wanted: Wanted,
     options: TranscribeOptions = TranscribeOptions(),
     recogniser: Recogniser = Recogniser(),
-    *,
-    progress: Progress | None = None,
-    on_ready: Callable[[], None] | None = None,
-    tell: Callable[[str], None] | None = None,
-    show: Callable[[str], None] | None = None,
+    feedback: Feedback = Feedback(),
 ) -> Iterator[Outcome]:
     """Transcribe files, folders, patterns and stdin; finished ones are yielded first.
 
     Args:
-        on_ready: called when the model is loaded.
-        tell: called with general messages.
-        show: called with plain text as it becomes final, if a single audio is printed; its outcome
-            then has nothing left to print.
+        feedback: ``show`` gets plain text as it becomes final if a single audio is printed; its
+            outcome then has nothing left to print.
 
     Raises:
         RunError: a file is in the way, two outputs are the same, the format is unknown, or outputs
@@ -87,9 +81,7 @@ def transcribe(
         AudioError: a folder or pattern has no audio.
         CheckpointError: the model or an adapter does not load.
     """
-    names = formats.parse(wanted.formats)
-    if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
-        raise RunError("ctm needs word times: add --word-timestamps")
+    names = _formats(wanted, options)
     inputs.check_channels(wanted.channels)
     expanded = inputs.expand(audios, recursive=wanted.recursive)
     found = expanded.audio
@@ -97,9 +89,8 @@ def transcribe(
         formats.check_printable(names, len(found))
     else:
         check_names(found, names[0])
-    if tell:
-        for line in expanded.told():
-            tell(line)
+    for line in expanded.notes():
+        feedback.tell(line)
     yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None
@@ -115,9 +106,9 @@ def transcribe(
             if todo := folder.unfinished(files, names):
                 folder.make()
             begun = [file for file in todo if any(journals(part).known for part in parts[file])]
-            if begun and tell:
+            if begun:
                 more = f" and {len(begun) - 1} more" if begun[1:] else ""
-                tell(f"resuming {inputs.name_of(begun[0])}{more}")
+                feedback.tell(f"resuming {inputs.name_of(begun[0])}{more}")
             waiting = set(todo)
             for file in files:
                 if file not in waiting:
@@ -126,30 +117,27 @@ def transcribe(
                     trouble = folder.trouble(file, names)
                     yield Outcome(inputs.name_of(file), error=trouble, done_before=True)
         several = len(files) > 1
-        on_segment = None
-        printed_at_once = folder is None and not several and names == ("txt",)
-        if show is not None and printed_at_once and wanted.channels != "separate":
-
-            def on_segment(segment: Segment) -> None:
-                show(formats.txt_line(segment))
-
-        results = transcripts(
-            [part for file in todo for part in parts[file]],
-            options,
-            recogniser,
-            journal=journals,
-            on_segment=on_segment,
-            progress=progress,
-            on_ready=on_ready,
-            tell=tell,
-        )
+        at_once = folder is None and not several and names == ("txt",)
+        on_segment = _shown(feedback) if at_once and wanted.channels != "separate" else None
+        sources = [part for file in todo for part in parts[file]]
+        errors = [unreadable(source.path) for source in sources]
+        model_sha256 = adapter_sha256 = None
+        if all(errors):
+            results: Iterator[Transcript | AudioError] = filter(None, errors)
+        else:
+            model_sha256, adapter_sha256 = hashes(recogniser)
+            loaded = load(recogniser, options, feedback)
+            meter = labelled(feedback.progress, "transcribing")
+            results = loaded.transcribe_many(sources, meter, journals, on_segment)
         for file in todo:
             name = inputs.name_of(file)
             result = together(list(islice(results, len(parts[file]))), parts[file])
             if isinstance(result, AudioError):
                 yield Outcome(name, error=str(result).replace(str(file), str(name)))
                 continue
-            result = replace(result, path=name)
+            result = replace(
+                result, path=name, model_sha256=model_sha256, adapter_sha256=adapter_sha256
+            )
             trouble = None if result.complete else f"{name}: {result.note}"
             if folder is None or journals is None:
                 text = ""
@@ -163,6 +151,19 @@ def transcribe(
             if trouble is not None:
                 outcome = replace(outcome, note=None, error=trouble)
             yield replace(outcome, resumed=file in begun)
+
+
+def _formats(wanted: Wanted, options: TranscribeOptions) -> tuple[str, ...]:
+    names = formats.parse(wanted.formats)
+    if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
+        raise RunError("ctm needs word times: add --word-timestamps")
+    return names
+
+
+def _shown(feedback: Feedback) -> Callable[[Segment], None] | None:
+    """Return a function that shows the text of a segment, or None."""
+    show = feedback.show
+    return None if show is None else lambda segment: show(formats.txt_line(segment))
 
 
 def _write(

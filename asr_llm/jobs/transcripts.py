@@ -2,69 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.audio import Source
 from asr_llm.errors import AudioError
 from asr_llm.jobs.adapters import check_adapters
-from asr_llm.progress import Progress, labelled
+from asr_llm.progress import Feedback
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.version import __version__
 
 if TYPE_CHECKING:
-    from asr_llm.transcription.journal import Journal
-    from asr_llm.transcription.transcript import Segment, Transcript
+    from asr_llm.transcription.speech_llm import SpeechLLM
 
 
-def transcripts(
-    paths: Iterable[str | Path | Source],
-    options: TranscribeOptions = TranscribeOptions(),
-    recogniser: Recogniser = Recogniser(),
-    *,
-    journal: Callable[[Source], Journal] | None = None,
-    on_segment: Callable[[Segment], None] | None = None,
-    progress: Progress | None = None,
-    on_ready: Callable[[], None] | None = None,
-    tell: Callable[[str], None] | None = None,
-) -> Iterator[Transcript | AudioError]:
-    """Transcribe audio files in order; an unreadable file gives its error.
-
-    Args:
-        journal: stores what is decoded of a file until its transcript is written.
-        on_segment: called with each segment as soon as it is final.
-        on_ready: called when the model is loaded, before the first file.
-        tell: called with a message if word times are requested but not available.
+def load(recogniser: Recogniser, options: TranscribeOptions, feedback: Feedback) -> SpeechLLM:
+    """Load a recogniser; ``feedback`` is told if word times are requested but not available.
 
     Raises:
         CheckpointError: the model or an adapter does not load.
     """
-    files = [Source.of(path) for path in paths]
-    unreadable = [_unreadable(source.path) for source in files]
-    if all(unreadable):  # no need to load the model
-        yield from filter(None, unreadable)
-        return
-    settings = text_settings(recogniser, options)  # before the model is loaded
+    check_adapters(recogniser.adapters, options.fusion, options.biasing)
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     loaded = SpeechLLM.of(recogniser, options)
-    if options.word_timestamps and loaded.aligner is None and tell is not None:
-        tell(
+    if options.word_timestamps and loaded.aligner is None:
+        feedback.tell(
             f"{recogniser.model} has no CTC head, so only segments are timed; for word "
             "times give --aligner, a NeMo CTC model (.nemo) or mini"
         )
-    if on_ready is not None:
-        on_ready()
-    adapters = "+".join(adapter["sha256"] for adapter in settings["adapters"]) or None
-    meter = labelled(progress, "transcribing")
-    for result in loaded.transcribe_many(files, meter, journal, on_segment):
-        if not isinstance(result, AudioError):
-            result = replace(
-                result, model_sha256=settings["model"]["sha256"], adapter_sha256=adapters
-            )
-        yield result
+    feedback.on_ready()
+    return loaded
+
+
+def hashes(recogniser: Recogniser) -> tuple[str, str | None]:
+    """Return the SHA-256 of the model and of its adapters, which transcripts record.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    from asr_llm.model import checkpoints
+
+    model = checkpoints.identity(checkpoints.locate(recogniser.model))
+    return model, "+".join(adapter.sha256 for adapter in recogniser.adapters) or None
 
 
 _NO_SETTINGS = (
@@ -107,7 +87,8 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
     }
 
 
-def _unreadable(path: Path) -> AudioError | None:
+def unreadable(path: Path) -> AudioError | None:
+    """Return why a file cannot be read, or None; needs no model."""
     from asr_llm.corpus.audio import audio_info
 
     try:

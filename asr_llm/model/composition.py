@@ -7,6 +7,7 @@ weights fit what a user composes later from the same foundations.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,22 +36,32 @@ _FORMATS = {"<|im_end|>": "qwen", "<|eot_id|>": "llama3"}
 """NeMo's names of the chat templates that it has whole, by the token that ends a turn in them."""
 
 
+@dataclass(frozen=True)
+class FreshProjector:
+    """Settings of a new projector.
+
+    Args:
+        seed: of the random weights.
+        width: of the hidden layer.
+        ctc_vocabulary: a ``ctc_tokenizer.json`` for a CTC head to be trained, whose posteriors the
+            projector then takes (``model.posteriors``).
+    """
+
+    seed: int = 0
+    width: int = WIDTH
+    ctc_vocabulary: Path | None = None
+
+
 def compose(
     encoder: Encoder,
     llm: Llm,
     folder: Path,
-    seed: int,
-    width: int = WIDTH,
-    ctc_vocabulary: Path | None = None,
+    projector: FreshProjector = FreshProjector(),
     with_first_pass: bool = False,
 ) -> None:
     """Write an untrained checkpoint: both foundations, and a new projector between them.
 
     Args:
-        seed: of the projector's random weights.
-        width: of the projector's hidden layer.
-        ctc_vocabulary: a ``ctc_tokenizer.json`` for a CTC head to be trained, whose posteriors the
-            projector then takes (``model.posteriors``).
         with_first_pass: include all of Whisper for a first pass (``model.first_pass``).
 
     Raises:
@@ -62,12 +73,12 @@ def compose(
 
     from asr_llm.model import first_pass
 
-    config, tokens = _config(encoder, llm, width)
-    if ctc_vocabulary is not None:
-        _take_posteriors(config, ctc_vocabulary, width)
+    config, tokens = _config(encoder, llm, projector.width)
+    if projector.ctc_vocabulary is not None:
+        _take_posteriors(config, projector.ctc_vocabulary, projector.width)
     if with_first_pass:
         config["first_pass_prompt"] = first_pass.PROMPT
-    torch.manual_seed(seed)
+    torch.manual_seed(projector.seed)
     model = build(config, llm, base_state(encoder, llm))
     card = (
         "# An untrained speech-LLM\n\nIts encoder and its LLM are pretrained, its projector is "
@@ -85,9 +96,7 @@ def compose_from(
     encoder: str | Path,
     llm: str | Path,
     folder: Path,
-    seed: int,
-    width: int = WIDTH,
-    ctc_vocabulary: Path | None = None,
+    projector: FreshProjector = FreshProjector(),
     with_first_pass: bool = False,
     say: Say = tell,
 ) -> None:
@@ -99,7 +108,7 @@ def compose_from(
     with tempfile.TemporaryDirectory() as place:
         ears = find_encoder(encoder, Path(place), say)
         mind = find_llm(llm, Path(place), say)
-    compose(ears, mind, folder, seed, width, ctc_vocabulary, with_first_pass)
+    compose(ears, mind, folder, projector, with_first_pass)
 
 
 def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:

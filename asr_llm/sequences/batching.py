@@ -19,7 +19,7 @@ from asr_llm.corpus.text import normalize
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item
-from asr_llm.sequences.spans import Sequence, Speech, Text, as_text, num_frames
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, as_text, num_frames
 
 
 class Collator:
@@ -51,7 +51,7 @@ class Collator:
         """Token ids of a piece of text, without special tokens added."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def __call__(self, sequences: list[Sequence]) -> Batch:
+    def __call__(self, sequences: list[SpanSequence]) -> Batch:
         """Collate B sequences."""
         rows = [self._tokens(sequence) for sequence in sequences]
         ids = _pad([torch.tensor(tokens) for tokens, _, _ in rows], self.pad_id)
@@ -70,7 +70,7 @@ class Collator:
             ),
         )
 
-    def _tokens(self, sequence: Sequence) -> tuple[list[int], list[bool], list[float]]:
+    def _tokens(self, sequence: SpanSequence) -> tuple[list[int], list[bool], list[float]]:
         """Token ids, and for each whether it is learned and the weight of its KL divergence."""
         tokens: list[int] = []
         mask: list[bool] = []
@@ -83,7 +83,7 @@ class Collator:
             weights += [written.kl] * len(new)
         return tokens, mask, weights
 
-    def _speech(self, sequences: list[Sequence]) -> BatchSpeech | None:
+    def _speech(self, sequences: list[SpanSequence]) -> BatchSpeech | None:
         spoken = [[span for span in spans if isinstance(span, Speech)] for spans in sequences]
         rows = [row for row, speech in enumerate(spoken) if speech]
         if not rows:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_llm.sequences.answers import Judged
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Item:
     """A deferred example: ``cost`` in decoder positions, ``make(rng)`` builds it."""
 
     cost: float
-    make: Callable[[np.random.Generator], Sequence | None]
+    make: Callable[[np.random.Generator], SpanSequence | None]
 
 
 @dataclass(frozen=True)

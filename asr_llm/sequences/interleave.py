@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Literal
 
 from asr_llm.corpus.synthesis import Utterance, Word
-from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, num_frames, snap
 from asr_llm.sequences.tasks import Chat
 
 Units = list[tuple[Word, ...]]
@@ -55,7 +55,7 @@ def interleave(
     speech_first: bool,
     leading: str = "",
     sliced: bool = False,
-) -> Sequence | None:
+) -> SpanSequence | None:
     """A₁ T₂* A₃ T₄* … Tₙ* or T₁* A₂ T₃* … Tₙ*.
 
     The last unit is always text: if it would be speech, it joins the text before it.
@@ -132,7 +132,7 @@ def select_spans(
 
 def insert_speech(
     pieces: list[tuple[str, bool]], speak: Callable[[str], Utterance | None], chat: Chat
-) -> Sequence:
+) -> SpanSequence:
     """Text(t₁)* Speech(spoken t₂) Text(t₃)* …: the spoken pieces of a text in place of them.
 
     A piece that ``speak`` makes nothing of stays text.

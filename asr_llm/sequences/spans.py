@@ -49,10 +49,10 @@ class Speech:
         return np.pad(piece, (0, self.num_frames * frame_samples - len(piece)))
 
 
-Sequence = tuple[Text | Speech, ...]
+SpanSequence = tuple[Text | Speech, ...]
 
 
-def as_text(sequence: Sequence) -> tuple[Text, ...]:
+def as_text(sequence: SpanSequence) -> tuple[Text, ...]:
     """The sequence with what is said in the place of its speech, words parted by a space.
 
     Spans without loss are joined, so that they become the tokens of one text.

@@ -10,7 +10,7 @@ from itertools import islice
 
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.corpus.text import normalize
-from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames, snap
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, num_frames, snap
 
 AUDIO, WORDS, FIRST_PASS = "{audio}", "{words}", "{first_pass}"
 PROMPT_WORDS = 100
@@ -52,7 +52,7 @@ class Chat:
         return self.before + head, tail + self.after
 
 
-def asr(utterance: Utterance, chat: Chat) -> Sequence:
+def asr(utterance: Utterance, chat: Chat) -> SpanSequence:
     """Prompt, speech, transcript: Text(prompt) Speech(A) Text(T)*.
 
     If the checkpoint reads a first pass, it follows the speech, and the LLM deliberates on both
@@ -63,30 +63,30 @@ def asr(utterance: Utterance, chat: Chat) -> Sequence:
     return Text(head), speech, Text(tail), Text(utterance.text + chat.end, loss=True)
 
 
-def text_only(text: str, chat: Chat) -> Sequence:
+def text_only(text: str, chat: Chat) -> SpanSequence:
     """Raw text ending in the end token: Text(T)*."""
     return (Text(text + chat.end, loss=True),)
 
 
-def prompted_text(text: str, chat: Chat) -> Sequence:
+def prompted_text(text: str, chat: Chat) -> SpanSequence:
     """The ASR prompt without the speech: Text(prompt) Text(T)*."""
     return Text("".join(chat.around_audio())), Text(text + chat.end, loss=True)
 
 
-def denoise(text: str, chat: Chat, rng: random.Random) -> Sequence:
+def denoise(text: str, chat: Chat, rng: random.Random) -> SpanSequence:
     """The ASR prompt with noisy text in place of the speech (arXiv 2601.20900)."""
     head, tail = chat.around_audio()
     return Text(head), Text(add_noise(text, rng)), Text(tail), Text(text + chat.end, loss=True)
 
 
-def restore(text: str, chat: Chat, rng: random.Random) -> Sequence:
+def restore(text: str, chat: Chat, rng: random.Random) -> SpanSequence:
     """Denoising of text that also lacks case and punctuation, like CTC output."""
     head, tail = chat.around_audio()
     noisy = add_noise(normalize(text, "basic"), rng)
     return Text(head), Text(noisy), Text(tail), Text(text + chat.end, loss=True)
 
 
-def misheard(text: str, chat: Chat, rng: random.Random, words: float = 0.5) -> Sequence:
+def misheard(text: str, chat: Chat, rng: random.Random, words: float = 0.5) -> SpanSequence:
     """Text as a recogniser without the vocabulary would write it, to be corrected.
 
     Denoising with phonetic instead of random errors: no case, no punctuation, letters replaced by
@@ -97,7 +97,7 @@ def misheard(text: str, chat: Chat, rng: random.Random, words: float = 0.5) -> S
     return Text(head), Text(noisy), Text(tail), Text(text + chat.end, loss=True)
 
 
-def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
+def word_synchronous(utterance: Utterance, chat: Chat) -> SpanSequence | None:
     """A1 T1* A2 T2* …: each word right after its own audio.
 
     A curriculum: the model learns what speech embeddings mean before it has to learn where to
@@ -119,7 +119,7 @@ def word_synchronous(utterance: Utterance, chat: Chat) -> Sequence | None:
     return *spans, Text(chat.end, loss=True)
 
 
-def message(parts: list[str | Utterance], chat: Chat) -> Sequence:
+def message(parts: list[str | Utterance], chat: Chat) -> SpanSequence:
     """A user message of alternating written and spoken parts, up to the start of the answer."""
     spans: list[Text | Speech] = []
     written = chat.before
@@ -134,7 +134,7 @@ def message(parts: list[str | Utterance], chat: Chat) -> Sequence:
     return *spans, Text(written + chat.after)
 
 
-def question(passage: str, prompt: str, answer: str, chat: Chat) -> Sequence:
+def question(passage: str, prompt: str, answer: str, chat: Chat) -> SpanSequence:
     """A written question about a written passage: Text(prompt) Text(answer)*."""
     return *message([passage, prompt], chat), Text(answer + chat.end, loss=True)
 

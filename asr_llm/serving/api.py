@@ -127,7 +127,7 @@ def parse(fields: Iterable[tuple[str, str]]) -> Asked:
     try:
         asked = Asked(**given)
     except ValidationError as error:
-        raise _told(error) from None
+        raise _invalid_request(error) from None
     if asked.language is not None and asked.language.lower() not in LANGUAGES:
         raise ApiError(
             400,
@@ -155,7 +155,7 @@ def parse(fields: Iterable[tuple[str, str]]) -> Asked:
     return asked
 
 
-def _told(error: ValidationError) -> ApiError:
+def _invalid_request(error: ValidationError) -> ApiError:
     """Describe the first error."""
     first = error.errors()[0]
     name = str(first["loc"][0])

@@ -25,7 +25,7 @@ from asr_llm.serving.access import Locked
 from asr_llm.serving.api import ApiError, Asked
 from asr_llm.serving.engine import Engine
 from asr_llm.serving.metrics import Metrics
-from asr_llm.serving.refusals import Guard, Log, refused, told
+from asr_llm.serving.refusals import Guard, Log, api_error, refused
 from asr_llm.serving.streaming import END, EVENTS, Events, Inbox, Stream, as_event
 from asr_llm.serving.turns import Job
 from asr_llm.serving.uploads import received
@@ -148,7 +148,7 @@ class _Desk:
                 held.callback(job.cancel)
                 job.result.add_done_callback(inbox.end)
                 if await inbox.begun():  # from now on errors are sent as events
-                    said = self._told(asked, job, inbox.segments(deadline))
+                    said = self._streamed(asked, job, inbox.segments(deadline))
                     return Stream(held.pop_all(), said, deadline)
             transcript = await self._result(asked, job)
         return _respond(asked, transcript)
@@ -174,7 +174,7 @@ class _Desk:
         self._metrics.heard(asked.model, transcript.duration)
         return transcript
 
-    async def _told(self, asked: Asked, job: Job, segments: AsyncIterator[Segment]) -> Events:
+    async def _streamed(self, asked: Asked, job: Job, segments: AsyncIterator[Segment]) -> Events:
         """Events for each segment; the last has the full text, or an error."""
         terms, number = self.known(asked.model).terms, 0
         try:
@@ -186,7 +186,7 @@ class _Desk:
         except ClientDisconnect:
             return
         except Exception as error:
-            yield told(error).body
+            yield api_error(error).body
 
 
 def _respond(asked: Asked, transcript: Transcript) -> Response:

@@ -25,7 +25,7 @@ _GONE = 499  # status in the log if the client disconnected
 Log = Callable[[str], None]
 
 
-def told(error: Exception) -> ApiError:
+def api_error(error: Exception) -> ApiError:
     """Error response for an exception; internal errors reveal no details."""
     match error:
         case ApiError():
@@ -85,7 +85,7 @@ class Guard:
         except ClientDisconnect:
             status = status or _GONE
         except Exception as error:
-            answer = told(error)
+            answer = api_error(error)
             if answer.status == 500:
                 self._log(f"error: unexpected {type(error).__name__}")
             if not status:

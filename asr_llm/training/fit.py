@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning
@@ -24,11 +26,14 @@ class Fit(lightning.LightningModule):
     def __init__(self, model: SpanSALM, recipe: Recipe) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
+        self._losses: Callable[[Batch], dict[str, Tensor]] = partial(model.losses, pack=recipe.pack)
+        if recipe.objective == "ctc":
+            self._losses = lambda batch: {"ctc": model.ctc_loss(batch)}
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         # ``index`` continues in a resumed run, so dropout is the same.
         torch.manual_seed(self.recipe.seed * 1_000_003 + index)
-        losses = self._losses(batch)
+        losses = self._weighted(self._losses(batch))
         self.log_dict({name: value.detach() for name, value in losses.items() if name != "tokens"})
         # A text-only batch has no gradient for the projector.
         return losses["loss"] if losses["loss"].requires_grad else None
@@ -41,7 +46,7 @@ class Fit(lightning.LightningModule):
             module.train(any(p.requires_grad for p in module.parameters()))
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        losses = self._losses(batch)
+        losses = self._weighted(self._losses(batch))
         name = "asr_loss" if batch.monitored else "val_loss"
         self.log(name, losses["loss"], on_epoch=True, batch_size=len(batch.input_ids))
 
@@ -54,21 +59,20 @@ class Fit(lightning.LightningModule):
         with self.trainer.precision_plugin.forward_context():
             for batch in batches:
                 moved = batch.to(self.device)
-                total += float(self._losses(moved)["loss"]) * len(batch.input_ids)
+                total += float(self._weighted(self._losses(moved))["loss"]) * len(batch.input_ids)
                 rows += len(batch.input_ids)
         for module in training:
             module.training = True
         return total / rows
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        recipe = self.recipe
-        if recipe.objective == "ctc":
-            losses = {"ctc": self.model.ctc_loss(batch)}
-            losses["loss"] = losses["ctc"]
-        else:
-            losses = self.model.losses(batch, recipe.pack)
+    def _weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add ``loss``, the weighted sum that the recipe minimises."""
+        if "lm" in losses:
             ctc, kl = losses.get("ctc", 0.0), losses.get("kl", 0.0)
-            losses["loss"] = losses["lm"] + recipe.ctc_weight * ctc + kl
+            loss = losses["lm"] + self.recipe.ctc_weight * ctc + kl
+        else:
+            loss = losses["ctc"]
+        losses = {**losses, "loss": loss}
         if not losses["loss"].isfinite():
             step = self.trainer.global_step
             where = f"in step {step + 1}" if self.training else f"on the dev set after step {step}"

@@ -46,7 +46,7 @@ class Found:
     other: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
-    def told(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """Messages on what was skipped without being an error."""
         if self.other:
             yield f"left out, for they are no audio: {_some(self.other)}"

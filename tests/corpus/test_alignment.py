@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_llm.corpus.alignment import Alignment, Backend, Spelling, Unaligned, align, spell
+from asr_llm.corpus.alignment import Alignment, Spelling, Unaligned, align, spell
+from asr_llm.corpus.ctc_search import Backend
 from asr_llm.corpus.synthesis import Word
 from asr_llm.errors import AsrLlmError
 

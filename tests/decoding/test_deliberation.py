@@ -22,7 +22,7 @@ from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.splice import Spliced
-from asr_llm.sequences.spans import Sequence, Text
+from asr_llm.sequences.spans import SpanSequence, Text
 
 GREEDY = DecodeOptions(num_beams=1, max_new_tokens=20)
 
@@ -71,7 +71,7 @@ def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What stands behind the speech in each prompt that is decoded."""
     seen: list[str] = []
 
-    def splice(model: SpanSALM, sequences: list[Sequence]) -> dict[str, Any]:
+    def splice(model: SpanSALM, sequences: list[SpanSequence]) -> dict[str, Any]:
         seen.extend(span.text for _, _, span in sequences if isinstance(span, Text))
         return embedded(model, sequences)
 

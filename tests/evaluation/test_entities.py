@@ -15,10 +15,10 @@ from asr_llm.evaluation.entities import (
     Mention,
     MentionOutcome,
     TermCounter,
-    map_to_words,
     outcomes,
     term_of,
 )
+from asr_llm.evaluation.normalized import TextPair
 from asr_llm.evaluation.scores import score
 
 FINDER = EntityFinder(
@@ -41,13 +41,8 @@ def found(reference: str, hypothesis: str, normalizer: str = "none") -> list[boo
 
 
 def carried(reference: str, hypothesis: str, normalizer: str = "none") -> list[MentionOutcome]:
-    return outcomes(
-        utterance="u1",
-        reference=reference,
-        hypothesis=hypothesis,
-        mentions=FINDER.find(reference),
-        normalizer=normalizer,
-    )
+    texts = TextPair(reference, hypothesis, normalizer)
+    return outcomes(texts, FINDER.find(reference), utterance="u1")
 
 
 # --- finding ---
@@ -96,28 +91,9 @@ def test_a_malformed_pattern_is_named(pattern: object, message: str) -> None:
         EntityFinder([{"label": "DRUG", "pattern": "Lipitor"}, pattern])  # type: ignore[list-item]
 
 
-# --- mapping to words ---
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Lipitor", [range(0, 1)]),
-        ("took (Lipitor), then Lipitor.", [range(1, 2), range(3, 4)]),
-        ("has Crohn's disease, mild", [range(1, 3)]),
-        ("a beta-blocker helps", [range(1, 2)]),
-        ("Lipitor's price", [range(0, 1)]),
-        ("see Roe v. Wade.", [range(1, 4)]),
-        ("Lipitor/fibrillation", [range(0, 1), range(0, 1)]),
-    ],
-)
-def test_map_to_words(text: str, expected: list[range]) -> None:
-    assert [map_to_words(text, m) for m in FINDER.find(text)] == expected
-
-
 def test_a_mention_of_another_text_is_refused() -> None:
     with pytest.raises(ScoreError, match="'Lipitor' is not at characters 0-7"):
-        map_to_words("aspirin", Mention(0, 7, "DRUG", "Lipitor"))
+        outcomes(TextPair("aspirin", "aspirin"), [Mention(0, 7, "DRUG", "Lipitor")], utterance="u1")
 
 
 # --- the strict rule ---
@@ -225,13 +201,8 @@ def test_a_mention_is_carried_through_words_that_are_joined(
 
 def verdict(reference: str, term: str, hypothesis: str, normalizer: str) -> bool:
     start = reference.index(term)
-    (outcome,) = outcomes(
-        utterance="u1",
-        reference=reference,
-        hypothesis=hypothesis,
-        mentions=[Mention(start, start + len(term), "T", term)],
-        normalizer=normalizer,
-    )
+    mention = Mention(start, start + len(term), "T", term)
+    (outcome,) = outcomes(TextPair(reference, hypothesis, normalizer), [mention], utterance="u1")
     return outcome.found
 
 

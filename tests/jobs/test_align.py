@@ -18,7 +18,7 @@ from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.pieces import cut_pieces
 from asr_llm.corpus.synthesis import Utterance, synthesize
 from asr_llm.errors import CheckpointError, DomainError
-from asr_llm.jobs.align import align_manifest
+from asr_llm.jobs.align import Thresholds, WordTimes, align_manifest
 from asr_llm.model.ctc import CtcModel
 
 TEXTS = {
@@ -89,7 +89,9 @@ def test_times_made_elsewhere(spoken: tuple[Path, dict[str, Utterance]], tmp_pat
     ]
     rows[1]["duration"] = words[7].start - at
     (tmp_path / "segments.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    done = align_manifest(tmp_path / "segments.jsonl", timings=tmp_path / "made.ctm")
+    done = align_manifest(
+        tmp_path / "segments.jsonl", times=WordTimes(timings=tmp_path / "made.ctm")
+    )
     assert [dropped.reason for dropped in done.dropped] == ["no times for this recording"]
     _, second = read_manifest(done.path)
     items = second.supervisions[0].alignment["word"]
@@ -97,7 +99,9 @@ def test_times_made_elsewhere(spoken: tuple[Path, dict[str, Utterance]], tmp_pat
     assert [item.start for item in items] == pytest.approx(
         [w.start - at for w in words[3:7]], abs=1e-3
     )
-    again = align_manifest(tmp_path / "segments.jsonl", tmp_path / "b.jsonl", timings=done.path)
+    again = align_manifest(
+        tmp_path / "segments.jsonl", tmp_path / "b.jsonl", times=WordTimes(timings=done.path)
+    )
     assert (again.aligned, again.words) == (done.aligned, done.words) == (2, 7)
 
 
@@ -122,11 +126,15 @@ def test_word_times_that_are_there_may_be_kept(
     lines = [f"train 1 {i / 10} 0.1 {word}" for i, word in enumerate(words)]
     (tmp_path / "hand.ctm").write_text("\n".join(lines), "utf-8")
     (by_hand,) = read_manifest(
-        align_manifest(manifest.parent, tmp_path / "t.jsonl", timings=tmp_path / "hand.ctm").path
+        align_manifest(
+            manifest.parent, tmp_path / "t.jsonl", times=WordTimes(timings=tmp_path / "hand.ctm")
+        ).path
     )
     others = [cut for cut in read_manifest(manifest) if cut.id in ("kitchen", "garden")]
     CutSet.from_cuts([others[0], by_hand, others[1]]).to_file(tmp_path / "some.jsonl")
-    done = align_manifest(tmp_path / "some.jsonl", tmp_path / "all.jsonl", anew=False)
+    done = align_manifest(
+        tmp_path / "some.jsonl", tmp_path / "all.jsonl", times=WordTimes(anew=False)
+    )
     cuts = list(read_manifest(done.path))
     assert [cut.id for cut in cuts] == ["kitchen", "train", "garden"]
     starts = [item.start for item in word_items(cuts[1])]
@@ -141,7 +149,9 @@ def test_times_beyond_the_recording(
 ) -> None:
     (tmp_path / "late.ctm").write_text("click 1 7.5 0.5 Yes.\n", "utf-8")
     with pytest.raises(DomainError, match=r"timed up to 8\.0 s, but the recording has 0\.1 s"):
-        align_manifest(click_alone(spoken[0], tmp_path), timings=tmp_path / "late.ctm")
+        align_manifest(
+            click_alone(spoken[0], tmp_path), times=WordTimes(timings=tmp_path / "late.ctm")
+        )
     with pytest.raises(DomainError, match="found no list of recordings"):
         align_manifest(tmp_path / "empty")
 
@@ -163,7 +173,7 @@ def test_nothing_is_overwritten_and_nothing_aligned_is_an_error(
     with pytest.raises(DomainError, match=r"expected a name ending in \.jsonl\.gz"):
         align_manifest(spoken[0], tmp_path / "a.txt")
     with pytest.raises(DomainError, match="none of 6 recordings could be aligned"):
-        align_manifest(spoken[0], tmp_path / "b.jsonl", min_confidence=1.0)
+        align_manifest(spoken[0], tmp_path / "b.jsonl", thresholds=Thresholds(confidence=1.0))
     assert not (tmp_path / "b.jsonl").exists()
     assert (tmp_path / "a.jsonl").read_text("utf-8") == "mine"
 
@@ -173,7 +183,10 @@ def test_a_ctc_model_of_nemo(
 ) -> None:
     """It aligns at random, but in order and within bounds."""
     done = align_manifest(
-        spoken[0], tmp_path / "a.jsonl", model=str(nemo_ctc), min_confidence=0.0, backend="viterbi"
+        spoken[0],
+        tmp_path / "a.jsonl",
+        WordTimes(str(nemo_ctc), "viterbi"),
+        Thresholds(confidence=0.0),
     )
     assert {dropped.id for dropped in done.dropped} == {"click", "short"}
     for cut in read_manifest(done.path):
@@ -186,10 +199,10 @@ def test_models_that_cannot_align(
     spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="no file"):
-        align_manifest(spoken[0], tmp_path / "a.jsonl", model="nowhere.nemo")
+        align_manifest(spoken[0], tmp_path / "a.jsonl", WordTimes("nowhere.nemo"))
     (tmp_path / "bad.nemo").write_text("x", "utf-8")
     with pytest.raises(CheckpointError, match="not a model that NeMo can load"):
-        align_manifest(spoken[0], tmp_path / "a.jsonl", model=str(tmp_path / "bad.nemo"))
+        align_manifest(spoken[0], tmp_path / "a.jsonl", WordTimes(str(tmp_path / "bad.nemo")))
 
 
 def test_json(spoken: tuple[Path, dict[str, Utterance]], tmp_path: Path) -> None:
@@ -279,9 +292,11 @@ def test_an_incomplete_transcript_is_reported(written: Path, tmp_path: Path) -> 
     assert dropped.id == "part"
     assert "% of what is said, less than 70%: complete it, or cut the audio" in dropped.reason
     assert {line.split()[0] for line in done.path.read_text().splitlines()} == {"dose", "room"}
-    kept = align_manifest(written, tmp_path / "grids", form="textgrid", min_coverage=0.0)
+    kept = align_manifest(
+        written, tmp_path / "grids", form="textgrid", thresholds=Thresholds(coverage=0.0)
+    )
     assert sorted(path.stem for path in kept.path.iterdir()) == ["dose", "part", "room"]
-    again = align_manifest(written, tmp_path / "b.jsonl", timings=kept.path)
+    again = align_manifest(written, tmp_path / "b.jsonl", times=WordTimes(timings=kept.path))
     assert again.aligned == 3
     with pytest.raises(DomainError, match=r"expected a name ending in \.ctm"):
         align_manifest(written, tmp_path / "a.txt", form="ctm")

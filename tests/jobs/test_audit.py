@@ -104,16 +104,17 @@ def test_terms_are_spoken_as_they_are_said(
         return synthesize(text, voice, delivery, spoken)
 
     monkeypatch.setattr("asr_llm.corpus.spoken.synthesize", noted)
-    job.audit(folder, only=["CPAP"], carriers=["Use the {term} now."], voices=["en-us"])
+    stimuli = job.Stimuli(["en-us"], ["Use the {term} now."])
+    job.audit(folder, only=["CPAP"], stimuli=stimuli)
     assert given == ["Use the see pap now."]
 
 
 def test_invalid_audits_are_rejected(folder: Path, recogniser: Recogniser) -> None:
     for carrier in ("no place", "{term} and {term}"):
         with pytest.raises(DomainError, match=r"expected \{term\} exactly once"):
-            job.audit(folder, carriers=[carrier])
+            job.audit(folder, stimuli=job.Stimuli(carriers=[carrier]))
     with pytest.raises(SynthesisError, match="no espeak-ng voice matches 'nobody'"):
-        job.audit(folder, voices=["nobody"])
+        job.audit(folder, stimuli=job.Stimuli(["nobody"]))
     with pytest.raises(DomainError, match="no terms to audit"):
         job.audit(folder, only=[])
     (folder / "domain.yaml").write_text(YAML + "language: de\n", "utf-8")

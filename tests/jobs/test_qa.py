@@ -22,7 +22,7 @@ from asr_llm.jobs.measurement import System
 from asr_llm.model import checkpoints
 from asr_llm.model.first_pass import FirstPass
 from asr_llm.model.salm import SpanSALM
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 from asr_llm.sequences.tasks import Chat, message
 
 CHAT = Chat("<u>", "</u><a>", "</a>")
@@ -141,7 +141,7 @@ def test_likelihoods_are_those_of_writing_each_text(tiny: Path) -> None:
         assert scores == pytest.approx([_log_prob(model, prompt, text) for text in own], abs=1e-4)
 
 
-def _log_prob(model: SpanSALM, prompt: Sequence, text: str) -> float:
+def _log_prob(model: SpanSALM, prompt: SpanSequence, text: str) -> float:
     """By one pass over the prompt and the whole text."""
     ids = collator(model).encode(text)
     with inference(model):

@@ -36,7 +36,7 @@ from asr_llm.jobs import serve as serving
 from asr_llm.jobs.serve import Door
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.serving.tls import Tls
-from asr_llm.transcription.options import TranscribeOptions
+from asr_llm.transcription.options import Recogniser, TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 for needed in ("fastapi", "uvicorn", "python_multipart"):
@@ -47,6 +47,7 @@ openai = pytest.importorskip("openai", reason="needs OpenAI's client, of the ext
 from asr_llm.serving.app import Served  # noqa: E402
 
 SOON = 120.0
+OPTIONS = TranscribeOptions(num_beams=1)
 
 
 @dataclass
@@ -371,16 +372,9 @@ def test_a_port_that_is_taken(tiny: Path) -> None:
         with pytest.raises(
             ServerError, match=f"cannot listen at port {port} of 127.0.0.1 .*--port"
         ):
-            serving.serve(
-                str(tiny), say=print, options=TranscribeOptions(num_beams=1), door=Door(port=port)
-            )
+            serving.serve(Recogniser(str(tiny)), OPTIONS, Door(port=port), say=print)
     with pytest.raises(ServerError, match="of nowhere"):
-        serving.serve(
-            str(tiny),
-            say=print,
-            options=TranscribeOptions(num_beams=1),
-            door=Door("nowhere.invalid"),
-        )
+        serving.serve(Recogniser(str(tiny)), OPTIONS, Door("nowhere.invalid"), say=print)
 
 
 def test_model_names() -> None:
@@ -437,7 +431,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ServerError,
         match=r"no uvicorn, which the server needs; install it: pip install 'asr-llm\[serve\]'",
     ):
-        serving.serve(say=print, options=TranscribeOptions(num_beams=1))
+        serving.serve(Recogniser(), OPTIONS, say=print)
 
 
 def kept(server: Server) -> list[Path]:

@@ -23,6 +23,7 @@ from asr_llm.corpus.synthesis import select_voices, synthesize
 from asr_llm.errors import AudioError, RunError
 from asr_llm.jobs.transcribe import Outcome, Wanted, transcribe
 from asr_llm.jobs.transcripts import text_settings
+from asr_llm.progress import Feedback
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
@@ -35,26 +36,31 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Names of the files that a fake recogniser was given; those that say 'bad' are unreadable."""
     names: list[str] = []
 
-    def fake(
-        paths: Sequence[Path],
-        options: TranscribeOptions,
-        recogniser: Recogniser,
-        on_segment: Callable[[Segment], None] | None = None,
-        **other: Any,
-    ) -> Iterator[Transcript | AudioError]:
-        for path in (Source.of(given).path for given in paths):
-            names.append(path.name)
-            if b"bad" in path.read_bytes():
-                yield AudioError(f"{path}: corrupt")
-                continue
-            text = path.read_bytes().decode()
-            words = (Word(text, 0.0, 1.0, 0.5),) if options.num_beams > 1 else ()
-            segment = Segment(0.0, 2.0, text, words)
-            if on_segment is not None:
-                on_segment(segment)
-            yield Transcript(path, 2.0, (segment,), recogniser.model)
+    class Fake:
+        def __init__(self, recogniser: Recogniser, options: TranscribeOptions, _: Feedback) -> None:
+            self.recogniser, self.options = recogniser, options
 
-    monkeypatch.setattr("asr_llm.jobs.transcribe.transcripts", fake)
+        def transcribe_many(
+            self,
+            paths: Sequence[Source],
+            on_done: object,
+            journal: object,
+            on_segment: Callable[[Segment], None] | None,
+        ) -> Iterator[Transcript | AudioError]:
+            for path in (source.path for source in paths):
+                names.append(path.name)
+                if b"bad" in path.read_bytes():
+                    yield AudioError(f"{path}: corrupt")
+                    continue
+                text = path.read_bytes().decode()
+                words = (Word(text, 0.0, 1.0, 0.5),) if self.options.num_beams > 1 else ()
+                segment = Segment(0.0, 2.0, text, words)
+                if on_segment is not None:
+                    on_segment(segment)
+                yield Transcript(path, 2.0, (segment,), self.recogniser.model)
+
+    monkeypatch.setattr("asr_llm.jobs.transcribe.load", Fake)
+    monkeypatch.setattr("asr_llm.jobs.transcribe.unreadable", lambda path: None)
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.wav").write_text(name)
@@ -78,7 +84,9 @@ def test_one_text_is_shown_as_it_comes(heard: list[str]) -> None:
     shown: list[str] = []
 
     def outcomes(*audios: str, **wanted: Any) -> list[str]:
-        made = transcribe([*map(Path, audios)], Wanted(**wanted), show=shown.append)
+        made = transcribe(
+            [*map(Path, audios)], Wanted(**wanted), feedback=Feedback(show=shown.append)
+        )
         return [outcome.printed for outcome in made]
 
     assert (outcomes("a.wav"), shown) == ([""], ["a\n"])
@@ -363,11 +371,11 @@ def test_resuming_is_reported(talks: Path, tiny: Path, tmp_path: Path) -> None:
     journal.add(Chunk(0, np.zeros(16000, np.float32)), DecodedChunk("known before"))
     told: list[str] = []
     asked = [talks / "talk0.flac"], Wanted(folder=tmp_path), options, recogniser
-    found = transcribe(*asked, tell=told.append)
+    found = transcribe(*asked, Feedback(tell=told.append))
     assert [outcome.error for outcome in found] == [None]
     assert told == [f"resuming {talks / 'talk0.flac'}"]
     told.clear()
     journal.add(Chunk(0, np.zeros(16000, np.float32)), DecodedChunk("known before"))
-    list(transcribe(*asked, tell=told.append))
+    list(transcribe(*asked, Feedback(tell=told.append)))
     assert told == []
     assert not journal.path.exists()  # killed once its text was written, before this was removed

@@ -325,7 +325,7 @@ def test_an_adapter_is_read_once(
     """However many look at it on its way from the command line to the decoder."""
     import soundfile
 
-    from asr_llm.jobs.transcripts import transcripts
+    from asr_llm.jobs.transcribe import Wanted, transcribe
     from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
     make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))
@@ -339,9 +339,9 @@ def test_an_adapter_is_read_once(
 
     monkeypatch.setattr(Path, "read_text", spy)
     recogniser = Recogniser(str(tiny), AdapterFolder.read_all([tmp_path / "a"]))
-    (transcript,) = transcripts([tmp_path / "a.wav"], TranscribeOptions(vad="energy"), recogniser)
-    assert not isinstance(transcript, Exception)
-    assert transcript.adapter_sha256 == recogniser.adapters[0].sha256
+    options, wanted = TranscribeOptions(vad="energy"), Wanted(formats=("json",))
+    (done,) = transcribe([tmp_path / "a.wav"], wanted, options, recogniser)
+    assert json.loads(done.printed)["adapter"]["sha256"] == recogniser.adapters[0].sha256
     assert read.count("base.json") == 1
 
 

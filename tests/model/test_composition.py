@@ -11,6 +11,7 @@ import torch
 
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints, composition
+from asr_llm.model.composition import FreshProjector
 from asr_llm.model.foundations import Encoder, Llm, encoder_from_ct2, llm_from_gguf
 
 
@@ -27,9 +28,11 @@ def llm(fake: Any) -> Llm:
 def test_the_foundations_are_in_it_and_the_seed_makes_the_rest(
     encoder: Encoder, llm: Llm, fake: Any, tmp_path: Path
 ) -> None:
-    composition.compose(encoder, llm, tmp_path / "a", seed=0, width=24)
+    composition.compose(encoder, llm, tmp_path / "a", FreshProjector(width=24))
     for name, seed in (("b", 0), ("c", 1)):
-        composition.compose(encoder, llm_from_gguf(fake.gguf), tmp_path / name, seed, width=24)
+        composition.compose(
+            encoder, llm_from_gguf(fake.gguf), tmp_path / name, FreshProjector(seed, 24)
+        )
     assert checkpoints.identity(tmp_path / "a") == checkpoints.identity(tmp_path / "b")
     assert checkpoints.identity(tmp_path / "a") != checkpoints.identity(tmp_path / "c")
 
@@ -46,7 +49,7 @@ def test_the_foundations_are_in_it_and_the_seed_makes_the_rest(
 
 
 def test_it_hears_and_talks_as_chatml(encoder: Encoder, llm: Llm, tmp_path: Path) -> None:
-    composition.compose(encoder, llm, tmp_path / "model", seed=0, width=24)
+    composition.compose(encoder, llm, tmp_path / "model", FreshProjector(width=24))
     model = checkpoints.load(tmp_path / "model")
     assert model.chat.before == "<|im_start|>user\n"
     assert model.chat.after == "<|im_end|>\n<|im_start|>assistant\n"
@@ -84,7 +87,7 @@ def test_an_llm_without_room_or_turns_is_refused(encoder: Encoder, llm: Llm) -> 
     words = Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
     other = dataclasses.replace(llm, tokenizer=PreTrainedTokenizerFast(tokenizer_object=words))
     with pytest.raises(CheckpointError, match="to end a turn; expected an LLM tuned"):
-        composition.compose(encoder, other, Path("never"), seed=0)
+        composition.compose(encoder, other, Path("never"))
 
 
 def test_a_tokenizer_that_gives_speech_other_tokens_is_refused(llm: Llm) -> None:
@@ -97,7 +100,7 @@ def test_weights_of_another_size_are_refused(encoder: Encoder, llm: Llm) -> None
     config = {"encoder": encoder.config | {"encoder_layers": 1}}
     smaller = dataclasses.replace(encoder, config=config["encoder"])
     with pytest.raises(CheckpointError, match=r"unexpected: perception\.encoder\.whisper\.layers"):
-        composition.compose(smaller, llm, Path("never"), seed=0, width=24)
+        composition.compose(smaller, llm, Path("never"), FreshProjector(width=24))
 
 
 # Of other sizes, and of other families -------------------------------------------------------

@@ -18,7 +18,7 @@ from asr_llm.decoding.prompts import collator
 from asr_llm.model import checkpoints, lora
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.batch import Batch
-from asr_llm.sequences.spans import Sequence, Speech, Text, as_text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, as_text
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -28,11 +28,11 @@ UTTERANCE = Utterance(
 )
 
 
-def heard(answer: str, kl: float) -> Sequence:
+def heard(answer: str, kl: float) -> SpanSequence:
     return Text("Say: "), Speech(UTTERANCE, 0, 8), Text("."), Text(answer, True, kl)
 
 
-def read(answer: str) -> Sequence:
+def read(answer: str) -> SpanSequence:
     return as_text(heard(answer, 0.0))
 
 
@@ -41,7 +41,7 @@ def model(tiny: Path, enliven: Callable[[SpanSALM, float], SpanSALM]) -> SpanSAL
     return enliven(checkpoints.load(tiny), 0.3)
 
 
-def log_probs(model: SpanSALM, sequence: Sequence) -> torch.Tensor:
+def log_probs(model: SpanSALM, sequence: SpanSequence) -> torch.Tensor:
     """(N, V) of the tokens with loss of one sequence, computed plainly."""
     spliced = model.splice(collator(model)([sequence]))
     hidden = model.hidden_states(spliced.input_embeds, spliced.attention_mask)[0]

@@ -12,6 +12,7 @@ from torch import nn
 
 from asr_llm.errors import CheckpointError, RecipeError
 from asr_llm.model import checkpoints, composition
+from asr_llm.model.composition import FreshProjector
 from asr_llm.model.ctc_vocabulary import CTC_TOKENIZER
 from asr_llm.model.foundations import encoder_from_ct2, llm_from_gguf
 from asr_llm.model.posteriors import PosteriorProjector, begin_as_text
@@ -31,9 +32,7 @@ def folder(fake: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder_from_ct2(fake.files),
         llm_from_gguf(fake.gguf),
         place / "model",
-        seed=0,
-        width=24,
-        ctc_vocabulary=place / "pieces.json",
+        FreshProjector(width=24, ctc_vocabulary=place / "pieces.json"),
     )
     return place / "model"
 
@@ -81,9 +80,7 @@ def test_a_vocabulary_as_large_as_the_projector_is_refused(fake: Any, folder: Pa
             encoder_from_ct2(fake.files),
             llm_from_gguf(fake.gguf),
             Path("never"),
-            seed=0,
-            width=6,
-            ctc_vocabulary=folder / CTC_TOKENIZER,
+            FreshProjector(width=6, ctc_vocabulary=folder / CTC_TOKENIZER),
         )
     with pytest.raises(ValueError, match="found 6 symbols; expected 1 to 5"):
         PosteriorProjector(width=8, d_model=6, symbols=6)

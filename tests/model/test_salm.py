@@ -17,7 +17,7 @@ from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import Collator
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -45,7 +45,7 @@ def noise(seconds: float, seed: int = 0) -> Utterance:
     return Utterance("ab", "s", samples.astype(np.float32))
 
 
-def random_sequence(rng: np.random.Generator, spans: int) -> Sequence:
+def random_sequence(rng: np.random.Generator, spans: int) -> SpanSequence:
     """0 to 3 speech spans of one utterance between texts, some of which are empty."""
     words = ["the ", "court ", "", "metformin ", "Transcribe the following: "]
 
@@ -114,7 +114,7 @@ def test_splice_equals_salm(model: SpanSALM, seed: int) -> None:
     assert ours.input_embeds.equal(embeds * mask.unsqueeze(-1))
 
 
-def interleaved(model: SpanSALM, samples: np.ndarray, sliced: bool) -> Sequence:
+def interleaved(model: SpanSALM, samples: np.ndarray, sliced: bool) -> SpanSequence:
     """Speech, text and speech of one utterance: frames 0 to 6, 6 to 9 and 9 to 13."""
     utterance = Utterance("the court said", "s", samples)
     return (
@@ -178,7 +178,7 @@ def test_packed_and_unpacked_have_the_same_loss(model: SpanSALM, room: int, atte
 
 
 def test_packing_is_dense(model: SpanSALM) -> None:
-    sequences: list[Sequence] = [(Text("the court said so"),)] * 9
+    sequences: list[SpanSequence] = [(Text("the court said so"),)] * 9
     batch = collator(model)(sequences)
     length = batch.input_ids.shape[1]
     packed = model.splice(batch, pack=3 * length)
@@ -187,7 +187,7 @@ def test_packing_is_dense(model: SpanSALM) -> None:
     assert packed.position_ids[0].tolist() == [*range(length)] * 3
 
 
-def asr_like(model: SpanSALM) -> list[Sequence]:
+def asr_like(model: SpanSALM) -> list[SpanSequence]:
     one, two = noise(1.0, 1), noise(0.4, 2)
     return [
         (Text("Hear: "), Speech(one, 0, 13), Text("so "), Text("the court<|im_end|>", True)),

@@ -24,6 +24,7 @@ from asr_llm.cli.console import diagnosis_text
 from asr_llm.errors import CheckpointError
 from asr_llm.jobs import doctor
 from asr_llm.model import checkpoints, composition, delta, first_pass, foundations, store
+from asr_llm.model.composition import FreshProjector
 from asr_llm.model.first_pass import FirstPass
 
 
@@ -33,7 +34,7 @@ def released(fake: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("release")
     encoder = foundations.encoder_from_ct2(fake.files)
     llm = foundations.llm_from_gguf(fake.gguf)
-    composition.compose(encoder, llm, place / "untrained", seed=0, width=24)
+    composition.compose(encoder, llm, place / "untrained", FreshProjector(width=24))
     model = checkpoints.load(place / "untrained")
     torch.manual_seed(1)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream, Collator, _split, content_key
 from asr_llm.sequences.examples import Examples, Item
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 
 LOCATOR, PAD = 1, 0
 
@@ -246,7 +246,7 @@ def test_noise_differs_from_batch_to_batch() -> None:
 
 def broken_source(count: int, usable: set[int]) -> Examples:
     def item(i: int) -> Item:
-        made: Sequence | None = (Text("xaa" + chr(97 + i), True),) if i in usable else None
+        made: SpanSequence | None = (Text("xaa" + chr(97 + i), True),) if i in usable else None
         return Item(1.0, lambda rng: made)
 
     return Examples(count, 1.0, item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Many
+from collections.abc import SpanSequence as Many
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from asr_llm.recipe import Recipe
 from asr_llm.sequences.answers import AnswerOptions
 from asr_llm.sequences.examples import Examples
 from asr_llm.sequences.sources import Folders, ImitateSource
-from asr_llm.sequences.spans import Sequence, Speech, Text, as_text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, as_text
 from asr_llm.sequences.tasks import Chat
 
 CHAT = Chat("<u>", "</u><a>", "</a>")
@@ -53,7 +53,7 @@ def make(data: Path, asked: Teacher | None, **keys: Any) -> Examples:
     return made
 
 
-def sequence(source: Examples, i: int, seed: int = 1) -> Sequence:
+def sequence(source: Examples, i: int, seed: int = 1) -> SpanSequence:
     made = source.item(i).make(np.random.default_rng(seed))
     assert made is not None
     return made

@@ -14,11 +14,11 @@ from pydantic import TypeAdapter
 from asr_llm.corpus.importers import read_manifest
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
-from asr_llm.jobs.align import align_manifest
+from asr_llm.jobs.align import WordTimes, align_manifest
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.examples import Examples
 from asr_llm.sequences.sources import Folders, Source
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 from asr_llm.sequences.tasks import Chat
 
 CHAT = Chat("<u>", "</u><a>", "</a>")
@@ -35,7 +35,7 @@ def make(task: str, data: Path | str, **more: object) -> Examples:
     return made
 
 
-def sequence(source: Examples, i: int, seed: int = 1) -> Sequence:
+def sequence(source: Examples, i: int, seed: int = 1) -> SpanSequence:
     made = source.item(i).make(np.random.default_rng(seed))
     assert made is not None
     return made
@@ -140,7 +140,7 @@ def test_recordings_are_read_and_those_too_long_are_named(recordings: Path) -> N
 
 def test_a_long_recording_is_learned_from_in_pieces(recordings: Path) -> None:
     (recordings.parent / "t.ctm").write_text("long 1 1 11 Too\nlong 1 13 11.5 long.\n", "utf-8")
-    aligned = align_manifest(recordings, timings=recordings.parent / "t.ctm").path
+    aligned = align_manifest(recordings, times=WordTimes(timings=recordings.parent / "t.ctm")).path
     source = make("asr", aligned, augment=0.0)
     assert (source.count, source.left_out) == (2, frozenset())
     for i, (text, seconds) in enumerate((("Too", 11.5), ("long.", 12.0))):
@@ -212,7 +212,7 @@ def test_pieces_of_a_long_recording_have_no_first_pass(recordings: Path) -> None
     long = {"audio_filepath": "long.wav", "text": "Too long.", "first_pass": "two log"}
     manifest.write_text(json.dumps(long), "utf-8")
     (recordings.parent / "t.ctm").write_text("long 1 1 11 Too\nlong 1 13 11.5 long.\n", "utf-8")
-    aligned = align_manifest(manifest, timings=recordings.parent / "t.ctm").path
+    aligned = align_manifest(manifest, times=WordTimes(timings=recordings.parent / "t.ctm")).path
     (cut,) = read_manifest(aligned)
     assert cut.supervisions[0].custom == {"first_pass": "two log"}  # aligning keeps it
     assert first_passes(aligned, first_pass=1.0) == [""] * 40
@@ -248,7 +248,7 @@ def test_recordings_without_word_times_are_not_interleaved(recordings: Path, tas
     with pytest.raises(DomainError, match=r"left out 3 recordings \(the first: a\).*to interleave"):
         make(task, recordings)
     (recordings.parent / "t.ctm").write_text("b 1 0.1 0.1 Beta\nb 1 0.2 0.2 two.\n", "utf-8")
-    aligned = align_manifest(recordings, timings=recordings.parent / "t.ctm").path
+    aligned = align_manifest(recordings, times=WordTimes(timings=recordings.parent / "t.ctm")).path
     whole = recordings.parent / "some.jsonl"
     CutSet.from_cuts([*read_manifest(aligned), *list(read_manifest(recordings))[::2]]).to_file(
         whole
@@ -392,7 +392,7 @@ def books(tmp_path: Path) -> Path:
     return tmp_path / "books"
 
 
-def parts(made: Sequence) -> tuple[int, int]:
+def parts(made: SpanSequence) -> tuple[int, int]:
     """Words spoken and written."""
     heard = [span.text or "" for span in made if isinstance(span, Speech)]
     written = [span.text for span in made if isinstance(span, Text) and span.loss]

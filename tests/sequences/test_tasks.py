@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asr_llm.corpus.synthesis import Utterance, Word
 from asr_llm.sequences import tasks
-from asr_llm.sequences.spans import Sequence, Speech, Text
+from asr_llm.sequences.spans import SpanSequence, Speech, Text
 from asr_llm.sequences.tasks import Chat, add_noise
 
 CHAT = Chat("<u>", "</u><a>", "</a>", "Write: {audio}!", frame_samples=1280, sample_rate=16000)
@@ -25,7 +25,7 @@ SPEECH = Utterance(
 )
 
 
-def lost(sequence: Sequence) -> str:
+def lost(sequence: SpanSequence) -> str:
     return "".join(span.text for span in sequence if isinstance(span, Text) and span.loss)
 
 

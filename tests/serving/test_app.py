@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fakes import ENERGY, FakeModel
 
 import asr_llm.decoding.decoder  # noqa: F401 - first, as its libraries make temporary folders
 from asr_llm.corpus.audio import SAMPLE_RATE
@@ -37,16 +38,14 @@ from asr_llm.serving.app import Access, Limits, Served, create_app  # noqa: E402
 
 SOON = 120.0
 URL = "/v1/audio/transcriptions"
-
-
-ENERGY = TranscribeOptions(vad="energy")
-
-
-class FakeModel:
-    chunk_seconds, pause_seconds = 4.0, 1.0
-
-    def eval(self) -> FakeModel:
-        return self
+FORM = {
+    "type": "http",
+    "method": "POST",
+    "path": URL,
+    "query_string": b"",
+    "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+}
+"""The scope of a request that sends a form."""
 
 
 class FakeDecoder:
@@ -300,13 +299,6 @@ def test_file_names_lead_nowhere(client: Any, uploads: Path, tmp_path: Path) -> 
 
 def slow(seconds: float, body: bytes, app: Any) -> list[Any]:
     """Send that of a form, then nothing for so long; what was answered."""
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": URL,
-        "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
-    }
     sent: list[Any] = []
     messages = [{"type": "http.request", "body": body, "more_body": True}]
 
@@ -319,7 +311,7 @@ def slow(seconds: float, body: bytes, app: Any) -> list[Any]:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), SOON))
+    asyncio.run(asyncio.wait_for(app({**FORM}, receive, send), SOON))
     return sent
 
 
@@ -494,13 +486,6 @@ def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream:
         for name, value in fields.items()
     )
     content += b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + audio
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": URL,
-        "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
-    }
     answer = ""
     messages = [{"type": "http.request", "body": content + b"\r\n--x--\r\n"}]
 
@@ -515,7 +500,7 @@ def post_and_leave(app: Any, audio: bytes, leave: Callable[[str], bool], stream:
         nonlocal answer
         answer += message.get("body", b"").decode()
 
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), SOON))
+    asyncio.run(asyncio.wait_for(app({**FORM}, receive, send), SOON))
     return answer
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fakes import ENERGY, FakeModel
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.corpus.biasing_list import BiasingList
@@ -28,16 +29,6 @@ from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment
 
 SOON = 120.0  # seconds that nothing here takes
-
-
-ENERGY = TranscribeOptions(vad="energy")
-
-
-class FakeModel:
-    chunk_seconds, pause_seconds = 4.0, 1.0
-
-    def eval(self) -> FakeModel:
-        return self
 
 
 class FakeDecoder:

@@ -27,8 +27,9 @@ from asr_llm.training import streams
 from asr_llm.training.callbacks import BestCheckpoint
 from asr_llm.training.fit import Fit, rate
 from asr_llm.training.loading import interruptible
+from asr_llm.training.parts import prepare
 from asr_llm.training.run_folder import RunFolder
-from asr_llm.training.train import Trained, prepare, train
+from asr_llm.training.train import Trained, train
 
 SENTENCES = [f"The court heard case number {n} today." for n in range(20)]
 

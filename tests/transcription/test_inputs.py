@@ -130,11 +130,11 @@ def test_a_name_that_tells_nothing_is_looked_into(tmp_path: Path) -> None:
         "gone.xyz": "no such file",
         "pipe": "is no file",
     }  # fmt: skip
-    assert list(found.told()) == [
+    assert list(found.notes()) == [
         f"left out, for they are no audio: {tmp_path / 'trans.TXT'}",
         f"not looked into: {tmp_path / 'sub'}; add --recursive",
     ]
-    assert list(expand([tmp_path], recursive=True).told()) == list(found.told())[:1]
+    assert list(expand([tmp_path], recursive=True).notes()) == list(found.notes())[:1]
 
 
 def test_a_folder_without_audio_but_with_something_strange(tmp_path: Path) -> None:

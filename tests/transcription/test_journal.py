@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fakes import ENERGY, FakeModel
 
 from asr_llm.corpus.audio import SAMPLE_RATE
 from asr_llm.decoding.results import Decoded, Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.journal import Journal, Journals
-from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import DecodedChunk, Word
 
@@ -57,16 +57,6 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         Journal(tmp_path / "file" / "j", {}).add(CHUNK, HEARD)
 
 
-ENERGY = TranscribeOptions(vad="energy")
-
-
-class FakeModel:
-    chunk_seconds, pause_seconds = 20.0, 1.0
-
-    def eval(self) -> FakeModel:
-        return self
-
-
 def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     t = np.arange(8 * SAMPLE_RATE) / SAMPLE_RATE
     beep = np.concatenate([0.5 * np.sin(440 * t), np.zeros(2 * SAMPLE_RATE)])
@@ -82,7 +72,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
     monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
-    model = SpeechLLM(FakeModel(), "mini", ENERGY, batch_seconds=2.5)  # type: ignore[arg-type]
+    model = SpeechLLM(FakeModel(20.0), "mini", ENERGY, batch_seconds=2.5)  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})
     with pytest.raises(KeyboardInterrupt):

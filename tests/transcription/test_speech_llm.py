@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fakes import ENERGY, FakeModel
 from lhotse import CutSet, Recording
 
 from asr_llm.corpus.audio import SAMPLE_RATE
@@ -17,19 +18,9 @@ from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError, CheckpointError, ScoreError
 from asr_llm.transcription import batching, pipeline
-from asr_llm.transcription.options import TranscribeOptions
 from asr_llm.transcription.speech_llm import SpeechLLM
 from asr_llm.transcription.transcript import Segment, Transcript
 from asr_llm.transcription.vad import FRAME
-
-ENERGY = TranscribeOptions(vad="energy")
-
-
-class FakeModel:
-    chunk_seconds, pause_seconds = 20.0, 1.0
-
-    def eval(self) -> FakeModel:
-        return self
 
 
 class FakeAdapters:
@@ -80,7 +71,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 @pytest.fixture
 def fake() -> SpeechLLM:
     loaded: Any = FakeAdapters()
-    return SpeechLLM(FakeModel(), "mini", ENERGY, loaded=loaded, batch_seconds=30.0)  # type: ignore[arg-type]
+    return SpeechLLM(FakeModel(20.0), "mini", ENERGY, loaded=loaded, batch_seconds=30.0)  # type: ignore[arg-type]
 
 
 def test_one_file(tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]) -> None:
@@ -248,9 +239,9 @@ def test_a_batch_is_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None
     pages = {"SC_AVPHYS_PAGES": 10**6, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert SpeechLLM(FakeModel(), "mini").pipeline.batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
+    assert SpeechLLM(FakeModel(20.0), "mini").pipeline.batch_seconds == pytest.approx(51.2)  # type: ignore[arg-type]
     pages["SC_AVPHYS_PAGES"] = 10
-    assert SpeechLLM(FakeModel(), "mini").pipeline.batch_seconds == 20.0  # type: ignore[arg-type]
+    assert SpeechLLM(FakeModel(20.0), "mini").pipeline.batch_seconds == 20.0  # type: ignore[arg-type]
 
 
 def test_files_are_decoded_before_all_are_loaded(

@@ -11,7 +11,7 @@ from pydantic import Field
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.speech import UtteranceSource
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class AsrSource(UtteranceSource):
         """Each with its first pass, where the model reads one."""
         return data.hear(cuts) if data.hear and self.first_pass else cuts
 
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence:
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence:
         """Prompt, speech, perhaps a first pass, transcript."""
         if (heard := utterance.first_pass) is None:
             return tasks.asr(utterance, chat)

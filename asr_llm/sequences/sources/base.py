@@ -9,7 +9,7 @@ from pydantic import Field
 
 from asr_llm.sequences.examples import Examples, Item
 from asr_llm.sequences.sources.data import Data, Folders
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 from asr_llm.yaml_lines import Strict
 
@@ -74,7 +74,7 @@ class WrittenSource(OptionalSource):
         return Examples(len(lines), self.weight, item)
 
     @abstractmethod
-    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
+    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> SpanSequence:
         """The spans of one example."""
 
     def cost(self, tokens: float) -> float:

@@ -19,7 +19,7 @@ from asr_llm.sequences.interleave import interleave, segment_units
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS
 from asr_llm.sequences.sources.data import Data
 from asr_llm.sequences.sources.speech import CHARACTERS_PER_SECOND, SpeechSource, Unspoken
-from asr_llm.sequences.spans import Sequence, Speech, Text, num_frames
+from asr_llm.sequences.spans import SpanSequence, Speech, Text, num_frames
 from asr_llm.sequences.tasks import Chat
 
 TEXT = "{text}"
@@ -134,7 +134,7 @@ class ImitateSource(SpeechSource):
         drawn = random.Random(hashlib.sha256(text.encode()).digest())
         return drawn.sample(list(self.prompts), min(self.each, len(self.prompts)))
 
-    def _sequence(self, asked: Asked, chat: Chat, rng: np.random.Generator) -> Sequence | None:
+    def _sequence(self, asked: Asked, chat: Chat, rng: np.random.Generator) -> SpanSequence | None:
         utterance = self.utter(asked.unspoken, rng)
         if utterance is None:
             return None
@@ -142,7 +142,7 @@ class ImitateSource(SpeechSource):
         said = self._said(utterance, chat, python_rng(rng))
         return Text(head), *said, Text(tail), Text(asked.answer, loss=True, kl=self.kl)
 
-    def _said(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence:
+    def _said(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence:
         """The speech, or its segments by turns as speech and as text; the last is text."""
         if rng.random() < self.interleaved:
             units = segment_units(utterance.words)

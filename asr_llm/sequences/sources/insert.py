@@ -18,7 +18,7 @@ from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN
 from asr_llm.sequences.sources.data import Data
 from asr_llm.sequences.sources.speaking import SpokenSource, speak_at_random
 from asr_llm.sequences.sources.speech import CHARACTERS_PER_SECOND
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 from asr_llm.yaml_lines import Strict
 
@@ -71,7 +71,7 @@ class InsertSource(SpokenSource):
         def item(i: int) -> Item:
             size = texts.size(i) if isinstance(texts, Passages) else len(texts[i])
 
-            def make(rng: np.random.Generator) -> Sequence:
+            def make(rng: np.random.Generator) -> SpanSequence:
                 return self._sequence(texts[i], chat, voices, rng)
 
             return Item(size * each + 1, make)
@@ -80,7 +80,7 @@ class InsertSource(SpokenSource):
 
     def _sequence(
         self, text: str, chat: Chat, voices: tuple[str, ...], rng: np.random.Generator
-    ) -> Sequence:
+    ) -> SpanSequence:
         """One voice speaks all pieces of a text, as long as there is room for them."""
         if self.takes is not None:
             digest = hashlib.sha256(text.encode()).digest()

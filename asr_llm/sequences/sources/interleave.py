@@ -11,7 +11,7 @@ from pydantic import Field
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences.interleave import interleave, segment_units, word_units
 from asr_llm.sequences.sources.speech import UtteranceSource
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 from asr_llm.yaml_lines import Strict
 
@@ -48,7 +48,7 @@ class InterleaveSource(UtteranceSource):
         """Always: units are words, or runs of them."""
         return True
 
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence | None:
         """Word or segment level, speech or text first: drawn anew for each sequence."""
         options = self.interleave
         build = functools.partial(

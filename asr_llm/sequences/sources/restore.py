@@ -9,7 +9,7 @@ import numpy as np
 from asr_llm.sequences import tasks
 from asr_llm.sequences.examples import python_rng
 from asr_llm.sequences.sources.base import WrittenSource
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 
@@ -18,6 +18,6 @@ class RestoreSource(WrittenSource):
 
     task: Literal["restore"] = "restore"
 
-    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
+    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> SpanSequence:
         """The prompt, the corrupted text, the correct text."""
         return tasks.restore(text, chat, python_rng(rng))

@@ -21,7 +21,7 @@ from asr_llm.sequences.examples import Examples, Item, python_rng
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS
 from asr_llm.sequences.sources.data import Data
 from asr_llm.sequences.sources.speaking import SpokenSource, speak_at_random
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class UtteranceSource(SpeechSource):
         """An example for each."""
         frame = chat.frame_samples / chat.sample_rate
 
-        def make(unspoken: Unspoken, rng: np.random.Generator) -> Sequence | None:
+        def make(unspoken: Unspoken, rng: np.random.Generator) -> SpanSequence | None:
             utterance = self.utter(unspoken, rng)
             if utterance is None:
                 return None
@@ -146,7 +146,7 @@ class UtteranceSource(SpeechSource):
         return Examples(len(utterances), self.weight, item)
 
     @abstractmethod
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence | None:
         """The spans of one example; None where the utterance is unfit for the task."""
 
 

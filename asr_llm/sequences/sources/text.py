@@ -9,7 +9,7 @@ from pydantic import Field
 
 from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.base import PROMPT_TOKENS, WrittenSource
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 
@@ -22,7 +22,7 @@ class TextSource(WrittenSource):
         description="put the text after the transcription prompt, without speech",
     )
 
-    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> Sequence:
+    def sequence(self, text: str, chat: Chat, rng: np.random.Generator) -> SpanSequence:
         """The text, optionally after the prompt."""
         build = tasks.prompted_text if self.prompt else tasks.text_only
         return build(text, chat)

@@ -8,7 +8,7 @@ from typing import Literal
 from asr_llm.corpus.synthesis import Utterance
 from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.speech import UtteranceSource
-from asr_llm.sequences.spans import Sequence
+from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
 
 
@@ -22,6 +22,6 @@ class WordSynchronousSource(UtteranceSource):
         """Always: each word stands behind its own audio."""
         return True
 
-    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> Sequence | None:
+    def sequence(self, utterance: Utterance, chat: Chat, rng: random.Random) -> SpanSequence | None:
         """Prompt, then word by word; None for more words than frames."""
         return tasks.word_synchronous(utterance, chat)
