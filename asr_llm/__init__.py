@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.domain import Domain
+    from asr_llm.corpus.domain.folder import Domain
     from asr_llm.errors import AsrLlmError
     from asr_llm.jobs.adapt import adapt
     from asr_llm.jobs.evaluate import evaluate
@@ -38,7 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "AsrLlmError": "asr_llm.errors",
-    "Domain": "asr_llm.corpus.domain",
+    "Domain": "asr_llm.corpus.domain.folder",
     "Recipe": "asr_llm.recipe",
     "SpeechLLM": "asr_llm.transcription.speech_llm",
     "Transcript": "asr_llm.transcription.transcript",

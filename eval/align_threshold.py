@@ -15,11 +15,11 @@ import argparse
 from pathlib import Path
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.alignment import Alignment
-from asr_llm.corpus.audio import cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.alignment import Alignment
+from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.model import ctc
 
 THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2)

@@ -24,11 +24,11 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.alignment import word_items
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.alignment import word_items
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.jobs.align import Thresholds, WordTimes, align_manifest
 
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder, MentionOutcome, outcomes, term_of
 from asr_llm.evaluation.normalized import TextPair

@@ -24,10 +24,10 @@ from pathlib import Path
 import wordfreq
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.speech.spoken import spoken_set
+from asr_llm.corpus.terms.biasing_list import BiasingList
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.decoding import two_passes
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder

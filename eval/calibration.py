@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.speech.spoken import spoken_set
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.decoding.confidence import Calibration, DecodedWord, calibration
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.options import NUM_BEAMS, DecodeOptions

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.speech.spoken import spoken_set
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import Blocks, score

@@ -33,10 +33,11 @@ import numpy as np
 import soundfile
 import torch
 
-from asr_llm.corpus import domain_check, domain_example
-from asr_llm.corpus.audio import SAMPLE_RATE, read_blocks
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.importers import read_manifest
+from asr_llm.corpus.domain import check as domain_check
+from asr_llm.corpus.domain import example as domain_example
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, read_blocks
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import AsrLlmError
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.adapters import Adapters, fusion_weights

@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.speech.synthesis import synthesize
 
 KEY = "sesame"
 ROUTE = "/v1/audio/transcriptions"

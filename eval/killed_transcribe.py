@@ -24,8 +24,8 @@ import numpy as np
 import soundfile
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.synthesis import select_voices, synthesize
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.speech.synthesis import select_voices, synthesize
 from asr_llm.jobs.transcribe import Wanted, transcribe
 from asr_llm.transcription.options import Recogniser, TranscribeOptions
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import AsrSource, Folders, InterleaveSource, TextSource

@@ -29,12 +29,12 @@ import numpy as np
 import soundfile as sf
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.biasing_list import make_list
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.spoken import spoken_set
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.speech.spoken import spoken_set
+from asr_llm.corpus.terms.biasing_list import make_list
+from asr_llm.corpus.text.normalizers import normalize
 
 DOMAINS = Path(__file__).resolve().parent.parent / "domains"
 SETS = ("readers", "silence", "joined", "coffee", "general", "medical", "legal")

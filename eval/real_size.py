@@ -63,7 +63,7 @@ def main() -> None:
 
 def domain(place: Path) -> None:
     """A domain of a few sentences and two recordings, and two recipes."""
-    from asr_llm.corpus.synthesis import synthesize
+    from asr_llm.corpus.speech.synthesis import synthesize
 
     said = ["The kettle is on the table.", "We sell tea and cake in the afternoon."]
     (place / "shop" / "train").mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.report import Shown, render
 from asr_llm.evaluation.scores import Blocks, score

@@ -25,9 +25,9 @@ import soundfile
 from openai import AsyncOpenAI
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 

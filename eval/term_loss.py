@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.decoding.prompts import prompt
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.model import checkpoints, lora

@@ -18,8 +18,8 @@ import re
 from pathlib import Path
 
 import asr_llm
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.terms import General, propose, read_sentences
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.terms.propose import General, propose, read_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = [ROOT / "domains" / "medical", ROOT / "domains" / "legal", ROOT / "eval" / "aviation"]

@@ -19,11 +19,11 @@ from pathlib import Path
 import soundfile
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.alignment import word_items
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.alignment import word_items
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.speech.spoken import spoken_set
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError
 from asr_llm.evaluation.words import align

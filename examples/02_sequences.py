@@ -6,7 +6,7 @@ python examples/02_sequences.py "The patient was started on metoprolol."
 import random
 import sys
 
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.speech.synthesis import synthesize
 from asr_llm.sequences import tasks
 from asr_llm.sequences.spans import Speech
 

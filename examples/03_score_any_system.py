@@ -5,7 +5,7 @@ python examples/03_score_any_system.py domains/medical
 
 import sys
 
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import score
 from asr_llm.evaluation.table import table

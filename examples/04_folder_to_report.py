@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from asr_llm import Domain, SpeechLLM, adapt
-from asr_llm.corpus.domain import check
-from asr_llm.corpus.domain_example import create
+from asr_llm.corpus.domain.example import create
+from asr_llm.corpus.domain.folder import check
 from asr_llm.evaluation.table import table
 
 given = dict(enumerate(sys.argv))

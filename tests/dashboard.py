@@ -37,8 +37,8 @@ EVALUATION_IMPORTS = (
     "files",
     "text_files",
     "yaml_lines",
-    "corpus.text",
-    "corpus.phrases",
+    "corpus.text.normalizers",
+    "corpus.terms.phrases",
     "evaluation",
 )
 
@@ -70,7 +70,7 @@ def files() -> list[Path]:
 
 
 def module(path: Path) -> str:
-    """A file's dotted name inside the package: "corpus.audio", of ``__init__`` the folder's."""
+    """A file's dotted name in the package: "corpus.domain.files"; of ``__init__`` the folder's."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm.corpus.domain import create
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.domain.folder import create
+from asr_llm.corpus.speech.synthesis import synthesize
 from asr_llm.sequences.sources import AsrSource, Folders
 from asr_llm.sequences.tasks import Chat
 
@@ -199,7 +199,7 @@ def test_any_format_rate_and_channels(
     path = tmp_path / f"talk.{suffix}"
     samples = soxr.resample(speech, 16000, rate) if rate != 16000 else speech
     soundfile.write(path, np.stack([samples] * channels, 1), rate)
-    from asr_llm.corpus.audio import load_audio
+    from asr_llm.corpus.recordings.audio import load_audio
 
     loaded = load_audio(path)
     assert loaded.dtype == np.float32
@@ -267,7 +267,7 @@ def test_real_recordings(tmp_path: Path) -> None:
         pytest.skip("no real recordings here (../shared/data)")
     import jiwer
 
-    from asr_llm.corpus.text import normalize
+    from asr_llm.corpus.text.normalizers import normalize
 
     rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
     rows = [r for r in rows if r["speaker"] == "1462" and 3 < r["duration"] < 7][:8]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
 
 FOLDER = Path(__file__).resolve().parent.parent / "adapt" / "mini"
 sys.path.insert(0, str(FOLDER))

@@ -16,7 +16,7 @@ import soundfile
 import typer
 
 from asr_llm.cli import app
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.speech.synthesis import synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = [

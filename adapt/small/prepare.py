@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from asr_llm.corpus.audio import SAMPLE_RATE, load_audio
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, load_audio
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "mini"))

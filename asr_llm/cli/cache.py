@@ -16,7 +16,7 @@ cache_app = typer.Typer(
 @cache_app.command("list")
 def cache_list() -> None:
     """List the contents of the cache by kind."""
-    from asr_llm.corpus import cache
+    from asr_llm.corpus.speech import cache
 
     for entry in cache.entries():
         typer.echo(f"{entry.kind}\t{entry.count} files\t{size(entry.bytes)}")
@@ -31,7 +31,7 @@ def cache_clear(
     ] = None,
 ) -> None:
     """Clear the cache."""
-    from asr_llm.corpus import cache
+    from asr_llm.corpus.speech import cache
 
     for entry in cache.clear(kind):
         typer.echo(f"deleted {entry.kind}: {entry.count} files, {size(entry.bytes)}")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.domain import CheckReport
-    from asr_llm.corpus.terms import Candidate
+    from asr_llm.corpus.domain.folder import CheckReport
+    from asr_llm.corpus.terms.propose import Candidate
     from asr_llm.evaluation.table import Row
     from asr_llm.jobs.audit import Audit
     from asr_llm.jobs.doctor import Diagnosis

@@ -18,7 +18,7 @@ def doctor(
 ) -> None:
     """Report what is installed, what is missing, and what you lose without it."""
     if voices:
-        from asr_llm.corpus.synthesis import installed_voices
+        from asr_llm.corpus.speech.synthesis import installed_voices
 
         names = installed_voices()
         typer.echo(to_json(names) if as_json else "\n".join(names))

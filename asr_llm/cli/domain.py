@@ -22,7 +22,7 @@ def domain_init(
     name: Annotated[str | None, typer.Option(help="Default: the name of the folder.")] = None,
 ) -> None:
     """Create a small example folder to edit into your own domain."""
-    from asr_llm.corpus.domain import create
+    from asr_llm.corpus.domain.folder import create
 
     made = shlex.quote(str(create(folder, name)))
     typer.echo(f"Wrote {folder}. Edit its files, then:\n  asr-llm domain check {made}")
@@ -34,7 +34,7 @@ def domain_check(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")], as_json: AsJson = False
 ) -> None:
     """Report what a domain folder contains and every problem in it. Exit status 1: errors."""
-    from asr_llm.corpus.domain import check
+    from asr_llm.corpus.domain.folder import check
 
     report = check(folder)
     typer.echo(to_json(report) if as_json else report_text(report))

@@ -61,7 +61,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model, with and without adapters, on a test set."""
-    from asr_llm.corpus.biasing_list import make_list
+    from asr_llm.corpus.terms.biasing_list import make_list
     from asr_llm.jobs import evaluate as job
 
     if max_general_wer_increase is not None and not adapter:

@@ -28,7 +28,7 @@ def terms(
     as_json: AsJson = False,
 ) -> None:
     """Propose domain terms from text, most likely first, as a draft to edit. Writes no files."""
-    from asr_llm.corpus.terms import propose_from_files
+    from asr_llm.corpus.terms.propose import propose_from_files
     from asr_llm.model import checkpoints
 
     replay = checkpoints.locate(model) / "replay"

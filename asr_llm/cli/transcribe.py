@@ -107,7 +107,7 @@ def transcribe(
     ] = Layout.max_line_count,
 ) -> None:
     """Transcribe audio files. Exit status 3: some files could not be read; 2: none could."""
-    from asr_llm.corpus.biasing_list import make_list
+    from asr_llm.corpus.terms.biasing_list import make_list
     from asr_llm.errors import RunError
     from asr_llm.files import printable
     from asr_llm.jobs import transcribe as job

@@ -13,7 +13,7 @@ from asr_llm.errors import CheckpointError
 from asr_llm.sequences.spans import SpanSequence
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr_llm.corpus.biasing_list import BiasingList, joined
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
+from asr_llm.corpus.terms.biasing_list import BiasingList, joined
 from asr_llm.decoding import two_passes
 from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
 from asr_llm.decoding.drafted import Draft, Letters, can_draft, ctc_drafts, write

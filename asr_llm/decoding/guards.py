@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples, split_at_pauses
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples, split_at_pauses
 from asr_llm.decoding.results import Decoded, Guard
 
 _SHORTEST_SECONDS = 4.0  # of a chunk to decode again in parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 
 NUM_BEAMS = 4
 """Default beam size: on `mini` a tenth fewer errors than greedy, in twice the time."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 
 ANYWHERE, SENTENCE, CAPITALS = range(3)
 """Roots of the trie: phrases that may start anywhere, at the start of a sentence, and in a text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.spans import SpanSequence

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.generate import generate, n_best, prefill
 from asr_llm.decoding.guards import cut_loop

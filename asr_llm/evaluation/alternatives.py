@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Union
 
-from asr_llm.corpus.text import Normalizer
+from asr_llm.corpus.text.normalizers import Normalizer
 from asr_llm.evaluation.alignment import Costs
 from asr_llm.evaluation.normalized import normalize
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from asr_llm.corpus.phrases import key
-from asr_llm.corpus.text import Normalizer
+from asr_llm.corpus.terms.phrases import key
+from asr_llm.corpus.text.normalizers import Normalizer
 from asr_llm.evaluation.mentions import Mention
 from asr_llm.evaluation.normalized import TextPair, normalize
 from asr_llm.evaluation.tokens import Edges, Tokens, bare

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from asr_llm.corpus.text import Normalizer
+from asr_llm.corpus.text.normalizers import Normalizer
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.bags import Term, TermCounter, term_of
 from asr_llm.evaluation.mentions import EntityFinder, Mention

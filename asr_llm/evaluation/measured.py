@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from asr_llm.corpus.text import Normalizer
+from asr_llm.corpus.text.normalizers import Normalizer
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.alternatives import Part, nearest, parse
 from asr_llm.evaluation.bags import Bag, bag_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asr_llm.corpus.phrases import PhraseFinder
+from asr_llm.corpus.terms.phrases import PhraseFinder
 from asr_llm.errors import ScoreError
 
 
@@ -25,7 +25,7 @@ class EntityFinder:
 
     Args:
         patterns: EntityRuler patterns, ``{"label": "DRUG", "pattern": "metoprolol"}``.
-            ``corpus.phrases`` defines where phrases match; token patterns follow spaCy (blank
+            ``corpus.terms.phrases`` defines where phrases match; token patterns follow spaCy (blank
             English tokeniser, no trained model). If a phrase is listed twice, its first label
             applies.
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from asr_llm.corpus import text as plain
-from asr_llm.corpus.text import Normalizer
+from asr_llm.corpus.text import normalizers as plain
+from asr_llm.corpus.text.normalizers import Normalizer
 
 _SHORT = 100  # characters: terms and phrases, which recur often
 
 
 def normalize(text: str, normalizer: Normalizer = "none") -> str:
-    """Like ``corpus.text.normalize``."""
+    """Like ``corpus.text.normalizers.normalize``."""
     if normalizer == "none":
         return text
     return _short(text, normalizer) if len(text) <= _SHORT else _long(text, normalizer)
@@ -52,7 +52,7 @@ class TextPair:
 
 @lru_cache(maxsize=8)
 def groups(text: str, normalizer: Normalizer = "none") -> list[tuple[range, range]]:
-    """Like ``corpus.text.groups``."""
+    """Like ``corpus.text.normalizers.groups``."""
     if normalizer == "none":  # each word is unchanged
         return [(range(i, i + 1), range(i, i + 1)) for i in range(len(text.split()))]
     return plain.groups(text, normalizer)

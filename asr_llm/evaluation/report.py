@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.evaluation.comparison import base_first, compared_in
 from asr_llm.evaluation.entities import term_of
 from asr_llm.evaluation.leaderboard import cells, records

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from asr_llm.corpus.text import Normalizer, version
+from asr_llm.corpus.text.normalizers import Normalizer, version
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation import caveats
 from asr_llm.evaluation.blocks import RESAMPLES, Blocks, Bootstrap

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.nist import _segments as stm_segments
 from asr_llm.evaluation.rows import Row, fail, json_rows, read_text

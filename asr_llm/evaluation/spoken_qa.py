@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.errors import ScoreError, SuiteError
 from asr_llm.evaluation.rows import json_rows, read_text
 from asr_llm.evaluation.significance import paired_bootstrap, rate_interval

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asr_llm.corpus.text import Normalizer
+from asr_llm.corpus.text.normalizers import Normalizer
 from asr_llm.evaluation.entities import MentionOutcome, Term, TermCounter, term_of
 from asr_llm.evaluation.words import AlignedPair, WordErrors
 

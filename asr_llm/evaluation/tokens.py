@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from asr_llm.corpus.phrases import begins_word, ends_word
+from asr_llm.corpus.terms.phrases import begins_word, ends_word
 
 # Punctuation that may be attached to a word. Not the hyphen, which joins words.
 PUNCTUATION = ".,;:!?…\"'“”‘’«»()[]{}–—"

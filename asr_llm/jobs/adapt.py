@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.alignment import word_items
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.pieces import LONGEST_SECONDS
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.alignment import word_items
+from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS
 from asr_llm.errors import CheckpointError, RecipeError, RunError
 from asr_llm.files import write_text
 from asr_llm.jobs.measurement import REPORT, Report, System, general_set, held_out_sets, measure

@@ -9,7 +9,7 @@ from asr_llm.errors import AsrLlmError
 from asr_llm.model.adapter_folder import AdapterFolder
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.biasing_list import BiasingList
+    from asr_llm.corpus.terms.biasing_list import BiasingList
 
 
 def check_adapters(
@@ -19,7 +19,7 @@ def check_adapters(
     baselines: Sequence[AdapterFolder] = (),
 ) -> None:
     """Reject early what loading would reject, or what would have no effect."""
-    from asr_llm.corpus.biasing_list import check_strength
+    from asr_llm.corpus.terms.biasing_list import check_strength
     from asr_llm.model.adapters import fusion_weights
 
     if fusion is not None and not adapters:

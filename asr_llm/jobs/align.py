@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm import defaults
 from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
-from asr_llm.corpus.alignment import Alignment, Unaligned, alignment_items, word_items
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.ctc_search import Backend
-from asr_llm.corpus.importers import read_manifest, require_manifest
-from asr_llm.corpus.timed_files import write_ctm, write_textgrids
-from asr_llm.corpus.timings import Timings, match, read_timings, times_of
+from asr_llm.corpus.recordings.alignment import Alignment, Unaligned, alignment_items, word_items
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.recordings.ctc_search import Backend
+from asr_llm.corpus.recordings.importers import read_manifest, require_manifest
+from asr_llm.corpus.recordings.timed_files import write_ctm, write_textgrids
+from asr_llm.corpus.recordings.timings import Timings, match, read_timings, times_of
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
 from asr_llm.text_files import is_pipe
 

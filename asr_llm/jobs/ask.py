@@ -32,8 +32,8 @@ def ask(
         AudioError: it cannot be read, or is longer than a minute.
         CheckpointError: the model or the adapter does not load.
     """
-    from asr_llm.corpus.audio import SAMPLE_RATE, load_audio
-    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.corpus.recordings.audio import SAMPLE_RATE, load_audio
+    from asr_llm.corpus.speech.synthesis import Utterance
 
     samples = load_audio(audio)
     if len(samples) > MAX_SECONDS * SAMPLE_RATE:

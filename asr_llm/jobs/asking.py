@@ -15,7 +15,7 @@ from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.transcription.options import Recogniser
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 LONGEST = 28.0

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm import defaults
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.synthesis import select_voices
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.speech.synthesis import select_voices
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import DomainError, SynthesisError
 from asr_llm.evaluation.audit import AuditedTerm, Listed, judge
@@ -175,8 +175,8 @@ def _decode(
     progress: Progress | None,
 ) -> tuple[dict[str, list[MentionOutcome]], dict[str, list[MentionOutcome]]]:
     """Outcomes of each term, without and with a list of all terms."""
-    from asr_llm.corpus.biasing_list import BiasingList
-    from asr_llm.corpus.spoken import speak_texts
+    from asr_llm.corpus.speech.spoken import speak_texts
+    from asr_llm.corpus.terms.biasing_list import BiasingList
     from asr_llm.transcription.speech_llm import SpeechLLM
 
     cuts = speak_texts(

@@ -95,7 +95,7 @@ _OPTIONAL = {
 
 def diagnose() -> Diagnosis:
     """Inspect this machine, without network access."""
-    from asr_llm.corpus import cache
+    from asr_llm.corpus.speech import cache
     from asr_llm.errors import CheckpointError
     from asr_llm.model import store
     from asr_llm.model.checkpoints import locate

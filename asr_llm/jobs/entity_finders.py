@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asr_llm.corpus.lines import Line, Problem, read_lines
-from asr_llm.corpus.patterns import EXAMPLE, pattern_problem
-from asr_llm.corpus.term_files import LIST_SUFFIXES, label_of, read_term_rows, term_files
+from asr_llm.corpus.domain.patterns import EXAMPLE, pattern_problem
+from asr_llm.corpus.terms.files import LIST_SUFFIXES, label_of, read_term_rows, term_files
+from asr_llm.corpus.text.lines import Line, Problem, read_lines
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.text_files import is_pipe
@@ -33,7 +33,7 @@ def finder_of(entities: str) -> EntityFinder:
             )
         return EntityFinder.of_pipeline(entities)
     if (path / "domain.yaml").is_file():
-        from asr_llm.corpus.domain import Domain
+        from asr_llm.corpus.domain.folder import Domain
 
         return EntityFinder(Domain.load(path).patterns())
     if pipeline := _pipeline_in(path):

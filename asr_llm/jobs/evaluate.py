@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm import defaults
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AsrLlmError, DomainError
 from asr_llm.files import new_folder
@@ -28,7 +28,7 @@ from asr_llm.progress import Progress
 from asr_llm.transcription.options import TranscribeOptions
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.biasing_list import BiasingList
+    from asr_llm.corpus.terms.biasing_list import BiasingList
 
 
 @dataclass(frozen=True)

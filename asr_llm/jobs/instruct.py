@@ -16,7 +16,7 @@ from asr_llm.jobs.asking import Answers
 from asr_llm.progress import Progress, labelled
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.evaluation.instructions import Instruction, InstructionSuite, Variant
     from asr_llm.jobs.measurement import System
     from asr_llm.transcription.speech_llm import SpeechLLM
@@ -85,10 +85,10 @@ def speak(suite: InstructionSuite, variant: Variant, progress: Progress | None =
         SynthesisError: a voice is not there.
         AudioError: a recording of the suite cannot be read.
     """
-    from asr_llm.corpus.audio import load_audio
-    from asr_llm.corpus.augment import add_noise
-    from asr_llm.corpus.spoken import vary_delivery
-    from asr_llm.corpus.synthesis import Utterance, select_voices, synthesize
+    from asr_llm.corpus.recordings.audio import load_audio
+    from asr_llm.corpus.speech.augment import add_noise
+    from asr_llm.corpus.speech.spoken import vary_delivery
+    from asr_llm.corpus.speech.synthesis import Utterance, select_voices, synthesize
 
     config = suite.config
     voices = select_voices(config.accents if variant == "accented" else config.voices)
@@ -114,7 +114,7 @@ def speak(suite: InstructionSuite, variant: Variant, progress: Progress | None =
 
 def _worded(one: Instruction, variant: Variant) -> str | None:
     """The words of an instruction in a variant, the same every time."""
-    from asr_llm.corpus.disfluency import corrected, disfluent
+    from asr_llm.corpus.text.disfluency import corrected, disfluent
 
     rng = random.Random(one.id)
     if variant == "disfluent":

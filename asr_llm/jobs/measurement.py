@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.manifests import find_manifest
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.manifests import find_manifest
 from asr_llm.errors import DomainError
 from asr_llm.progress import Progress, labelled
 from asr_llm.text_files import is_pipe
@@ -75,7 +75,7 @@ def manifest_set(path: str | Path) -> HeldOut:
     Raises:
         DomainError: it is missing or malformed, or recordings are missing.
     """
-    from asr_llm.corpus.importers import read_manifest
+    from asr_llm.corpus.recordings.importers import read_manifest
 
     if is_recordings(path):
         path = find_manifest(path) or path
@@ -109,7 +109,7 @@ def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> d
     Raises:
         AsrLlmError: a file is malformed, or there are no voices.
     """
-    from asr_llm.corpus.spoken import spoken_set
+    from asr_llm.corpus.speech.spoken import spoken_set
 
     sets = {}
     for name, source in (("domain", main), ("general", general)):
@@ -196,7 +196,7 @@ def clips(cuts: CutSet, budget: int = 20_000_000) -> dict[str, str]:
 
     import soundfile
 
-    from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
+    from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
 
     found: dict[str, str] = {}
     for cut in cuts:

@@ -13,7 +13,7 @@ from asr_llm.jobs.asking import Answers
 from asr_llm.progress import Progress, labelled
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.evaluation.spoken_qa import Question, Scoring, Suite, SuiteConfig
     from asr_llm.jobs.measurement import System
     from asr_llm.model.salm import SpanSALM
@@ -84,8 +84,8 @@ def speak(suite: Suite, progress: Progress | None = None) -> SpokenParts:
         SynthesisError: a voice is not there.
         AudioError: a recording of the suite cannot be read.
     """
-    from asr_llm.corpus.audio import load_audio
-    from asr_llm.corpus.synthesis import Utterance, select_voices, synthesize
+    from asr_llm.corpus.recordings.audio import load_audio
+    from asr_llm.corpus.speech.synthesis import Utterance, select_voices, synthesize
 
     voices = select_voices(suite.config.voices)
     tell = labelled(progress, "speaking")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from asr_llm.corpus.biasing_list import read_phrases
+from asr_llm.corpus.terms.biasing_list import read_phrases
 from asr_llm.errors import RunError, ScoreError
 from asr_llm.evaluation.rows import few
 from asr_llm.files import new_folder
@@ -157,7 +157,7 @@ def _annotated(rows: Mapping[str, Row]) -> dict[str, list[Mention]] | None:
 
 def _unread_lists(entities: str | None) -> str | None:
     """Warn of files in a folder of terms that are not term lists."""
-    from asr_llm.corpus.term_files import other_files
+    from asr_llm.corpus.terms.files import other_files
 
     folder = Path(entities) if entities else None
     whole = ("domain.yaml", "config.cfg", "meta.json")  # a domain; a spaCy pipeline

@@ -89,7 +89,7 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
 
 def unreadable(path: Path) -> AudioError | None:
     """Return why a file cannot be read, or None; needs no model."""
-    from asr_llm.corpus.audio import audio_info
+    from asr_llm.corpus.recordings.audio import audio_info
 
     try:
         audio_info(path)

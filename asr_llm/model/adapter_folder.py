@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from asr_llm.corpus.biasing_list import BiasingList, read_phrases
+from asr_llm.corpus.terms.biasing_list import BiasingList, read_phrases
 from asr_llm.errors import BiasingError, CheckpointError
 from asr_llm.model import adapter_kind, checkpoints
 from asr_llm.model.adapter_kind import CONFIG as CONFIG

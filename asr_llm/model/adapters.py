@@ -6,7 +6,7 @@ How several active adapters combine:
 - adapters trained on text, which are fused: their weighted scores add up. They are disabled except
   while ``decoding.fusion`` runs them (``switched_on``);
 - both kinds: those trained on speech are always on, and those trained on text are fused;
-- their biasing lists are joined (``corpus.biasing_list.joined``).
+- their biasing lists are joined (``corpus.terms.biasing_list.joined``).
 
 Adapters trained on speech are merged, which is equivalent and as fast as the base alone. The base's
 tensors are kept aside unchanged, so that it can be restored bit by bit; weights that an active
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import lora
 from asr_llm.model.adapter_folder import AdapterFolder

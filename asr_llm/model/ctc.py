@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_llm.corpus.alignment import Alignment, Spelling, Unaligned, align, spell
-from asr_llm.corpus.audio import SAMPLE_RATE, split_at_pauses
-from asr_llm.corpus.ctc_search import Backend
-from asr_llm.corpus.said import needs_saying, ways_to_say
+from asr_llm.corpus.recordings.alignment import Alignment, Spelling, Unaligned, align, spell
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, split_at_pauses
+from asr_llm.corpus.recordings.ctc_search import Backend
+from asr_llm.corpus.text.said import needs_saying, ways_to_say
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM

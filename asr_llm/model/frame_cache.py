@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_llm.corpus import cache
+from asr_llm.corpus.speech import cache
 
 KIND = "frames"
 LIMIT_BYTES = 8 * 2**30  # about 40 hours

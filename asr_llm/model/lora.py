@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import adapter_kind, checkpoints
 from asr_llm.model.adapter_folder import BASE, BIASING, CONFIG, PROJECTOR, WEIGHTS, AdapterFolder

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_llm.corpus import cache
+from asr_llm.corpus.speech import cache
 from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoint_folder, sources
 from asr_llm.model.sources import Say, tell

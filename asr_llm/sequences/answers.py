@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.yaml_lines import Strict
 
 Unfit = Literal["empty", "refusal", "repetition", "copy"]

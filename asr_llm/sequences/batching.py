@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item

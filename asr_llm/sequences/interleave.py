@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Literal
 
-from asr_llm.corpus.synthesis import Utterance, Word
+from asr_llm.corpus.speech.synthesis import Utterance, Word
 from asr_llm.sequences.spans import SpanSequence, Speech, Text, num_frames, snap
 from asr_llm.sequences.tasks import Chat
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from asr_llm.corpus.synthesis import Utterance
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.speech.synthesis import Utterance
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.sequences.spans import SpanSequence, Speech, Text, num_frames, snap
 
 AUDIO, WORDS, FIRST_PASS = "{audio}", "{words}", "{first_pass}"

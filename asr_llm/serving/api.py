@@ -95,7 +95,7 @@ class Asked(BaseModel):
 
         A long part is a sentence, not a phrase: its terms and names are extracted.
         """
-        from asr_llm.corpus.terms import General, propose
+        from asr_llm.corpus.terms.propose import General, propose
 
         parts = [*self.keywords]
         for part in re.split(r"[,\n]", self.prompt):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
 from asr_llm.errors import AsrLlmError, AudioError
 from asr_llm.serving.turns import Job, OnSegment, Turn, next_batch
 from asr_llm.transcription import vad

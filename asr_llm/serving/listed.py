@@ -6,14 +6,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-from asr_llm.corpus.phrases import PhraseFinder
+from asr_llm.corpus.terms.phrases import PhraseFinder
 
 
 def listed(words: Sequence[str], phrases: Iterable[str]) -> list[range]:
     """Positions of listed phrases as ranges of indices into ``words``, in order.
 
-    ``corpus.phrases`` defines matches, as for scores. None overlap: of phrases joined in one word,
-    the first counts.
+    ``corpus.terms.phrases`` defines matches, as for scores. None overlap: of phrases joined in one
+    word, the first counts.
     """
     starts = [0, *accumulate(len(word) + 1 for word in words)]
     places: list[range] = []

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from lhotse.utils import fastcopy
 
-from asr_llm.corpus import cache
-from asr_llm.corpus.audio import cut_audio
+from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.speech import cache
 from asr_llm.model import checkpoints, first_pass
 from asr_llm.sequences.batching import content_key
 

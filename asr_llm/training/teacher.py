@@ -18,7 +18,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from asr_llm.corpus import cache
+from asr_llm.corpus.speech import cache
 from asr_llm.decoding.generate import generate
 from asr_llm.decoding.prompts import inference, splice
 from asr_llm.files import write_text

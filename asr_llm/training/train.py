@@ -16,8 +16,8 @@ from typing import Any
 import lightning
 import torch
 
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import RunError
 from asr_llm.files import write_text
 from asr_llm.model import checkpoints, lora

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples
 from asr_llm.transcription.vad import FRAME, Probabilities, Vad
 
 _ONSET, _OFFSET = 0.5, 0.35  # probability at which speech starts, and below which it ends

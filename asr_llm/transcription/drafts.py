@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples
 from asr_llm.decoding.guards import describe_guard
 from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asr_llm.corpus.audio import Source, audio_info
-from asr_llm.corpus.audio_kinds import SUFFIXES
+from asr_llm.corpus.recordings.audio import Source, audio_info
+from asr_llm.corpus.recordings.audio_kinds import SUFFIXES
 from asr_llm.errors import AudioError, RunError
 from asr_llm.files import printable
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asr_llm.corpus.audio import Source
+from asr_llm.corpus.recordings.audio import Source
 from asr_llm.decoding.results import Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk

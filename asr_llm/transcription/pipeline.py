@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples, is_silent
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples, is_silent
 from asr_llm.transcription.batching import batches, fitting_seconds, pools
 from asr_llm.transcription.chunks import Chunk, chunks
 from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from asr_llm.corpus.audio import Source
+from asr_llm.corpus.recordings.audio import Source
 from asr_llm.errors import AudioError
 from asr_llm.transcription.transcript import Transcript
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm import defaults
-from asr_llm.corpus.audio import Source, audio_info, cut_audio, read_blocks
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.recordings.audio import Source, audio_info, cut_audio, read_blocks
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError, ScoreError
 from asr_llm.model.adapter_folder import AdapterFolder
@@ -173,7 +173,7 @@ class SpeechLLM:
     def prefer(self, biasing: BiasingList | Iterable[str] | None) -> None:
         """Boost these phrases from now on, instead of earlier ones; None: no phrases.
 
-        Lists of active adapters apply as well (``corpus.biasing_list.joined``), except with
+        Lists of active adapters apply as well (``corpus.terms.biasing_list.joined``), except with
         ``BiasingList((), 0.0)``.
 
         Raises:

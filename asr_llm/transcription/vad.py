@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from asr_llm.corpus.audio import Samples
+from asr_llm.corpus.recordings.audio import Samples
 from asr_llm.transcription.options import VadKind
 
 FRAME = 512

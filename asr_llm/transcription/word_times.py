@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr_llm.corpus.alignment import Alignment, Unaligned
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.synthesis import share_time
+from asr_llm.corpus.recordings.alignment import Alignment, Unaligned
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.speech.synthesis import share_time
 from asr_llm.transcription.transcript import Word
 
 if TYPE_CHECKING:

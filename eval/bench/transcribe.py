@@ -32,9 +32,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import spoken_set
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.decoding import decoder
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.model import checkpoints

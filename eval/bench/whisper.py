@@ -25,9 +25,9 @@ import numpy as np
 import soundfile as sf
 
 from asr_llm.cli import silence_libraries
-from asr_llm.corpus.audio import SAMPLE_RATE, cut_audio
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.text.normalizers import normalize
 
 Transcribe = Callable[[list[np.ndarray]], list[str]]
 

@@ -26,9 +26,9 @@ import soundfile
 import soxr
 from hibari import Hibari
 
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.spoken import vary_delivery
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.speech.spoken import vary_delivery
 
 HERE = Path(__file__).parent
 WHEELS = {

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from asr_llm import __version__, cli
-from asr_llm.corpus.domain import create
+from asr_llm.corpus.domain.folder import create
 from asr_llm.errors import DomainError, RunError, ScoreError
 from asr_llm.evaluation.scores import general_wer_increase
 from asr_llm.jobs import doctor
@@ -311,7 +311,7 @@ def test_check_needs_a_domain_folder(tmp_path: Path) -> None:
 
 
 def test_cache_list_and_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asr_llm.corpus import cache
+    from asr_llm.corpus.speech import cache
 
     monkeypatch.setenv("ASR_LLM_CACHE", str(tmp_path))
     (cache.folder("spoken") / "x.flac").write_bytes(b"1234")

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding import decoder as decoding
 from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.decoder import Decoder

@@ -15,8 +15,8 @@ from nemo.collections.common.prompts import PromptFormatter
 from nemo.collections.speechlm2.models import SALM
 from safetensors.torch import load_file
 
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.generate import generate, until_end
 from asr_llm.decoding.guards import cut_loop
@@ -242,7 +242,7 @@ def test_cut_loop_cuts_every_loop_once(head: list[str], loop: list[str], repeats
 
 
 def test_audio_supports_speech_but_not_chat() -> None:
-    from asr_llm.corpus.synthesis import synthesize
+    from asr_llm.corpus.speech.synthesis import synthesize
 
     mini = Decoder(checkpoints.load("mini").eval())
     said = "The nurse gave the patient a cup of tea."

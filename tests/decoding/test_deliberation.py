@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding import decoder as of_decoding
 from asr_llm.decoding import two_passes
 from asr_llm.decoding.biasing import Biasing

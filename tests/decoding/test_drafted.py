@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer
 
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.speech.synthesis import synthesize
 from asr_llm.decoding.confidence import TokenProbabilities
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.drafted import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_llm.corpus.audio import SAMPLE_RATE, Samples
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples
 from asr_llm.decoding.guards import decode_checked, describe_guard, is_chat
 from asr_llm.decoding.results import Decoded, Guard
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import LogitsProcessor
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.generate import n_best, prefill

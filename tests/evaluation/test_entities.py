@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_llm.corpus.text import NORMALIZERS, normalize
+from asr_llm.corpus.text.normalizers import NORMALIZERS, normalize
 from asr_llm.errors import ScoreError
 from asr_llm.evaluation.entities import (
     EntityFinder,

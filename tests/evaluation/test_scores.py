@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.corpus.text import normalize
+from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.errors import AsrLlmError, ScoreError
 from asr_llm.evaluation.entities import EntityFinder, Mention
 from asr_llm.evaluation.scores import Blocks, base_first, score

@@ -13,10 +13,10 @@ import soundfile
 import torch
 from lhotse import CutSet
 
-from asr_llm.corpus.alignment import Spelling, word_items
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.pieces import cut_pieces
-from asr_llm.corpus.synthesis import Utterance, synthesize
+from asr_llm.corpus.recordings.alignment import Spelling, word_items
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.recordings.pieces import cut_pieces
+from asr_llm.corpus.speech.synthesis import Utterance, synthesize
 from asr_llm.errors import CheckpointError, DomainError
 from asr_llm.jobs.align import Thresholds, WordTimes, align_manifest
 from asr_llm.model.ctc import CtcModel

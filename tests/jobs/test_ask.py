@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.decoding.answers import answer
 from asr_llm.errors import AudioError
 from asr_llm.jobs import ask as job

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from asr_llm.cli import app
-from asr_llm.corpus import hibari
-from asr_llm.corpus.synthesis import held_out_voices, select_voices, synthesize
+from asr_llm.corpus.speech import hibari
+from asr_llm.corpus.speech.synthesis import held_out_voices, select_voices, synthesize
 from asr_llm.errors import DomainError, SynthesisError
 from asr_llm.jobs import audit as job
 from asr_llm.transcription.speech_llm import SpeechLLM
@@ -103,7 +103,7 @@ def test_terms_are_spoken_as_they_are_said(
         given.append(spoken)
         return synthesize(text, voice, delivery, spoken)
 
-    monkeypatch.setattr("asr_llm.corpus.spoken.synthesize", noted)
+    monkeypatch.setattr("asr_llm.corpus.speech.spoken.synthesize", noted)
     stimuli = job.Stimuli(["en-us"], ["Use the {term} now."])
     job.audit(folder, only=["CPAP"], stimuli=stimuli)
     assert given == ["Use the see pap now."]

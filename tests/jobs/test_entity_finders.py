@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_llm.corpus.biasing_list import read_phrases
+from asr_llm.corpus.terms.biasing_list import read_phrases
 from asr_llm.errors import BiasingError, ScoreError
 from asr_llm.jobs.entity_finders import finder_of
 

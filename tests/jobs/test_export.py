@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.domain import create
+from asr_llm.corpus.domain.folder import create
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import AsrLlmError, CheckpointError, RunError
 from asr_llm.jobs.export import export
 from asr_llm.model import checkpoints, lora

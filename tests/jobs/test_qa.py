@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.decoding.answers import cascaded, likelihoods, option_log_probs
 from asr_llm.decoding.prompts import collator, inference, splice
 from asr_llm.errors import CheckpointError, RunError, SynthesisError

@@ -28,9 +28,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.speech.synthesis import synthesize
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError, ServerError
 from asr_llm.jobs import serve as serving
 from asr_llm.jobs.serve import Door

@@ -18,8 +18,8 @@ import pytest
 import soundfile
 
 from asr_llm.cli.console import summary
-from asr_llm.corpus.audio import Source
-from asr_llm.corpus.synthesis import select_voices, synthesize
+from asr_llm.corpus.recordings.audio import Source
+from asr_llm.corpus.speech.synthesis import select_voices, synthesize
 from asr_llm.errors import AudioError, RunError
 from asr_llm.jobs.transcribe import Outcome, Wanted, transcribe
 from asr_llm.jobs.transcripts import text_settings

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import CheckpointError
 from asr_llm.model import adapter_kind, checkpoints, lora
 from asr_llm.model.adapter_folder import AdapterFolder

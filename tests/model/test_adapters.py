@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.fusion import Fusion
 from asr_llm.decoding.generate import generate
 from asr_llm.decoding.prompts import collator, end_token, inference, prompt, splice

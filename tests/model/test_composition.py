@@ -211,7 +211,7 @@ def test_llms_of_other_families(name: str) -> None:
 )
 def test_one_layer_of_each_listens_and_learns(size: str, name: str, turn_end: str) -> None:
     """Real widths, random weights: a loss, and a gradient that reaches the projector."""
-    from asr_llm.corpus.synthesis import Utterance
+    from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.decoding.prompts import collator
     from asr_llm.sequences.tasks import asr
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.decoding.prompts import collator
 from asr_llm.model import checkpoints, lora
 from asr_llm.recipe import LoraRecipe

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from asr_llm.corpus.audio import load_audio
+from asr_llm.corpus.recordings.audio import load_audio
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.errors import CheckpointError
 from asr_llm.model import int8

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import Collator

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream, Collator, _split, content_key

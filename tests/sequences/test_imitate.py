@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import DomainError, RecipeError
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.answers import AnswerOptions

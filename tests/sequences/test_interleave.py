@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.corpus.synthesis import Utterance, Word
+from asr_llm.corpus.speech.synthesis import Utterance, Word
 from asr_llm.sequences.interleave import (
     Units,
     insert_speech,

@@ -11,8 +11,8 @@ import soundfile
 from lhotse import CutSet
 from pydantic import TypeAdapter
 
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
 from asr_llm.jobs.align import WordTimes, align_manifest
 from asr_llm.sequences.batching import BatchStream, Collator

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.corpus.synthesis import Utterance, Word
+from asr_llm.corpus.speech.synthesis import Utterance, Word
 from asr_llm.sequences import tasks
 from asr_llm.sequences.spans import SpanSequence, Speech, Text
 from asr_llm.sequences.tasks import Chat, add_noise

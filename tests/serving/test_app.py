@@ -21,8 +21,8 @@ import soundfile
 from fakes import ENERGY, FakeModel
 
 import asr_llm.decoding.decoder  # noqa: F401 - first, as its libraries make temporary folders
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.results import Decoded, DecodedWord
 from asr_llm.serving.engine import Engine
 from asr_llm.transcription.options import TranscribeOptions

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.speech.synthesis import synthesize
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium, of the extra 'dev'")

@@ -16,8 +16,8 @@ import pytest
 import soundfile
 from fakes import ENERGY, FakeModel
 
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError
 from asr_llm.serving.engine import BusyError, Engine, StoppingError, TooLongError

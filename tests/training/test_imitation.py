@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asr_llm.corpus import cache
+from asr_llm.corpus.speech import cache
 from asr_llm.model import checkpoints
 from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr_llm.corpus import cache
+from asr_llm.corpus.speech import cache
 from asr_llm.model import checkpoints, lora
 from asr_llm.recipe import LoraRecipe
 from asr_llm.sequences.answers import AnswerOptions

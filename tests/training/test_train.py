@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 import asr_llm.training.train as train_module
-from asr_llm.corpus.biasing_list import BiasingList
-from asr_llm.corpus.domain import Domain
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
 from asr_llm.model import checkpoints
 from asr_llm.model.adapter_folder import AdapterFolder
@@ -519,7 +519,7 @@ def test_weights_that_are_no_numbers_are_not_saved(
 def test_a_bad_recording_is_one_line_though_another_process_met_it(
     recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asr_llm.corpus.importers import read_manifest
+    from asr_llm.corpus.recordings.importers import read_manifest
 
     for name in ("a", "b"):
         soundfile.write(tmp_path / f"{name}.wav", np.full(8000, 0.1), 16000)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm.corpus.audio import audio_info, read_blocks
+from asr_llm.corpus.recordings.audio import audio_info, read_blocks
 from asr_llm.errors import AudioError
 
 KINDS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", None)]

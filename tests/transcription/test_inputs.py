@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_llm.corpus.audio import Source
+from asr_llm.corpus.recordings.audio import Source
 from asr_llm.errors import AudioError, RunError
 from asr_llm.transcription.inputs import (
     STDIN,

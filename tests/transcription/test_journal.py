@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from fakes import ENERGY, FakeModel
 
-from asr_llm.corpus.audio import SAMPLE_RATE
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
 from asr_llm.decoding.results import Decoded, Guard
 from asr_llm.errors import RunError
 from asr_llm.transcription.chunks import Chunk

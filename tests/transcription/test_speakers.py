@@ -10,7 +10,7 @@ import pytest
 import webvtt
 from lhotse import SupervisionSet
 
-from asr_llm.corpus.audio import Source
+from asr_llm.corpus.recordings.audio import Source
 from asr_llm.errors import AudioError, RunError
 from asr_llm.transcription.formats import FORMATS, parse, render
 from asr_llm.transcription.speakers import together

@@ -12,8 +12,8 @@ import torch
 from fakes import ENERGY, FakeModel
 from lhotse import CutSet, Recording
 
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.biasing_list import BiasingList
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import AudioError, CheckpointError, ScoreError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from asr_llm.corpus.audio import SAMPLE_RATE
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.recordings.audio import SAMPLE_RATE
+from asr_llm.corpus.speech.synthesis import synthesize
 from asr_llm.transcription.vad import FRAME, listener
 
 SECONDS = 6

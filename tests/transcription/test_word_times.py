@@ -19,8 +19,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.corpus.alignment import Spelling, spell
-from asr_llm.corpus.synthesis import synthesize
+from asr_llm.corpus.recordings.alignment import Spelling, spell
+from asr_llm.corpus.speech.synthesis import synthesize
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.results import Decoded, DecodedWord

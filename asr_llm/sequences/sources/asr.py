@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.speech import UtteranceSource
 from asr_llm.sequences.spans import SpanSequence

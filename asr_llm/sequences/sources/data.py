@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_llm.corpus.domain import Domain
-from asr_llm.corpus.domain_files import read_text, strictly
-from asr_llm.corpus.importers import read_manifest
-from asr_llm.corpus.passages import Passages
-from asr_llm.corpus.pieces import text_pieces
-from asr_llm.corpus.synthesis import held_out_voices, select_voices, training_voices
+from asr_llm.corpus.domain.files import read_text, strictly
+from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.domain.passages import Passages
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.recordings.pieces import text_pieces
+from asr_llm.corpus.speech.synthesis import held_out_voices, select_voices, training_voices
 from asr_llm.errors import DomainError, RecipeError
 from asr_llm.sequences.answers import Teach
 

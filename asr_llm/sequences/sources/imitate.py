@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import DomainError, RecipeError
 from asr_llm.sequences.answers import AnswerOptions, Judged, unfit
 from asr_llm.sequences.examples import Examples, Item, python_rng

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from asr_llm.corpus.passages import Passages
-from asr_llm.corpus.pieces import LONGEST_SECONDS
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.domain.passages import Passages
+from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.sequences.examples import Examples, Item, python_rng
 from asr_llm.sequences.interleave import insert_speech, select_spans
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN

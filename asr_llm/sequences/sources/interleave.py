@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.sequences.interleave import interleave, segment_units, word_units
 from asr_llm.sequences.sources.speech import UtteranceSource
 from asr_llm.sequences.spans import SpanSequence

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from asr_llm.corpus.augment import augment, change_speed
-from asr_llm.corpus.synthesis import Delivery, Utterance, synthesize
+from asr_llm.corpus.speech.augment import augment, change_speed
+from asr_llm.corpus.speech.synthesis import Delivery, Utterance, synthesize
 from asr_llm.errors import SynthesisError
 from asr_llm.sequences.sources.base import OptionalSource
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from asr_llm.corpus.alignment import word_items
-from asr_llm.corpus.audio import cut_audio
-from asr_llm.corpus.pieces import LONGEST_SECONDS, cut_pieces
-from asr_llm.corpus.synthesis import Utterance, Word
+from asr_llm.corpus.recordings.alignment import word_items
+from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS, cut_pieces
+from asr_llm.corpus.speech.synthesis import Utterance, Word
 from asr_llm.errors import DomainError
 from asr_llm.sequences.examples import Examples, Item, python_rng
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS

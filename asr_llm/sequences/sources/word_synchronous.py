@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from asr_llm.corpus.synthesis import Utterance
+from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.sequences import tasks
 from asr_llm.sequences.sources.speech import UtteranceSource
 from asr_llm.sequences.spans import SpanSequence

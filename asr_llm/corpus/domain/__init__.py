@@ -1,0 +1,1 @@
+"""A domain folder: its files, what is wrong with them, an example to begin with."""

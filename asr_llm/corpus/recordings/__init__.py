@@ -1,0 +1,1 @@
+"""Recorded speech: audio, manifests, word times."""

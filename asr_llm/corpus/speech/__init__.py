@@ -1,0 +1,1 @@
+"""Synthesised speech: voices, what they say, and what is done to how it sounds."""
