@@ -24,8 +24,8 @@ LAYERS = (
     {"sequences"},
     {"recipe"},  # names sources, each of which builds its sequences
     {"model"},
-    {"decoding", "training"},
-    {"transcription", "evaluation"},
+    {"decoding"},
+    {"training", "transcription", "evaluation"},  # a teacher's answers are decoded
     {"jobs", "serving"},  # and every other file at the top
     {"cli"},
 )
