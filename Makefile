@@ -20,9 +20,11 @@ install: $(INSTALLED)  ## make .venv with pinned dependencies, fetch what `small
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "installing about 2.5 GB of packages into $(VENV): some minutes" >&2
+	@echo "downloading and installing about 2.8 GB of packages into $(VENV): some minutes" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speakers]' 2>/dev/null || \
+	  echo "without meeteval, which wants a C++ compiler here: scores of several speakers are left out" >&2
 	@touch $@
 
 demo: $(INSTALLED)  ## transcribe, adapt small to domains/medical in runs/demo, show the gain; go on if it was begun

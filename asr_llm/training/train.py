@@ -53,6 +53,10 @@ class Trained:
     left_out: frozenset[str] = frozenset()
 
 
+_WORTH_SAYING = 2**30
+"""Bytes of memory from which on a run tells what it will need."""
+
+
 def train(
     recipe: Recipe,
     run: RunFolder,
@@ -82,7 +86,7 @@ def train(
         base = _starting_point(recipe, run, anew=last is None)
         model = checkpoints.build(base)
         needed = preflight.check(model, recipe, base)
-        if progress:
+        if progress and needed.total >= _WORTH_SAYING:
             tell(f"memory: about {needed}")
         checkpoints.load_weights(model, base)
         replay = _replay(recipe, base, domain)

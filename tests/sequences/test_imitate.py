@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import SpanSequence as Many
+from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
 
