@@ -68,7 +68,9 @@ def main() -> int:
             name for name, data in _contents(place / "two").items() if data != peace.get(name)
         }
         print(
-            f"undisturbed: {whole:.0f} s, exit status {status}, {len(peace)} files; differing: {sorted(varying)}"
+            f"undisturbed: {whole:.0f} s, exit status {status}, {len(peace)} files; "
+            f"differing: {sorted(varying)}",
+            flush=True,
         )
         kills = faults = 0
         for number in range(asked.times):
