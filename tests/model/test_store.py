@@ -269,6 +269,21 @@ def test_killed_in_the_middle(offline: Path, said: list[str]) -> None:
     }  # fmt: skip
 
 
+def test_a_killed_download_leaves_its_parts_where_the_next_command_deletes_them(
+    offline: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, places = subprocess.run, []
+
+    def spied(*arguments: Any, **how: Any) -> Any:
+        places.append(Path(how["env"]["TMPDIR"]))
+        return run(*arguments, **how)
+
+    monkeypatch.setattr(subprocess, "run", spied)
+    models = store.get("small", said.append).parent
+    assert [place.parent.parent for place in places] == [models, models]
+    assert all(place.parent.name.startswith(".small.fetched-") for place in places)
+
+
 def test_a_delta_of_another_foundation(offline: Path, said: list[str]) -> None:
     from safetensors.torch import save_file
 
