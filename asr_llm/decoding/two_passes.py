@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
 
+LOST = 15.0
+"""Nats of Whisper's log-likelihood that a text with listed phrases may lack. A misheard term lacks
+less; a phrase that nobody said, which the sum of what its tokens gain has put there, lacks more."""
+
 FIRST_STRENGTH = 2.0
 """How much stronger lists are in the first pass: Whisper is surer of its words than the LLM
 (eval/RESULTS.md#lists-in-the-first-pass)."""
@@ -76,9 +80,23 @@ class FirstPassTexts:
             phrases: what to prefer, in its tokens.
         """
         states = whisper.states(audios)
-        texts = whisper.n_best(states, beams, lambda: [] if phrases is None else [Biasing(phrases)])
-        texts = [list(dict.fromkeys(map(cut_loop, own))) for own in texts]
+        texts = [_distinct(own) for own in whisper.n_best(states, beams)]
+        if phrases is not None:
+            listed = whisper.n_best(states, beams, lambda: [Biasing(phrases)])
+            both = [_distinct([*own, *plain]) for own, plain in zip(listed, texts)]
+            likely = whisper.log_likelihoods(states, both)
+            texts = [_checked(*own) for own in zip(both, likely, texts)]
         return cls([own[0] or None for own in texts], texts, states, whisper)
+
+
+def _distinct(texts: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(map(cut_loop, texts)))
+
+
+def _checked(texts: list[str], likely: list[float], plain: list[str]) -> list[str]:
+    """The texts, with the best one without lists first where lists went against what is heard."""
+    lost = likely[texts.index(plain[0])] - likely[0]
+    return texts if lost <= LOST else _distinct([plain[0], *texts])
 
 
 def phrases(lists: Sequence[BiasingList], whisper: FirstPass) -> Phrases:

@@ -36,7 +36,9 @@ class Wrote:
     def states(self, audios: list[np.ndarray]) -> list[torch.Tensor]:
         return [torch.zeros(len(audio), 1) for audio in audios]
 
-    def n_best(self, states: list[torch.Tensor], beams: int, processors: Any) -> list[list[str]]:
+    def n_best(
+        self, states: list[torch.Tensor], beams: int, processors: Any = tuple
+    ) -> list[list[str]]:
         return [[self.of[len(own)]] for own in states]
 
     def log_likelihoods(
@@ -229,3 +231,35 @@ def test_greedy_texts_are_judged_beside_the_first_pass(model: SpanSALM) -> None:
     plain = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=0.0))
     assert first.text.startswith("a first text") or len(first.text) > 48
     assert second.text == max(plain[1].text, "b", key=len)  # `Wrote` is sure of the longest
+
+
+class Listed(Wrote):
+    """A first pass that writes something else with lists, which it finds so much less likely."""
+
+    def __init__(self, lost: float) -> None:
+        super().__init__("a mole", "a mole", "a mole")
+        self.lost = lost
+
+    def n_best(
+        self, states: list[torch.Tensor], beams: int, processors: Any = tuple
+    ) -> list[list[str]]:
+        return [["a mocha", "a mole"] if processors() else ["a mole"] for _ in states]
+
+    def log_likelihoods(
+        self, states: list[torch.Tensor], texts: list[list[str]]
+    ) -> list[list[float]]:
+        return [[-1.0 if text == "a mole" else -1.0 - self.lost for text in own] for own in texts]
+
+
+@pytest.mark.parametrize(
+    ("lost", "shown"), [(two_passes.LOST - 1, "a mocha"), (two_passes.LOST + 1, "a mole")]
+)
+def test_what_lists_put_there_against_what_is_heard_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, lost: float, shown: str
+) -> None:
+    monkeypatch.setattr(two_passes, "Biasing", lambda phrases: phrases)
+    whisper: Any = Listed(lost)
+    found = two_passes.FirstPassTexts.of(whisper, AUDIOS, 2, Any)  # type: ignore[arg-type]
+    assert found.shown == [shown] * 3
+    assert all(set(own) == {"a mocha", "a mole"} for own in found.texts)
+    assert two_passes.FirstPassTexts.of(whisper, AUDIOS, 2, None).shown == ["a mole"] * 3
