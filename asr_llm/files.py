@@ -1,4 +1,4 @@
-"""Atomic writes, empty output folders, printable paths."""
+"""Atomic writes, empty output folders, Git LFS pointers, printable paths."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from asr_llm.errors import RunError
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -27,6 +29,12 @@ def new_folder(path: str | Path) -> Path:
     if place.exists() and any(place.iterdir()):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
     return place
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether an existing file only points to content that Git LFS has not fetched."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 def printable(path: str | Path) -> str:

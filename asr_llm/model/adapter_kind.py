@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from asr_llm.errors import CheckpointError
+from asr_llm.files import is_lfs_pointer
 from asr_llm.model.checkpoint_folder import in_a_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 _KEY = "asr_llm"
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _EXPECTED = "expected LoRA, as 'asr-llm adapt' writes it"
 # Options of PEFT's LoRA that change more than LoRA's own matrices, or how they are applied.
 _VARIANTS = {
@@ -89,13 +89,8 @@ def check(folder: Path) -> None:
 
 
 def _refuse_pointer(path: Path) -> None:
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise CheckpointError(
-                f"{path} is a Git LFS pointer, not the file; fetch it: git lfs pull"
-            )
+    if path.is_file() and is_lfs_pointer(path):
+        raise CheckpointError(f"{path} is a Git LFS pointer, not the file; fetch it: git lfs pull")
 
 
 def _check_rank(folder: Path, config: dict[str, Any]) -> None:

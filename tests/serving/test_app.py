@@ -276,6 +276,22 @@ def test_too_large_and_too_long(client: Any) -> None:
     assert_error(long, 413, "file", "audio_too_long", "longer than 20 s")
 
 
+def test_ten_gigabytes_are_refused_before_any_is_read(engine: Engine) -> None:
+    app = create_app(engine, {"mini": Served(ENERGY)}, Limits(), lambda _: None)
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("read the body")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    declared = (b"content-length", b"10000000000")
+    asyncio.run(app(FORM | {"headers": [*FORM["headers"], declared]}, receive, send))
+    assert sent[0]["status"] == 413
+    assert json.loads(sent[1]["body"])["error"]["code"] == "file_too_large"
+
+
 def test_malformed_forms(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     no_file = {"file": ("", b"")}  # as a browser sends where no file was chosen
     response = client.post(URL, data={"model": "mini"}, files=no_file)

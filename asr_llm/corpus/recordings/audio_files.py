@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asr_llm.corpus.recordings.audio_kinds import EXPECTED, AudioFile, Channels
 from asr_llm.errors import AudioError
+from asr_llm.files import is_lfs_pointer
 
 if TYPE_CHECKING:
     import soundfile
@@ -102,6 +103,8 @@ def _by_ffmpeg(path: Path, source: BinaryIO, head: bytes, reason: str) -> Any:
             f"{path}: libsndfile cannot decode it ({reason}), and the package av, which might, "
             "does not import: pip install av"
         ) from None
+    if is_lfs_pointer(path):
+        raise AudioError(f"{path}: is a Git LFS pointer, not the file; fetch it: git lfs pull")
     source.seek(0)
     try:
         return FfmpegAudio(path, source)

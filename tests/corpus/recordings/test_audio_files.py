@@ -106,6 +106,14 @@ def test_cut_short(tmp_path: Path, name: str, part: float) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_git_lfs_pointer(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234567\n"
+    )
+    with pytest.raises(AudioError, match=r"a\.mp3: is a Git LFS pointer.*: git lfs pull$"):
+        load_audio(tmp_path / "a.mp3")
+
+
 def test_a_film_without_sound(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=5)
@@ -223,6 +231,9 @@ def test_others_that_break_off(tmp_path: Path, name: str) -> None:
 # Hostile files ---------------------------------------------------------------------------
 
 
+TEN_GB = 10**10
+
+
 def hostile(channels: int, rate: int, told: int, bits: int = 16) -> bytes:
     align = channels * bits // 8
     fmt = struct.pack("<HHIIHH", 1, channels, rate, (align * rate) % 2**32, align % 2**16, bits)
@@ -244,8 +255,24 @@ def hostile(channels: int, rate: int, told: int, bits: int = 16) -> bytes:
         b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 300_000,
         b"fLaC\x00\x00\x00\x22" + bytes(10) + b"\x0a\xc4\x42\xff\xff\xff\xff\xff" + bytes(100),
         b"\0\0\0\x18ftypisom\0\0\0\0isomiso2" + b"\xff\xff\xff\xffmoov" + bytes(1000),
+        b"RF64\xff\xff\xff\xffWAVEds64"
+        + struct.pack("<IQQQI", 28, TEN_GB, TEN_GB, TEN_GB, 0)
+        + hostile(1, 16_000, 2**32 - 1)[12:],
+        b"\0\0\0\x18ftypisom\0\0\0\0isomiso2\0\0\0\1mdat" + struct.pack(">Q", TEN_GB) + bytes(1000),
     ],
-    ids=["channels", "dense", "fast", "slow", "none", "still", "chunks", "flac", "mp4"],
+    ids=[
+        "channels",
+        "dense",
+        "fast",
+        "slow",
+        "none",
+        "still",
+        "chunks",
+        "flac",
+        "mp4",
+        "rf64",
+        "10 GB of mp4",
+    ],
 )
 def test_a_hostile_header_takes_neither_time_nor_memory(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(data)

@@ -13,7 +13,7 @@ from lhotse import CutSet
 
 from asr_llm.corpus.recordings.audio import cut_audio
 from asr_llm.corpus.recordings.importers import find_manifest, read_manifest, require_manifest
-from asr_llm.errors import AudioError, DomainError
+from asr_llm.errors import AsrLlmError, AudioError, DomainError
 
 
 def record(path: Path, seconds: float = 1.0, rate: int = 16000, num_channels: int = 1) -> Path:
@@ -203,6 +203,19 @@ def test_missing_files_are_named_together(tmp_path: Path) -> None:
         f"{tmp_path}/c.wav (line 3), {tmp_path}/d.wav (line 4) and 1 more; "
         "paths are relative to this file"
     )
+
+
+def test_what_lies_outside_is_named_not_quoted(tmp_path: Path) -> None:
+    """Audio may lie anywhere; of other files no more than the name is told."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret").write_text("sesame")
+    path = tmp_path / "in" / "trans.txt"
+    for name in ("../secret", "a/../../secret", str(tmp_path / "secret")):
+        path.write_text(f"{name}\tx\n")
+        with pytest.raises(AsrLlmError) as error:
+            read_manifest(path)
+        assert "secret" in str(error.value)
+        assert "sesame" not in str(error.value)
 
 
 @pytest.mark.parametrize(
