@@ -7,7 +7,6 @@ it asks for is done, and not what it takes back.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
@@ -16,11 +15,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from asr_llm.errors import ScoreError, SuiteError
+from asr_llm.errors import SuiteError
 from asr_llm.evaluation.checkers import Demand, words_in
-from asr_llm.evaluation.rows import json_rows, read_text
 from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
-from asr_llm.yaml_lines import Strict, parse_yaml
+from asr_llm.evaluation.suites import read_config, read_rows
+from asr_llm.yaml_lines import Strict
 
 Variant = Literal["standard", "noisy", "accented", "disfluent", "corrected"]
 _ECHO = 0.6  # "Apple, pear, plum" for "Say the words apple, pear, plum in this order" has 0.5
@@ -84,17 +83,7 @@ def read_instructions(path: str | Path, variants: Sequence[str] = ()) -> Instruc
         SuiteError: it is missing or malformed; the message names file and line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SuiteError(
-            f"{path}: nothing there; expected a suite (.yaml) or instructions (.jsonl)"
-        )
-    if path.suffix in (".yaml", ".yml"):
-        config = parse_yaml(path, InstructionsConfig, SuiteError)
-        source = path.parent / config.instructions
-        if not source.is_file():
-            raise SuiteError(f"{path}: instructions: {source} is not there; expected JSON lines")
-    else:
-        config, source = InstructionsConfig(name=path.stem, instructions=path.name), path
+    config, source = read_config(path, InstructionsConfig, "instructions")
     if variants:
         if unknown := next((name for name in variants if name not in get_args(Variant)), None):
             known = ", ".join(get_args(Variant))
@@ -125,18 +114,11 @@ def _check_variants(path: Path, config: InstructionsConfig, found: Sequence[Inst
 
 
 def _rows(source: Path) -> Iterator[Instruction]:
-    try:
-        for number, row in json_rows(read_text(source)):
-            try:
-                yield _instruction(row, number, source.parent)
-            except SuiteError as error:
-                raise SuiteError(f"{source}:{number}: {error}") from error
-    except ScoreError as error:
-        raise SuiteError(str(error)) from error
-    except json.JSONDecodeError as error:
-        raise SuiteError(
-            f"{source}:{error.lineno}: not JSON ({error}); expected a list or JSON lines"
-        ) from error
+    for number, row in read_rows(source):
+        try:
+            yield _instruction(row, number, source.parent)
+        except SuiteError as error:
+            raise SuiteError(f"{source}:{number}: {error}") from error
 
 
 def _instruction(row: Any, number: int, folder: Path) -> Instruction:

@@ -7,7 +7,6 @@ speech.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +16,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from asr_llm.corpus.text.normalizers import normalize
-from asr_llm.errors import ScoreError, SuiteError
-from asr_llm.evaluation.rows import json_rows, read_text
+from asr_llm.errors import SuiteError
 from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
-from asr_llm.yaml_lines import parse_yaml
+from asr_llm.evaluation.suites import read_config, read_rows
 
 LETTERS = "ABCDEFGHIJ"
 Scoring = Literal["contains", "exact", "choice", "likelihood"]
@@ -79,19 +77,11 @@ def read_suite(path: str | Path, scoring: Scoring | None = None) -> Suite:
         SuiteError: it is missing or malformed; the message names file and line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SuiteError(f"{path}: nothing there; expected a suite (.yaml) or questions (.jsonl)")
-    if path.suffix in (".yaml", ".yml"):
-        config = parse_yaml(path, SuiteConfig, SuiteError)
-        source = path.parent / config.questions
-        if not source.is_file():
-            raise SuiteError(f"{path}: questions: {source} is not there; expected JSON lines")
-    else:
-        config, source = SuiteConfig(name=path.stem, questions=path.name), path
+    config, source = read_config(path, SuiteConfig, "questions")
     if scoring is not None:
         config = config.model_copy(update={"scoring": scoring})
     questions = tuple(
-        _question(row, number, source, config.scoring) for number, row in _rows(source)
+        _question(row, number, source, config.scoring) for number, row in list(read_rows(source))
     )
     if not questions:
         raise SuiteError(f"{source}: no questions; expected a JSON object in each line")
@@ -108,18 +98,6 @@ def read_suite(path: str | Path, scoring: Scoring | None = None) -> Suite:
             )
         config = config.model_copy(update={"scoring": "choice"})
     return Suite(config, questions)
-
-
-def _rows(path: Path) -> list[tuple[int, Any]]:
-    """(line or position in the list, row) for each question of a file."""
-    try:
-        return list(json_rows(read_text(path)))
-    except ScoreError as error:
-        raise SuiteError(str(error)) from error
-    except json.JSONDecodeError as error:
-        raise SuiteError(
-            f"{path}:{error.lineno}: not JSON ({error}); expected a list or JSON lines"
-        ) from error
 
 
 def _question(row: Any, number: int, path: Path, scoring: Scoring) -> Question:

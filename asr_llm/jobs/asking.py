@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.transcription.speech_llm import SpeechLLM
 
-LONGEST = 28.0
-"""Seconds that a first pass can hear at once."""
-
 _BATCH = 32
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -76,7 +73,7 @@ def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str 
             f"{loaded.name} has no first pass for a cascade; expected a checkpoint composed with "
             "--first-pass, such as 'small': leave out --cascade"
         )
-    return cascaded(spoken, first_pass, LONGEST)
+    return cascaded(spoken, first_pass, loaded.model.chunk_seconds)
 
 
 def in_batches(
