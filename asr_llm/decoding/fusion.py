@@ -25,7 +25,7 @@ from transformers import DynamicCache
 
 from asr_llm.decoding.preference import Preference
 from asr_llm.model.adapters import switched_on
-from asr_llm.model.whisper_decoder import log_probs_of
+from asr_llm.model.log_probs import log_probs_of
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM

@@ -30,7 +30,7 @@ from asr_llm.decoding.results import Hypothesis
 from asr_llm.decoding.token_scores import TokenScores
 from asr_llm.errors import CheckpointError
 from asr_llm.model.ctc import CheckpointCtc
-from asr_llm.model.whisper_decoder import log_probs_of
+from asr_llm.model.log_probs import log_probs_of
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
@@ -70,7 +70,7 @@ class Weights:
 
 def _weight(model: SpanSALM, name: str, asked: float | None) -> float:
     found = model.cfg.get(name, 0.0) if asked is None else asked
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < math.inf:
+    if not (_is_number(found) and 0 <= found < math.inf):
         raise CheckpointError(
             f"{name} is {found}; expected a number from 0 up (0 disables it): check the options, "
             "or this checkpoint's config.json"
@@ -86,12 +86,16 @@ def accepted(model: SpanSALM) -> float:
         CheckpointError: it is no number.
     """
     found = model.cfg.get("first_pass_accept", math.inf)
-    if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+    if not _is_number(found):
         raise CheckpointError(
             f"first_pass_accept is {found}; expected a log-probability, in nats: check this "
             "checkpoint's config.json"
         )
     return float(found)
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and not math.isnan(found)
 
 
 class SearchScores(TokenScores):

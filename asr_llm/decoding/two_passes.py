@@ -63,12 +63,14 @@ class FirstPassTexts:
         texts: all hypotheses, best first; no list where there is no first pass.
         states: what they were written from, (S, H) each.
         whisper: what wrote them.
+        known: Whisper's log-likelihoods of texts, as far as they were asked for.
     """
 
     shown: list[str | None]
     texts: list[list[str]] = field(default_factory=list)
     states: list[Tensor] = field(default_factory=list)
     whisper: FirstPass | None = None
+    known: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -81,22 +83,42 @@ class FirstPassTexts:
         """
         states = whisper.states(audios)
         texts = [_distinct(own) for own in whisper.n_best(states, beams)]
+        known: list[dict[str, float]] = [{} for _ in audios]
         if phrases is not None:
             listed = whisper.n_best(states, beams, lambda: [Biasing(phrases)])
             both = [_distinct([*own, *plain]) for own, plain in zip(listed, texts)]
             likely = whisper.log_likelihoods(states, both)
-            texts = [_checked(*own) for own in zip(both, likely, texts)]
-        return cls([own[0] or None for own in texts], texts, states, whisper)
+            known = [dict(zip(*own)) for own in zip(both, likely)]
+            texts = [_checked(own, of, plain[0]) for own, of, plain in zip(both, known, texts)]
+        return cls([own[0] or None for own in texts], texts, states, whisper, known)
+
+    def log_likelihoods(self, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Whisper's log-likelihoods of texts of each audio; none is computed twice.
+
+        Raises:
+            ValueError: there was no first pass.
+        """
+        if self.whisper is None:
+            raise ValueError("there was no first pass that could score a text")
+        new = {
+            i: fresh
+            for i, own in enumerate(texts)
+            if (fresh := [text for text in dict.fromkeys(own) if text not in self.known[i]])
+        }
+        found = self.whisper.log_likelihoods([self.states[i] for i in new], [*new.values()])
+        for i, likely in zip(new, found):
+            self.known[i].update(zip(new[i], likely))
+        return [[of[t] for t in own] for own, of in zip(texts, self.known)]
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(map(cut_loop, texts)))
 
 
-def _checked(texts: list[str], likely: list[float], plain: list[str]) -> list[str]:
+def _checked(texts: list[str], likely: dict[str, float], plain: str) -> list[str]:
     """The texts, with the best one without lists first where lists went against what is heard."""
-    lost = likely[texts.index(plain[0])] - likely[0]
-    return texts if lost <= LOST else _distinct([plain[0], *texts])
+    lost = likely[plain] - likely[texts[0]]
+    return texts if lost <= LOST else _distinct([plain, *texts])
 
 
 def phrases(lists: Sequence[BiasingList], whisper: FirstPass) -> Phrases:
@@ -170,7 +192,6 @@ def _judges(
     judges: list[tuple[float, Judge]] = []
     if weights.ctc:
         judges.append((weights.ctc, ctc_judge(model, spliced)))
-    whisper, states = first.whisper, first.states
-    if weights.first_pass and whisper is not None:
-        judges.append((weights.first_pass, lambda texts: whisper.log_likelihoods(states, texts)))
+    if weights.first_pass and first.whisper is not None:
+        judges.append((weights.first_pass, first.log_likelihoods))
     return judges

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast, WhisperForConditionalGeneratio
 from asr_llm.errors import CheckpointError
 from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, quiet
 from asr_llm.model.foundations import Encoder
+from asr_llm.model.log_probs import log_probs_of
 from asr_llm.model.weights import load_strictly
 from asr_llm.model.whisper import (
     SAMPLE_RATE,
@@ -32,7 +33,7 @@ from asr_llm.model.whisper import (
     WhisperEncoder,
     WhisperPreprocessor,
 )
-from asr_llm.model.whisper_decoder import BeamSearch, Decoder, Processor, log_probs_of
+from asr_llm.model.whisper_decoder import BeamSearch, Decoder, Processor
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM

@@ -106,12 +106,6 @@ def _attend(
     return attention.out_proj(merged).view(hidden.shape)
 
 
-def log_probs_of(head: nn.Module, hidden: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probabilities of given tokens (N,) by the hidden states (N, H) before each of them."""
-    found: Tensor = head(hidden).float().log_softmax(-1).gather(1, tokens[:, None])
-    return found[:, 0]
-
-
 class BeamSearch:
     """A beam search in which audios drop out as they are done.
 

@@ -263,3 +263,21 @@ def test_what_lists_put_there_against_what_is_heard_is_not_shown(
     assert found.shown == [shown] * 3
     assert all(set(own) == {"a mocha", "a mole"} for own in found.texts)
     assert two_passes.FirstPassTexts.of(whisper, AUDIOS, 2, None).shown == ["a mole"] * 3
+
+
+def test_whisper_scores_a_text_once() -> None:
+    asked: list[list[list[str]]] = []
+
+    class Counted(Wrote):
+        def log_likelihoods(
+            self, states: list[torch.Tensor], texts: list[list[str]]
+        ) -> list[list[float]]:
+            asked.append(texts)
+            return super().log_likelihoods(states, texts)
+
+    whisper: Any = Counted("one", "two", "three")
+    first = two_passes.FirstPassTexts.of(whisper, AUDIOS, 2, None)
+    texts = [["one", "a", "a"], ["two"], ["three", "b"]]
+    assert first.log_likelihoods(texts) == [[3.0, 1.0, 1.0], [3.0], [5.0, 1.0]]
+    assert first.log_likelihoods([["a"], ["two"], ["b", "cc"]]) == [[1.0], [3.0], [1.0, 2.0]]
+    assert asked == [[["one", "a"], ["two"], ["three", "b"]], [["cc"]]]
