@@ -22,11 +22,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import soundfile as sf
+from recognisers import by_us, by_whisper, load_whisper
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain.folder import Domain
@@ -132,22 +132,14 @@ def _decode(system: str, clips: list[Clip], path: Path, arguments: argparse.Name
     if path.is_file() and len(path.read_text("utf-8").splitlines()) == len(clips):
         return
     begun = time.perf_counter()
-    whisper = system == "whisper-base"
-    texts = _by_whisper(clips, arguments) if whisper else _by_us(system, clips, arguments)
+    if system == "whisper-base":
+        whisper = load_whisper(arguments.whisper)
+        texts = by_whisper(whisper, [clip.samples for clip in clips], arguments.beams)
+    else:
+        texts = _by_us(system, clips, arguments)
     _write(path, ({**_row(clip), "pred_text": text} for clip, text in zip(clips, texts)))
     took = time.perf_counter() - begun
     print(f"{system}: RTFx {_seconds(clips) / took:.1f}, with loading", file=sys.stderr)
-
-
-def _by_whisper(clips: list[Clip], arguments: argparse.Namespace) -> list[str]:
-    from faster_whisper import WhisperModel
-
-    model = WhisperModel(arguments.whisper, device="cpu", compute_type="int8")
-    texts = []
-    for clip in clips:
-        found, _ = model.transcribe(clip.samples, beam_size=arguments.beams, language="en")
-        texts.append(" ".join(segment.text.strip() for segment in found))
-    return texts
 
 
 def _by_us(system: str, clips: list[Clip], arguments: argparse.Namespace) -> list[str]:
@@ -158,11 +150,7 @@ def _by_us(system: str, clips: list[Clip], arguments: argparse.Namespace) -> lis
     model = SpeechLLM.load(
         arguments.model, adapter=adapter, num_beams=arguments.beams, biasing=listed
     )
-    with TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{i}.wav" for i in range(len(clips))]
-        for path, clip in zip(paths, clips):
-            sf.write(path, clip.samples, SAMPLE_RATE)
-        return [getattr(done, "text", "") for done in model.transcribe_many(paths)]
+    return by_us(model, [clip.samples for clip in clips])
 
 
 def _score(name: str, place: Path, arguments: argparse.Namespace) -> None:

@@ -18,16 +18,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import jiwer
 import numpy as np
-import soundfile as sf
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.text.normalizers import normalize
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from recognisers import by_us, by_whisper, load_whisper
 
 Transcribe = Callable[[list[np.ndarray]], list[str]]
 
@@ -68,7 +70,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     cuts = list(read_manifest(arguments.manifest))
     cuts = cuts[:: max(1, len(cuts) // arguments.clips)][: arguments.clips]
     audios = [cut_audio(cut) for cut in cuts]
-    transcribe = (ours if arguments.system == "ours" else whisper)(arguments)
+    transcribe = loaded(arguments)
     transcribe(audios[:1])
     begun = time.perf_counter()
     texts = transcribe(audios)
@@ -81,33 +83,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def ours(arguments: argparse.Namespace) -> Transcribe:
-    """As `asr-llm transcribe` decodes files."""
-    from asr_llm import SpeechLLM
+def loaded(arguments: argparse.Namespace) -> Transcribe:
+    """The system that is to be measured, ready to transcribe."""
+    if arguments.system == "ours":
+        from asr_llm import SpeechLLM
 
-    model = SpeechLLM.load(arguments.model, num_beams=arguments.beams)
-
-    def transcribe(audios: list[np.ndarray]) -> list[str]:
-        with TemporaryDirectory() as folder:
-            paths = [Path(folder) / f"{i}.wav" for i in range(len(audios))]
-            for path, audio in zip(paths, audios):
-                sf.write(path, audio, SAMPLE_RATE)
-            return [getattr(done, "text", "") for done in model.transcribe_many(paths)]
-
-    return transcribe
-
-
-def whisper(arguments: argparse.Namespace) -> Transcribe:
-    """As its documents decode a file."""
-    from faster_whisper import WhisperModel
-
-    model = WhisperModel(arguments.whisper, device="cpu", compute_type="int8")
-
-    def transcribe(audios: list[np.ndarray]) -> list[str]:
-        found = [model.transcribe(a, beam_size=arguments.beams, language="en")[0] for a in audios]
-        return [" ".join(segment.text.strip() for segment in segments) for segments in found]
-
-    return transcribe
+        model = SpeechLLM.load(arguments.model, num_beams=arguments.beams)
+        return lambda audios: by_us(model, audios)
+    whisper = load_whisper(arguments.whisper)
+    return lambda audios: by_whisper(whisper, audios, arguments.beams)
 
 
 if __name__ == "__main__":
