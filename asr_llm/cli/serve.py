@@ -28,7 +28,7 @@ def serve(
     alias: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=MODEL", help="Another name for a model: whisper-1=mini; repeatable."
+            metavar="NAME=MODEL", help="Another name for a model: whisper-1=small; repeatable."
         ),
     ] = None,
     api_key_file: Annotated[

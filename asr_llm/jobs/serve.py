@@ -105,7 +105,7 @@ def serve(
     Args:
         recogniser: each of its adapters is offered as its own model.
         options: defaults for requests.
-        aliases: other names of models, such as ``whisper-1=mini``.
+        aliases: other names of models, such as ``whisper-1=small``.
         say: called with the address, each request, and the end.
 
     Raises:
@@ -128,7 +128,7 @@ def serve(
         from asr_llm.transcription.speech_llm import SpeechLLM
 
         loaded = SpeechLLM.of(recogniser, options)
-        models = with_aliases(served(loaded, recogniser.adapters), aliases)
+        models = with_former(with_aliases(served(loaded, recogniser.adapters), aliases))
         engine = Engine(loaded, places=load.places, max_seconds=load.max_seconds)
         limits = Limits(round(load.max_megabytes * 1e6), load.timeout)
         app = create_app(engine, models, limits, say, access)
@@ -170,6 +170,13 @@ def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str
     return found
 
 
+def with_former(models: Mapping[str, Served]) -> dict[str, Served]:
+    """Let ``mini`` mean ``small``: it was the default model, and programs still name it."""
+    return (
+        {**models, "mini": models.get("mini", models["small"])} if "small" in models else {**models}
+    )
+
+
 def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[str, Served]:
     """Add each ``NAME=MODEL`` of ``aliases`` as another name of a model.
 
@@ -180,7 +187,7 @@ def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[s
     for alias in aliases:
         name, _, of = (part.strip() for part in alias.partition("="))
         if not (name and of):
-            raise ServerError(f"--alias is {alias!r}; expected NAME=MODEL, as whisper-1=mini")
+            raise ServerError(f"--alias is {alias!r}; expected NAME=MODEL, as whisper-1=small")
         if of not in models:
             known = ", ".join(models)
             raise ServerError(f"--alias {alias}: no model {of!r} here; expected one of {known}")

@@ -400,6 +400,14 @@ def test_model_names() -> None:
         serving.served(model, folders)
 
 
+def test_programs_that_name_the_former_default_get_small() -> None:
+    small, medical = Served(), Served(TranscribeOptions(adapters=("medical",)))
+    assert serving.with_former({"small": small}) == {"small": small, "mini": small}
+    own = {"small": small, "mini": medical}
+    assert serving.with_former(own) == own
+    assert serving.with_former({"medical": medical}) == {"medical": medical}
+
+
 def test_aliases() -> None:
     models = {"small": Served(), "medical": Served(TranscribeOptions(adapters=("medical",)))}
     found = serving.with_aliases(models, ["whisper-1=small", " gpt-4o-transcribe = medical "])
