@@ -292,7 +292,7 @@ def test_problems_are_reported_until_repaired(lively: Path, tmp_path: Path) -> N
     for _ in range(2):
         status, _, errors = call(*options, cwd=tmp_path)
         assert status == 3, errors
-        assert "truncated after 2.0 s" in errors
+        assert "breaks off after 2.0 s" in errors
     assert "2 files done already\n" in errors
     (tmp_path / "a.wav").write_bytes(whole)
     status, printed, errors = call(*options, cwd=tmp_path)

@@ -169,7 +169,7 @@ def test_a_truncated_file_is_transcribed_up_to_the_break(
     path.write_bytes(data)
     transcript = fake.transcript(path)
     assert not transcript.complete
-    assert transcript.note and transcript.note.startswith("corrupt: decoding stopped after ")
+    assert transcript.note and transcript.note.startswith("corrupt: it breaks off after ")
     assert transcript.note.endswith("; what comes before is transcribed")
     assert transcript.segments[-1].end == transcript.duration == 30.0  # blocks are half a minute
     with pytest.raises(AudioError, match="corrupt"):

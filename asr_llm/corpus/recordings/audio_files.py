@@ -144,7 +144,7 @@ class _SndfileAudio:
                 yield block
         except soundfile.LibsndfileError as error:
             raise AudioError(
-                f"{self.path}: corrupt: decoding stopped after {self._file.tell() / self.rate:.1f} "
+                f"{self.path}: corrupt: it breaks off after {self._file.tell() / self.rate:.1f} "
                 f"s ({error.error_string.rstrip('.')}); {EXPECTED}"
             ) from None
 
@@ -167,7 +167,7 @@ class _ToItsEnd:
         if total and (missing or lacking > _TOLERANCE):
             more = f"{missing} bytes" if missing else f"{lacking:.1f} s"
             raise AudioError(
-                f"{self._path}: truncated after {total / self.rate:.1f} s: its header promises "
+                f"{self._path}: truncated: it breaks off after {total / self.rate:.1f} s: its header promises "
                 f"{more} more; copy it again"
             )
 

@@ -96,7 +96,7 @@ class FfmpegAudio:
             yield np.concatenate(held)
         if problem is not None:
             raise AudioError(
-                f"{self.path}: corrupt: decoding stopped after {total / self.rate:.1f} s "
+                f"{self.path}: corrupt: it breaks off after {total / self.rate:.1f} s "
                 f"({_reason(problem)}); {EXPECTED}"
             ) from None
 
