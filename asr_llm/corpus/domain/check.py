@@ -173,8 +173,10 @@ class _Checker:
                 for term in terms:
                     by_label.setdefault(term.label, []).append(term.text)
                 stray = undeclared(self.folder, labels)
-                slots = slot_problems(path, config, file, by_label, stray)
-                self.unfilled = bool(slots)
+                wrong = {problem.file for problem in self.errors}
+                unread = [p for p in term_files(self.folder / "terms") if str(p) in wrong]
+                slots = slot_problems(path, config, file, by_label, stray, unread)
+                self.unfilled = bool(slots or unread)
                 if any(problem.file == str(self.folder / "terms") for problem in slots):
                     # Reported together with what lacks them.
                     named = {str(file) for file in stray}

@@ -17,6 +17,7 @@ def slot_problems(
     file: YamlFile,
     terms: Mapping[str, Sequence[str]],
     stray: Sequence[Path],
+    unread: Iterable[Path] = (),
 ) -> list[Problem]:
     """Problems of the templates of all splits, each at the first line that has it.
 
@@ -28,6 +29,7 @@ def slot_problems(
             were not changed together: one problem, at the folder of the terms, says so.
     """
     fillers = config.fillers
+    explained = {label_of(path) for path in (*stray, *unread)}
     refused: dict[str, list[int]] = {}
     absent: dict[str, None] = {}
     without: list[int] = []  # lines of the templates that ask for absent labels
@@ -35,7 +37,7 @@ def slot_problems(
         for i, template in enumerate(config.templates(split)):
             line = file.line_of((split, i))
             lacking = [n for n in unfilled_labels(template, terms) if n.lower() not in fillers]
-            if lacking and not {label_of(p) for p in stray}.issuperset(lacking):
+            if lacking and not explained.issuperset(lacking):
                 absent |= dict.fromkeys(lacking)
                 without.append(line)
             elif not lacking and (problem := find_problem(template, terms, fillers)):

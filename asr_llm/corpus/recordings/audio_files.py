@@ -167,8 +167,8 @@ class _ToItsEnd:
         if total and (missing or lacking > _TOLERANCE):
             more = f"{missing} bytes" if missing else f"{lacking:.1f} s"
             raise AudioError(
-                f"{self._path}: truncated: it breaks off after {total / self.rate:.1f} s: its header promises "
-                f"{more} more; copy it again"
+                f"{self._path}: truncated: it breaks off after {total / self.rate:.1f} s, but its "
+                f"header promises {more} more; copy it again"
             )
 
 

@@ -336,6 +336,13 @@ def test_a_missing_term_file_is_one_error(folder: Path) -> None:
     )
 
 
+def test_a_term_file_that_cannot_be_read_explains_the_templates_without_terms(folder: Path) -> None:
+    (folder / "terms/drug.tsv").write_bytes(b"aspirin\x07\n")
+    (folder / "text.txt").unlink()
+    (error,) = check(folder).errors
+    assert str(error).startswith(f"{folder}/terms/drug.tsv:1: not text")
+
+
 def test_missing_terms_of_several_labels_are_one_error(folder: Path) -> None:
     (folder / "terms/drug.tsv").unlink()
     (folder / "terms/test.tsv").unlink()
