@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_llm.decoding import decoder as decoding
+from asr_llm.decoding import search
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.model import checkpoints
@@ -43,9 +43,9 @@ def test_words_that_are_suppressed_are_never_written(
     options, decoder = DecodeOptions(num_beams=beams), Decoder(model)
     plain = [one.text for one in decoder.decode_once(AUDIOS, options)]
     unwanted = sorted({letter for text in plain for letter in text if letter.isalpha()})[:3]
-    tokenizer, real = model.tokenizer.tokenizer, decoding.processors
+    tokenizer, real = model.tokenizer.tokenizer, search.processors
     monkeypatch.setattr(
-        decoding, "processors", lambda *given: [suppression(unwanted, tokenizer), *real(*given)]
+        search, "processors", lambda *given: [suppression(unwanted, tokenizer), *real(*given)]
     )
     ids = {ids[0] for ids in suppression(unwanted, tokenizer).sequences if len(ids) == 1}
     assert ids
