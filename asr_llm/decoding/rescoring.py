@@ -184,7 +184,9 @@ def scored(
     totals = [sum(scores) for own in forced for scores in own]
     everything = [ids for own in tokens for ids in own]
     for preference in preferences:
-        totals = [a + b for a, b in zip(totals, preference.gains(everything, end))]
+        totals = [
+            a + b for a, b in zip(totals, preference.gains(everything, end, model.text_vocab_size))
+        ]
     sums = iter(totals)
     return found, [[next(sums) for _ in own] for own in found]
 

@@ -80,7 +80,7 @@ def search(
         several, totals = given(model, spliced, read, first.texts, added)
     # Where the LLM finds the first pass likely, it would hardly write another text.
     accept = accepted(model)
-    unsure = [i for i, own in enumerate(several) if not own or _log_prob(own[0]) < accept]
+    unsure = [i for i, own in enumerate(zip(several, totals)) if not _accepts(accept, *own)]
     if unsure:
         rows = torch.tensor(unsure, device=model.device)
         read.batch_select_indices(rows)
@@ -107,9 +107,14 @@ def _drafts(
     return [Draft(text or "", letters, end) for text in first_pass]
 
 
-def _log_prob(text: Hypothesis) -> float:
-    """By the LLM; an empty text is never taken on trust."""
-    return sum(text.log_probs) if text.ids else -np.inf
+def _accepts(least: float, texts: list[Hypothesis], scores: list[float]) -> bool:
+    """Whether the LLM finds the best text likely enough, and no processor forbids any of it.
+
+    An empty text is never taken on trust.
+    """
+    if not texts or not texts[0].ids or scores[0] == -np.inf:
+        return False
+    return sum(texts[0].log_probs) >= least
 
 
 def _judges(
