@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asr_llm.errors import CheckpointError
 from asr_llm.files import new_folder, write_text
@@ -17,6 +17,9 @@ from asr_llm.transcription.options import Recogniser
 if TYPE_CHECKING:
     from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.transcription.speech_llm import SpeechLLM
+
+Rows: TypeAlias = list[dict[str, Any]]
+"""Answers, each with its question, as for ``answers.jsonl``."""
 
 _BATCH = 32
 _In = TypeVar("_In")
@@ -44,6 +47,18 @@ def systems(model: str, adapter: str | Path | None) -> list[System]:
     if adapter is not None:
         found.append(System("adapted", model, AdapterFolder.read_all(adapter)))
     return found
+
+
+def each(
+    systems: Iterable[System], ask: Callable[[System], tuple[dict[str, Any], Rows]]
+) -> tuple[dict[str, Any], Rows]:
+    """Ask one system after the other; return figures by system, and all answers."""
+    figures: dict[str, Any] = {}
+    rows: Rows = []
+    for system in systems:
+        figures[system.name], answers = ask(system)
+        rows += answers
+    return figures, rows
 
 
 def load(system: System) -> SpeechLLM:

@@ -69,11 +69,9 @@ def instruct(
     place = asking.place_for(output)
     measured = asking.systems(model, adapter)
     put = {variant: speak(read, variant, progress) for variant in read.config.variants}
-    rows: list[dict[str, Any]] = []
-    figures: dict[str, Any] = {}
-    for system in measured:
-        figures[system.name], answers = _run(read, put, system, options.cascade, progress)
-        rows += answers
+    figures, rows = asking.each(
+        measured, lambda system: _run(read, put, system, options.cascade, progress)
+    )
     scores = {"suite": read.config.name, "cascade": options.cascade, "systems": figures}
     return asking.save(place, scores, rows)
 

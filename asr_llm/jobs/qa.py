@@ -63,11 +63,9 @@ def qa(
     place = asking.place_for(output)
     measured = asking.systems(model, adapter)
     heard = speak(read, progress)
-    rows: list[dict[str, Any]] = []
-    figures: dict[str, Any] = {}
-    for system in measured:
-        figures[system.name], answers = run_suite(read, heard, system, options.cascade, progress)
-        rows += answers
+    figures, rows = asking.each(
+        measured, lambda system: run_suite(read, heard, system, options.cascade, progress)
+    )
     scores = {
         "suite": read.config.name,
         "scoring": read.config.scoring,
