@@ -154,7 +154,7 @@ class Recipe(_Trains):
     replay: str | None = Field(
         None,
         description="domain folder of general speech; default: the base model's own, or if it "
-        "brings none and the domain is English, that of `mini`",
+        "has none and the domain is English, that of `mini`",
     )
     steps: int = Field(450, gt=0)
     batch_positions: int = Field(

@@ -56,10 +56,9 @@ cli/transcribe.py transcribe
 jobs/transcribe.py transcribe
 transcription/speech_llm.py transcribe_many
 transcription/pipeline.py run
-transcription/pipeline.py decode
 decoding/decoder.py decode
 decoding/decoder.py decode_once
-decoding/decoder.py _search
+decoding/search.py search
 decoding/generate.py n_best
 """
 

@@ -45,10 +45,10 @@ def answer(
 def cascaded(
     utterances: list[Utterance], first_pass: FirstPass, longest: float
 ) -> list[str | Utterance]:
-    """What a first pass writes of utterances, in their place in ``sequences.tasks.message``.
+    """Replace utterances by their first-pass transcripts, for ``sequences.tasks.message``.
 
     Args:
-        longest: in seconds; longer ones, and those of which it writes nothing, stay as they are.
+        longest: in seconds; longer utterances, and those with an empty transcript, are kept.
     """
     short = [i for i, one in enumerate(utterances) if one.duration <= longest]
     texts = first_pass.write([utterances[i].samples for i in short])

@@ -22,7 +22,6 @@ Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,17 +133,6 @@ class Biasing(Preference):
         self.states = {text: self._state(text) for text in texts}
         gain, loss = self._changes([self.states[text] for text in texts], scores.device)
         return scores + gain - loss
-
-    def gains(self, texts: Sequence[Sequence[int]], end: int) -> list[float]:
-        """As ``Preference``."""
-        rows = [torch.tensor([*ids, end]) for ids in texts]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
-        nothing = torch.zeros(len(rows), self.phrases.vocabulary)
-        steps = [
-            self(ids[:, :n], nothing).gather(1, ids[:, n : n + 1]) for n in range(ids.shape[1])
-        ]
-        gained = torch.cat(steps, 1)
-        return [float(own[: len(row)].sum()) for own, row in zip(gained, rows)]
 
     def _state(self, text: tuple[int, ...]) -> State:
         """The state of a text, computed from that of the previous step."""

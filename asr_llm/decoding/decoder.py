@@ -15,15 +15,13 @@ import numpy as np
 from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.corpus.terms.biasing_list import BiasingList, joined
 from asr_llm.decoding import two_passes
-from asr_llm.decoding.confidence import TokenProbabilities, calibration, decoded_words
-from asr_llm.decoding.drafted import Draft, Letters, can_draft, ctc_drafts, write
-from asr_llm.decoding.guards import cut_loop, decode_checked
+from asr_llm.decoding.confidence import calibration, decoded_words
+from asr_llm.decoding.guards import cut_loop, repaired
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
-from asr_llm.decoding.processors import Preferences, processors
+from asr_llm.decoding.processors import Preferences
 from asr_llm.decoding.prompts import (
     collator,
-    end_token,
     inference,
     max_tokens,
     prompt,
@@ -31,6 +29,7 @@ from asr_llm.decoding.prompts import (
     text_of,
 )
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
+from asr_llm.decoding.search import search
 from asr_llm.decoding.two_passes import FirstPassTexts
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.tasks import asr
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from asr_llm.model.adapters import Adapters
     from asr_llm.model.first_pass import FirstPass
     from asr_llm.model.salm import SpanSALM
-    from asr_llm.model.splice import Spliced
 
 _LISTS = 8  # sets of biasing lists that are kept ready: those of a server's clients take turns
 
@@ -80,10 +78,11 @@ class Decoder:
         """
         alone = options.without_preferences
         with self._turn:
-            return decode_checked(
+            return repaired(
+                audios,
+                self.decode_once(audios, options),
                 lambda some: self.decode_once(some, options),
                 self.support,
-                audios,
                 (lambda some: self.decode_once(some, alone)) if self.prefers(options) else None,
             )
 
@@ -108,7 +107,7 @@ class Decoder:
             spliced = splice(model, [prompt(audio, chat, text) for audio, text in shown])
             most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
             limits = [options.max_new_tokens or limit for limit in most]
-            written = self._search(spliced, limits, options, preferences, first)
+            written = search(model, spliced, limits, options, preferences, first)
         decoded = [self._decoded(one, options, phrases) for one in written]
         if options.keep_encoded:
             rows = zip(spliced.encoded, spliced.encoded_lens.tolist())
@@ -156,39 +155,6 @@ class Decoder:
         return FirstPassTexts.of(
             self.first_pass, audios, options.num_beams, preferences.first_phrases
         )
-
-    def _search(
-        self,
-        spliced: Spliced,
-        limits: list[int],
-        options: DecodeOptions,
-        preferences: Preferences,
-        first: FirstPassTexts,
-    ) -> list[Hypothesis]:
-        """The best hypothesis for each of B prompts: by beam search, or greedily with drafts."""
-        model, beams = self.model, options.num_beams
-        recorder = TokenProbabilities(beams) if options.confidence else None
-        steered = processors(model, options, preferences, recorder)
-        judged = bool(first.texts) and two_passes.judged(model, options)
-        if beams == 1 and not judged and all(processor is recorder for processor in steered):
-            end = end_token(model)
-            drafted = options.drafts and can_draft(model, len(limits))
-            drafts = self._drafts(spliced, end, first.shown) if drafted else None
-            return write(model, spliced, limits, end, drafts, options.confidence)
-        found, searched = two_passes.search(model, spliced, limits, steered, first, options)
-        if recorder is None or not searched:
-            return found
-        for i, sure in zip(searched, recorder.of([found[i].ids for i in searched])):
-            if not found[i].log_probs:
-                found[i] = replace(found[i], log_probs=tuple(sure))
-        return found
-
-    def _drafts(self, spliced: Spliced, end: int, first_pass: list[str | None]) -> list[Draft]:
-        """The first pass where there is one, which is near to what will be written; else CTC's."""
-        if None in first_pass:
-            return ctc_drafts(self.model, spliced, end)
-        letters = Letters(self.model.tokenizer.tokenizer)
-        return [Draft(text or "", letters, end) for text in first_pass]
 
     def _decoded(
         self, written: Hypothesis, options: DecodeOptions, phrases: Phrases | None

@@ -60,7 +60,7 @@ class Fusion(Preference):
         added[:, self.end] = 0
         return scores + added
 
-    def gains(self, texts: Sequence[Sequence[int]], end: int) -> list[float]:
+    def gains(self, texts: Sequence[Sequence[int]], end: int, vocabulary: int) -> list[float]:
         """As ``Preference``."""
         general = self._read_whole(texts)
         added = [torch.zeros_like(own) for own in general]

@@ -42,23 +42,24 @@ Support = Callable[[Samples, str], float]
 """``Decoder.support``: how much the audio supports a text, in nats per token."""
 
 
-def decode_checked(
+def repaired(
+    audios: list[Samples],
+    decoded: list[Decoded],
     attempt: Attempt,
     support: Support,
-    audios: list[Samples],
     heard_alone: Attempt | None = None,
 ) -> list[Decoded]:
-    """Decode B audios in one batch, and again those that went wrong.
+    """The results for B audios; those that went wrong are decoded again.
 
     First in two or three parts, decoded independently, so that the cause is at another position. If
     a part goes wrong too, it is decoded without fusion and biasing, because an adapter trained on
     little text, and a list, may favour the same phrase over and over.
 
     Args:
+        attempt: decodes with the same options.
         heard_alone: decodes without fusion and biasing; None if neither is active.
     """
-    checked = zip(audios, attempt(audios))
-    return [_checked(attempt, support, heard_alone, *both) for both in checked]
+    return [_checked(attempt, support, heard_alone, *both) for both in zip(audios, decoded)]
 
 
 def is_chat(support: Support, samples: Samples, text: str) -> bool:

@@ -1,4 +1,6 @@
-"""The logits processors, in order. To add one, add a line to ``processors``."""
+"""The logits processors, in order. To add one, add a line to ``processors``
+(docs/adding-a-logits-processor.md).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,9 @@ from asr_llm.decoding.fusion import Fusion
 from asr_llm.decoding.prompts import end_token
 
 if TYPE_CHECKING:
-    from transformers import LogitsProcessor
-
     from asr_llm.decoding.options import DecodeOptions
     from asr_llm.decoding.phrases import Phrases
+    from asr_llm.decoding.preference import Preference
     from asr_llm.model.salm import SpanSALM
 
 
@@ -44,7 +45,7 @@ def processors(
     options: DecodeOptions,
     preferences: Preferences = Preferences(),
     recorder: TokenProbabilities | None = None,
-) -> list[LogitsProcessor]:
+) -> list[Preference | TokenProbabilities]:
     """The logits processors of a batch. Each sees the scores as changed by those before it.
 
     Those without effect are omitted. ``generate`` adds the token limits at the end.
@@ -55,7 +56,7 @@ def processors(
             and before biasing, because listing a word is no evidence that it was said.
     """
     fusion, phrases = preferences.fusion, preferences.phrases
-    found: list[LogitsProcessor | None] = [
+    found: list[Preference | TokenProbabilities | None] = [
         Fusion(model, fusion, end_token(model)) if fusion else None,
         recorder,
         Biasing(phrases) if phrases is not None and phrases.prefers else None,

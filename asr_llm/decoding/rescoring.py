@@ -1,4 +1,4 @@
-"""N-best rescoring: others who heard the audio choose among the hypotheses of a beam search.
+"""N-best rescoring: other models of the same audio choose among the hypotheses of a beam search.
 
     score = log p(text | speech) by the search
           + ctc_weight * log p_ctc(normalised text | speech)
@@ -45,14 +45,14 @@ Judge = Callable[[Sequence[Sequence[str]]], list[list[float]]]
 
 @dataclass(frozen=True)
 class Weights:
-    """How much the judges count; 0: not at all."""
+    """Weights of the judges; 0 disables one."""
 
     ctc: float
     first_pass: float
 
     @classmethod
     def of(cls, model: SpanSALM, ctc: float | None, first_pass: float | None) -> Self:
-        """As asked for, else as the checkpoint says; 0 for CTC without a head.
+        """The requested weights, otherwise the checkpoint's; 0 for CTC without a head.
 
         Raises:
             CheckpointError: one is not a number from 0 up, or CTC's is asked for without a head.
@@ -79,8 +79,8 @@ def _weight(model: SpanSALM, name: str, asked: float | None) -> float:
 
 
 def accepted(model: SpanSALM) -> float:
-    """The checkpoint's ``first_pass_accept``: from which log-probability on the LLM takes a first
-    pass for what it would write itself; by default it always searches.
+    """The checkpoint's ``first_pass_accept``: the log-probability from which the LLM accepts the
+    first pass without a search of its own; by default it always searches.
 
     Raises:
         CheckpointError: it is no number.
@@ -158,7 +158,7 @@ def given(
     texts: Sequence[Sequence[str]],
     preferences: Sequence[Preference] = (),
 ) -> tuple[list[list[Hypothesis]], list[list[float]]]:
-    """Texts that others wrote of B audios, as hypotheses with the scores of a search for them.
+    """Other models' texts of B audios, as hypotheses with the scores that a search would give them.
 
     Args:
         read: of ``generate.prefill``.
@@ -184,7 +184,9 @@ def scored(
     totals = [sum(scores) for own in forced for scores in own]
     everything = [ids for own in tokens for ids in own]
     for preference in preferences:
-        totals = [a + b for a, b in zip(totals, preference.gains(everything, end))]
+        totals = [
+            a + b for a, b in zip(totals, preference.gains(everything, end, model.text_vocab_size))
+        ]
     sums = iter(totals)
     return found, [[next(sums) for _ in own] for own in found]
 
@@ -224,7 +226,7 @@ def forced_scores(
 
 
 def ctc_judge(model: SpanSALM, spliced: Spliced) -> Judge:
-    """The CTC head, by what the encoder made of the audios of ``prompts.splice``."""
+    """The CTC head, on the encoder output of ``prompts.splice``."""
     ctc = CheckpointCtc(model)
     emissions = model.ctc_log_probs(spliced.encoded)
     counts = spliced.encoded_lens.tolist()

@@ -1,8 +1,8 @@
-"""Spoken instructions: is what was asked for aloud done as well as what was asked for in writing?
+"""Spoken instructions: are they followed as well as written ones?
 
-SpeechInstructBench (arXiv 2503.02769) in the small: closed-ended instructions, each checked by a
-rule (``checkers``), put as text and as speech in several variants. A correction is followed if what
-it asks for is done, and not what it takes back.
+A small version of SpeechInstructBench (arXiv 2503.02769): closed-ended instructions, each checked
+by a rule (``checkers``), given as text and as speech in several variants. A correction is followed
+if what it asks for is done, and not what it takes back.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One prompt of a suite; ``superseded`` is what is asked for first where it is corrected."""
+    """One prompt of a suite; ``superseded`` is the earlier request that it corrects, if any."""
 
     id: str
     prompt: Prompt
@@ -62,14 +62,14 @@ class InstructionsConfig(Strict):
 
 @dataclass(frozen=True)
 class InstructionSuite:
-    """Instructions, and how they are put."""
+    """Instructions, and how they are given."""
 
     config: InstructionsConfig
     instructions: tuple[Instruction, ...]
 
 
 def read_instructions(path: str | Path, variants: Sequence[str] = ()) -> InstructionSuite:
-    """A suite from its YAML, or from a bare file of instructions, put in the standard variant.
+    """A suite from its YAML, or from a bare file of instructions with the standard variant.
 
     Args:
         variants: in place of the suite's own, if any.
@@ -157,7 +157,7 @@ class Verdict:
     """Whether each demand of a prompt was followed.
 
     ``superseded``: whether the answer follows the prompt that was corrected. ``echoed``: the answer
-    is the prompt again, and then follows nothing.
+    only repeats the prompt, so nothing counts as followed.
     """
 
     strict: tuple[bool, ...]

@@ -126,9 +126,14 @@ def _negation(word: SafetyWord, heard: Sequence[str], still: bool) -> Status:
     return "turned" if still or _AFFIRMATIONS.intersection(heard) else "lost"
 
 
+def _one_of(meanings: Mapping[str, str], word: SafetyWord, heard: Sequence[str]) -> Status:
+    """Of words with few meanings, such as left and right."""
+    found = {meanings[w] for w in heard if w in meanings}
+    return "kept" if word.value in found else "turned" if found else "lost"
+
+
 def _side(word: SafetyWord, heard: Sequence[str], still: bool) -> Status:
-    sides = {SIDES[w] for w in heard if w in SIDES}
-    return "kept" if word.value in sides else "turned" if sides else "lost"
+    return _one_of(SIDES, word, heard)
 
 
 def _amount(word: SafetyWord, heard: Sequence[str], still: bool) -> Status:
@@ -147,8 +152,7 @@ def _amount(word: SafetyWord, heard: Sequence[str], still: bool) -> Status:
 
 
 def _dose(word: SafetyWord, heard: Sequence[str], still: bool) -> Status:
-    changes = {CHANGES[w] for w in heard if w in CHANGES}
-    return "kept" if word.value in changes else "turned" if changes else "lost"
+    return _one_of(CHANGES, word, heard)
 
 
 _STATUS = {"negation": _negation, "side": _side, "amount": _amount, "dose": _dose}

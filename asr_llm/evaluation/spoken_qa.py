@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.errors import SuiteError
 from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 from asr_llm.evaluation.suites import read_config, read_rows
+from asr_llm.yaml_lines import Strict
 
 LETTERS = "ABCDEFGHIJ"
 Scoring = Literal["contains", "exact", "choice", "likelihood"]
@@ -40,10 +41,8 @@ class Question:
     """A recording of the last spoken part (usually the question), instead of synthetic speech."""
 
 
-class SuiteConfig(BaseModel):
+class SuiteConfig(Strict):
     """A suite's YAML."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     questions: str = Field(description="JSON lines, or a JSON list; relative to this file")

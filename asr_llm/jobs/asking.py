@@ -1,12 +1,12 @@
-"""What the jobs that ask a model have in common: systems, spoken parts, answers on disk."""
+"""What ``qa``, ``ask`` and ``instruct`` share: systems, spoken parts, answers on disk."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asr_llm.errors import CheckpointError
 from asr_llm.files import new_folder, write_text
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from asr_llm.corpus.speech.synthesis import Utterance
     from asr_llm.transcription.speech_llm import SpeechLLM
 
+Rows: TypeAlias = list[dict[str, Any]]
+"""Answers, each with its question, as for ``answers.jsonl``."""
+
 _BATCH = 32
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -25,7 +28,7 @@ _Out = TypeVar("_Out")
 
 @dataclass(frozen=True)
 class Answers:
-    """What came of a suite: ``scores`` by system, and the folder with every answer, if any."""
+    """Results of a suite: ``scores`` by system, and the folder with every answer, if any."""
 
     scores: dict[str, Any]
     folder: Path | None
@@ -46,8 +49,20 @@ def systems(model: str, adapter: str | Path | None) -> list[System]:
     return found
 
 
+def each(
+    systems: Iterable[System], ask: Callable[[System], tuple[dict[str, Any], Rows]]
+) -> tuple[dict[str, Any], Rows]:
+    """Ask one system after the other; return figures by system, and all answers."""
+    figures: dict[str, Any] = {}
+    rows: Rows = []
+    for system in systems:
+        figures[system.name], answers = ask(system)
+        rows += answers
+    return figures, rows
+
+
 def load(system: System) -> SpeechLLM:
-    """A system, ready to be asked.
+    """Load a system.
 
     Raises:
         CheckpointError: it does not load.
@@ -58,7 +73,7 @@ def load(system: System) -> SpeechLLM:
 
 
 def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str | Utterance]:
-    """Spoken parts of messages, or in a cascade what the model's first pass wrote of them.
+    """The spoken parts of messages; in a cascade, the first pass's transcripts of them.
 
     Raises:
         CheckpointError: the model has no first pass for a cascade.
@@ -79,10 +94,10 @@ def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str 
 def in_batches(
     work: Callable[[Sequence[_In]], list[_Out]], rows: Sequence[_In], tell: Any = None
 ) -> list[_Out]:
-    """Work on rows a batch at a time.
+    """Process rows in batches.
 
     Args:
-        tell: is told how many of them are done (``progress.labelled``).
+        tell: called with the number of rows done (``progress.labelled``).
     """
     done: list[_Out] = []
     for first in range(0, len(rows), _BATCH):

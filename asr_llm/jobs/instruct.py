@@ -1,4 +1,4 @@
-"""The job behind ``asr-llm instruct``: a suite of instructions, in writing and aloud."""
+"""The job behind ``asr-llm instruct``: a suite of instructions, given in writing and in speech."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Put:
-    """An instruction as one variant puts it: the words, and the words spoken."""
+    """An instruction in one variant: its words, and their speech."""
 
     instruction: Instruction
     text: str
@@ -33,10 +33,10 @@ class Put:
 
 @dataclass(frozen=True)
 class InstructOptions:
-    """How a suite of instructions is put.
+    """How a suite of instructions is given.
 
     Args:
-        variants: in place of the suite's own, if any.
+        variants: override the suite's own, if any.
         cascade: show the LLM what a first pass wrote, in place of the speech.
     """
 
@@ -69,17 +69,15 @@ def instruct(
     place = asking.place_for(output)
     measured = asking.systems(model, adapter)
     put = {variant: speak(read, variant, progress) for variant in read.config.variants}
-    rows: list[dict[str, Any]] = []
-    figures: dict[str, Any] = {}
-    for system in measured:
-        figures[system.name], answers = _run(read, put, system, options.cascade, progress)
-        rows += answers
+    figures, rows = asking.each(
+        measured, lambda system: _run(read, put, system, options.cascade, progress)
+    )
     scores = {"suite": read.config.name, "cascade": options.cascade, "systems": figures}
     return asking.save(place, scores, rows)
 
 
 def speak(suite: InstructionSuite, variant: Variant, progress: Progress | None = None) -> list[Put]:
-    """The instructions of a suite in one variant; those that correct nothing have no such one.
+    """The instructions of a suite in one variant; ``corrected`` skips those that correct nothing.
 
     Raises:
         SynthesisError: a voice is not there.
@@ -138,7 +136,7 @@ def _run(
 
     loaded = asking.load(system)
     chat, most = loaded.model.chat, suite.config.max_new_tokens
-    written: dict[str, str] = {}  # what is worded alike is asked in writing once
+    written: dict[str, str] = {}  # identical wordings are asked in writing once
     figures: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for variant, asked in put.items():

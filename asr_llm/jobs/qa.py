@@ -1,4 +1,4 @@
-"""The job behind ``asr-llm qa``: a suite of questions put to a model, in writing and aloud."""
+"""The job behind ``asr-llm qa``: a suite of questions, asked in writing and in speech."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _LISTED = "Answer with the letter."
 
 @dataclass(frozen=True)
 class QaOptions:
-    """How a suite of questions is put.
+    """How a suite of questions is asked.
 
     Args:
-        scoring: in place of the suite's own.
+        scoring: overrides the suite's own.
         cascade: show the LLM what a first pass wrote, in place of the speech.
     """
 
@@ -47,7 +47,7 @@ def qa(
     options: QaOptions = QaOptions(),
     progress: Progress | None = None,
 ) -> Answers:
-    """Put the questions of a suite as text and as speech, to a model and to its adapter.
+    """Ask a model, and its adapter, the questions of a suite as text and as speech.
 
     Args:
         suite: YAML, or a bare file of questions; see ``evaluation.spoken_qa.read_suite``.
@@ -63,11 +63,9 @@ def qa(
     place = asking.place_for(output)
     measured = asking.systems(model, adapter)
     heard = speak(read, progress)
-    rows: list[dict[str, Any]] = []
-    figures: dict[str, Any] = {}
-    for system in measured:
-        figures[system.name], answers = run_suite(read, heard, system, options.cascade, progress)
-        rows += answers
+    figures, rows = asking.each(
+        measured, lambda system: run_suite(read, heard, system, options.cascade, progress)
+    )
     scores = {
         "suite": read.config.name,
         "scoring": read.config.scoring,
@@ -111,7 +109,7 @@ def run_suite(
     cascade: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Put a suite, and what ``speak`` made of it, to one system.
+    """Ask one system the questions of a suite, with the speech from ``speak``.
 
     Returns:
         Its figures (``spoken_qa.summarize``), and every answer.
@@ -167,7 +165,7 @@ def _prompt(
 
 
 def _answers(model: SpanSALM, suite: Suite, prompts: list[SpanSequence], tell: Any) -> list[str]:
-    """What is said to each prompt, or for choices the most probable one."""
+    """The answer to each prompt; with choices, the most probable one."""
     from asr_llm.decoding.answers import answer, likelihoods, option_log_probs
     from asr_llm.evaluation.spoken_qa import LETTERS
 

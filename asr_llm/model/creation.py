@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from asr_llm.errors import RecipeError
 from asr_llm.model.checkpoint_folder import in_a_line, quiet, replacing, save
-from asr_llm.yaml_lines import parse_yaml
+from asr_llm.yaml_lines import Strict, parse_yaml
 
 IM_START, IM_END, PAD, LOCATOR = "<|im_start|>", "<|im_end|>", "<|pad|>", "<|audio|>"
 
 
-class NewModel(BaseModel):
+class NewModel(Strict):
     """What to build: keys of NeMo's ConformerEncoder and of transformers' Qwen3Config."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     vocabulary: int
     tokenizer_text: list[str]

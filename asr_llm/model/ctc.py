@@ -167,7 +167,7 @@ class CheckpointCtc(CtcModel):
 
     @torch.inference_mode()
     def emissions(self, encoded: list[Tensor]) -> list[Tensor]:
-        """What the encoder made of B audios (F, D), each in whole frames, to emissions (F, V)."""
+        """Encoder output (F, D) of B audios, each in whole frames, to emissions (F, V)."""
         return [self.model.ctc_log_probs(row) for row in encoded]
 
 

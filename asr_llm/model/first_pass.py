@@ -1,9 +1,9 @@
-"""A first pass over the audio by the whole of Whisper, decoder included.
+"""A first pass over the audio by all of Whisper, decoder included.
 
-A checkpoint may bring a Whisper model as ``first_pass/``, a folder as Hugging Face has it. What it
-writes stands behind the speech in the prompt, and the LLM deliberates on both (arXiv 2003.07962).
-Audio is not padded to 30 s but by ``_SILENCE``, from which the decoder knows where it ends: without
-any, it says the last sentence again and again.
+A checkpoint may include a Whisper model in ``first_pass/``, in Hugging Face layout. Its transcript
+follows the speech in the prompt, and the LLM deliberates on both (arXiv 2003.07962). Audio is
+padded by ``_SILENCE`` instead of to 30 s; without any, the decoder misses the end and repeats the
+last sentence.
 
 Legend: B audios, T samples at 16 kHz, S encoder states of 20 ms, H their width.
 """
@@ -118,7 +118,7 @@ class FirstPass(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens it scores."""
+        """The size of its vocabulary."""
         return int(self.decoder.decoder.embed_tokens.num_embeddings)
 
     @cached_property
@@ -156,7 +156,7 @@ class FirstPass(nn.Module):
         """Up to ``beams`` different texts for each of B audios, from states (S, H); best first.
 
         Args:
-            processors: makes those of one search, as ``BeamSearch`` has them.
+            processors: creates those of one search, see ``BeamSearch``.
         """
         lengths = [len(own) / STATES_A_SECOND for own in states]
         return _in_batches(lambda some: self._written(some, beams, processors()), states, lengths)
@@ -167,7 +167,7 @@ class FirstPass(nn.Module):
     ) -> list[list[float]]:
         """Whisper's log-probability of each of K texts of B audios, from their states (S, H).
 
-        A text longer than Whisper has positions for counts as far as these go.
+        Of a text longer than Whisper's positions, only those count.
         """
         lengths = [len(own) / STATES_A_SECOND for own in states]
         return _in_batches(self._judged, list(zip(states, texts, strict=True)), lengths)
@@ -226,10 +226,10 @@ class FirstPass(nn.Module):
 
 
 def without_repeats(text: str) -> str:
-    """Leave one of the repeats where a text ends in the same three words or more, twice or oftener.
+    """Keep one repetition if a text ends in the same three or more words twice or more.
 
-    Where Whisper misses the end of unpadded audio, it says the last sentence again, up to a limit
-    of tokens, which may cut the last repeat short. Case and punctuation don't matter.
+    Where Whisper misses the end of unpadded audio, it repeats the last sentence up to the token
+    limit, which may cut the last repetition short. Case and punctuation don't matter.
     """
     words = text.split()
     letters = ["".join(filter(str.isalnum, word)).lower() for word in words]
@@ -249,7 +249,7 @@ _Out = TypeVar("_Out")
 def _in_batches(
     work: Callable[[list[_In]], list[_Out]], rows: Sequence[_In], lengths: Sequence[float]
 ) -> list[_Out]:
-    """Work on rows in batches of like length (in seconds); results in the rows' order."""
+    """Process rows in batches of similar length (in seconds); results keep the rows' order."""
     done: dict[int, _Out] = {}
     order = sorted(range(len(rows)), key=lambda i: lengths[i])
     while order:
@@ -260,7 +260,7 @@ def _in_batches(
 
 
 def of(folder: Path, model: SpanSALM) -> FirstPass | None:
-    """The first pass that a checkpoint brings, on the model's device; None without one.
+    """The checkpoint's first pass, on the model's device; None without one.
 
     Raises:
         CheckpointError: its config shows one to the LLM, but there is none that can be read.

@@ -73,7 +73,7 @@ def install(model: SpanSALM, recipe: LoraRecipe) -> None:
 
 
 def check_targets(model: SpanSALM, recipe: LoraRecipe) -> None:
-    """See whether the LLM has what LoRA is to be put on.
+    """Check that the LLM has the modules that LoRA targets.
 
     Raises:
         CheckpointError: a target module is not in this LLM.

@@ -32,7 +32,7 @@ _ENCODED_AT_ONCE = 90
 
 
 class SpanSALM(SALM):
-    """SALM with speech spans spliced into the text, and batches that hold no speech.
+    """SALM with speech spans spliced into the text; batches may hold no speech.
 
     State-dict keys, config and ``save_pretrained`` layout are SALM's own. ``ctc_head``, if
     set, is a linear CTC output layer on the encoder, stored beside the SALM weights.

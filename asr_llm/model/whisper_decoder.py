@@ -1,4 +1,4 @@
-"""Whisper's decoder, on several audios at once and several texts of each.
+"""Whisper's decoder, for several audios at once and several texts of each.
 
 transformers' own forward has no mask for encoder states of different lengths, and it would keep the
 keys and values of an audio once for each of its texts.
@@ -47,7 +47,7 @@ class Written:
 
     @property
     def mean(self) -> float:
-        """The score a token, the end included: what texts of different lengths are ranked by."""
+        """The score per token, including the end token, to rank texts of different lengths."""
         return self.score / (len(self.ids) + 1)
 
 
@@ -107,13 +107,13 @@ def _attend(
 
 
 class BeamSearch:
-    """A beam search in which audios drop out as they are done.
+    """A beam search; finished audios leave the batch.
 
-    An audio is done when K of its texts have ended while among its K best, or at its limit of
-    tokens. With one beam this is greedy.
+    An audio is finished once K of its texts have ended among its K best, or at its token
+    limit. With one beam this is greedy.
 
     Args:
-        decoder: what writes.
+        decoder: of Whisper.
         prompt: tokens before every text.
         end: the token that ends one.
         forbid: of the scores (R, V) after N tokens, sets those of forbidden tokens to -inf.

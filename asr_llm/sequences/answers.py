@@ -1,4 +1,4 @@
-"""What a teacher answers, and whether that is fit to be learned.
+"""A teacher's answers, and whether they are fit to learn from.
 
 Behaviour imitation (arXiv 2505.18644) is as good as its teacher, and a small LLM often refuses,
 repeats itself, or gives the text back.
@@ -78,7 +78,7 @@ class Judged:
 
 
 def unfit(answer: str, transcript: str) -> Unfit | None:
-    """Why an answer about a transcript is not to be learned; None if it is.
+    """Why an answer about a transcript should not be learned; None if it should.
 
     It is empty where it has no word, a repetition where three in ten of its runs of three words
     stand there more than once, and a copy where three quarters of its words and the

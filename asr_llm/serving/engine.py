@@ -10,6 +10,7 @@ and a result does not depend on other requests.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -211,7 +212,8 @@ class Engine:
     def _decode(self, batch: Sequence[Turn]) -> None:
         """Decode chunks with the same options; on failure one by one, to isolate it."""
         try:
-            self._pipeline.decode([piece for _, piece in batch], batch[0][0].options)
+            pieces = [piece for _, piece in batch]
+            deque(self._pipeline.run(pieces, batch[0][0].options), maxlen=0)
         except Exception as error:
             if len(batch) == 1:
                 batch[0][0].fail(error)

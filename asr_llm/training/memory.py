@@ -1,4 +1,4 @@
-"""What a training run takes of memory, from the model's dimensions, before its weights are read.
+"""The memory that a training run takes, from the model's dimensions, before its weights are read.
 
 Legend: N decoder positions in a batch, V vocabulary, H hidden size, F feed-forward width, A width
 of all attention heads together.
@@ -28,12 +28,12 @@ _OF_LOGIT = 10
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes, by what takes them.
+    """Memory in bytes, by purpose.
 
     Args:
         weights: of the model, float32, LoRA included.
         optimizer: gradients and both moments of what is trained.
-        copies: the LLM's matrices in bfloat16, which a step keeps for its way back.
+        copies: the LLM's matrices in bfloat16, which a step keeps for the backward pass.
         activations: of the LLM's layers.
         logits: of all positions of a batch, as in a batch of text.
     """
@@ -46,7 +46,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """All of it together."""
+        """The sum."""
         return sum(astuple(self))
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class TrainingMemory:
 
 
 def training(model: SpanSALM, recipe: Recipe) -> TrainingMemory:
-    """What training a model takes; its parameters may be on the meta device, without LoRA yet."""
+    """The memory that training takes; parameters may be on the meta device, without LoRA yet."""
     config = model.causal_lm.config
     llm = {n: p for n, p in model.llm.named_parameters() if ".lora_" not in n and p.dim() == 2}
     matrices = sum(p.numel() for n, p in llm.items() if not n.endswith("lm_head.weight"))
@@ -78,7 +78,7 @@ def training(model: SpanSALM, recipe: Recipe) -> TrainingMemory:
 
 
 def available() -> int:
-    """Bytes that this process can still take, on the GPU where there is one."""
+    """Bytes that this process can still allocate, on the GPU if there is one."""
     import psutil
     import torch
 
@@ -88,12 +88,12 @@ def available() -> int:
 
 
 def gib(size: int) -> str:
-    """Bytes as a person reads them."""
+    """Bytes in GiB, for messages."""
     return f"{size / 2**30:.1f} GiB"
 
 
 def _layer(model: SpanSALM) -> int:
-    """Bytes that a layer of the LLM keeps of a position, for LoRA on all its linear layers."""
+    """Bytes that a layer of the LLM keeps per position, with LoRA on all its linear layers."""
     import torch
 
     config = model.causal_lm.config
@@ -119,7 +119,7 @@ def _lora(model: SpanSALM, recipe: Recipe) -> int:
 
 
 def _size_of(model: SpanSALM, part: str) -> int:
-    """Parameters of what ``train`` calls by this name."""
+    """Number of parameters in a part of the model, by its name in ``train``."""
     inside = {
         "projector": (model.perception.proj, model.perception.modality_adapter),
         "encoder": (model.perception.encoder,),
@@ -130,7 +130,7 @@ def _size_of(model: SpanSALM, part: str) -> int:
 
 
 def _left_to_the_group() -> int:
-    """Bytes left of the limit that a container or a batch system sets, if it does."""
+    """Bytes left below the limit of a container or batch system, if there is one."""
     try:
         most = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())

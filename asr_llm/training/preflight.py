@@ -1,4 +1,4 @@
-"""What would fail, said before the weights are read and before the first step.
+"""Preflight checks: report what would fail before weights are read and before the first step.
 
 Each check names what was found and what was expected; all but the last need only the config and the
 tokenizer of a checkpoint, so that a run of hours on many machines ends in seconds if it must.
@@ -27,14 +27,14 @@ _MARKER = re.compile(r"<\|[^|<>]+\|>")
 def check(
     model: SpanSALM, recipe: Recipe, base: Path, available: Callable[[], float] = memory.available
 ) -> memory.TrainingMemory:
-    """Check a model that was built without its weights against what it is to be trained by.
+    """Check a model, built without its weights, against its recipe.
 
     Args:
         base: the checkpoint's folder, for messages.
         available: bytes of memory.
 
     Returns:
-        what training it will take.
+        the memory that training will take.
 
     Raises:
         CheckpointError: tokenizer and vocabulary do not belong together, the prompt format does not
@@ -51,10 +51,10 @@ def check(
 
 
 def check_batch(model: SpanSALM, batch: Batch) -> None:
-    """Look at a batch as the LLM will read it.
+    """Check a batch as the LLM will read it.
 
     Raises:
-        RecipeError: the chat template is around a prompt twice.
+        RecipeError: a prompt is wrapped in the chat template twice.
     """
     opening = model.tokenizer.tokenizer(model.chat.before, add_special_tokens=False)["input_ids"]
     for row in batch.input_ids.tolist():

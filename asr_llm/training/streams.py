@@ -1,4 +1,4 @@
-"""The batches that a recipe trains, is validated and is watched on."""
+"""The batches of a recipe: for training, validation and monitoring."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_stream(
     """The batches of a recipe's sources, for this model's tokenizer and frame rate.
 
     Args:
-        seed: takes the place of the recipe's.
+        seed: overrides the recipe's.
     """
     heads = recipe.objective != "lm" and model.ctc_head is not None
     collate = Collator(
@@ -55,7 +55,7 @@ def validation_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> lis
 
 
 def monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list[Batch]:
-    """Pairs of general speech on which the loss is watched: of the dev set, if there is one."""
+    """Batches of general speech for the monitor: from the dev set, if there is one."""
     if recipe.validation.max_rise is None:
         return []
     replay = folders.replay
@@ -73,6 +73,6 @@ def monitored_batches(recipe: Recipe, model: SpanSALM, folders: Folders) -> list
 
 
 def _fixed(recipe: Recipe, stream: BatchStream) -> list[Batch]:
-    """The first batches of a stream, with about as many utterances as are to be validated."""
+    """The first batches of a stream, with about as many utterances as validation uses."""
     rows = max(1, stream.draws // stream.pool)
     return [stream[i] for i in range(max(1, recipe.validation.utterances // rows))]

@@ -40,7 +40,7 @@ class Teacher:
     Args:
         base: the checkpoint that ``model`` was loaded from.
         model: in training; an adapter on its LLM is switched off meanwhile.
-        say: is told in a line how much there is to write.
+        say: called with a line on how much there is to write.
     """
 
     def __init__(self, base: Path, model: SpanSALM, say: Callable[[str], None] | None) -> None:
@@ -49,7 +49,7 @@ class Teacher:
     def __call__(
         self, messages: Sequence[str], options: AnswerOptions, teacher: str | None = None
     ) -> list[str]:
-        """The answer to each message: out of the cache, else written now.
+        """The answer to each message, from the cache or newly written.
 
         Raises:
             CheckpointError: the teacher does not load, or has no token that ends an answer.
@@ -83,7 +83,7 @@ def _key(message: str, options: AnswerOptions) -> str:
 def _answers(
     model: SpanSALM, messages: Sequence[str], options: AnswerOptions
 ) -> Iterator[tuple[str, str]]:
-    """(message, answer) of each, an answer with the token that ends it if it came to that."""
+    """(message, answer) of each; a complete answer includes its end token."""
     alone = model.llm.disable_adapter() if isinstance(model.llm, PeftModel) else nullcontext()
     with alone:
         for first in range(0, len(messages), _AT_ONCE):
@@ -102,7 +102,7 @@ def _answers(
 class Drawn(LogitsProcessor):  # type: ignore[misc]
     """Sampling by the Gumbel-max trick: the likeliest token under this noise is a draw.
 
-    Each row draws from its own message and the seed, so that others beside it change nothing.
+    Each row's noise depends only on its message and the seed, not on the rest of the batch.
     """
 
     def __init__(self, messages: Sequence[str], options: AnswerOptions) -> None:

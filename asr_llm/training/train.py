@@ -136,7 +136,7 @@ def _made(batches: list[Batch]) -> Any:
 
 
 def _record_answers(stream: BatchStream, run: RunFolder, say: Callable[[str], None] | None) -> None:
-    """Say and write down how many of a teacher's answers are learned from."""
+    """Report and record how many of a teacher's answers are used."""
     judged = [source.judged for source in stream.sources if source.judged is not None]
     if not judged:
         return

@@ -71,7 +71,7 @@ class Pipeline:
         options: TranscribeOptions,
         whole: bool = False,
     ) -> Iterator[Piece]:
-        """Yield the chunks of an audio to ``decode``, then an end.
+        """Yield the chunks of an audio, for ``run`` to decode, then an end.
 
         Args:
             whole: whether an audio short enough is one chunk, including pauses.
@@ -89,43 +89,46 @@ class Pipeline:
             yield Piece(draft, chunk, draft.journal.find(chunk) if draft.journal else None)
         yield Piece(draft, None)
 
-    def decode(self, pieces: list[Piece], options: TranscribeOptions) -> None:
-        """Decode pieces with chunks in one batch; sets their ``heard``."""
-        import torch
-
-        samples = [piece.chunk.samples for piece in pieces if piece.chunk]
-        try:
-            decoded = self.decoder.decode(samples, self._complete(options))
-        except torch.OutOfMemoryError:
-            if len(pieces) == 1:
-                raise
-            torch.cuda.empty_cache()
-            self.batch_seconds /= 2  # for later batches too
-            self.decode(pieces[: len(pieces) // 2], options)
-            self.decode(pieces[len(pieces) // 2 :], options)
-            return
-        times = self._word_times(samples, decoded, options)
-        for piece, one, words in zip(pieces, decoded, times, strict=True):
-            sure = [word.confidence for word in one.words]
-            confidence = round(sum(sure) / len(sure), 4) if sure else None
-            piece.heard = DecodedChunk(one.text, one.guards, words, confidence)
-            if piece.draft.journal and piece.chunk:
-                piece.draft.journal.add(piece.chunk, piece.heard)
-
     def run(
         self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
     ) -> Iterator[Piece]:
         """Yield the pieces in order, decoded a pool at a time, in batches of similar length."""
+        import torch
+
         for pool in pools(pieces, lambda piece: piece.seconds, self.seconds(options)):
-            to_decode = [piece for piece in pool if piece.chunk and not piece.heard]
-            for batch in batches(to_decode, lambda piece: piece.length, self.seconds(options)):
-                self.decode(batch, options)
+            new = [piece for piece in pool if piece.chunk and not piece.heard]
+            waiting = [*batches(new, lambda piece: piece.length, self.seconds(options))]
+            while waiting:
+                batch = waiting.pop(0)
+                samples = [piece.chunk.samples for piece in batch if piece.chunk]
+                try:
+                    decoded = self.decoder.decode(samples, self._complete(options))
+                except torch.OutOfMemoryError:
+                    if len(batch) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    self.batch_seconds /= 2  # for later pools too
+                    half = len(batch) // 2
+                    waiting[:0] = [batch[:half], batch[half:]]
+                    continue
+                self._keep(batch, decoded, self._word_times(samples, decoded, options))
                 if meter:
                     meter.add(sum(piece.seconds for piece in batch))
             for piece in pool:
                 if meter and piece.chunk is None:  # known from the journal, or without speech
                     meter.add(piece.draft.seconds - piece.draft.decoded)
                 yield piece
+
+    def _keep(
+        self, batch: list[Piece], decoded: list[Decoded], times: list[tuple[Word, ...]]
+    ) -> None:
+        """Store the results of a batch in its pieces, and in their journals."""
+        for piece, one, words in zip(batch, decoded, times, strict=True):
+            sure = [word.confidence for word in one.words]
+            confidence = round(sum(sure) / len(sure), 4) if sure else None
+            piece.heard = DecodedChunk(one.text, one.guards, words, confidence)
+            if piece.draft.journal and piece.chunk:
+                piece.draft.journal.add(piece.chunk, piece.heard)
 
     def _complete(self, options: TranscribeOptions) -> TranscribeOptions:
         """Add confidence to words with times; the model's own aligner need not encode again."""

@@ -431,7 +431,7 @@ def test_decode_hands_the_phrases_on(model: SpanSALM, monkeypatch: pytest.Monkey
         seen.append(preferences.phrases.named)
         return processors(model, options, preferences)
 
-    monkeypatch.setattr(decoding, "processors", spy)
+    monkeypatch.setattr("asr_llm.decoding.search.processors", spy)
     options = DecodeOptions(num_beams=2, biasing=BiasingList(("court",)))
     (one,) = Decoder(model).decode_once(AUDIOS[:1], options)
     assert isinstance(one, Decoded)
@@ -462,7 +462,7 @@ def test_a_checkpoint_with_a_biasing_prompt_gets_the_words(
         return real(model, prompts)
 
     monkeypatch.setattr(decoding, "splice", spy)
-    monkeypatch.setattr("asr_llm.decoding.two_passes.generate", lambda *_, **__: [Hypothesis(())])
+    monkeypatch.setattr("asr_llm.decoding.search.n_best", lambda *_, **__: [[Hypothesis(())]])
     for biasing in (
         BiasingList(("court", "{audio} appeal")),
         BiasingList(tuple(f"w{i}" for i in range(101))),

@@ -167,9 +167,9 @@ def test_special_tokens_and_loops_leave_the_text(
         ("", True),
     ]
     monkeypatch.setattr(
-        "asr_llm.decoding.two_passes.generate",
+        "asr_llm.decoding.search.n_best",
         lambda *_, **__: [
-            Hypothesis(tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), c)
+            [Hypothesis(tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), c)]
             for text, c in said
         ],
     )

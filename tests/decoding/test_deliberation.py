@@ -12,7 +12,7 @@ import torch
 
 from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding import decoder as of_decoding
-from asr_llm.decoding import two_passes
+from asr_llm.decoding import search, two_passes
 from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.drafted import Draft
@@ -113,13 +113,13 @@ def test_drafts_of_it_change_nothing(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch, texts: tuple[str, ...]
 ) -> None:
     used: list[list[Draft] | None] = []
-    write = of_decoding.write
+    write = search.write
 
     def spy(*arguments: Any) -> Any:
         used.append(arguments[4])
         return write(*arguments)
 
-    monkeypatch.setattr(of_decoding, "write", spy)
+    monkeypatch.setattr(search, "write", spy)
     found: list[list[Decoded]] = [
         decoder(model, *texts).decode_once(AUDIOS, replace(GREEDY, drafts=drafts))
         for drafts in (False, True)
@@ -167,14 +167,14 @@ def test_the_llm_searches_where_it_does_not_accept_the_first_pass(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch, accept: float | None
 ) -> None:
     searched: list[int] = []
-    n_best = two_passes.n_best
+    n_best = search.n_best
 
     def spy(model: SpanSALM, spliced: Spliced, limits: list[int], *more: Any) -> Any:
         searched.extend(limits)
         assert len(spliced.input_embeds) == len(limits)
         return n_best(model, spliced, limits, *more)
 
-    monkeypatch.setattr(two_passes, "n_best", spy)
+    monkeypatch.setattr(search, "n_best", spy)
     if accept is not None:
         model.cfg.first_pass_accept = accept
     one = decoder(model, "a first", "", "a third text")

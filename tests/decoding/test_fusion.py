@@ -260,7 +260,7 @@ def test_what_it_adds_to_a_given_text(tiny: Path, two: list[Path]) -> None:
     with inference(model):
         end = end_token(model)
         texts = [[7, 5, 9, 11], [12], [], [5, 5, 8]]
-        gained = Fusion(model, weights, end).gains(texts, end)
+        gained = Fusion(model, weights, end).gains(texts, end, model.text_vocab_size)
         for text, total in zip(texts, gained):
             fusion, added, whole = Fusion(model, weights, end), 0.0, [*text, end]
             for n, token in enumerate(whole):

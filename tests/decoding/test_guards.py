@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples
-from asr_llm.decoding.guards import decode_checked, describe_guard, is_chat
+from asr_llm.decoding.guards import Attempt, Support, describe_guard, is_chat, repaired
 from asr_llm.decoding.results import Decoded, Guard
 
 LONG = np.ones(6 * SAMPLE_RATE, np.float32)
@@ -30,6 +30,13 @@ def decoding(whole: Decoded, *parts: Decoded) -> tuple[list[list[int]], Any]:
 def unheard(samples: Samples, text: str) -> float:
     """No audio accounts for any text."""
     return 0.0
+
+
+def decode_checked(
+    decode: Attempt, support: Support, audios: list[Samples], heard_alone: Attempt | None = None
+) -> list[Decoded]:
+    """The first attempt, repaired."""
+    return repaired(audios, decode(audios), decode, support, heard_alone)
 
 
 def test_a_good_text_is_kept() -> None:

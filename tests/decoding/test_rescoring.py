@@ -229,7 +229,7 @@ def test_a_given_text_is_scored_as_the_search_scores_it(model: SpanSALM, strengt
     with inference(model):
         spliced = splice(model, [prompt(audio, model.chat) for audio in AUDIOS])
         scored = forced_scores(model, spliced, prefill(model, spliced), texts)
-    gained = preferred.gains([ids for own in texts for ids in own], end)
+    gained = preferred.gains([ids for own in texts for ids in own], end, model.text_vocab_size)
     assert any(gained) is bool(strength)
     of_text = iter(gained)
     for own, ids, total in zip(scored, texts, expected):

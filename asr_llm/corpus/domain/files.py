@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from asr_llm.corpus.domain.patterns import pattern_problem
 from asr_llm.corpus.terms.files import (
@@ -28,6 +28,7 @@ from asr_llm.corpus.terms.files import (
 from asr_llm.corpus.text.lines import Line, Problem, read_lines, strictly
 from asr_llm.errors import DomainError
 from asr_llm.text_files import no_file_of
+from asr_llm.yaml_lines import Strict
 
 __all__ = [
     "SPLITS",
@@ -63,11 +64,7 @@ class Term:
     file: Path | None = field(default=None, compare=False)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DomainConfig(_Model):
+class DomainConfig(Strict):
     """``domain.yaml``."""
 
     name: str = Field(min_length=1)
@@ -78,13 +75,13 @@ class DomainConfig(_Model):
     """One sentence on what is spoken about, and by whom."""
     licence: str = ""
     """Licence of the text and recordings."""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field({})
     """Entity label (upper case) to one line on what it means."""
     convention: str = ""
     """One sentence on how text is written: casing, punctuation, numbers."""
-    sources: list[str] = []
+    sources: list[str] = Field([])
     """Where the text and the terms come from."""
-    voices: dict[Literal["train", "dev", "test"], list[str]] = {}
+    voices: dict[Literal["train", "dev", "test"], list[str]] = Field({})
     """Voices for the unrecorded sentences of a split: names or patterns such as ``en-us+*``."""
 
     @field_validator("name")
@@ -106,7 +103,7 @@ class DomainConfig(_Model):
         return labels
 
 
-class SentenceCounts(_Model):
+class SentenceCounts(Strict):
     """How many sentences to expand the templates of each split into."""
 
     train: int = Field(default=4000, ge=0, le=200_000)
@@ -114,17 +111,17 @@ class SentenceCounts(_Model):
     test: int = Field(default=240, ge=0, le=200_000)
 
 
-class TemplatesConfig(_Model):
+class TemplatesConfig(Strict):
     """``templates.yaml``."""
 
     seed: int = 1
     """Seed for choosing the words of each template."""
     sentences: SentenceCounts = SentenceCounts()
-    fillers: dict[str, list[str]] = {}
+    fillers: dict[str, list[str]] = Field({})
     """Lower-case slots (not entities) and the words that fill them."""
-    train: list[str] = []
-    dev: list[str] = []
-    test: list[str] = []
+    train: list[str] = Field([])
+    dev: list[str] = Field([])
+    test: list[str] = Field([])
 
     @field_validator("fillers")
     @classmethod

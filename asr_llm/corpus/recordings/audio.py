@@ -203,24 +203,6 @@ def is_silent(samples: Samples) -> bool:
     return bool(np.sqrt(_energies(samples).max()) < _SILENCE_RMS)
 
 
-def pauses(
-    samples: Samples, min_seconds: float = 0.3, below_db: float = 30.0
-) -> list[tuple[int, int]]:
-    """Stretches (start, end), in samples, of at least ``min_seconds`` without speech.
-
-    A 20 ms frame is quiet if it lies ``below_db`` below the loud ones (95th percentile of all
-    frames), or below -60 dBFS.
-    """
-    energies = _energies(samples)
-    if not len(energies):
-        return []
-    loud = float(np.quantile(energies, 0.95))
-    quiet = np.asarray(energies < max(loud * 10 ** (-below_db / 10), _SILENCE_RMS**2), np.int8)
-    edges = np.flatnonzero(np.diff(quiet, prepend=0, append=0)) * _FRAME
-    found = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    return [(start, end) for start, end in found if end - start >= min_seconds * SAMPLE_RATE]
-
-
 def split_at_pauses(samples: Samples, max_seconds: float) -> list[tuple[int, int]]:
     """Split ``samples`` (T,) into pieces (start, end) of at most ``max_seconds``.
 

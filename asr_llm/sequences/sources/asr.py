@@ -28,14 +28,14 @@ class AsrSource(UtteranceSource):
         0.5,
         ge=0,
         le=1,
-        description="share of the recordings whose first pass is shown, if the checkpoint brings "
-        "one; a manifest may have it as 'first_pass'",
+        description="share of the recordings whose first pass is shown, if the checkpoint has "
+        "one; a manifest may give it as 'first_pass'",
     )
     misheard: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="share of the first passes shown some words of which are misspelt by ear",
+        description="share of the shown first passes in which some words are misspelt by ear",
     )
 
     def heard(self, cuts: list[Cut], data: Data) -> list[Cut]:

@@ -23,7 +23,7 @@ class BaseSource(Strict):
     task: str
     data: str = Field(
         description="'domain' (the folder given on the command line), 'replay' (the general "
-        "speech that the base model brings, or 'replay:' of the recipe), a domain folder, a "
+        "speech that comes with the base model, or 'replay:' of the recipe), a domain folder, a "
         "text file (one sentence a line), a question file (.jsonl), a manifest of recordings, or "
         "for 'insert' a folder of .txt files"
     )

@@ -48,17 +48,20 @@ class ImitateSource(SpeechSource):
     prompts: dict[str, str] = Field(
         default_factory=lambda: dict(PROMPTS),
         min_length=1,
-        description="what is asked, by name; {text} is where the transcript, or the speech, stands",
+        description="prompts by name; {text} marks the place of the transcript, or of the speech",
     )
-    each: int = Field(1, gt=0, description="how many of the prompts each utterance is asked")
+    each: int = Field(1, gt=0, description="number of prompts per utterance")
     answer: AnswerOptions = AnswerOptions()
     teacher: str | None = Field(
         None,
-        description="the checkpoint whose LLM answers; null: the model in training, as it was "
-        "before",
+        description="the checkpoint whose LLM answers; null: the model "
+        "in training, as it was before",
     )
     interleaved: float = Field(
-        0.0, ge=0, le=1, description="share of the examples in which segments alternate with text"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of examples in which speech segments alternate with text",
     )
     kl: float = Field(
         0.0,

@@ -32,16 +32,16 @@ class InsertOptions(Strict):
 
     level: Literal["word", "sentence", "mixed"] = Field(
         "word",
-        description="runs of five to ten words, what stands between punctuation marks, or one of "
-        "the two for each text",
+        description="word: runs of five to ten words; sentence: what stands between punctuation "
+        "marks; mixed: one of the two for each text",
     )
-    words: float = Field(0.5, ge=0, le=1, description="share of word level where levels are mixed")
+    words: float = Field(0.5, ge=0, le=1, description="share of texts at word level if mixed")
     share: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="of the words, about; null: the paper's best, 0.3 at word level and 0.4 at "
-        "sentence level",
+        description="approximate share of the words; null: the paper's best, 0.3 at word level and "
+        "0.4 at sentence level",
     )
 
 
@@ -51,13 +51,13 @@ class InsertSource(SpokenSource):
     task: Literal["insert"] = "insert"
     insert: InsertOptions = InsertOptions()
     passage: int = Field(
-        600, gt=0, description="bytes of text in an example, at most, of a folder of text"
+        600, gt=0, description="maximum bytes of text per example from a folder of text"
     )
     takes: int | None = Field(
         None,
         gt=0,
-        description="how many times a text is spoken, each time the same words by the same voice "
-        "whenever it comes again, so that 'cache_frames' holds for it; null: ever anew",
+        description="number of different renderings of a text, which then repeat, so that "
+        "'cache_frames' helps; null: a new one each time",
     )
 
     def build(self, data: Data, chat: Chat) -> Examples:

@@ -19,7 +19,6 @@ from asr_llm.corpus.recordings.audio import (
     cut_audio,
     is_silent,
     load_audio,
-    pauses,
     split_at_pauses,
 )
 from asr_llm.errors import AudioError
@@ -132,14 +131,6 @@ def test_is_silent() -> None:
     one_word = np.zeros(SAMPLE_RATE, np.float32)
     one_word[8000:9600] = 0.01
     assert not is_silent(one_word)
-
-
-def test_pauses() -> None:
-    silence = np.zeros(8000, np.float32)  # 0.5 s
-    samples = np.concatenate([tone(1.0), silence, tone(1.0), silence[:3200], tone(0.5)])
-    assert pauses(samples) == [(16000, 24000)]
-    assert pauses(samples, min_seconds=0.2) == [(16000, 24000), (40000, 43200)]
-    assert pauses(np.zeros(100, np.float32)) == []
 
 
 def test_cuts_at_the_pause_nearest_the_limit() -> None:
