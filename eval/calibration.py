@@ -3,12 +3,13 @@
     python eval/calibration.py                                # mini, test sets, held-out voices
     python eval/calibration.py --split dev --fit              # the two numbers for a config
     python eval/calibration.py --split dev --time             # what it costs
+    python eval/calibration.py --model small readers.jsonl    # recordings of a manifest
 
-Decodes synthesised sentences; a word counts as right if all of it is a hit in the alignment with
-the reference, ignoring case and punctuation. Prints Markdown: ways to make a word's confidence from
-its tokens' probabilities, as they are and as the checkpoint's config maps them (AUC: how often a
-right word has more than a wrong one; ECE: expected calibration error over ten bins; NLL in nats),
-and for each domain the share of right words by confidence. Chance is AUC 0.5.
+Decodes the spoken sets of domains, or recordings; a word counts as right if all of it is a hit in
+the alignment with the reference, ignoring case and punctuation. Prints Markdown: ways to make a
+word's confidence from its tokens' probabilities, as they are and as the checkpoint's config maps
+them (AUC: how often a right word has more than a wrong one; ECE: expected calibration error over
+ten bins; NLL in nats), and for each set the share of right words by confidence. Chance is AUC 0.5.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ import numpy as np
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.decoding.confidence import Calibration, DecodedWord, calibration
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.options import NUM_BEAMS, DecodeOptions
 from asr_llm.evaluation.words import align
-from asr_llm.model import checkpoints
-from asr_llm.model.adapters import Adapters
+from asr_llm.transcription.speech_llm import SpeechLLM
 
 WAYS = {
     "least": min,
@@ -45,28 +46,25 @@ Judged = list[tuple[DecodedWord, bool]]
 def main() -> None:
     """Decode, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("domains", nargs="*", type=Path)
+    parser.add_argument("domains", nargs="*", type=Path, help="domain folders, or manifests")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--split", default="test", choices=("dev", "test"))
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
+    parser.add_argument("--limit", type=int, help="utterances of each, spread over it")
     parser.add_argument("--fit", action="store_true", help="find scale and offset on all domains")
     parser.add_argument("--time", action="store_true", help="processor time with and without")
     arguments = parser.parse_args()
     silence_libraries()
 
-    model = checkpoints.load(arguments.model)
-    adapters = Adapters(model, arguments.model, [arguments.adapter]) if arguments.adapter else None
-    decoder = Decoder(model, adapters)
+    decoder = SpeechLLM.load(arguments.model, adapter=arguments.adapter).pipeline.decoder
     domains = arguments.domains or [Path("domains/general"), Path("domains/medical")]
+    spoken = {path.stem: recordings(path, arguments.split, arguments.limit) for path in domains}
     if arguments.time:
-        cuts = [cut for d in domains for cut in spoken_set(Domain.load(d), arguments.split)]
+        cuts = [cut for own in spoken.values() for cut in own]
         print(f"{cost(decoder, cuts, arguments.beam_size):.1%} more processor time")
         return
-    sets = {
-        folder.name: judged(decoder, Domain.load(folder), arguments.split, arguments.beam_size)
-        for folder in domains
-    }
+    sets = {name: judged(decoder, cuts, arguments.beam_size) for name, cuts in spoken.items()}
     if arguments.fit:
         words = [pair for found in sets.values() for pair in found]
         fitted = fit([sum(word.log_probs) for word, _ in words], [right for _, right in words])
@@ -76,8 +74,8 @@ def main() -> None:
         "| domain | confidence | words | right | AUC | ECE | NLL |\n|---|---|---|---|---|---|---|"
     )
     ways = [(name, way, Calibration()) for name, way in WAYS.items()]
-    if calibration(model) != Calibration():
-        ways.append(("product, mapped", WAYS["product"], calibration(model)))
+    if calibration(decoder.model) != Calibration():
+        ways.append(("product, mapped", WAYS["product"], calibration(decoder.model)))
     for domain, found in sets.items():
         right = np.array([right for _, right in found])
         for name, way, calibrate in ways:
@@ -117,9 +115,16 @@ def cost(decoder: Decoder, cuts: list[Any], num_beams: int, rounds: int = 5) -> 
     return spent[True] / spent[False] - 1
 
 
-def judged(decoder: Decoder, domain: Domain, split: str, num_beams: int) -> Judged:
-    """Every word of the transcripts of a split, and whether it is right; "-" is neither."""
-    cuts = sorted(spoken_set(domain, split), key=lambda cut: cut.duration)
+def recordings(path: Path, split: str, limit: int | None) -> list[Any]:
+    """The cuts of a manifest, or of a split of a domain folder; some of them, spread over it."""
+    found = spoken_set(Domain.load(path), split) if path.is_dir() else read_manifest(path)
+    cuts = list(found)
+    return cuts[:: max(1, len(cuts) // limit)][:limit] if limit else cuts
+
+
+def judged(decoder: Decoder, cuts: list[Any], num_beams: int) -> Judged:
+    """Every word of the transcripts of cuts, and whether it is right; "-" is neither."""
+    cuts = sorted(cuts, key=lambda cut: cut.duration)
     options = DecodeOptions(num_beams=num_beams, confidence=True)
     found: Judged = []
     for first in range(0, len(cuts), 20):
