@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)  ## transcribe, adapt small to domains/medical in runs/demo, show the gain; go on if it was begun
 	@$(BIN)/asr-llm transcribe examples/kennedy.ogg
-	@echo "adapting and measuring in $(DEMO): ten minutes or so on two cores" >&2
+	@echo "adapting and measuring in $(DEMO): about a quarter of an hour on two cores" >&2
 	@$(BIN)/asr-llm adapt domains/medical -o $(DEMO) --resume
 
 test: $(INSTALLED)  ## lint and the tests that take minutes together
