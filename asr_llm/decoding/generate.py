@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicLayer
 
 from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.prompts import end_token
@@ -74,7 +76,9 @@ def n_best(
         rows = model.llm.generate(
             inputs_embeds=spliced.input_embeds,
             attention_mask=spliced.attention_mask,
-            past_key_values=repeated(prefill(model, spliced) if read is None else read, num_beams),
+            past_key_values=for_beams(
+                prefill(model, spliced) if read is None else read, num_beams, max(limits)
+            ),
             generation_config=config,
             logits_processor=LogitsProcessorList([*processors, Limits(limits, num_beams, end)]),
         )
@@ -99,11 +103,62 @@ def prefill(model: SpanSALM, spliced: Spliced) -> DynamicCache:
     return cache
 
 
-def repeated(cache: DynamicCache, times: int) -> DynamicCache:
-    """A copy of a cache in which each row stands so many times."""
-    cache = copy.deepcopy(cache)
-    cache.batch_repeat_interleave(times)
-    return cache
+class BeamLayer(DynamicLayer):
+    """Keys and values (B * beams, heads, positions, width) of a search, in buffers with room.
+
+    A search copies the whole cache twice for each token: once to append to it, once to reorder its
+    beams. That is a third of its time. Here nothing is copied to append, and only what was
+    generated is reordered, since the beams of a text have the same prompt.
+
+    Args:
+        read: the layer after the prompts.
+        room: how many more positions will be written.
+    """
+
+    def __init__(self, read: DynamicLayer, beams: int, room: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = read.dtype, read.device, True
+        self.prompt = self.length = read.get_seq_length()
+        self._buffers = [_with_room(own, beams, room) for own in (read.keys, read.values)]
+        self.keys, self.values = self._so_far()
+
+    def _so_far(self) -> tuple[Tensor, Tensor]:
+        keys, values = (own[:, :, : self.length] for own in self._buffers)
+        return keys, values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append keys and values (B * beams, heads, N, width); all so far."""
+        start, self.length = self.length, self.length + key_states.shape[-2]
+        self.keys, self.values = self._so_far()
+        self.keys[:, :, start:], self.values[:, :, start:] = key_states, value_states
+        return self.keys, self.values
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Row i becomes what row ``beam_idx[i]``, of the same text, was."""
+        for own in self._so_far():
+            own[:, :, self.prompt :] = own[:, :, self.prompt :].index_select(0, beam_idx)
+
+
+def _with_room(states: Tensor, beams: int, room: int) -> Tensor:
+    rows, heads, length, width = states.shape
+    buffer = states.new_empty(rows * beams, heads, length + room, width)
+    buffer[:, :, :length] = states.repeat_interleave(beams, 0)
+    return buffer
+
+
+def for_beams(cache: DynamicCache, beams: int, room: int) -> DynamicCache:
+    """A copy of a cache for a search that adds up to ``room`` positions to each row."""
+    made = copy.copy(cache)
+    made.layers = [
+        BeamLayer(layer, beams, room) if type(layer) is DynamicLayer else copy.deepcopy(layer)
+        for layer in cache.layers
+    ]
+    for layer in made.layers:
+        if not isinstance(layer, BeamLayer):
+            layer.batch_repeat_interleave(beams)
+    return made
 
 
 def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:

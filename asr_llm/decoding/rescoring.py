@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr_llm.decoding.generate import repeated
+from asr_llm.decoding.generate import for_beams
 from asr_llm.decoding.preference import Preference
 from asr_llm.decoding.prompts import collator, end_token, text_of
 from asr_llm.decoding.results import Hypothesis
@@ -214,7 +214,7 @@ def forced_scores(
         inputs_embeds=torch.cat([last, model.embed_tokens(ids[:, :-1])], 1),
         attention_mask=mask,
         position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
-        past_key_values=repeated(read, most),
+        past_key_values=for_beams(read, most, ids.shape[1]),
         use_cache=True,
     ).last_hidden_state
     head = model.causal_lm.lm_head
