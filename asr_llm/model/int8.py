@@ -7,7 +7,6 @@ float32 (eval/RESULTS.md#speed-of-small). LoRA matrices stay in float32.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,19 +47,16 @@ def wanted(model: SpanSALM, compute_type: str) -> bool:
     )
 
 
-def quantise(module: nn.Module, but: Collection[str] = ()) -> None:
+def quantise(module: nn.Module) -> None:
     """Quantise the weights of linear layers in a module on a CPU to 8 bits, in place.
 
     Activations are rounded too, so texts may differ from those of float32.
-
-    Args:
-        but: names of submodules, at any depth, to skip.
     """
     for name, child in list(module.named_children()):
-        if name in _LEFT_OUT or name in but:
+        if name in _LEFT_OUT:
             continue
         if type(child) is not nn.Linear:
-            quantise(child, but)
+            quantise(child)
         elif min(child.weight.shape) >= _NARROW:
             setattr(module, name, _in_8_bits(child))
 

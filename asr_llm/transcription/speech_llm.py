@@ -137,8 +137,9 @@ class SpeechLLM:
         if int8.wanted(model, recogniser.compute_type):
             if all(adapter.kind == "text" for adapter in recogniser.adapters):
                 int8.quantise(model.llm)  # adapters trained on speech are merged at full precision
+            int8.quantise(model.perception.encoder)
             if first is not None:
-                int8.quantise(first, but=["encoder"])  # an int8 encoder is less accurate
+                int8.quantise(first)
         return cls(
             model, recogniser.model, options, loaded=loaded, aligner=aligner, first_pass=first
         )

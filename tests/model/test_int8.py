@@ -51,13 +51,6 @@ def test_a_position_does_not_depend_on_what_else_is_in_the_batch() -> None:
     assert torch.equal(block(torch.zeros(1, 64)), plain.bias[None])
 
 
-def test_a_part_may_stay_as_it_is() -> None:
-    encoder, head = nn.Sequential(nn.Linear(64, 64)), nn.Linear(64, 64)
-    both = nn.ModuleDict({"encoder": encoder, "head": head})
-    int8.quantise(both, but=["encoder"])
-    assert type(encoder[0]) is nn.Linear and type(both["head"]) is not nn.Linear
-
-
 @pytest.mark.parametrize(
     ("compute_type", "config", "device", "wanted"),
     [
