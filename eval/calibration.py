@@ -40,6 +40,7 @@ WAYS = {
     "mean": lambda log_probs: math.log(np.mean(np.exp(log_probs))),
     "product": sum,
 }
+LONGEST = 28.0  # seconds
 Judged = list[tuple[DecodedWord, bool]]
 
 
@@ -116,9 +117,12 @@ def cost(decoder: Decoder, cuts: list[Any], num_beams: int, rounds: int = 5) -> 
 
 
 def recordings(path: Path, split: str, limit: int | None) -> list[Any]:
-    """The cuts of a manifest, or of a split of a domain folder; some of them, spread over it."""
+    """The cuts of a manifest, or of a split of a domain folder; some of them, spread over it.
+
+    Longer ones than are decoded in one piece are left out.
+    """
     found = spoken_set(Domain.load(path), split) if path.is_dir() else read_manifest(path)
-    cuts = list(found)
+    cuts = [cut for cut in found if cut.duration <= LONGEST]
     return cuts[:: max(1, len(cuts) // limit)][:limit] if limit else cuts
 
 
