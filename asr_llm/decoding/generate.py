@@ -137,7 +137,7 @@ class BeamLayer(DynamicLayer):
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Row i becomes what row ``beam_idx[i]``, of the same text, was."""
-        for own in self._so_far():
+        for own in (self.keys, self.values):
             own[:, :, self.prompt :] = own[:, :, self.prompt :].index_select(0, beam_idx)
 
 
@@ -151,14 +151,16 @@ def _with_room(states: Tensor, beams: int, room: int) -> Tensor:
 def for_beams(cache: DynamicCache, beams: int, room: int) -> DynamicCache:
     """A copy of a cache for a search that adds up to ``room`` positions to each row."""
     made = copy.copy(cache)
-    made.layers = [
-        BeamLayer(layer, beams, room) if type(layer) is DynamicLayer else copy.deepcopy(layer)
-        for layer in cache.layers
-    ]
-    for layer in made.layers:
-        if not isinstance(layer, BeamLayer):
-            layer.batch_repeat_interleave(beams)
+    made.layers = [_for_beams(layer, beams, room) for layer in cache.layers]
     return made
+
+
+def _for_beams(layer: Any, beams: int, room: int) -> Any:
+    if type(layer) is DynamicLayer:
+        return BeamLayer(layer, beams, room)
+    repeated = copy.deepcopy(layer)  # such as those of a sliding window
+    repeated.batch_repeat_interleave(beams)
+    return repeated
 
 
 def until_end(ids: list[int], end: int, limit: int) -> Hypothesis:

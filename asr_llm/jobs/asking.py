@@ -50,12 +50,12 @@ def systems(model: str, adapter: str | Path | None) -> list[System]:
 
 
 def each(
-    systems: Iterable[System], ask: Callable[[System], tuple[dict[str, Any], Rows]]
+    measured: Iterable[System], ask: Callable[[System], tuple[dict[str, Any], Rows]]
 ) -> tuple[dict[str, Any], Rows]:
     """Ask one system after the other; return figures by system, and all answers."""
     figures: dict[str, Any] = {}
     rows: Rows = []
-    for system in systems:
+    for system in measured:
         figures[system.name], answers = ask(system)
         rows += answers
     return figures, rows

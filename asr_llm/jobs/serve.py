@@ -172,9 +172,10 @@ def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str
 
 def with_former(models: Mapping[str, Served]) -> dict[str, Served]:
     """Let ``mini`` mean ``small``: it was the default model, and programs still name it."""
-    return (
-        {**models, "mini": models.get("mini", models["small"])} if "small" in models else {**models}
-    )
+    found = dict(models)
+    if "small" in found:
+        found.setdefault("mini", found["small"])
+    return found
 
 
 def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[str, Served]:

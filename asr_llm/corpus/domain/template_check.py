@@ -27,6 +27,7 @@ def slot_problems(
         stray: term files of labels that are not declared. A slot of theirs is no problem of its
             own. Where other slots lack terms too, the one cause of both is that labels and terms
             were not changed together: one problem, at the folder of the terms, says so.
+        unread: term files with errors of their own, which explain slots without terms.
     """
     fillers = config.fillers
     explained = {label_of(path) for path in (*stray, *unread)}
