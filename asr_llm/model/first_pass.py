@@ -143,7 +143,8 @@ class FirstPass(nn.Module):
     def texts(self, states: Sequence[Tensor]) -> list[str]:
         """What Whisper's decoder writes greedily from states (S, H).
 
-        A text does not depend on what else is in its batch; see ``without_repeats``.
+        Except in 8 bits, a text does not depend on what else is in its batch; see
+        ``without_repeats``.
         """
         return [own[0] for own in self.n_best(states)]
 

@@ -77,8 +77,9 @@ def _in_8_bits(linear: nn.Linear) -> RowwiseLinear:
 class RowwiseLinear(nn.Module):
     """A linear layer with weights in 8 bits that rounds each position's input by its own range.
 
-    PyTorch's rounds all inputs by one range, so that a text would depend on what else is in its
-    batch, and quiet positions would lose what they hold beside loud ones.
+    PyTorch's rounds all inputs by one range, so that quiet positions would lose what they hold
+    beside loud ones. For the same inputs, a position's output does not depend on its batch; but
+    rounding amplifies the last digits in which float32 layers before it differ with their batch.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
