@@ -69,8 +69,8 @@ class Decoder:
     ) -> list[Decoded]:
         """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
-        Except in 8 bits, a text does not depend on the rest of its batch. Texts that went wrong are
-        decoded again (``decoding.guards``).
+        A text does not depend on the rest of its batch. Texts that went wrong are decoded again
+        (``decoding.guards``).
 
         Raises:
             CheckpointError: no adapter of that name was loaded; see also ``prompts.end_token``,

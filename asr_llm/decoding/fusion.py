@@ -25,6 +25,7 @@ from transformers import DynamicCache
 
 from asr_llm.decoding.preference import Preference
 from asr_llm.model.adapters import switched_on
+from asr_llm.model.clipwise import clipwise
 from asr_llm.model.log_probs import log_probs_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ class Fusion(Preference):
         if not any(map(len, rows)):
             return [torch.zeros(0, device=device) for _ in rows]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # after all that counts
-        hidden = llm.model(inputs_embeds=self.model.embed_tokens(ids)).last_hidden_state
+        lens = torch.tensor([max(1, len(row)) for row in rows], device=device)
+        mask = torch.arange(ids.shape[1], device=device) < lens[:, None]
+        embeds = self.model.embed_tokens(ids)
+        with clipwise(self.model, [1] * len(rows)):
+            hidden = llm.model(inputs_embeds=embeds, attention_mask=mask.long()).last_hidden_state
         return [
             log_probs_of(llm.lm_head, own[: max(0, len(row) - 1)], row[1:])
             for own, row in zip(hidden, rows)

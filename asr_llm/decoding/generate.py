@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from asr_llm.decoding.limits import Limits
 from asr_llm.decoding.prompts import end_token
 from asr_llm.decoding.results import Hypothesis
+from asr_llm.model.clipwise import clipwise
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, LogitsProcessor
@@ -72,7 +73,7 @@ def n_best(
         eos_token_id=end,
         pad_token_id=model.text_pad_id,
     )
-    with move_embedding(model):
+    with move_embedding(model), clipwise(model, [num_beams] * len(limits)):
         rows = model.llm.generate(
             inputs_embeds=spliced.input_embeds,
             attention_mask=spliced.attention_mask,
@@ -92,7 +93,7 @@ def prefill(model: SpanSALM, spliced: Spliced) -> DynamicCache:
 
     cache = DynamicCache(config=model.causal_lm.config)
     mask = spliced.attention_mask[:, :-1].long()
-    with torch.inference_mode():
+    with torch.inference_mode(), clipwise(model, [1] * len(mask)):
         model.causal_lm.model(
             inputs_embeds=spliced.input_embeds[:, :-1],
             attention_mask=mask,
@@ -112,10 +113,11 @@ class BeamLayer(DynamicLayer):
 
     Args:
         read: the layer after the prompts.
+        beams: of all texts, or (B,) of each.
         room: how many more positions will be written.
     """
 
-    def __init__(self, read: DynamicLayer, beams: int, room: int) -> None:
+    def __init__(self, read: DynamicLayer, beams: int | Tensor, room: int) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = read.dtype, read.device, True
         self.prompt = self.length = read.get_seq_length()
@@ -141,21 +143,26 @@ class BeamLayer(DynamicLayer):
             own[:, :, self.prompt :] = own[:, :, self.prompt :].index_select(0, beam_idx)
 
 
-def _with_room(states: Tensor, beams: int, room: int) -> Tensor:
-    rows, heads, length, width = states.shape
-    buffer = states.new_empty(rows * beams, heads, length + room, width)
-    buffer[:, :, :length] = states.repeat_interleave(beams, 0)
+def _with_room(states: Tensor, beams: int | Tensor, room: int) -> Tensor:
+    repeated = states.repeat_interleave(beams, 0)
+    rows, heads, length, width = repeated.shape
+    buffer = states.new_empty(rows, heads, length + room, width)
+    buffer[:, :, :length] = repeated
     return buffer
 
 
-def for_beams(cache: DynamicCache, beams: int, room: int) -> DynamicCache:
-    """A copy of a cache for a search that adds up to ``room`` positions to each row."""
+def for_beams(cache: DynamicCache, beams: int | Tensor, room: int) -> DynamicCache:
+    """A copy of a cache for a search that adds up to ``room`` positions to each row.
+
+    Args:
+        beams: of all rows, or (B,) of each.
+    """
     made = copy.copy(cache)
     made.layers = [_for_beams(layer, beams, room) for layer in cache.layers]
     return made
 
 
-def _for_beams(layer: Any, beams: int, room: int) -> Any:
+def _for_beams(layer: Any, beams: int | Tensor, room: int) -> Any:
     if type(layer) is DynamicLayer:
         return BeamLayer(layer, beams, room)
     repeated = copy.deepcopy(layer)  # such as those of a sliding window

@@ -29,6 +29,7 @@ from asr_llm.decoding.prompts import collator, end_token, text_of
 from asr_llm.decoding.results import Hypothesis
 from asr_llm.decoding.token_scores import TokenScores
 from asr_llm.errors import CheckpointError
+from asr_llm.model.clipwise import clipwise
 from asr_llm.model.ctc import CheckpointCtc
 from asr_llm.model.log_probs import log_probs_of
 
@@ -203,26 +204,35 @@ def forced_scores(
         read: of ``generate.prefill``.
         texts: tokens, without the end; K may differ from prompt to prompt.
     """
-    end, most = end_token(model), max(map(len, texts))
-    rows = [torch.tensor([*ids, end]) for own in texts for ids in [*own, *[()] * (most - len(own))]]
+    end = end_token(model)
+    rows = [torch.tensor([*ids, end]) for own in texts for ids in own]
+    if not rows:
+        return [[] for _ in texts]
+    lens = torch.tensor([len(row) for row in rows], device=model.device)
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
     ids = ids.to(model.device)
-    last = spliced.input_embeds[:, -1:].repeat_interleave(most, 0)
-    mask = spliced.attention_mask.long().repeat_interleave(most, 0)
-    mask = torch.cat([mask, torch.ones_like(ids[:, :-1])], 1)  # what is padded comes after
-    hidden = model.causal_lm.model(
-        inputs_embeds=torch.cat([last, model.embed_tokens(ids[:, :-1])], 1),
-        attention_mask=mask,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
-        past_key_values=for_beams(read, most, ids.shape[1]),
-        use_cache=True,
-    ).last_hidden_state
+    counts = [len(own) for own in texts]
+    several = torch.tensor(counts, device=model.device)
+    last = spliced.input_embeds[:, -1:].repeat_interleave(several, 0)
+    mask = spliced.attention_mask[:, :-1].long().repeat_interleave(several, 0)
+    places = torch.arange(ids.shape[1], device=model.device)
+    mask = torch.cat([mask, (places < lens[:, None]).long()], 1)
+    with clipwise(model, counts):
+        hidden = model.causal_lm.model(
+            inputs_embeds=torch.cat([last, model.embed_tokens(ids[:, :-1])], 1),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+            past_key_values=for_beams(read, several, ids.shape[1]),
+            use_cache=True,
+        ).last_hidden_state
     head = model.causal_lm.lm_head
-    found = [  # one after the other: the logits of all would be gigabytes
-        log_probs_of(head, own[: len(row)], wanted[: len(row)]).tolist()
-        for own, wanted, row in zip(hidden, ids, rows)
-    ]
-    return [found[i * most :][: len(own)] for i, own in enumerate(texts)]
+    found = iter(  # one after the other: the logits of all would be gigabytes
+        [
+            log_probs_of(head, own[: len(row)], wanted[: len(row)]).tolist()
+            for own, wanted, row in zip(hidden, ids, rows)
+        ]
+    )
+    return [[next(found) for _ in own] for own in texts]
 
 
 def ctc_judge(model: SpanSALM, spliced: Spliced) -> Judge:

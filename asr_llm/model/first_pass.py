@@ -138,13 +138,12 @@ class FirstPass(nn.Module):
     def states(self, audios: Sequence[np.ndarray]) -> list[Tensor]:
         """Whisper's encoder states (S, H) of audios, float32 (T,)."""
         lengths = [len(audio) / SAMPLE_RATE + _SILENCE for audio in audios]
-        return _in_batches(self._encoded, audios, lengths)
+        return _in_batches(self._encoded, audios, lengths, self._alone)
 
     def texts(self, states: Sequence[Tensor]) -> list[str]:
         """What Whisper's decoder writes greedily from states (S, H).
 
-        Except in 8 bits, a text does not depend on what else is in its batch; see
-        ``without_repeats``.
+        A text does not depend on what else is in its batch; see ``without_repeats``.
         """
         return [own[0] for own in self.n_best(states)]
 
@@ -171,7 +170,14 @@ class FirstPass(nn.Module):
         Of a text longer than Whisper's positions, only those count.
         """
         lengths = [len(own) / STATES_A_SECOND for own in states]
-        return _in_batches(self._judged, list(zip(states, texts, strict=True)), lengths)
+        rows = list(zip(states, texts, strict=True))
+        return _in_batches(self._judged, rows, lengths, self._alone)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether audios are read one by one: a CPU is no faster with several, and a batch's shape
+        would show in the last digits."""
+        return self.device.type == "cpu"
 
     def _judged(self, batch: list[tuple[Tensor, Sequence[str]]]) -> list[list[float]]:
         most = max(len(texts) for _, texts in batch)
@@ -248,9 +254,14 @@ _Out = TypeVar("_Out")
 
 
 def _in_batches(
-    work: Callable[[list[_In]], list[_Out]], rows: Sequence[_In], lengths: Sequence[float]
+    work: Callable[[list[_In]], list[_Out]],
+    rows: Sequence[_In],
+    lengths: Sequence[float],
+    alone: bool = False,
 ) -> list[_Out]:
-    """Process rows in batches of similar length (in seconds); results keep the rows' order."""
+    """Process rows one by one or in batches of similar length (in seconds); in the rows' order."""
+    if alone:
+        return [one for row in rows for one in work([row])]
     done: dict[int, _Out] = {}
     order = sorted(range(len(rows)), key=lambda i: lengths[i])
     while order:

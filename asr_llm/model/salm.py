@@ -27,9 +27,6 @@ from asr_llm.sequences.tasks import Chat
 # ``SALM.from_pretrained`` can instantiate ours too.
 nemo_classes.ALLOWED_TARGET_PREFIXES += ["asr_llm.model.whisper.", "asr_llm.model.posteriors."]
 
-_ENCODED_AT_ONCE = 90
-"""Maximum seconds of audio that a CPU encodes at once: more does not fit its caches."""
-
 
 class SpanSALM(SALM):
     """SALM with speech spans spliced into the text; batches may hold no speech.
@@ -117,7 +114,7 @@ class SpanSALM(SALM):
             return Encoded(self._project(encoded, lens), lens, encoded)
         rows = len(audios)
         if audios.device.type == "cpu" and not torch.is_grad_enabled():
-            rows = max(1, _ENCODED_AT_ONCE * self.sampling_rate // audios.shape[1])
+            rows = 1  # several are no faster, and a batch's shape would show in the last digits
         parts = [
             self.perception(
                 input_signal=some[:, : int(lens.max())],

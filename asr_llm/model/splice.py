@@ -7,7 +7,7 @@ of the encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,13 +61,21 @@ class Spliced:
 
     def select(self, rows: Tensor) -> Spliced:
         """Only these rows, for the LLM; speech stays as it is."""
+        return self._indexed(rows)
+
+    def trimmed(self) -> Spliced:
+        """Without padding that no row needs."""
+        first = int(self.attention_mask.any(0).int().argmax())
+        return self._indexed((slice(None), slice(first, None)))
+
+    def _indexed(self, where: Any) -> Spliced:
         return replace(
             self,
-            input_embeds=self.input_embeds[rows],
-            attention_mask=self.attention_mask[rows],
-            target_ids=self.target_ids[rows],
-            origin=self.origin[rows],
-            position_ids=None if self.position_ids is None else self.position_ids[rows],
+            input_embeds=self.input_embeds[where],
+            attention_mask=self.attention_mask[where],
+            target_ids=self.target_ids[where],
+            origin=self.origin[where],
+            position_ids=None if self.position_ids is None else self.position_ids[where],
         )
 
 

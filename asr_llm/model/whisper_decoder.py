@@ -1,7 +1,8 @@
 """Whisper's decoder, for several audios at once and several texts of each.
 
 transformers' own forward has no mask for encoder states of different lengths, and it would keep the
-keys and values of an audio once for each of its texts.
+keys and values of an audio once for each of its texts. On a CPU each audio is attended to by itself
+(see ``model.clipwise``).
 
 Legend: B audios, K texts of each, R = B * K rows, L new tokens, N tokens so far, S encoder states,
 H their width, V vocabulary.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoder
 
+from asr_llm.model.clipwise import causal
 from asr_llm.model.whisper import key_mask
 
 Processor = Callable[[Tensor, Tensor], Tensor]
@@ -26,15 +29,31 @@ Processor = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Heard:
-    """What the decoder attends to: of each layer keys and values (B, heads, S, H / heads)."""
+    """What the decoder attends to: of each layer keys and values (B, heads, S, H / heads).
+
+    Args:
+        lens: (B,) encoder states of each audio.
+    """
 
     layers: list[tuple[Tensor, Tensor]]
-    mask: Tensor | None
+    lens: Tensor
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """``lens`` as numbers."""
+        counts: list[int] = self.lens.tolist()
+        return counts
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Attention bias, -inf beyond ``lens``."""
+        keys = self.layers[0][0]
+        return key_mask(self.lens, keys[:, 0])
 
     def select(self, audios: Tensor) -> Heard:
         """Only these of the B audios."""
-        mask = None if self.mask is None else self.mask[audios]
-        return Heard([(keys[audios], values[audios]) for keys, values in self.layers], mask)
+        layers = [(keys[audios], values[audios]) for keys, values in self.layers]
+        return Heard(layers, self.lens[audios])
 
 
 @dataclass(frozen=True)
@@ -66,44 +85,65 @@ class Decoder(nn.Module):
         for layer in self.decoder.layers:
             attention = layer.encoder_attn
             keys, values = attention.k_proj(padded), attention.v_proj(padded)
-            heads = (*padded.shape[:2], attention.num_heads, -1)
-            layers.append((keys.view(heads).transpose(1, 2), values.view(heads).transpose(1, 2)))
-        return Heard(layers, key_mask(lens, padded))
+            layers.append((_heads(attention, keys), _heads(attention, values)))
+        return Heard(layers, lens)
 
     def forward(self, ids: Tensor, heard: Heard, cache: DynamicCache | None = None) -> Tensor:
         """Last hidden states (R, L, H) of L tokens that follow those in the cache."""
         at = cache.get_seq_length() if cache is not None else 0
         length, decoder = ids.shape[1], self.decoder
         hidden = decoder.embed_tokens(ids) + decoder.embed_positions.weight[at : at + length]
-        causal = None
-        if length > 1:  # nothing is in the cache
-            causal = torch.full((length, length), float("-inf"), device=ids.device).triu(1)
-            causal = causal[None, None].to(hidden.dtype)
-        for layer, audio in zip(decoder.layers, heard.layers):
+        for i, layer in enumerate(decoder.layers):
             normed = layer.self_attn_layer_norm(hidden)
-            own = layer.self_attn(normed, past_key_values=cache, attention_mask=causal)[0]
-            hidden = hidden + own
+            hidden = hidden + _attend_to_texts(layer.self_attn, normed, len(heard.lens), cache)
             normed = layer.encoder_attn_layer_norm(hidden)
-            hidden = hidden + _attend(layer.encoder_attn, normed, audio, heard.mask)
+            hidden = hidden + _attend_to_audios(layer.encoder_attn, normed, heard, i)
             normed = layer.final_layer_norm(hidden)
             hidden = hidden + layer.fc2(layer.activation_fn(layer.fc1(normed)))
         return decoder.layer_norm(hidden)
 
 
-def _attend(
-    attention: WhisperAttention, hidden: Tensor, audio: tuple[Tensor, Tensor], mask: Tensor | None
+def _attend_to_texts(
+    attention: WhisperAttention, hidden: Tensor, audios: int, cache: DynamicCache | None
+) -> Tensor:
+    """Attention of (R, L, H) to the texts themselves, those of each audio at a time on a CPU."""
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    queries, keys, values = (_heads(attention, own(hidden)) for own in projections)
+    if cache is not None:
+        keys, values = cache.update(keys, values, attention.layer_idx)
+    if hidden.device.type == "cpu":
+        parts = zip(queries.chunk(audios), keys.chunk(audios), values.chunk(audios))
+        found = torch.cat([causal(q, k, v, attention.scaling) for q, k, v in parts])
+    else:
+        found = causal(queries, keys, values, attention.scaling)
+    merged: Tensor = attention.out_proj(found.transpose(1, 2).reshape(hidden.shape))
+    return merged
+
+
+def _attend_to_audios(
+    attention: WhisperAttention, hidden: Tensor, heard: Heard, layer: int
 ) -> Tensor:
     """Attention of (R, L, H) to the audios: the texts of one are queries beside each other."""
-    keys, values = audio
+    keys, values = heard.layers[layer]
     grouped = hidden.reshape(len(keys), -1, hidden.shape[-1])  # (B, K * L, H)
-    heads = (*grouped.shape[:2], attention.num_heads, -1)
-    queries = attention.q_proj(grouped).view(heads).transpose(1, 2)
-    mask = None if mask is None else mask.to(queries.dtype)
-    found = F.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=mask, scale=attention.scaling
-    )
-    merged = found.transpose(1, 2).reshape(grouped.shape)
-    return attention.out_proj(merged).view(hidden.shape)
+    queries = _heads(attention, attention.q_proj(grouped))
+    if hidden.device.type == "cpu":
+        found = torch.empty_like(queries)
+        for i, count in enumerate(heard.counts):
+            own = queries[i : i + 1], keys[i : i + 1, :, :count], values[i : i + 1, :, :count]
+            found[i : i + 1] = F.scaled_dot_product_attention(*own, scale=attention.scaling)
+    else:
+        mask = heard.mask.to(queries.dtype)
+        found = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=attention.scaling
+        )
+    merged: Tensor = attention.out_proj(found.transpose(1, 2).reshape(grouped.shape))
+    return merged.view(hidden.shape)
+
+
+def _heads(attention: WhisperAttention, states: Tensor) -> Tensor:
+    """States (R, L, H) by heads: (R, heads, L, H / heads)."""
+    return states.view(*states.shape[:2], attention.num_heads, -1).transpose(1, 2)
 
 
 class BeamSearch:

@@ -4,7 +4,7 @@ A thread per request reads its audio and splits it into chunks, a few ahead of d
 owns the model. It takes the next chunk of the request that has waited longest, adds chunks of
 similar length from all requests with the same options, and decodes them in one batch; the requests
 served go to the end of the queue. So a three-hour recording and a short one progress side by side,
-and except in 8 bits a result does not depend on other requests.
+and a result does not depend on other requests.
 """
 
 from __future__ import annotations

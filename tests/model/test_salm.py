@@ -372,23 +372,19 @@ def test_the_chat_is_nemos(model: SpanSALM) -> None:
     assert row.input_ids[0].tolist() == encoded["context_ids"].tolist()
 
 
-def test_a_batch_that_is_encoded_in_parts_is_encoded_alike(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clips_are_encoded_one_by_one_on_a_cpu_and_as_in_a_batch(tiny: Path) -> None:
     from asr_llm.model import checkpoints
 
     model = checkpoints.load(tiny).eval()
     lens = torch.tensor([12800, 25600, 6400, 38400, 1280])
     audios = torch.randn(5, 38400) * (torch.arange(38400) < lens[:, None])
+    whole = model.encode(audios, lens)  # with gradients, in one batch
     with torch.no_grad():
-        whole = model.encode(audios, lens)
-        monkeypatch.setattr("asr_llm.model.salm._ENCODED_AT_ONCE", 5)  # two rows of 2.4 s
-        parts = []
-        model.perception.register_forward_hook(lambda *_: parts.append(1))
         found = model.encode(audios, lens)
-    assert len(parts) == 3
+        alone = model.encode(audios[2:3, :6400], lens[2:3])
     assert found[1].tolist() == whole[1].tolist() == [10, 20, 5, 30, 1]
-    for one, other in ((found[0], whole[0]), (found[2], whole[2])):
+    for one, other, own in zip((found[0], found[2]), (whole[0], whole[2]), (alone[0], alone[2])):
         assert one.shape == other.shape
+        assert torch.equal(one[2, :5], own[0, :5])
         for row, count in enumerate(whole[1]):
             assert torch.allclose(one[row, :count], other[row, :count], atol=1e-5)

@@ -34,7 +34,7 @@ def heard(*chains: dict[int, tuple[float, ...]]) -> Heard:
     for table, chain in zip(tables, chains):
         for token, following in chain.items():
             table[token, :3] = torch.tensor(following)
-    return Heard([(tables, tables)], None)
+    return Heard([(tables, tables)], torch.tensor([4] * len(chains)))
 
 
 def search(beams: int, **more: Any) -> BeamSearch:
