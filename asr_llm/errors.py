@@ -10,6 +10,14 @@ class AsrLlmError(Exception):
     """Base class of all errors that the user can fix."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a run; ``kept`` says what ``--resume`` continues from, None if nothing."""
+
+    def __init__(self, kept: str | None) -> None:
+        super().__init__(kept)
+        self.kept = kept
+
+
 class RecipeError(AsrLlmError):
     """A recipe file is malformed: unknown key, wrong type, impossible value."""
 

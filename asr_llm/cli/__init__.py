@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import shlex
+import signal
 import sys
 import warnings
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ from asr_llm.cli.score import score
 from asr_llm.cli.serve import serve
 from asr_llm.cli.terms import terms
 from asr_llm.cli.transcribe import transcribe
-from asr_llm.errors import AsrLlmError, DomainError
+from asr_llm.errors import AsrLlmError, DomainError, Interrupted
 from asr_llm.version import __version__
 
 _RESUMABLE = ("adapt", "pretrain")
@@ -87,6 +88,7 @@ def show_version(wanted: bool) -> None:
 
 @app.callback()
 def setup(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
@@ -95,6 +97,8 @@ def setup(
         bool, typer.Option("--debug", help="Show tracebacks and the libraries' own warnings.")
     ] = False,
 ) -> None:
+    if ctx.invoked_subcommand in _RESUMABLE:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not debug:
         silence_libraries()
 
@@ -142,12 +146,25 @@ def _is_pipe(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
+def _kept(stopped: KeyboardInterrupt, resume: str) -> str:
+    """What is kept of a run that the user stopped, and how to go on."""
+    if isinstance(stopped, Interrupted):
+        if stopped.kept is None:
+            return " before the first step was done; nothing was kept"
+        return f"; kept: {stopped.kept}; go on with: {resume}"
+    if "--resume" in sys.argv:  # a run from before is as it was
+        return f"; go on with: {resume}"
+    return " before training began; nothing was kept"
+
+
 def explain(error: BaseException, command: str | None) -> tuple[str, int]:
     """The message for the user, and the exit status."""
     again = shlex.join(["asr-llm", *sys.argv[1:]])
     resume = again if "--resume" in sys.argv else f"{again} --resume"
     if isinstance(error, KeyboardInterrupt):
-        rest = f"; go on with: {resume}" if command in _RESUMABLE else ""
+        rest = ""
+        if command in _RESUMABLE:
+            rest = _kept(error, resume)
         if command == "transcribe" and any(a.startswith(("-o", "--output-d")) for a in sys.argv):
             rest = f"; go on with: {again}"  # finished files in the folder are not repeated
         return f"interrupted{rest}", 130

@@ -13,7 +13,15 @@ from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS
 from asr_llm.errors import CheckpointError, RecipeError, RunError
 from asr_llm.files import write_text
 from asr_llm.jobs.measurement import REPORT, Report, System, general_set, held_out_sets, measure
-from asr_llm.jobs.training_run import ORIGIN, notes_of, product, refuse_used, run_folder
+from asr_llm.jobs.training_run import (
+    ORIGIN,
+    aligned_in,
+    keeping,
+    notes_of,
+    product,
+    refuse_used,
+    run_folder,
+)
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.progress import Progress
 from asr_llm.recipe import Recipe, text_recipe
@@ -68,6 +76,7 @@ def adapt(
 
     Raises:
         AsrLlmError: the domain, the recipe, the model or the run folder is invalid.
+        Interrupted: the user stopped the run.
     """
     from asr_llm.model import checkpoints
 
@@ -113,7 +122,9 @@ def adapt(
             text=report_text,
             recipe=place / "recipe.yaml",
         )
-        scores = measure([System("base", chosen.model), adapted], sets, place, progress, report)
+        systems = [System("base", chosen.model), adapted]
+        with keeping(f"the trained {(adapter or trained or place).name}"):
+            scores = measure(systems, sets, place, progress, report)
     return AdaptResult(place, chosen.model, adapter, trained, scores, tuple(notes))
 
 
@@ -140,7 +151,7 @@ def _with_word_times(
     """The domain with a split's recordings aligned by the base model's CTC head."""
     from asr_llm.jobs.align import WordTimes, align_manifest
 
-    manifest, aligned = domain.manifest(split), run.path / "alignment" / f"{split}.jsonl.gz"
+    manifest, aligned = domain.manifest(split), aligned_in(run) / f"{split}.jsonl.gz"
     assert manifest is not None
     if not aligned.is_file():
         try:

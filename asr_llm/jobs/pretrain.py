@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_llm.jobs.training_run import refuse_used, run_folder
+from asr_llm.jobs.training_run import keeping, refuse_used, run_folder
 from asr_llm.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def pretrain(
 
     Raises:
         AsrLlmError: the recipe, its data, its model or the run folder is invalid.
+        Interrupted: the user stopped the run.
     """
     place = Path(run) if run is not None else Path("runs") / recipe.name
     folders = [place]
@@ -33,7 +35,8 @@ def pretrain(
     before: Path | None = None
     for folder, stage in zip(folders, recipe.in_stages()):
         chosen = stage.override(model=str(before) if before else None)
-        with run_folder(folder, chosen, resume) as opened:
+        stages_before = keeping("what the stages before trained") if before else nullcontext()
+        with stages_before, run_folder(folder, chosen, resume) as opened:
             done = train(chosen, opened, resume=True, progress=progress)
         before = done.model
     return done

@@ -1,4 +1,4 @@
-"""Run folders of training jobs: reject used ones, lock them, remove them after early failures."""
+"""Run folders of training jobs: reject used ones, lock them, remove what cannot be resumed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_llm.errors import RunError
+from asr_llm.errors import Interrupted, RunError
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import untimed
 
@@ -31,7 +31,11 @@ def refuse_used(place: Path, resume: bool) -> None:
 
 @contextmanager
 def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]:
-    """Open and lock the run folder. A run that fails before its first checkpoint leaves none."""
+    """Open and lock the run folder. A run that ends before its first checkpoint leaves none.
+
+    Raises:
+        Interrupted: the user stopped the run.
+    """
     from asr_llm.training.run_folder import RunFolder
 
     run = RunFolder(place)
@@ -42,11 +46,50 @@ def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]
         except Exception:
             made = (run.last_checkpoint(), run.best_checkpoint(), product(run))
             if not any(made):
-                for path in (run.recipe, run.metrics, run.answers, run.path / ORIGIN):
-                    path.unlink(missing_ok=True)
-                for made_before in (run.checkpoints, run.path / "alignment"):
-                    shutil.rmtree(made_before, ignore_errors=True)
+                _remove(run)
             raise
+        except KeyboardInterrupt as stopped:
+            kept = _kept(run)
+            if kept is None:
+                _remove(run)
+            raise Interrupted(kept) from stopped
+
+
+def _kept(run: RunFolder) -> str | None:
+    """What a run that was stopped can be resumed from."""
+    if made := product(run):
+        return f"the trained {made.name}"
+    if last := run.last_checkpoint():
+        return f"training up to step {run.step_of(last)}"
+    if any(aligned_in(run).glob("*.jsonl.gz")):
+        return "the word times of the recordings"
+    return None
+
+
+def _remove(run: RunFolder) -> None:
+    for path in (run.recipe, run.metrics, run.answers, run.path / ORIGIN):
+        path.unlink(missing_ok=True)
+    for made_before in (run.checkpoints, aligned_in(run)):
+        shutil.rmtree(made_before, ignore_errors=True)
+
+
+def aligned_in(run: RunFolder) -> Path:
+    """Folder of the manifests that an adaptation had aligned."""
+    return run.path / "alignment"
+
+
+@contextmanager
+def keeping(kept: str) -> Iterator[None]:
+    """Have an interruption say what is kept, unless it says so itself.
+
+    Raises:
+        Interrupted: the user stopped the run.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        own = stopped.kept if isinstance(stopped, Interrupted) else None
+        raise Interrupted(own or kept) from stopped
 
 
 def product(run: RunFolder) -> Path | None:

@@ -15,6 +15,7 @@ from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.batch import Batch
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.stopping import Stop
 
 _LOG_SECONDS = 60.0
 
@@ -54,14 +55,20 @@ class AsrMonitor(lightning.Callback):
 
 
 def checkpointing(
-    recipe: Recipe, run: RunFolder, validated: bool, monitor: AsrMonitor | None = None
+    recipe: Recipe,
+    run: RunFolder,
+    validated: bool,
+    monitor: AsrMonitor | None = None,
+    stop: Stop | None = None,
 ) -> list[lightning.Callback]:
     """``last.ckpt`` every N steps; with a held-out set also ``best.ckpt`` and early stopping."""
+    last = run.checkpoints / "last.ckpt"
+    measured = validated or monitor is not None
     callbacks: list[lightning.Callback] = [
-        LastCheckpoint(
-            run.checkpoints / "last.ckpt", recipe.checkpoint_every, validated or monitor is not None
-        )
+        LastCheckpoint(last, recipe.checkpoint_every, measured, stop)
     ]
+    if stop is not None:
+        callbacks.append(stop)
     if validated:
         best = run.checkpoints / "best.ckpt"
         callbacks.append(BestCheckpoint(best, recipe.validation.tolerance, monitor))
@@ -71,27 +78,31 @@ def checkpointing(
 
 
 class LastCheckpoint(Checkpoint):
-    """The checkpoint to resume from, written every N optimizer steps.
+    """The checkpoint to resume from, written every N optimizer steps and when the user stops.
 
     At a validation step the checkpoint comes first, so a resumed run validates again. The last step
     is always validated; a run resumed after it would skip that, so no checkpoint is written there.
     """
 
-    def __init__(self, path: Path, every: int, validated: bool = False) -> None:
+    def __init__(
+        self, path: Path, every: int, validated: bool = False, stop: Stop | None = None
+    ) -> None:
         self.path, self.every, self.validated = path, every, validated
+        self.stop = stop or Stop()
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Write the checkpoint if it is due."""
+        """Write the checkpoint if it is due; leave if the user wants to stop."""
         step = trainer.global_step
         in_step = (index + 1) % trainer.accumulate_grad_batches != 0
         if in_step:
             return
         if self.validated and step == trainer.max_steps:
             trainer.should_stop = True  # Lightning validates when a run stops early
-        elif step % self.every == 0:
+        elif step % self.every == 0 or self.stop.asked:
             trainer.save_checkpoint(self.path)
+            self.stop.follow()
 
 
 class BestCheckpoint(Checkpoint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -63,11 +64,13 @@ def loader(stream: BatchStream, start: int) -> torch.utils.data.DataLoader[Any]:
 
 
 def _leave_endings(worker: int) -> None:
-    """Ignore Ctrl-C in the worker: the main process ends it and reports why.
+    """Keep Ctrl-C and signals to the process group from the worker: the main process ends it.
 
-    A thread handing over a batch prints a traceback if the main process is gone.
+    Without the worker it could not finish its step. A thread handing over a batch prints a
+    traceback if the main process is gone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)
     sys.excepthook = _unless_left
 
 
@@ -81,7 +84,7 @@ def interruptible() -> Iterator[None]:
     """Keep Ctrl-C a KeyboardInterrupt, and make SIGTERM one too.
 
     Lightning would exit the process, with status 0 on SIGTERM, and ignore another Ctrl-C. A SIGTERM
-    to the process group may end the loader's process first.
+    to all processes of a user may end the loader's first.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:

@@ -34,6 +34,7 @@ from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, keep_memory, loader
 from asr_llm.training.parts import cached_encoder, fit_projector, prepare
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.stopping import Stop
 from asr_llm.training.teacher import Teacher
 
 
@@ -74,7 +75,7 @@ def train(
 
     Raises:
         AsrLlmError: the recipe, the data, the model or the run folder is invalid.
-        KeyboardInterrupt: the user stopped it; it can be resumed.
+        KeyboardInterrupt: the user stopped it; it can be resumed after the last step done.
     """
     run.open(recipe, resume)
     if run.adapter.is_dir() or run.model.is_dir():
@@ -107,22 +108,22 @@ def train(
             fit_projector(model, stream)
         model.cached_encoder = cached_encoder(model, recipe)
 
-        monitor = None
-        if recipe.validation.max_rise is not None:
-            monitor = AsrMonitor(recipe.validation.max_rise, monitored)
+        stop, max_rise = Stop(say), recipe.validation.max_rise
+        monitor = AsrMonitor(max_rise, monitored) if max_rise is not None else None
         callbacks = [
             *([monitor] if monitor else []),
-            *checkpointing(recipe, run, bool(held_out), monitor),
+            *checkpointing(recipe, run, bool(held_out), monitor, stop),
             Metrics(run.metrics, resume_step=run.step_of(last)),
             Progress(recipe.steps, enabled=progress),
         ]
-        batches = loader(stream, run.step_of(last) * recipe.accumulate)
         dev = _made(held_out + monitored)
         fit, trainer = Fit(model, recipe), _trainer(recipe, run, callbacks, dev is not None)
+        batches = loader(stream, run.step_of(last) * recipe.accumulate)
         with checkpoints.quiet(), interruptible():
             trainer.fit(fit, batches, dev, ckpt_path=last)
         best = fit.load_best(run) if held_out else None
         done = _finish(recipe, run, fit.model, base, best, domain)
+        stop.follow()  # asked for in the last step
         stopped = trainer.global_step if monitor and monitor.risen else None
         left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
         return replace(done, stopped=stopped, left_out=left_out)

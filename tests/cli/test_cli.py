@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from asr_llm import __version__, cli
 from asr_llm.corpus.domain.folder import create
-from asr_llm.errors import DomainError, RunError, ScoreError
+from asr_llm.errors import DomainError, Interrupted, RunError, ScoreError
 from asr_llm.evaluation.scores import general_wer_increase
 from asr_llm.jobs import doctor
 
@@ -329,7 +329,14 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["asr-llm", "adapt", "my domain", "-o", "r"])
     again = "asr-llm adapt 'my domain' -o r --resume"
     assert cli.explain(RunError("no."), "adapt") == ("error: no.", 2)
-    assert cli.explain(KeyboardInterrupt(), "adapt") == (f"interrupted; go on with: {again}", 130)
+    kept = cli.explain(Interrupted("training up to step 7"), "adapt")
+    assert kept == (f"interrupted; kept: training up to step 7; go on with: {again}", 130)
+    for stopped, when in (
+        (Interrupted(None), "the first step was done"),
+        (KeyboardInterrupt(), "training began"),
+    ):
+        message = f"interrupted before {when}; nothing was kept"
+        assert cli.explain(stopped, "adapt") == (message, 130)
     assert cli.explain(KeyboardInterrupt(), "evaluate") == ("interrupted", 130)
     domain, status = cli.explain(DomainError("text.txt:2: no."), "adapt")
     assert domain.endswith("asr-llm domain check FOLDER")
@@ -338,6 +345,9 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "/x")
     expected = f"error: No space left on device at /x; make room, then run: {again}"
     assert cli.explain(full, "adapt") == (expected, 2)
+    monkeypatch.setattr(sys, "argv", ["asr-llm", "adapt", "d", "--resume"])
+    going_on = "interrupted; go on with: asr-llm adapt d --resume"
+    assert cli.explain(KeyboardInterrupt(), "adapt") == (going_on, 130)
     # What is in a folder of transcripts is not made again.
     for more, rest in ((["-o", "out"], "; go on with: asr-llm transcribe a -o out"), ([], "")):
         monkeypatch.setattr(sys, "argv", ["asr-llm", "transcribe", "a", *more])

@@ -1,4 +1,4 @@
-"""Carries out trainings, each in a process of its own that kills itself where it is told.
+"""Carries out trainings, each in a process of its own that ends itself where it is told.
 
 Run as a script with a file of jobs, JSON: a list of {"folder", "recipe", "kills"}, where
 ``kills`` names the end of each process but the last, which comes to its end. What is
@@ -41,7 +41,10 @@ def carry_out(job: dict[str, Any], end: list[Any] | None) -> None:
     if end is not None:
         arm(*end)
     recipe = Recipe.model_validate(job["recipe"])
-    train(recipe, RunFolder(job["folder"]), resume=True, progress=False)
+    try:
+        train(recipe, RunFolder(job["folder"]), resume=True, progress=False)
+    except KeyboardInterrupt:
+        die()
 
 
 def die(*args: Any, **kwargs: Any) -> None:
@@ -50,7 +53,10 @@ def die(*args: Any, **kwargs: Any) -> None:
 
 
 def arm(place: str, number: int) -> None:
-    """Die in a place at its n-th turn, counted from 1; in a batch by its number from 0."""
+    """Die in a place at its n-th turn, counted from 1; in a batch by its number from 0.
+
+    "interrupt" is Ctrl-C in a batch.
+    """
     import safetensors.torch
     import torch
 
@@ -67,6 +73,15 @@ def arm(place: str, number: int) -> None:
         Fit.training_step = lambda self, batch, index: (  # type: ignore[method-assign]
             die() if index == number else step(self, batch, index)
         )
+    elif place == "interrupt":
+        interrupted = Fit.training_step
+
+        def stopped(self: Any, batch: Any, index: int) -> Any:
+            if index == number:
+                signal.raise_signal(signal.SIGINT)
+            return interrupted(self, batch, index)
+
+        Fit.training_step = stopped  # type: ignore[method-assign]
     elif place == "validation":
         Fit.validation_step = at(number, die, Fit.validation_step)  # type: ignore[method-assign]
     elif place == "after checkpoint":

@@ -28,10 +28,12 @@ LORA: dict[str, Kills] = {
     "while a checkpoint was written": [("writing a checkpoint", 3)],
     "while the adapter was written": [("writing the result", 1)],
     "three times": [("batch", 4), ("batch", 5), ("validation", 5)],
+    "by Ctrl-C in some step": [("interrupt", ANY)],
 }
 WHOLE: dict[str, Kills] = {
     "between accumulated batches, twice": [("batch", 9), ("batch", 9)],
     "right after a checkpoint": [("after checkpoint", 4)],
+    "by Ctrl-C between accumulated batches": [("interrupt", 4)],
 }
 EARLY: dict[str, Kills] = {
     "in each of its first validations": [("validation", 1), ("validation", 2), ("validation", 2)],

@@ -548,22 +548,27 @@ def test_data_that_cannot_be_used_at_all(recipe: Callable[..., Recipe], tmp_path
         go(recipe(sources=[source]), tmp_path / "run")
 
 
-def test_the_users_stop_is_the_users_stop(
-    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_the_users_stop_keeps_the_step(
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: signal.Signals,
 ) -> None:
     step = Fit.training_step
 
     def stopped(self: Fit, batch: Any, index: int) -> Any:
-        if index == 2:
-            signal.raise_signal(signal.SIGINT)
+        if index == 1:
+            signal.raise_signal(asked)
+            signal.raise_signal(asked)  # as `timeout` does
         return step(self, batch, index)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Fit, "training_step", stopped)
-    chosen = recipe(checkpoint_every=1)
+    chosen = recipe(checkpoint_every=50)
     with pytest.raises(KeyboardInterrupt):
         go(chosen, tmp_path / "run")
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     monkeypatch.undo()
     run = RunFolder(tmp_path / "run")
     assert run.step_of(run.last_checkpoint()) == 2
