@@ -29,14 +29,18 @@ from asr_llm.corpus.domain.report import CheckReport
 from asr_llm.corpus.domain.template_check import slot_problems
 from asr_llm.corpus.domain.templates import expand_indexed, find_problem
 from asr_llm.corpus.domain.text_check import overlap_problems, style_problems
+from asr_llm.corpus.domain.voices_check import Voices, voice_problems, voices_alone
 from asr_llm.corpus.recordings.manifests import find_manifest
-from asr_llm.corpus.speech.synthesis import select_voices, synthesiser
+from asr_llm.corpus.speech.synthesis import (
+    held_out_voices,
+    suggested_voice,
+)
 from asr_llm.corpus.terms.files import label_of, term_files
 from asr_llm.corpus.terms.phrases import PhraseFinder, key
 from asr_llm.corpus.text.lines import MOST_LINES
-from asr_llm.errors import DomainError, SynthesisError
+from asr_llm.errors import DomainError
 from asr_llm.text_files import TextFileError, is_comment, read_lines
-from asr_llm.yaml_lines import YamlFile, validate_yaml
+from asr_llm.yaml_lines import YamlFile, load_yaml, validate_yaml
 
 
 def check(path: str | Path) -> CheckReport:
@@ -52,8 +56,9 @@ def check(path: str | Path) -> CheckReport:
     labels = checker.read_labels()
     terms = read_terms(folder, labels, checker.problems)
     checker.check_terms(terms)
-    read_patterns(folder, labels, checker.problems)
+    patterns = read_patterns(folder, labels, checker.problems)
     text = checker.read_all_text(terms, labels)
+    checker.check_labels(labels, {str(pattern["label"]) for pattern in patterns})
     recorded = {split: check_recordings(folder / split) for split in SPLITS}
     checker.problems += [problem for found in recorded.values() for problem in found.problems]
     transcripts = {split: found.transcripts for split, found in recorded.items()}
@@ -87,7 +92,7 @@ class _Checker:
     problems: list[Problem] = field(default_factory=list)
     unfilled: bool = False
     """Whether some template cannot be filled."""
-    voices: Mapping[str, list[str]] = field(default_factory=dict)
+    voices: Voices = field(default_factory=dict)
     """By split, the voices that ``domain.yaml`` names."""
 
     def error(self, file: Path, line: int | None, message: str, fix: str = "") -> None:
@@ -99,8 +104,9 @@ class _Checker:
     def read_labels(self) -> dict[str, str]:
         config, file = validate_yaml(self.folder / "domain.yaml", DomainConfig)
         self._add_yaml_problems(self.folder / "domain.yaml", file)
+        self.voices = config.voices if config is not None else voices_alone(file.data)
+        self.problems += voice_problems(self.folder / "domain.yaml", self.voices, file)
         if config is not None:
-            self._check_voices(config, file)
             return config.labels
         # Labels count as declared even if the file has other problems.
         declared = file.data.get("labels") if isinstance(file.data, dict) else None
@@ -108,29 +114,16 @@ class _Checker:
             return {str(label): str(meaning) for label, meaning in declared.items()}
         return {label_of(path): "" for path in term_files(self.folder / "terms")}
 
-    def _check_voices(self, config: DomainConfig, file: YamlFile) -> None:
-        self.voices = {str(split): patterns for split, patterns in config.voices.items()}
-        path = self.folder / "domain.yaml"
-        for split, patterns in config.voices.items():
-            refused = len(self.problems)
-            for i, pattern in enumerate(patterns):
-                try:
-                    for voice in select_voices([pattern]):
-                        synthesiser(voice)
-                except SynthesisError as error:
-                    self.error(path, file.line_of(("voices", split, i)), str(error))
-            if patterns and len(self.problems) == refused and not select_voices(patterns):
-                line = file.line_of(("voices", split))
-                message = f"voices: {split}: the '!' patterns exclude every voice"
-                self.error(path, line, message, "name one to speak")
-
     def check_spoken(
         self, text: Mapping[str, list[Line]], transcripts: Mapping[str, list[Line]]
     ) -> None:
         """Text to be spoken needs a voice, and must be pronounceable."""
-        if text["test"] and not transcripts["test"] and not self.voices.get("test"):
+        voices = self.voices.get("test")
+        if not self.voices.get("dev"):  # as in ``Domain.voices``
+            voices = voices or held_out_voices("test")
+        if text["test"] and not transcripts["test"] and not voices:
             message = "no voices for test, and no recordings in test/"
-            fix = "add for instance: voices: {test: [en-us+Annie]}"
+            fix = f"add for instance: voices: {{test: [{suggested_voice()}]}}"
             if not any(p.file == str(self.folder / "domain.yaml") for p in self.errors):
                 self.error(self.folder / "domain.yaml", None, message, fix)
         for lines in text.values():
@@ -160,6 +153,18 @@ class _Checker:
         for path in term_files(self.folder / "terms"):
             if path not in full and str(path) not in told:
                 self.warn(path, None, "no terms in it", "write one on each line, or remove it")
+
+    def check_labels(self, labels: Mapping[str, str], with_patterns: set[str]) -> None:
+        """Warn of labels that nothing belongs to; templates that need them say so themselves."""
+        listed = {label_of(path) for path in term_files(self.folder / "terms")}
+        bare = [label for label in labels if label not in listed | with_patterns]
+        if not bare or self.unfilled:
+            return
+        file = load_yaml(self.folder / "domain.yaml")
+        names, lists = ", ".join(bare), ", ".join(f"terms/{label.lower()}.tsv" for label in bare)
+        message = f"labels: no terms for {names}, so none can be counted or taught"
+        fix = f"list the terms in {lists}, one on each line, or take the label out of 'labels'"
+        self.warn(self.folder / "domain.yaml", file.line_of(("labels", bare[0])), message, fix)
 
     def read_all_text(self, terms: list[Term], labels: Mapping[str, str]) -> dict[str, list[Line]]:
         """Sentences by split; those of a template are located at the template's line."""

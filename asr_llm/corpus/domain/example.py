@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from asr_llm.corpus.domain.files import expected_name
 from asr_llm.errors import DomainError
 
 
@@ -18,14 +19,19 @@ def create(path: str | Path, name: str | None = None) -> Path:
         The folder.
 
     Raises:
-        DomainError: the folder is not empty, or cannot be written.
+        DomainError: the folder is not empty, or cannot be written; no domain can have that name.
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "is not empty" if folder.is_dir() else "is a file"
         raise DomainError(f"{folder}: {what}; expected a new or empty folder. Choose another path")
+    called = name or folder.resolve().name
+    if expected := expected_name(called):
+        raise DomainError(
+            f"the name is {called!r}; expected {expected}: choose another with --name"
+        )
     # JSON quoting is YAML quoting: any name is safe.
-    quoted = json.dumps(name or folder.resolve().name, ensure_ascii=False)
+    quoted = json.dumps(called, ensure_ascii=False)
     try:
         for file, content in _FILES.items():
             target = folder / file

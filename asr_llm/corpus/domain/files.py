@@ -87,12 +87,16 @@ class DomainConfig(Strict):
     @field_validator("name")
     @classmethod
     def _name_names_a_folder(cls, name: str) -> str:
-        """A run folder is called by it."""
-        if not name.strip() or not name.isprintable() or re.search(r"[/\\\\]|^\\.", name):
-            raise ValueError("a name on one line, without slashes and no dot at its start")
-        if len(name.encode()) > 100:
-            raise ValueError("a name of at most 100 bytes")
+        if expected := expected_name(name):
+            raise ValueError(expected)
         return name
+
+    @field_validator("language")
+    @classmethod
+    def _language_is_a_code(cls, language: str) -> str:
+        if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", language):
+            raise ValueError("a language code such as en")
+        return language
 
     @field_validator("labels")
     @classmethod
@@ -101,6 +105,13 @@ class DomainConfig(Strict):
             if not re.fullmatch(r"[A-Z][A-Z0-9_]*", label):
                 raise ValueError(f"labels in capitals such as DRUG or LATIN_TERM, not {label!r}")
         return labels
+
+
+def expected_name(name: str) -> str | None:
+    """What the name of a domain must be, if it is not: run folders are called by it."""
+    if not name.strip() or not name.isprintable() or re.search(r"[/\\]|^\.", name):
+        return "a name on one line, without slashes and no dot at its start"
+    return "a name of at most 100 bytes" if len(name.encode()) > 100 else None
 
 
 class SentenceCounts(Strict):

@@ -25,6 +25,7 @@ from asr_llm.corpus.speech.synthesis import (
     Utterance,
     Word,
     select_voices,
+    suggested_voice,
     synthesiser,
     synthesize,
 )
@@ -60,7 +61,7 @@ def spoken_set(domain: Domain, split: str, recorded: bool = True) -> CutSet:
     if not patterns:
         raise DomainError(
             f"{file}: no voices for {split}, and no recordings in {domain.path / split}; add to "
-            f"domain.yaml for instance: voices: {{{split}: [en-us+Annie]}}"
+            f"domain.yaml for instance: voices: {{{split}: [{suggested_voice()}]}}"
         )
     texts = domain.text(split)
     if not texts:

@@ -31,6 +31,7 @@ __all__ = [
     "held_out_voices",
     "installed_voices",
     "select_voices",
+    "suggested_voice",
     "share_time",
     "synthesiser",
     "synthesize",
@@ -69,8 +70,9 @@ def _matching(pattern: str) -> list[str]:
         return [hibari.check_voice(pattern)]
     raise SynthesisError(
         f"no espeak-ng voice matches {pattern!r}; expected an accent "
-        f"({', '.join(ACCENTS)}), alone or with a variant such as en-us+Annie, "
-        "a voice of hibari (hibari:*), or a Piper voice (the path of its .onnx, or piper:NAME)"
+        f"({', '.join(ACCENTS)}), alone or with a variant such as "
+        "en-us+Annie, a voice of hibari (hibari:*), or a Piper voice (the path of its .onnx, or "
+        f"piper:NAME); of those installed, {suggested_voice()} is the most natural"
     )
 
 
@@ -85,6 +87,11 @@ def held_out_voices(split: Literal["dev", "test"]) -> list[str]:
     names = {"dev": hibari.DEV_SPEAKERS, "test": hibari.TEST_SPEAKERS}[split]
     voices = [f"{hibari.PREFIX}{hibari.BUNDLED}+{name}" for name in names]
     return voices if hibari.is_installed() else []
+
+
+def suggested_voice() -> str:
+    """The most natural voice installed, to name in advice."""
+    return f"{hibari.PREFIX}{hibari.BUNDLED}" if hibari.is_installed() else f"{ACCENTS[0]}+Annie"
 
 
 def training_voices(held_out: Iterable[str]) -> list[str]:

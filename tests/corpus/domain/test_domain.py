@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -13,7 +14,7 @@ import soundfile
 
 from asr_llm.corpus.domain.folder import CheckReport, Domain, Term, check, create
 from asr_llm.corpus.speech import hibari
-from asr_llm.corpus.speech.synthesis import select_voices, training_voices
+from asr_llm.corpus.speech.synthesis import select_voices, suggested_voice, training_voices
 from asr_llm.errors import AsrLlmError, DomainError
 
 DOMAIN = """\
@@ -126,9 +127,14 @@ def test_a_domain_without_voices_uses_installed_ones(
     domain = Domain.load(folder)
     assert (domain.voices("dev"), domain.voices("test")) == ([], [])
     assert domain.voices("train") == training_voices([])
+    (error,) = check(folder).errors
+    assert "no voices for test" in error.message
+    assert error.fix == "add for instance: voices: {test: [en-us+Annie]}"
     monkeypatch.undo()
     if not hibari.is_installed():
         pytest.skip("hibari-tts is optional")
+    assert suggested_voice() == "hibari:heart"
+    assert not check(folder).errors
     sets = [set(select_voices(domain.voices(split))) for split in ("train", "dev", "test")]
     assert [len(voices) for voices in sets] == [9, 2, 4]
     assert len(set.union(*sets)) == 15  # disjoint
@@ -418,6 +424,36 @@ def test_check_knows_the_voices(folder: Path) -> None:
     assert error.message.startswith("no espeak-ng voice matches 'en-us+Nobody'; expected an accent")
 
 
+def test_an_unknown_key_hides_no_other_error(folder: Path) -> None:
+    text = "name: x\nlanguage: Klingon\ncolour: red\nvoices:\n  test: [en-us+Nobody]\n"
+    write(folder, "domain.yaml", text)
+    file = str(folder / "domain.yaml")
+    found = {e.line: e.message for e in check(folder).errors if e.file == file}
+    assert found.keys() == {2, 3, 5}
+    assert found[2] == "language: found 'Klingon'; expected a language code such as en"
+    assert found[3].startswith("colour: unknown key")
+    assert found[5].startswith("no espeak-ng voice matches 'en-us+Nobody'")
+
+
+def test_labels_without_terms_are_warned_of(folder: Path) -> None:
+    (folder / "templates.yaml").unlink()
+    (folder / "terms/drug.tsv").unlink()
+    write(folder, "entities.jsonl", "")
+
+    def labels() -> list[str]:
+        return [str(w) for w in check(folder).warnings if w.message.startswith("labels: ")]
+
+    (warning,) = labels()
+    assert "domain.yaml:4: labels: no terms for DRUG, so none can be counted" in warning
+    assert "list the terms in terms/drug.tsv, one on each line" in warning
+    write(folder, "entities.jsonl", '{"label": "DRUG", "pattern": "aspirin"}')
+    assert labels() == []
+    (folder / "entities.jsonl").unlink()
+    (folder / "terms/test.tsv").unlink()
+    (folder / "terms").rmdir()
+    assert "for DRUG, TEST, so" in labels()[0]
+
+
 def test_check_warns_of_overlap_and_style(folder: Path) -> None:
     long = "The ECG strip showed no change since the last visit"
     write(folder, "text.txt", f"{long}.\nall lower case.\nGive 10 mg.\nGive ten or two.\n")
@@ -496,6 +532,17 @@ def test_create_overwrites_nothing(tmp_path: Path) -> None:
         create(tmp_path / "file" / "below")
 
 
+@pytest.mark.parametrize("name", ["a/b:c", "..", ".hidden", "two\nlines", "x" * 101])
+def test_a_name_that_check_would_refuse_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DomainError, match=r"expected a name .* choose another with --name"):
+        create(tmp_path / "new", name)
+    assert not (tmp_path / "new").exists()
+    made = create(tmp_path / "old", "old")
+    made_yaml = made / "domain.yaml"
+    made_yaml.write_text(made_yaml.read_text().replace('"old"', json.dumps(name)))
+    assert "name: found" in check(made).errors[0].message
+
+
 def test_comments_are_counted(folder: Path) -> None:
     write(folder, "terms/test.tsv", "# a\r# b\rECG\r#4 lead\r")
     report = check(folder)
@@ -566,7 +613,11 @@ def test_nothing_outside_the_folder_is_read(folder: Path) -> None:
     ("name", "text", "message"),
     [
         ("domain.yaml", DOMAIN.replace("heart", "../heart"), "without slashes and no dot"),
-        ("domain.yaml", DOMAIN.split("voices")[0], "no voices for test, and no recordings in"),
+        (
+            "domain.yaml",
+            DOMAIN.replace("test:", "dev:"),
+            "no voices for test, and no recordings in",
+        ),
         ("domain.yaml", DOMAIN + "  dev: ['!en-*']\n", "the '!' patterns exclude every voice"),
         ("domain.yaml", DOMAIN.replace("en-gb-x-rp", "piper:no-such-voice"), "no-such-voice"),
         ("text.txt", "Fine.\n…\n", "text.txt:2: a sentence without a letter or digit"),
