@@ -20,6 +20,7 @@ from asr_llm.jobs.training_run import (
     notes_of,
     product,
     refuse_used,
+    refuse_without_data,
     run_folder,
 )
 from asr_llm.model.adapter_folder import AdapterFolder
@@ -98,6 +99,8 @@ def adapt(
         )
     base = checkpoints.locate(chosen.model)
     refuse_used(place, resume)
+    if not resume:  # a finished run needs its data no more
+        refuse_without_data(chosen, folder)
     notes: list[str] = []
     with run_folder(place, chosen, resume) as opened:
         _same_origin(opened, folder, chosen.model, base)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_llm.jobs.training_run import keeping, refuse_used, run_folder
+from asr_llm.jobs.training_run import keeping, refuse_used, refuse_without_data, run_folder
 from asr_llm.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def pretrain(
     if recipe.stages:
         folders = [place / f"{i}-{stage.name}" for i, stage in enumerate(recipe.stages, start=1)]
     refuse_used(folders[0], resume)
+    if not resume:  # a finished run needs its data no more
+        refuse_without_data(recipe)
     from asr_llm.training.train import train
 
     before: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,6 +121,7 @@ def serve(
     access = door.access()
     if door.tls is not None:
         door.tls.check()
+    parse_aliases(aliases, _names(recogniser))
     listening = _bind(door.host, door.port)
     with listening:
         from asr_llm.serving.app import Limits, create_app
@@ -155,19 +156,32 @@ def served(model: SpeechLLM, adapters: Sequence[AdapterFolder] = ()) -> dict[str
     """
     from asr_llm.serving.app import Served
 
-    path = Path(model.name)
-    base = path.resolve().name if path.is_dir() else model.name
-    if base in model.adapters:
-        raise CheckpointError(
-            f"the model and an adapter are both called {base!r}; expected a name for each: "
-            "rename a folder"
-        )
+    base = _base_name(model.name, model.adapters)
     plain = replace(model.options, adapters=(), confidence=True, word_timestamps=False)
     found = {base: Served(plain)}
     for name, folder in zip(model.adapters, adapters, strict=True):
         terms = folder.biasing.phrases if folder.biasing is not None else ()
         found[name] = Served(replace(plain, adapters=(name,)), terms)
     return found
+
+
+def _names(recogniser: Recogniser) -> list[str]:
+    """The names of ``served``, before the model is loaded."""
+    from asr_llm.model.adapters import names_of
+
+    adapters = names_of([adapter.path for adapter in recogniser.adapters])
+    return [_base_name(recogniser.model, adapters), *adapters]
+
+
+def _base_name(model: str, adapters: Collection[str]) -> str:
+    path = Path(model)
+    base = path.resolve().name if path.is_dir() else model
+    if base in adapters:
+        raise CheckpointError(
+            f"the model and an adapter are both called {base!r}; expected a name for each: "
+            "rename a folder"
+        )
+    return base
 
 
 def with_former(models: Mapping[str, Served]) -> dict[str, Served]:
@@ -179,12 +193,18 @@ def with_former(models: Mapping[str, Served]) -> dict[str, Served]:
 
 
 def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[str, Served]:
-    """Add each ``NAME=MODEL`` of ``aliases`` as another name of a model.
+    """Add each ``NAME=MODEL`` of ``aliases`` as another name of a model; see ``parse_aliases``."""
+    asked = parse_aliases(aliases, models)
+    return {**models, **{name: models[of] for name, of in asked.items()}}
+
+
+def parse_aliases(aliases: Sequence[str], models: Collection[str]) -> dict[str, str]:
+    """The model of each other name.
 
     Raises:
         ServerError: one is malformed, there is no such model, or the name is taken.
     """
-    found = dict(models)
+    found: dict[str, str] = {}
     for alias in aliases:
         name, _, of = (part.strip() for part in alias.partition("="))
         if not (name and of):
@@ -192,9 +212,9 @@ def with_aliases(models: Mapping[str, Served], aliases: Sequence[str]) -> dict[s
         if of not in models:
             known = ", ".join(models)
             raise ServerError(f"--alias {alias}: no model {of!r} here; expected one of {known}")
-        if name in found:
+        if name in found or name in models:
             raise ServerError(f"--alias {alias}: {name!r} is taken; expected another name")
-        found[name] = models[of]
+        found[name] = of
     return found
 
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr_llm.corpus.domain.folder import Domain
 from asr_llm.errors import Interrupted, RunError
 from asr_llm.recipe import Recipe
-from asr_llm.sequences.sources import untimed
+from asr_llm.sequences.sources import Folders, untimed
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
@@ -27,6 +28,20 @@ def refuse_used(place: Path, resume: bool) -> None:
             f"{place} already holds a run; expected a new folder: choose another with -o, "
             "or continue with --resume"
         )
+
+
+def refuse_without_data(recipe: Recipe, domain: Domain | None = None) -> None:
+    """Reject a recipe whose data is absent, before a model is loaded.
+
+    ``replay`` may come with the model, and is checked with it.
+
+    Raises:
+        AsrLlmError: see ``Source.check``.
+    """
+    for stage in recipe.in_stages():
+        for source in stage.sources:
+            if source.data != "replay":
+                source.check(Folders(domain))
 
 
 @contextmanager

@@ -427,6 +427,20 @@ def test_aliases() -> None:
         serving.with_aliases(models, ["a=small", "a=medical"])
 
 
+def test_wrong_aliases_are_refused_before_the_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def load(*_: Any) -> SpeechLLM:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(SpeechLLM, "of", load)
+    for alias in ("foo", "foo=bar"):
+        with pytest.raises(ServerError, match=f"--alias.*{alias}"):
+            serving.serve(Recogniser("mini"), OPTIONS, Door(port=0), aliases=[alias], say=print)
+    with pytest.raises(AssertionError, match="loaded"):
+        serving.serve(Recogniser("mini"), OPTIONS, Door(port=0), aliases=["a=mini"], say=print)
+
+
 def test_access_without_a_key(tmp_path: Path) -> None:
     assert Door("0.0.0.0").is_open and Door("192.168.1.7").is_open and Door("::").is_open
     assert not Door().is_open and not Door("localhost").is_open and not Door("::1").is_open

@@ -29,6 +29,15 @@ class BaseSource(Strict):
     )
     weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
 
+    def check(self, folders: Folders) -> None:
+        """Check what can be seen of the data at once, before a model is loaded.
+
+        Raises:
+            RecipeError: the data it names is absent.
+            DomainError: the data is not what its task needs.
+        """
+        folders.find(self.data)
+
     @abstractmethod
     def examples(self, chat: Chat, folders: Folders) -> Examples | None:
         """The examples this source stands for; None where an optional one has no data.

@@ -19,7 +19,7 @@ from asr_llm.corpus.speech.synthesis import Utterance, Word
 from asr_llm.errors import DomainError
 from asr_llm.sequences.examples import Examples, Item, python_rng
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS
-from asr_llm.sequences.sources.data import Data
+from asr_llm.sequences.sources.data import Data, Folders
 from asr_llm.sequences.sources.speaking import SpokenSource, speak_at_random
 from asr_llm.sequences.spans import SpanSequence
 from asr_llm.sequences.tasks import Chat
@@ -67,16 +67,26 @@ class SpeechSource(SpokenSource):
         recorded = self.speech != "synthetic" and data.has_recordings
         return recorded or (self.speech != "recorded" and data.has_text)
 
+    def check(self, folders: Folders) -> None:
+        """As ``BaseSource.check`` says: a domain folder must have the recordings."""
+        data = folders.find(self.data)
+        if data.folder is not None and not (self.optional or data.has_recordings):
+            self._refuse_unrecorded(data)
+
+    def _refuse_unrecorded(self, data: Data) -> None:
+        if self.speech == "recorded":
+            raise DomainError(
+                f"{data.path}: no recordings for the {self.task!r} source; expected a manifest "
+                f"and audio in {data.split}/, or leave out 'speech: recorded'"
+            )
+
     def build(self, data: Data, chat: Chat) -> Examples:
         """Examples of the recordings or, where there are none, of the sentences."""
         # A manifest is never read aloud, whatever 'speech' says.
         skipped = data.folder is not None and self.speech == "synthetic"
         cuts = None if skipped else data.recordings()
-        if cuts is None and self.speech == "recorded":
-            raise DomainError(
-                f"{data.path}: no recordings for the {self.task!r} source; expected a manifest "
-                f"and audio in {data.split}/, or leave out 'speech: recorded'"
-            )
+        if cuts is None:
+            self._refuse_unrecorded(data)
         return self._spoken(data, chat) if cuts is None else self._recorded(cuts, data, chat)
 
     @abstractmethod
