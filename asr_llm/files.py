@@ -21,14 +21,24 @@ def new_folder(path: str | Path) -> Path:
     """Check that ``path`` is a new or empty folder to write to; it is not created yet.
 
     Raises:
-        RunError: it is a file or a non-empty folder.
+        RunError: it is a file or a non-empty folder, or cannot be created below a file.
     """
     place = Path(path)
     if place.is_file():
         raise RunError(f"{place} is a file; expected a new or empty folder: choose another -o")
     if place.exists() and any(place.iterdir()):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
+    if above := file_above(place):
+        raise RunError(
+            f"{place} cannot be created: {above} is a file; choose another folder with -o"
+        )
     return place
+
+
+def file_above(path: Path) -> Path | None:
+    """The file that a folder cannot be created below; None if there is none."""
+    there = next((above for above in path.parents if above.exists()), None)
+    return there if there is not None and not there.is_dir() else None
 
 
 def is_lfs_pointer(path: Path) -> bool:

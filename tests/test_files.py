@@ -18,3 +18,5 @@ def test_a_new_folder_is_new_or_empty(tmp_path: Path) -> None:
     for taken, why in ((tmp_path, "is not empty"), (tmp_path / "mine", "is a file")):
         with pytest.raises(RunError, match=f"{why}; expected a new or empty folder"):
             new_folder(taken)
+    with pytest.raises(RunError, match=r"b cannot be created: .*mine is a file; choose another"):
+        new_folder(tmp_path / "mine" / "a" / "b")

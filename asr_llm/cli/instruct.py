@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, to_json
+from asr_llm.cli.console import Bar, print_warnings, to_json
 from asr_llm.cli.options import Adapter, AsJson, Cascade, Model, Output
 from asr_llm.cli.tables import print_instructions
 
@@ -56,3 +56,4 @@ def instruct(
         typer.echo(to_json(done.scores))
     else:
         print_instructions(done.scores)
+        print_warnings(done.scores)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, to_json
+from asr_llm.cli.console import Bar, print_warnings, to_json
 from asr_llm.cli.options import Adapter, AsJson, Cascade, Model, Output
 from asr_llm.cli.tables import print_answers
 
@@ -51,3 +51,4 @@ def qa(
         typer.echo(to_json(done.scores))
     else:
         print_answers(done.scores)
+        print_warnings(done.scores)

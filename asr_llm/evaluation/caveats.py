@@ -24,15 +24,19 @@ def of_sample(
             "speakers are unknown: intervals are resampled by utterance, and too narrow if "
             "speakers have several"
         )
-    elif drawn.few:
-        blocks = len(drawn.grouped)
-        count = f"{blocks} {drawn.of}{'s' if blocks > 1 else ''}"
-        found.append(
-            f"{count}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"
-        )
+    else:
+        found += of_few(len(drawn.grouped), drawn.of)
     if mentions and not any(mentions.values()):
         found.append("no term occurs in the references")
     return found
+
+
+def of_few(count: int, drawn: str) -> list[str]:
+    """Warn of intervals drawn from too few speakers, questions or the like."""
+    if count >= FEW_BLOCKS:
+        return []
+    counted = f"{count} {drawn}{'' if count == 1 else 's'}"
+    return [f"{counted}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"]
 
 
 def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:

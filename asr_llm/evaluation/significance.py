@@ -77,7 +77,9 @@ def paired_bootstrap(
         seed: of the draws.
 
     ``p`` is twice the smaller share of draws in which the difference is ≥ 0 or ≤ 0, counting the
-    sample itself (so never 0), and at most 1.
+    sample itself (so never 0), and at most 1. It is below 0.05 where the interval excludes 0, give
+    or take a draw. If few blocks differ, many draws have none of them: the interval then ends at
+    exactly 0, and p is large.
 
     Raises:
         ScoreError: the three lists differ in length.

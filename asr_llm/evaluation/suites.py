@@ -26,6 +26,10 @@ def read_config(path: Path, kind: type[_Config], rows: str) -> tuple[_Config, Pa
     Raises:
         SuiteError: a file is missing, or the YAML is malformed; the message names file and line.
     """
+    if path.is_dir():
+        raise SuiteError(
+            f"{path}: found a folder; expected a file: a suite (.yaml) or {rows} (.jsonl)"
+        )
     if not path.is_file():
         raise SuiteError(f"{path}: nothing there; expected a suite (.yaml) or {rows} (.jsonl)")
     if path.suffix not in (".yaml", ".yml"):

@@ -63,6 +63,7 @@ def instruct(
     Raises:
         AsrLlmError: the suite, a voice, the model, the adapter or ``output`` is at fault.
     """
+    from asr_llm.evaluation import caveats
     from asr_llm.evaluation.instructions import read_instructions
 
     read = read_instructions(suite, options.variants)
@@ -72,7 +73,12 @@ def instruct(
     figures, rows = asking.each(
         measured, lambda system: _run(read, put, system, options.cascade, progress)
     )
-    scores = {"suite": read.config.name, "cascade": options.cascade, "systems": figures}
+    scores = {
+        "suite": read.config.name,
+        "cascade": options.cascade,
+        "systems": figures,
+        "warnings": caveats.of_few(len(read.instructions), "instruction"),
+    }
     return asking.save(place, scores, rows)
 
 

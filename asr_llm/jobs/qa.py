@@ -57,6 +57,7 @@ def qa(
     Raises:
         AsrLlmError: the suite, a voice, the model, the adapter or ``output`` is at fault.
     """
+    from asr_llm.evaluation import caveats
     from asr_llm.evaluation.spoken_qa import read_suite
 
     read = read_suite(suite, options.scoring)
@@ -71,6 +72,7 @@ def qa(
         "scoring": read.config.scoring,
         "cascade": options.cascade,
         "systems": figures,
+        "warnings": caveats.of_few(len(read.questions), "question"),
     }
     return asking.save(place, scores, rows)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_llm.errors import RunError
-from asr_llm.files import printable
+from asr_llm.files import file_above, printable
 
 RECORD = ".asr-llm.jsonl"
 
@@ -57,6 +57,11 @@ class OutputFolder:
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(
                 f"{self.folder}: is a file; expected a folder for the transcripts with -o"
+            )
+        if above := file_above(self.folder):
+            raise RunError(
+                f"{self.folder}: cannot be created, because {above} is a file; choose another "
+                "folder with -o"
             )
         self.settings = json.loads(json.dumps(settings))  # as read back from the record
         self.record = self.folder / RECORD

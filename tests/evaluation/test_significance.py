@@ -40,6 +40,14 @@ def test_a_gain_in_one_of_two_blocks() -> None:
     assert drawn.p == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_gain_in_one_of_forty_blocks_is_absent_from_many_draws() -> None:
+    # (39/40)^40 = 36% of the draws show no change, none a loss: p is about 0.73.
+    drawn = paired_bootstrap(base=[2] + [0] * 39, adapted=[0] * 40, sizes=[6] * 40)
+    assert drawn.low is not None and drawn.low < 0
+    assert drawn.high == 0
+    assert drawn.p == pytest.approx(0.73, abs=0.05)
+
+
 def test_the_difference_is_pooled_over_unequal_blocks() -> None:
     # 5/100 to 2/100, not the mean of 0.5 - 0.2 and 0.
     drawn = paired_bootstrap(base=[5, 0], adapted=[2, 0], sizes=[10, 90])

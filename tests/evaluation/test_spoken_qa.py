@@ -94,6 +94,10 @@ def test_malformed_input_is_reported(tmp_path: Path, text: str, message: str) ->
 
 
 def test_suites_that_do_not_fit_their_questions(tmp_path: Path) -> None:
+    with pytest.raises(
+        SuiteError, match=r"found a folder; expected a file: a suite \(\.yaml\) or q"
+    ):
+        read_suite(tmp_path)
     with pytest.raises(SuiteError, match="nothing there"):
         read_suite(tmp_path / "s.yaml")
     suite = tmp_path / "s.yaml"

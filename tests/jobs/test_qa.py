@@ -89,6 +89,8 @@ def test_qa_writes_every_answer(tiny: Path, suite: Path, tmp_path: Path) -> None
     ]  # fmt: skip
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == done.scores
     assert done.scores["systems"]["base"]["text"]["questions"] == 2
+    few = "2 questions: intervals drawn from fewer than 6 are too narrow to rely on"
+    assert done.scores["warnings"] == [few]
     with pytest.raises(RunError, match="not empty"):
         job.qa(suite, model=str(tiny), output=tmp_path / "out")
 
