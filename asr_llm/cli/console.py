@@ -215,7 +215,8 @@ def print_audit(found: Audit) -> None:
         Console(width=None if sys.stdout.isatty() else 140, markup=False).print(shown)
     by_list = sum("list" in term.helps for term in found.misheard)
     typer.echo(
-        f"{len(found.misheard)} of {len(found.terms)} terms will be misheard by {found.model}; "
+        f"{len(found.misheard)} of {len(found.terms)} terms "
+        f"{'is' if len(found.misheard) == 1 else 'are'} likely to be misheard by {found.model}; "
         f"a list helps {by_list} of them"
     )
 

@@ -12,6 +12,7 @@ from asr_llm import defaults
 from asr_llm.cli.console import Bar, print_audit, report_text, to_json
 from asr_llm.cli.options import AsJson, BeamSize, Model
 from asr_llm.decoding.options import NUM_BEAMS
+from asr_llm.progress import Feedback
 
 domain_app = typer.Typer(help="Create, check and audit domain folders.", no_args_is_help=True)
 
@@ -66,13 +67,14 @@ def domain_audit(
     """Find the listed terms that a model mishears, and what would help; needs no recordings."""
     from asr_llm.jobs import audit as job
 
-    with Bar() as progress:
+    bar = Bar()
+    with bar as progress:
         found = job.audit(
             folder,
             model=model,
             stimuli=job.Stimuli(voice or [], carrier or []),
             num_beams=beam_size,
-            progress=progress,
+            feedback=Feedback(progress, tell=lambda line: bar.echo(f"{line}\n", err=True)),
         )
     if report is not None:
         job.write_report(report, found)

@@ -8,7 +8,7 @@ to measure whether a list helps.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from asr_llm.corpus.speech.synthesis import select_voices
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import DomainError, SynthesisError
 from asr_llm.evaluation.audit import AuditedTerm, Listed, judge
-from asr_llm.progress import Progress, labelled
+from asr_llm.progress import Feedback, Progress, labelled
 
 if TYPE_CHECKING:
     from asr_llm.evaluation.entities import MentionOutcome
@@ -79,7 +79,7 @@ def audit(
     stimuli: Stimuli = Stimuli(),
     only: Iterable[str] | None = None,
     num_beams: int = NUM_BEAMS,
-    progress: Progress | None = None,
+    feedback: Feedback = Feedback(),
 ) -> Audit:
     """Synthesise and decode every listed term; report which are misrecognised and what would help.
 
@@ -113,10 +113,19 @@ def audit(
         _Said(f"{domain.name}-audit-{i:06d}", *spoken)
         for i, spoken in enumerate(_sentences(terms, chosen, speaking), start=1)
     ]
-    times, with_list = _decode(domain, said, terms, model, num_beams, progress)
+    feedback.tell(
+        f"speaking {_counted(terms, 'term')}, each in {_counted(chosen, 'sentence')} by "
+        f"{_counted(speaking, 'voice')}, and decoding the {len(said)} recordings with {model}: "
+        "this can take some minutes"
+    )
+    times, with_list = _decode(domain, said, terms, model, num_beams, feedback.progress)
     sentences = domain.text() if domain.has_text() else []
     found = judge(terms, times, with_list, listed, sentences)
     return Audit(domain.name, model, speaking, chosen, tuple(found))
+
+
+def _counted(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _default_carriers(domain: Domain) -> tuple[str, ...]:
@@ -185,6 +194,7 @@ def _decode(
         [one.voice for one in said],
         prefix=f"{domain.name}-audit",
         language=domain.config.language,
+        progress=labelled(progress, "speaking"),
     )
     by_cut = {cut.id: one for cut, one in zip(cuts, said, strict=True)}
     loaded: SpeechLLM = SpeechLLM.load(model, num_beams=num_beams)

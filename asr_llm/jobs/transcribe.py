@@ -91,7 +91,7 @@ def transcribe(
         check_names(found, names[0])
     for line in expanded.notes():
         feedback.tell(line)
-    yield from (Outcome(path, error=reason) for path, reason in expanded.unread.items())
+    yield from (Outcome(path, error=reason) for path, reason in expanded.errors())
     with inputs.spooled(found) as files:
         folder, todo, journals = None, files, None
         begun: list[Path] = []

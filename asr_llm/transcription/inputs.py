@@ -46,10 +46,18 @@ class Found:
     other: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
+    def errors(self) -> Iterator[tuple[Path, str]]:
+        """The unread files, one message for all that have the same reason; each with the first."""
+        alike: dict[str, list[Path]] = {}
+        for path, message in self.unread.items():
+            alike.setdefault(message.removeprefix(f"{path}: "), []).append(path)
+        for reason, paths in alike.items():
+            yield paths[0], f"{_some(paths)}: {reason}"
+
     def notes(self) -> Iterator[str]:
         """Messages on what was skipped without being an error."""
         if self.other:
-            yield f"left out, for they are no audio: {_some(self.other)}"
+            yield f"skipped: not audio: {_some(self.other)}"
         if self.folders:
             yield f"not looked into: {_some(self.folders)}; add --recursive"
 
@@ -199,7 +207,9 @@ def _look_through(folder: Path, recursive: bool, found: Found) -> None:
 def _unreadable(path: Path) -> str | None:
     """Why a file is not readable audio; None if it is."""
     if not (path.is_file() or path.is_symlink()):
-        return f"{path}: is no file; expected audio"  # reading a pipe or socket would block
+        return (
+            f"{path}: is not a regular file; expected audio"  # reading a pipe or socket would block
+        )
     try:
         audio_info(path)
     except AudioError as error:

@@ -92,7 +92,7 @@ def test_the_page() -> None:
     terms = [asdict(term) for term in judged().values()]
     terms[0] |= {"text": "<b>CPAP</b>"}
     page = render("shop: vocabulary audit", {"model": "mini", "voices": "en-us"}, terms)
-    assert "3 of 4 terms will be misheard" in page
+    assert "3 of 4 terms are likely to be misheard" in page
     assert "<b>CPAP" not in page and "&lt;b&gt;CPAP" in page
     assert "green tea" in page.split("Recognised well")[0]
     assert "://" not in page

@@ -309,7 +309,7 @@ def test_a_folder_of_all_sorts(tiny: Path, tmp_path: Path) -> None:
     (place / "notes.txt").write_text("a.wav")
     options = ("in", "--model", tiny, "--vad", "energy", "--beam-size", "1")
     status, _, errors = call(*options, cwd=tmp_path)
-    assert status == 0 and "left out, for they are no audio: in/notes.txt\n" in errors
+    assert status == 0 and "skipped: not audio: in/notes.txt\n" in errors
     (place / "b.zip").write_bytes(b"PK and so on")
     status, _, errors = call(*options, cwd=tmp_path)
     assert status == 3 and "error: in/b.zip: not audio we can decode" in errors

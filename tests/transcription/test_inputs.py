@@ -128,10 +128,10 @@ def test_a_name_that_tells_nothing_is_looked_into(tmp_path: Path) -> None:
         "b.dat": "not audio we can decode",
         "c": "not audio we can decode",
         "gone.xyz": "no such file",
-        "pipe": "is no file",
+        "pipe": "is not a regular file",
     }  # fmt: skip
     assert list(found.notes()) == [
-        f"left out, for they are no audio: {tmp_path / 'trans.TXT'}",
+        f"skipped: not audio: {tmp_path / 'trans.TXT'}",
         f"not looked into: {tmp_path / 'sub'}; add --recursive",
     ]
     assert list(expand([tmp_path], recursive=True).notes()) == list(found.notes())[:1]
@@ -141,6 +141,17 @@ def test_a_folder_without_audio_but_with_something_strange(tmp_path: Path) -> No
     (tmp_path / "b.dat").write_bytes(b"12345")
     found = expand([tmp_path])
     assert (found.audio, list(found.unread)) == ([], [tmp_path / "b.dat"])
+
+
+def test_unread_files_are_grouped_by_reason(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / f"{name}.dat").write_bytes(b"12345")
+    (tmp_path / "f.dat").write_bytes(b"")
+    (first, same), (last, other) = expand([tmp_path]).errors()
+    assert (first, last) == (tmp_path / "a.dat", tmp_path / "f.dat")
+    three = ", ".join(str(tmp_path / f"{name}.dat") for name in "abc")
+    assert same.startswith(f"{three} and 2 more: not audio we can decode; expected")
+    assert other.startswith(f"{tmp_path / 'f.dat'}: is empty (0 bytes)")
 
 
 def test_a_named_pipe_is_copied(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +90,7 @@ def speak_texts(
     voices: Sequence[str],
     prefix: str,
     language: str = "en",
+    progress: Callable[[float, float], None] | None = None,
 ) -> CutSet:
     """Cuts ``<prefix>-0001`` etc. of spoken texts, from the cache if present.
 
@@ -97,6 +98,7 @@ def speak_texts(
         texts: of the supervisions.
         spoken: spoken form of each, for the voices.
         voices: names, as for ``synthesize``; text i is spoken by voice i modulo their number.
+        progress: called with the number of texts spoken and their total.
 
     Raises:
         SynthesisError: a voice does not exist, or a text cannot be spoken; names the cut.
@@ -119,6 +121,8 @@ def speak_texts(
                 raise SynthesisError(f"{name}: {error}") from error
             entry = _write(folder, key, utterance, form)
         cuts.append(_make_cut(name, entry, language))
+        if progress is not None:
+            progress(i + 1, len(texts))
     return CutSet.from_cuts(cuts)
 
 
