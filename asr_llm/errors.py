@@ -6,6 +6,11 @@ lines. The command line prints the message and exits with status 2; a traceback 
 """
 
 
+def number_of(count: int, noun: str) -> str:
+    """Count things in a message: "1 file", "2 files"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 class AsrLlmError(Exception):
     """Base class of all errors that the user can fix."""
 

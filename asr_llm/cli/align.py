@@ -13,6 +13,7 @@ from asr_llm.cli.options import (
     AsJson,
 )
 from asr_llm.corpus import MIN_CONFIDENCE, MIN_COVERAGE
+from asr_llm.errors import number_of
 
 
 def align(
@@ -73,8 +74,8 @@ def align(
         typer.echo(to_json(done))
     else:
         typer.echo(
-            f"{done.path}: {done.aligned} recordings, {done.words} words; "
-            f"{len(done.dropped)} dropped"
+            f"{done.path}: {number_of(done.aligned, 'recording')}, "
+            f"{number_of(done.words, 'word')}; {len(done.dropped)} dropped"
         )
     if done.dropped:
         raise typer.Exit(3)

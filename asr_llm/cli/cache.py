@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from asr_llm.cli.console import size
+from asr_llm.errors import number_of
 
 cache_app = typer.Typer(
     help="Inspect and clear the cache of synthesised speech.", no_args_is_help=True
@@ -19,7 +20,7 @@ def cache_list() -> None:
     from asr_llm.corpus.speech import cache
 
     for entry in cache.entries():
-        typer.echo(f"{entry.kind}\t{entry.count} files\t{size(entry.bytes)}")
+        typer.echo(f"{entry.kind}\t{number_of(entry.count, 'file')}\t{size(entry.bytes)}")
     typer.echo(f"in {cache.location()}")
 
 
@@ -34,4 +35,4 @@ def cache_clear(
     from asr_llm.corpus.speech import cache
 
     for entry in cache.clear(kind):
-        typer.echo(f"deleted {entry.kind}: {entry.count} files, {size(entry.bytes)}")
+        typer.echo(f"deleted {entry.kind}: {number_of(entry.count, 'file')}, {size(entry.bytes)}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sized
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from asr_llm.errors import number_of
 
 if TYPE_CHECKING:
     from asr_llm.corpus.domain.folder import CheckReport
@@ -131,19 +132,15 @@ def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
         more = f"; so for {len(left_out) - 1} more" if left_out[1:] else ""
         lines.append(f"left out: {left_out[0]}{more}")
     if done := sum(outcome.done_before for outcome in outcomes):
-        lines.append(f"{_files(done)} done already")
+        lines.append(f"{number_of(done, 'file')} done already")
     heard = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
     if heard:
-        audio = f"{_files(len(heard))}, {clock(sum(heard))} of audio"
+        audio = f"{number_of(len(heard), 'file')}, {clock(sum(heard))} of audio"
         if any(outcome.resumed for outcome in outcomes):
             lines.append(f"{audio}; what was left of it took {seconds:.1f} s")
         else:
             lines.append(f"{audio} in {seconds:.1f} s, RTFx {sum(heard) / seconds:.1f}")
     return lines
-
-
-def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def print_scores(scores: dict[str, Any]) -> None:
@@ -229,20 +226,21 @@ def report_text(report: CheckReport) -> str:
         fix = f"; {problem.fix}" if problem.fix else ""
         lines.append(f"{place}: {problem.severity}: {problem.message}{fix}")
     for split, sentences in report.sentences.items():
-        line = f"{split}: {sentences} sentences, {report.words[split]} words"
+        line = (
+            f"{split}: {number_of(sentences, 'sentence')}, {number_of(report.words[split], 'word')}"
+        )
         if report.recordings[split]:
-            line += f"; {report.recordings[split]} recordings, {report.seconds[split]:.0f} s"
+            recordings = number_of(report.recordings[split], "recording")
+            line += f"; {recordings}, {report.seconds[split]:.0f} s"
         lines.append(line)
     for file, count in report.comments.items():
-        lines.append(f"{file}: {_counted(range(count), 'comment line')} (# …) left out")
+        lines.append(f"{file}: {number_of(count, 'comment line')} (# …) left out")
     if report.terms:
         lines.append("terms: " + ", ".join(f"{label} {n}" for label, n in report.terms.items()))
-    lines.append(f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}")
+    lines.append(
+        f"{number_of(len(report.errors), 'error')}, {number_of(len(report.warnings), 'warning')}"
+    )
     return "\n".join(lines)
-
-
-def _counted(things: Sized, noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def diagnosis_text(found: Diagnosis) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asr_llm.errors import number_of
 from asr_llm.evaluation.blocks import FEW_BLOCKS, Bootstrap
 from asr_llm.evaluation.entities import Mention
 from asr_llm.evaluation.measured import Texts
@@ -35,8 +36,8 @@ def of_few(count: int, drawn: str) -> list[str]:
     """Warn of intervals drawn from too few speakers, questions or the like."""
     if count >= FEW_BLOCKS:
         return []
-    counted = f"{count} {drawn}{'' if count == 1 else 's'}"
-    return [f"{counted}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"]
+    drawn_from = number_of(count, drawn)
+    return [f"{drawn_from}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"]
 
 
 def of_apostrophes(normalizer: str, texts: Mapping[str, Texts]) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from asr_llm.errors import number_of
 from asr_llm.evaluation.alternatives import first, parse
 from asr_llm.evaluation.rows import Placed, Row, Side, fail, read_lines
 
@@ -57,7 +58,11 @@ def ctm_for_stm(ctm: str | Path, stm: str | Path) -> PlacedWords:
         else:
             texts[home.id].append(word.text)
     if words and outside == len(words):
-        fail(ctm, f"{outside} words, none in a segment of {stm}", "the same names and channels")
+        fail(
+            ctm,
+            f"{number_of(outside, 'word')}, none in a segment of {stm}",
+            "the same names and channels",
+        )
     return PlacedWords({i: " ".join(found) for i, found in texts.items()}, ignored, outside)
 
 
@@ -117,7 +122,7 @@ def _segments(path: Path) -> Iterator[_Segment]:
         times = _times(fields[3:5])
         if times is None or times[1] < times[0]:
             expected = "recording channel speaker start end [<label>] text, times in seconds"
-            fail(place, f"{len(fields)} columns or no times", expected)
+            fail(place, f"{number_of(len(fields), 'column')} or no times", expected)
         # Leading angle brackets hold the segment's label: <o,f0,male>.
         text = re.sub(r"^<[^<>\s]*>\s*", "", fields[5].strip()) if len(fields) > 5 else ""
         yield _Segment(place, fields[0], fields[1], fields[2], *times, text)
@@ -152,7 +157,7 @@ def _words(path: Path) -> list[_Word]:
         times = _times(fields[2:4])
         if times is None or len(fields) < 5:
             expected = "recording channel start duration word [confidence], times in seconds"
-            fail(place, f"{len(fields)} columns or no times", expected)
+            fail(place, f"{number_of(len(fields), 'column')} or no times", expected)
         if fields[4] != "<eps>":
             words.append(_Word(place, fields[0], fields[1], *times, fields[4]))
     return sorted(words, key=lambda word: word.start)

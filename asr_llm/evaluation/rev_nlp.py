@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from asr_llm.errors import number_of
 from asr_llm.evaluation.rows import Entity, Placed, Row, Side, fail, read_lines, read_text
 
 _CASES: dict[str, Callable[[str], str]] = {
@@ -39,7 +40,7 @@ def read_nlp(path: Path, side: Side) -> Iterator[Placed]:
     for place, line in lines[1:]:
         fields = line.split("|")
         if len(fields) != len(header):
-            fail(place, f"{len(fields)} columns", f"{len(header)}, as in the header")
+            fail(place, f"{number_of(len(fields), 'column')}", f"{len(header)}, as in the header")
         row = dict(zip(header, (field.strip() for field in fields)))
         token = row["token"]
         if not token or re.fullmatch("<.*>", token):

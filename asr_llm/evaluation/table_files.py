@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from asr_llm.errors import number_of
 from asr_llm.evaluation.manifest_rows import AUDIO_KEYS
 from asr_llm.evaluation.rows import IDS, TEXTS, Placed, Row, Side, fail, read_lines, read_text
 from asr_llm.text_files import RowError, cells, comma_rows, ids_of
@@ -35,12 +36,20 @@ def table_texts(
         header, key, column = ["id", "text"], "id", "text"
     elif key is None or column is None:
         names = f"one of {', '.join((*IDS, *_AUDIO))}, and one of {', '.join(TEXTS[side])}"
-        fail(place, f"{len(first)} columns without an id or a text", f"a header with {names}")
+        fail(
+            place,
+            f"{number_of(len(first), 'column')} without an id or a text",
+            f"a header with {names}",
+        )
     else:
         rows = rows[1:]
     for place, row_cells in rows:
         if len(row_cells) != len(header):
-            fail(place, f"{len(row_cells)} columns", f"{len(header)}, as in the first line")
+            fail(
+                place,
+                f"{number_of(len(row_cells), 'column')}",
+                f"{len(header)}, as in the first line",
+            )
     table = [(place, dict(zip(header, row_cells))) for place, row_cells in rows]
     stems = ids_of(row[key] for _, row in table) if key in _AUDIO else {}
     for place, row in table:

@@ -8,7 +8,7 @@ to measure whether a list helps.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from asr_llm import defaults
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.speech.synthesis import select_voices
 from asr_llm.decoding.options import NUM_BEAMS
-from asr_llm.errors import DomainError, SynthesisError
+from asr_llm.errors import DomainError, SynthesisError, number_of
 from asr_llm.evaluation.audit import AuditedTerm, Listed, judge
 from asr_llm.progress import Feedback, Progress, labelled
 
@@ -114,18 +114,14 @@ def audit(
         for i, spoken in enumerate(_sentences(terms, chosen, speaking), start=1)
     ]
     feedback.tell(
-        f"speaking {_counted(terms, 'term')}, each in {_counted(chosen, 'sentence')} by "
-        f"{_counted(speaking, 'voice')}, and decoding the {len(said)} recordings with {model}: "
-        "this can take some minutes"
+        f"speaking {number_of(len(terms), 'term')}, each in "
+        f"{number_of(len(chosen), 'sentence')} by {number_of(len(speaking), 'voice')}, and "
+        f"decoding {number_of(len(said), 'recording')} with {model}: this can take some minutes"
     )
     times, with_list = _decode(domain, said, terms, model, num_beams, feedback.progress)
     sentences = domain.text() if domain.has_text() else []
     found = judge(terms, times, with_list, listed, sentences)
     return Audit(domain.name, model, speaking, chosen, tuple(found))
-
-
-def _counted(things: Sized, noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _default_carriers(domain: Domain) -> tuple[str, ...]:

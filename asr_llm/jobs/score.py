@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.corpus.terms.biasing_list import read_phrases
-from asr_llm.errors import RunError, ScoreError
+from asr_llm.errors import RunError, ScoreError, number_of
 from asr_llm.evaluation.rows import few
 from asr_llm.files import new_folder
 from asr_llm.jobs.score_folder import write, write_report
@@ -199,7 +199,9 @@ def _read_hypotheses(path: Path, reference: Path, warnings: list[str]) -> dict[s
         return read_hypotheses(path)
     placed = ctm_for_stm(path, reference)
     if placed.outside:
-        warnings.append(f"{path}: {placed.outside} words lie in no segment of {reference}")
+        warnings.append(
+            f"{path}: {number_of(placed.outside, 'word')} outside any segment of {reference}"
+        )
     return placed.texts
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from asr_llm.errors import CheckpointError, ServerError
+from asr_llm.errors import CheckpointError, ServerError, number_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -292,7 +292,7 @@ def _run(
             over = self.until is not None and (not engine.taken or time.monotonic() > self.until)
             if over or await super().on_tick(counter):
                 if engine.taken:
-                    say(f"Cancelling {engine.taken} requests")
+                    say(f"Cancelling {number_of(engine.taken, 'request')}")
                 engine.close()
                 return True
             return False

@@ -21,6 +21,7 @@ from transformers import LogitsProcessor
 from asr_llm.corpus.speech import cache
 from asr_llm.decoding.generate import generate
 from asr_llm.decoding.prompts import inference, splice
+from asr_llm.errors import number_of
 from asr_llm.files import write_text
 from asr_llm.model import checkpoints
 from asr_llm.sequences.answers import AnswerOptions
@@ -61,7 +62,9 @@ class Teacher:
         paths = {message: own / f"{_key(message, options)}.txt" for message in messages}
         new = sorted((m for m, path in paths.items() if not path.is_file()), key=len)
         if new:
-            self._tell(f"asking the LLM of {teacher or self.base.name} {len(new)} questions")
+            self._tell(
+                f"asking the LLM of {teacher or self.base.name} {number_of(len(new), 'question')}"
+            )
             model = checkpoints.load(place) if teacher else self.model
             for i, (message, answer) in enumerate(_answers(model, new, options), start=1):
                 write_text(paths[message], answer)

@@ -316,8 +316,8 @@ def test_cache_list_and_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ASR_LLM_CACHE", str(tmp_path))
     (cache.folder("spoken") / "x.flac").write_bytes(b"1234")
     listed = run("cache", "list")
-    assert listed.stdout == f"spoken\t1 files\t4 B\nin {tmp_path}\n"
-    assert run("cache", "clear").stdout == "deleted spoken: 1 files, 4 B\n"
+    assert listed.stdout == f"spoken\t1 file\t4 B\nin {tmp_path}\n"
+    assert run("cache", "clear").stdout == "deleted spoken: 1 file, 4 B\n"
     assert not (tmp_path / "spoken").exists()
     assert_refused(run("cache", "clear", "songs"), "'songs'")
 

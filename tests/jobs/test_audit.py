@@ -140,7 +140,7 @@ def test_the_command(folder: Path, recogniser: Recogniser, tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     said = (
-        "speaking 4 terms, each in 2 sentences by 2 voices, and decoding the 16 recordings with "
+        "speaking 4 terms, each in 2 sentences by 2 voices, and decoding 16 recordings with "
         "mini: this can take some minutes\n"
     )
     assert said in done.stderr

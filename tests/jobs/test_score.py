@@ -93,7 +93,7 @@ def test_stm_and_ctm(tmp_path: Path) -> None:
     scores = score_files(tmp_path / "r.stm", {"x": tmp_path / "h.ctm"}).scores
     assert scores["systems"]["x"]["wer"]["raw"]["deletions"] == 1
     assert scores["bootstrap"] == {"blocks": 2, "of": "speaker", "resamples": 1000, "seed": 0}
-    assert "1 words lie in no segment" in scores["warnings"][-1]
+    assert "1 word outside any segment" in scores["warnings"][-1]
 
 
 @pytest.mark.parametrize(

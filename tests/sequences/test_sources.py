@@ -230,7 +230,7 @@ def test_nothing_but_long_recordings_is_an_error(recordings: Path) -> None:
     recordings.write_text("long.wav\tToo long.\n", "utf-8")
     with pytest.raises(
         DomainError,
-        match=r"left out 1 recordings \(the first: long\): .* longer than 24 s.*asr-llm align",
+        match=r"left out 1 recording \(the first: long\): .* longer than 24 s.*asr-llm align",
     ):
         make("asr", recordings)
 

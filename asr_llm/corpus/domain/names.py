@@ -9,6 +9,7 @@ from pathlib import Path
 from asr_llm.corpus.recordings.audio_kinds import SUFFIXES
 from asr_llm.corpus.recordings.manifests import LAYOUTS
 from asr_llm.corpus.text.lines import Problem
+from asr_llm.errors import number_of
 
 SPLITS = ("train", "dev", "test")
 _FILES = ("domain.yaml", "text.txt", "templates.yaml", "entities.jsonl")
@@ -56,7 +57,7 @@ def split_problems(folder: Path, listed: Iterable[Path]) -> list[Problem]:
     ]
     if not left:
         return []
-    message = f"{len(left)} files not read ({named([path.name for path in left])})"
+    message = f"{number_of(len(left), 'file')} not read ({named([path.name for path in left])})"
     fix = f"expected text.txt, audio, and one of {', '.join(LAYOUTS)}"
     return [Problem(str(folder), None, "warning", message, fix)]
 

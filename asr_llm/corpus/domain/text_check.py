@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from asr_llm.corpus.domain.files import Line, Problem
 from asr_llm.corpus.domain.names import named
 from asr_llm.corpus.text.normalizers import normalize
+from asr_llm.errors import number_of
 
 _OVERLAP, _SENTENCE = 8, 5  # words in a row
 _DIGIT = re.compile(r"\d")
@@ -35,7 +36,7 @@ def _mixed(
 ) -> Iterator[Problem]:
     if some and others:
         at = min(some, others, key=len)[0]
-        message = f"mixed {what}: {len(some)} lines {one}, {len(others)} {other}"
+        message = f"mixed {what}: {number_of(len(some), 'line')} {one}, {len(others)} {other}"
         yield Problem(str(at.file), at.number, "warning", message, "write all lines alike")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_llm.corpus.text.lines import Problem, all_lines
+from asr_llm.errors import number_of
 from asr_llm.text_files import RowError, comma_rows
 
 _AUDIO = ("file_name", "audio_filepath", "audio", "file", "path")
@@ -41,7 +42,7 @@ class Columns:
         """
         if len(row) != len(self.names):
             expected = f"{len(self.names)}, as in the first line"
-            raise MalformedError(f"found {len(row)} columns; expected {expected}")
+            raise MalformedError(f"found {number_of(len(row), 'column')}; expected {expected}")
         cells = {name: cell for name, cell in zip(self.names, row) if cell.strip()}
         item: dict[str, Any] = {name: cells[name] for name in _OTHERS if name in cells}
         item |= {name: _number(cells[name]) for name in _NUMBERS if name in cells}

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from asr_llm.corpus.recordings.alignment import Alignment, Unaligned, word_items
 from asr_llm.corpus.speech.synthesis import Word
 from asr_llm.corpus.text.normalizers import normalize
-from asr_llm.errors import DomainError
+from asr_llm.errors import DomainError, number_of
 from asr_llm.text_files import TextFileError, ids_of, is_pipe, read_lines
 
 _SLACK = 0.05  # seconds by which rounded times may overlap
@@ -122,7 +122,8 @@ def _read_ctm(path: Path) -> Timings:
         except ValueError as error:
             raise DomainError(
                 f"{path}:{number}: expected 'recording channel start duration word [confidence]', "
-                f"times in seconds from 0; found {len(fields)} columns, or a time that is none"
+                f"times in seconds from 0; "
+                f"found {number_of(len(fields), 'column')}, or a time that is not a number"
             ) from error
         if word.lower() not in _NOT_WORDS:
             timed = TimedWord(word, start, start + duration, _score(fields[5:6]))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_llm.corpus.text.lines import Problem, read_lines
+from asr_llm.errors import number_of
 from asr_llm.text_files import cells, is_open
 
 LIST_SUFFIXES = (".tsv", ".csv", ".txt")
@@ -88,7 +89,7 @@ def _wrong(line: str, columns: Sequence[str], delimiter: str) -> tuple[str, str]
     if is_open(line, delimiter):
         return "found a quote that is not closed on its line", "close it, or remove it"
     if len(columns) > 2:
-        return f"found {len(columns)} columns; {expected}", "fix this line"
+        return f"found {number_of(len(columns), 'column')}; {expected}", "fix this line"
     if columns and not columns[0]:
         return f"found no term; {expected}", "fix this line"
     if columns and not any(map(str.isalnum, columns[0])):

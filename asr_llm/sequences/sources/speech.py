@@ -16,7 +16,7 @@ from asr_llm.corpus.recordings.alignment import word_items
 from asr_llm.corpus.recordings.audio import cut_audio
 from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS, cut_pieces
 from asr_llm.corpus.speech.synthesis import Utterance, Word
-from asr_llm.errors import DomainError
+from asr_llm.errors import DomainError, number_of
 from asr_llm.sequences.examples import Examples, Item, python_rng
 from asr_llm.sequences.sources.base import CHARACTERS_PER_TOKEN, PROMPT_TOKENS
 from asr_llm.sequences.sources.data import Data, Folders
@@ -163,9 +163,9 @@ class UtteranceSource(SpeechSource):
 def untimed(left_out: Collection[str]) -> str:
     """Describe the recordings that were skipped."""
     return (
-        f"left out {len(left_out)} recordings (the first: {min(left_out)}): it is not known when "
-        "their words are said, as it must be to interleave them, or to cut those longer than "
-        f"{LONGEST_SECONDS:g} s. Find out with: asr-llm align MANIFEST"
+        f"left out {number_of(len(left_out), 'recording')} (the first: {min(left_out)}): "
+        "it is not known when their words are said, as it must be to interleave them, or to cut "
+        f"those longer than {LONGEST_SECONDS:g} s. Find out with: asr-llm align MANIFEST"
     )
 
 

@@ -465,9 +465,9 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
         "warning test/trans.txt:2: recording without transcript; write what is said",
         "warning terms/test.tsv:3: 1 of 3 terms never occur in the text (lines 3); "
         "add sentences which use them",
-        "warning text.txt:2: mixed casing: 1 lines all lower-case, 7 with capitals; "
+        "warning text.txt:2: mixed casing: 1 line all lower-case, 7 with capitals; "
         "write all lines alike",
-        "warning text.txt:3: mixed number style: 1 lines with digits, 1 with number words; "
+        "warning text.txt:3: mixed number style: 1 line with digits, 1 with number words; "
         "write all lines alike",
         "warning test/text.txt:2: 1 of 2 test sentences are in train too, or share 8 words in a "
         "row with it (lines 2); remove them from one of the two, or scores will be too good",
@@ -567,7 +567,7 @@ def test_unread_files_are_reported(folder: Path) -> None:
         "warning more.docx: unknown name, ignored; remove it if it is not meant to be read",
         "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
         ".txt: save it as one, or remove it",
-        "warning test: 1 files not read (transcripts.tsv); expected text.txt, audio, and one of "
+        "warning test: 1 file not read (transcripts.tsv); expected text.txt, audio, and one of "
         "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, "
         "metadata.csv, trans.txt",
     ]

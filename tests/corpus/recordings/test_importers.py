@@ -119,7 +119,7 @@ def test_audio_folder_as_a_table(tmp_path: Path) -> None:
         ("file_name,text,offset\na.wav,x,nan\n", r":2: 'offset' is nan; expected seconds"),
         ("file_name,text,offset\na.wav,x,1/2\n", r":2: 'offset' is '1/2'; expected seconds"),
         ('file_name,text\na.wav,x\na.wav,"y\n', r":3: found no row of a table \(unexpected end"),
-        ("sep=;\nfile_name;text\na.wav\n", r":3: found 1 columns; expected 2"),
+        ("sep=;\nfile_name;text\na.wav\n", r":3: found 1 column; expected 2"),
         ("file_name,text\n", r": lists no recordings"),
     ],
 )

@@ -74,9 +74,9 @@ def test_textgrid_and_a_folder_of_them(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.ctm", "visit 1 0.1\n", r"a\.ctm:1: expected 'recording channel start"),
-        ("a.ctm", "visit 1 0.1 x the\n", r"a\.ctm:1: .*a time that is none"),
+        ("a.ctm", "visit 1 0.1 x the\n", r"a\.ctm:1: .*a time that is not a number"),
         ("a.ctm", "visit 1 0.1 -0.4 the\n", r"a\.ctm:1: .*times in seconds from 0"),
-        ("a.ctm", "visit 1 nan 0.4 the\n", r"a\.ctm:1: .*a time that is none"),
+        ("a.ctm", "visit 1 nan 0.4 the\n", r"a\.ctm:1: .*a time that is not a number"),
         ("a.TextGrid", "nonsense", "cannot be read as a TextGrid"),
         ("a.TextGrid", TEXTGRID.replace('"words"', '"notes"'), "found notes, phones"),
         ("a.srt", "1", "unknown kind of file; expected a .ctm"),
