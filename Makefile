@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO := runs/demo
+SHELL := /bin/bash
+# Of pip's output, the packages from 10 MB on and the start of the last step.
+LARGE := 's/^ *(Downloading|Using cached) (.*\/)?([^ ]+) (\([0-9]{2,}\.[0-9] MB\)).*/  \3 \4/p; s/^Installing collected.*/  unpacking all of them/p'
 # A process a core, each with one thread: two files of tests at once take little more than half the time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
@@ -22,7 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "downloading and installing about 2.8 GB of packages into $(VENV): some minutes" >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+	  -c constraints.txt -e '.[dev]' | sed -unE $(LARGE) >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speakers]' 2>/dev/null || \
 	  echo "without meeteval, which wants a C++ compiler here: scores of several speakers are left out" >&2
 	@touch $@

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from asr_llm import defaults
 from asr_llm.errors import RecipeError
@@ -16,7 +16,7 @@ from asr_llm.sequences.sources import (
     SpeechSource,
     TextSource,
 )
-from asr_llm.yaml_lines import Strict, parse_yaml
+from asr_llm.yaml_lines import Strict, parse_yaml, unfit
 
 PARTS = Literal["lora", "projector", "encoder", "llm", "ctc_head"]
 
@@ -272,9 +272,17 @@ class Recipe(_Trains):
         ] or [self]
 
     def override(self, **changes: Any) -> Recipe:
-        """The recipe with other values; None keeps a value."""
+        """The recipe with other values; None keeps a value.
+
+        Raises:
+            RecipeError: a value is invalid.
+        """
         given = {key: value for key, value in changes.items() if value is not None}
-        return self.model_validate(self.model_dump() | given)
+        try:
+            return self.model_validate(self.model_dump() | given)
+        except ValidationError as error:
+            item = error.errors(include_url=False)[0]
+            raise RecipeError(f"{'.'.join(map(str, item['loc']))}: {unfit(item)}") from error
 
     def dump(self) -> dict[str, Any]:
         """Plain data, complete with defaults, for ``recipe.yaml`` in the run folder."""

@@ -32,6 +32,9 @@ LAYOUTS = (
 )
 """File names that mark a folder of recordings with transcripts."""
 
+EXPECTED = "expected a text file"
+"""What to do, in errors about what is not text at all."""
+
 MOST_BYTES = 2**30
 """Maximum size of a text, unpacked."""
 
@@ -52,11 +55,11 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 class RowError(ValueError):
-    """A row that is no row of a table, by the line it begins in."""
+    """A row that is not one of a table, by the line it begins in."""
 
     def __init__(self, line: int, reason: str) -> None:
         self.line = line
-        super().__init__(f"no row of a table ({reason})")
+        super().__init__(f"not a row of a table ({reason})")
 
 
 class TextFileError(AsrLlmError):
@@ -230,7 +233,7 @@ def _read_bytes(path: Path, most: int) -> bytes:
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "cannot be read"
-        raise TextFileError(path, None, reason, "expected a file of text") from error
+        raise TextFileError(path, None, reason, EXPECTED) from error
     if len(data) > most:
         raise TextFileError(
             path, None, f"more than {most / 2**20:,.0f} MB of text", "expected less: take a part"
@@ -247,7 +250,15 @@ def _read_up_to(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
     return b"".join(blocks)
 
 
+_AUDIO = re.compile(
+    rb"RIFF....WAVE|RF64|fLaC|OggS|ID3|\xff[\xfb\xf3\xf2]|....ftyp|\x1aE\xdf\xa3|FORM....AIF|#!AMR",
+    re.DOTALL,
+)
+
+
 def _decoded(path: Path, data: bytes) -> str:
+    if _AUDIO.match(data) and b"\0" in data:  # no text has it in UTF-8
+        raise TextFileError(path, None, "this looks like audio", EXPECTED)
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)

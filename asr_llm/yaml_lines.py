@@ -160,7 +160,7 @@ def _explain(item: Any, model: type[BaseModel]) -> tuple[Location, str]:
     if item["type"] == "union_tag_invalid":
         expected = f"one of {context['expected_tags']}"
         return location, f"{key}: found {context['tag']!r}; expected {expected}"
-    return location, f"{key}: {_unfit(item)}"
+    return location, f"{key}: {unfit(item)}"
 
 
 def _unknown(model: type[BaseModel], location: Location) -> str:
@@ -173,9 +173,33 @@ def _unknown(model: type[BaseModel], location: Location) -> str:
     return f"unknown key{where}; expected one of {', '.join(known)}; {advice}"
 
 
-def _unfit(item: Any) -> str:
+_EXPECTED = {
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+"""What pydantic's types of errors say, in our words; for the others its own are used."""
+
+
+def unfit(item: Any) -> str:
+    """What was found and what was expected, of an item of a ``ValidationError``."""
     value = item["input"]
     expected = str(item["msg"]).replace("Input should be ", "").removeprefix("Value error, ")
+    if item["type"] in _EXPECTED:
+        expected = _EXPECTED[item["type"]].format(**item.get("ctx", {}))
     what = f"found {_short(value)}; expected {expected}"
     if item["type"] == "string_type" and not isinstance(value, dict | list | None):
         # YAML does not read yes, no, 10 and 2020-01-01 as text.

@@ -117,7 +117,7 @@ def test_recipes_are_frozen() -> None:
             ["sources.0.speech: found 'recorded'; expected any or synthetic beside 'voices'"],
         ),
         ("steps: many\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "'many'"]),
-        ("steps: 0\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "greater than 0"]),
+        ("steps: 0\nsources:\n- {task: text, data: domain}\n", 1, ["steps", "a number above 0"]),
         ("precision: bf8\nsources:\n- {task: text, data: domain}\n", 1, ["precision", "'bf8'"]),
         (
             "train: [lora, projector]\nfusion: 0.5\nsources:\n- {task: text, data: domain}\n",

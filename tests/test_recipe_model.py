@@ -76,3 +76,8 @@ def test_in_a_file_the_line_is_named(tmp_path: Path) -> None:
         f"{path}:3: train: found a list; expected lora alone or with projector: an adapter "
         "holds nothing else"
     )
+
+
+def test_a_value_that_overrides_is_explained() -> None:
+    with pytest.raises(RecipeError, match=r"^seed: found -1; expected at least 0$"):
+        recipe(sources=SPEECH).override(seed=-1)

@@ -162,3 +162,15 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     writer.start()
     assert read_lines(pipe) == ["a", "b"]
     writer.join()
+
+
+@pytest.mark.parametrize(
+    "head", [b"RIFF\x24\0\0\0WAVEfmt ", b"fLaC\0", b"OggS\0", b"ID3\x04\0", b"\0\0\0 ftypM4A"]
+)
+def test_audio_is_named_as_such(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "words"
+    path.write_bytes(head)
+    with pytest.raises(TextFileError, match=r"words: this looks like audio; expected a text file$"):
+        read_text(path)
+    path.write_text("fLaC is a format")
+    assert read_text(path) == "fLaC is a format"

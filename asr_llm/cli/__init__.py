@@ -15,6 +15,7 @@ import shlex
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +51,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")  # pydantic's, by Typer
+            error.message = _plain(error)
             raise
         except (AsrLlmError, KeyboardInterrupt, OSError) as error:
             if _is_pipe(error) or ctx.params.get("debug"):
@@ -78,6 +79,17 @@ for command in _COMMANDS:
 app.add_typer(domain_app, name="domain")
 app.add_typer(model_app, name="model")
 app.add_typer(cache_app, name="cache")
+
+
+def _plain(error: typer.BadParameter) -> str:
+    """What is wrong with a value: Typer leaves the message to pydantic."""
+    cause = error.__cause__ or error.__context__
+    items = cause.errors() if isinstance(cause, ValueError) and hasattr(cause, "errors") else []
+    if items and items[0]["type"] != "value_error":
+        from asr_llm.yaml_lines import unfit
+
+        return unfit(items[0])
+    return error.message.removeprefix("Value error, ")
 
 
 def show_version(wanted: bool) -> None:
@@ -174,11 +186,15 @@ def explain(error: BaseException, command: str | None) -> tuple[str, int]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what += f"; make room, then run: {resume if command in _RESUMABLE else again}"
         return what, 2
-    more = ""
-    if (
-        isinstance(error, DomainError)
-        and command in _OF_DOMAINS
-        and "domain check" not in str(error)
-    ):
-        more = "\nAll that is wrong with a domain folder:  asr-llm domain check FOLDER"
-    return f"error: {error}{more}", 2
+    return f"error: {error}{_more_of(error, command)}", 2
+
+
+def _more_of(error: BaseException, command: str | None) -> str:
+    """How to see everything that is wrong with the domain folder of the command line."""
+    if not isinstance(error, DomainError) or command not in _OF_DOMAINS:
+        return ""
+    folders = [given for given in sys.argv[2:] if (Path(given) / "domain.yaml").is_file()]
+    if not folders or "domain check" in str(error):
+        return ""
+    folder = next((one for one in folders if one in str(error)), folders[0])
+    return f"\nEverything that is wrong with it:  asr-llm domain check {shlex.quote(folder)}"

@@ -116,7 +116,7 @@ def _by_pattern(
         pattern = re.compile(given)
     except re.error as error:
         raise ScoreError(
-            f"--id-pattern {given!r} is no regular expression ({error}); expected one such as "
+            f"--id-pattern {given!r} is not a regular expression ({error}); expected one such as "
             "'(day\\d+_consultation\\d+)'"
         ) from error
     ids = _renamed("the references", rows, pattern)

@@ -84,7 +84,11 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield place, row
     except json.JSONDecodeError as error:
         at = f"{path}:{error.lineno}"
-        fail(at, f"no JSON ({error.msg})", "a JSON object in each line, or one list of them")
+        fail(
+            at,
+            f"no JSON (from column {error.colno} on)",
+            "a JSON object in each line, or one list of them",
+        )
 
 
 def _named(row: dict[str, Any]) -> str | None:

@@ -61,7 +61,9 @@ def read_text(path: Path) -> str:
         return text_files.read_text(path)
     except TextFileError as error:
         place = path if error.line is None else f"{path}:{error.line}"
-        fail(place, error.found, f"a file of text: {error.fix}")
+        more = "" if error.fix == text_files.EXPECTED else f": {error.fix}"
+        found = error.found.replace("this looks like audio", "what looks like audio")
+        fail(place, found, f"a text file{more}")
 
 
 def read_lines(path: Path, *, comments: bool = False) -> Iterator[tuple[str, str]]:

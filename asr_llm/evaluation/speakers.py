@@ -69,7 +69,11 @@ def _seglst_rows(path: Path) -> Iterator[tuple[str, Any]]:
         for number, row in json_rows(read_text(path)):
             yield f"{path}, item {number}", row
     except json.JSONDecodeError as error:
-        fail(f"{path}:{error.lineno}", f"no JSON ({error.msg})", "a list of segments (SegLST)")
+        fail(
+            f"{path}:{error.lineno}",
+            f"no JSON (from column {error.colno} on)",
+            "a list of segments (SegLST)",
+        )
 
 
 def _stm_rows(path: Path) -> Iterator[tuple[str, Any]]:

@@ -53,5 +53,6 @@ def read_rows(source: Path) -> Iterator[tuple[int, Any]]:
         raise SuiteError(str(error)) from error
     except json.JSONDecodeError as error:
         raise SuiteError(
-            f"{source}:{error.lineno}: not JSON ({error}); expected a list or JSON lines"
+            f"{source}:{error.lineno}: not JSON (from column {error.colno} on); expected a "
+            "list or JSON lines"
         ) from error

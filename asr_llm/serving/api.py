@@ -19,6 +19,7 @@ from asr_llm.errors import AsrLlmError
 from asr_llm.serving.listed import listed
 from asr_llm.transcription import formats
 from asr_llm.transcription.transcript import Segment, Transcript
+from asr_llm.yaml_lines import unfit
 
 LANGUAGES = {"en": "english"}
 """Supported languages by ISO 639-1 code, with their names in responses."""
@@ -167,8 +168,8 @@ def _invalid_request(error: ValidationError) -> ApiError:
         message = f"{name} is missing; expected the id of a model, see GET /v1/models"
         return ApiError(400, message, "missing_required_parameter", name)
     found = str(first["input"])[:100]
-    what = first["msg"][:1].lower() + first["msg"][1:]
-    return ApiError(400, f"{name} is {found!r}; {what}", "invalid_value", name)
+    expected = unfit(first).partition("; ")[2]
+    return ApiError(400, f"{name} is {found!r}; {expected}", "invalid_value", name)
 
 
 def body(asked: Asked, transcript: Transcript) -> dict[str, Any] | str:

@@ -322,10 +322,20 @@ def test_cache_list_and_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert_refused(run("cache", "clear", "songs"), "'songs'")
 
 
+def test_an_invalid_value_is_explained_in_our_words() -> None:
+    for given, words in (
+        ("--beam-size=0", "found '0'; expected at least 1"),
+        ("--vad=x", "'x' is not"),
+    ):
+        done = run("transcribe", "a.wav", given)
+        assert (done.returncode, "Input should" in done.stderr) == (2, False)
+        assert words in " ".join(done.stderr.split())
+
+
 # What the user is told -----------------------------------------------------------------
 
 
-def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["asr-llm", "adapt", "my domain", "-o", "r"])
     again = "asr-llm adapt 'my domain' -o r --resume"
     assert cli.explain(RunError("no."), "adapt") == ("error: no.", 2)
@@ -338,8 +348,12 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
         message = f"interrupted before {when}; nothing was kept"
         assert cli.explain(stopped, "adapt") == (message, 130)
     assert cli.explain(KeyboardInterrupt(), "evaluate") == ("interrupted", 130)
+    assert cli.explain(DomainError("text.txt:2: no."), "adapt") == ("error: text.txt:2: no.", 2)
+    (tmp_path / "my domain").mkdir()
+    (tmp_path / "my domain" / "domain.yaml").touch()
+    monkeypatch.chdir(tmp_path)
     domain, status = cli.explain(DomainError("text.txt:2: no."), "adapt")
-    assert domain.endswith("asr-llm domain check FOLDER")
+    assert domain.endswith("with it:  asr-llm domain check 'my domain'")
     assert status == 2
     assert cli.explain(DomainError("See: asr-llm domain check x"), "adapt")[0].count("check") == 1
     full = OSError(errno.ENOSPC, "No space left on device", "/x")

@@ -50,7 +50,7 @@ def test_ids_by_pattern() -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", "is no regular expression"),
+        ("(", "is not a regular expression"),
         ("visit", "'visit1' and 'visit2' of the references both become 'visit'"),
         (r"2", "found nothing in 'visit1' of the references"),
     ],

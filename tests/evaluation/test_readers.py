@@ -281,7 +281,7 @@ ENTITY = '{"id": "a", "text": "SECRET b", "entities": %s}'
     ("name", "text", "message"),
     [
         ("r.jsonl", "\n", r"r\.jsonl: found nothing in it; expected a reference for each"),
-        ("r.jsonl", '\n{"id": "SECRET"\n', r"r\.jsonl:2: found no JSON \(Expecting"),
+        ("r.jsonl", '\n{"id": "SECRET"\n', r"r\.jsonl:2: found no JSON \(from column"),
         ("r.json", '[{"id": "SECRET",\n "text": }]', r"r\.json:2: found no JSON"),
         (
             "r.json",
@@ -322,7 +322,7 @@ ENTITY = '{"id": "a", "text": "SECRET b", "entities": %s}'
         ("r.csv", "a,SECRET\n", r":1: found 2 columns without an id or a text; expected a header"),
         ("r.tsv", "name\ttext\nb\tSECRET\n", r":1: found 2 columns without an id or a text"),
         ("r.csv", "id,text\na,SECRET,b\n", r":2: found 3 columns; expected 2, as in the first"),
-        ("r.csv", 'id,text\na,"x\ny"\nb,"SECRET', r":4: found no row of a table"),
+        ("r.csv", 'id,text\na,"x\ny"\nb,"SECRET', r":4: found not a row of a table"),
         ("r.nlp", "SECRET|0\n", r":1: found no column 'token'"),
         ("r.nlp", "token|tags\nSECRET|x|y\n", r":2: found 3 columns; expected 2, as in the header"),
         ("r.nlp", "token|tags\nSECRET|x\n", r":2: found tags of another form; expected \['0:LAB"),
@@ -364,7 +364,7 @@ def test_unreadable_files_are_rejected(write: Any, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match="empty: found nothing in it; expected a hypothesis"):
         read_hypotheses(tmp_path / "empty")
     (tmp_path / "text").write_bytes(b"a x\nb \xe9\n")
-    with pytest.raises(ScoreError, match=r"text:2: found not UTF-8 text; expected a file of"):
+    with pytest.raises(ScoreError, match=r"text:2: found not UTF-8 text; expected a text file"):
         read_references(tmp_path / "text")
     write("c.wer_tag.json", '{"1": "ORG"}')
     with pytest.raises(ScoreError, match=r"c\.wer_tag\.json: found JSON of another form"):

@@ -266,7 +266,7 @@ def test_grace_ends(lively: Path, spoken: list[Path], tmp_path: Path) -> None:
         assert (cut_off.value.status_code, cut_off.value.code) == (503, "stopping")
     _, said = server.process.communicate(timeout=SOON)
     assert server.process.returncode == 0
-    assert "Cancelling 1 requests\n" in said
+    assert "Cancelling 1 request\n" in said
     assert said.splitlines()[-1] == "Stopped"
     assert kept(server) == []
 

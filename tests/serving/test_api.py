@@ -65,7 +65,7 @@ def test_a_prompt_without_words_prefers_nothing() -> None:
         ({}, "model", "missing_required_parameter", "model is missing; expected the id"),
         ({"modle": "x"}, "modle", "unknown_parameter", "unknown parameter 'modle'; expected some"),
         ({"response_format": "doc"}, "response_format", "invalid_value", "is 'doc'"),
-        ({"temperature": "1.5"}, "temperature", "invalid_value", "less than or equal to 1"),
+        ({"temperature": "1.5"}, "temperature", "invalid_value", "expected at most 1"),
         ({"temperature": "hot"}, "temperature", "invalid_value", "is 'hot'"),
         ({"stream": "maybe"}, "stream", "invalid_value", "is 'maybe'"),
         ({"language": "de"}, "language", "unsupported_language", "is 'de'; expected one"),

@@ -231,7 +231,7 @@ def read_terms(folder: Path, labels: dict[str, str], problems: list[Problem]) ->
         rows = read_term_rows(path, problems)
         terms += [Term(row.text, row.spoken, label, row.line, path) for row in rows]
     for path in other_files(folder / "terms"):
-        message = "not read: no list of terms by its name"
+        message = "not read: by its name not a list of terms"
         fix = "expected .tsv, .csv or .txt: save it as one, or remove it"
         problems.append(Problem(str(path), None, "warning", message, fix))
     return terms
@@ -275,9 +275,9 @@ def _pattern(line: str, labels: dict[str, str]) -> tuple[Any, str | None]:
     try:
         pattern = json.loads(line)
     except json.JSONDecodeError as error:
-        return None, f"not JSON ({error.msg} at column {error.colno})"
-    except (ValueError, RecursionError) as error:  # a number too long; nesting without end
-        return None, f"not JSON that can be read ({error})"
+        return None, f"not JSON (from column {error.colno} on)"
+    except (ValueError, RecursionError):  # a number too long; nesting without end
+        return None, "JSON with too long a number or too deep a nesting"
     if isinstance(pattern, dict) and (unknown := set(pattern) - {"label", "pattern", "id"}):
         return None, f"unknown key {min(unknown)!r}"
     if isinstance(pattern, dict) and (label := pattern.get("label")) not in [*labels]:

@@ -38,7 +38,7 @@ def pattern_problem(pattern: Any) -> str | None:
     if not isinstance(label, str) or not label.strip():
         return "no label"
     if not isinstance(pattern.get("id", ""), str):
-        return "an 'id' that is no text"
+        return "an 'id' that is not text"
     body = pattern.get("pattern")
     if isinstance(body, str):
         if not body.strip():
@@ -60,7 +60,7 @@ def _token_problem(tokens: list[dict[str, Any]]) -> str | None:
         try:
             re.compile(written)
         except (re.error, RecursionError, OverflowError) as error:
-            return f"REGEX is no regular expression ({error})"
+            return f"REGEX is not a regular expression ({error})"
     if any(_repeats(token.get("OP")) > _MOST_REPEATS for token in tokens):
         return f"an OP of more than {_MOST_REPEATS} words"
     if all(token.get("OP") in ("?", "*", "!") for token in tokens):

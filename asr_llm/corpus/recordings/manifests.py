@@ -136,10 +136,12 @@ def _line_entry(path: Path, number: int, line: str) -> Entry:
     try:
         item = json.loads(line)
     except json.JSONDecodeError as error:
-        what = f"not JSON ({error.msg} at column {error.colno})"
+        what = f"not JSON (from column {error.colno} on)"
         raise MalformedError(f"{what}; expected one JSON object a line") from None
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"not JSON that can be read ({error})") from None
+    except (ValueError, RecursionError):
+        raise MalformedError(
+            "JSON with too long a number or too deep a nesting; expected one object a line"
+        ) from None
     if not isinstance(item, dict):
         raise MalformedError("found no JSON object; expected one a line")
     return _entry(path, number, item)
@@ -193,7 +195,7 @@ def _lhotse_entry(path: Path, number: int, item: dict[str, Any]) -> Entry:
 def _resolve(manifest: Path, name: str) -> Path:
     """Relative to the manifest; to the current folder where it comes in by a pipe."""
     if "\0" in name or not is_whole(name):
-        raise MalformedError("found a file's name that is no text; rename the file")
+        raise MalformedError("found a file's name that is not text; rename the file")
     folder = Path() if is_pipe(manifest) else manifest.parent
     try:
         return (folder / Path(name).expanduser()).absolute()

@@ -13,6 +13,7 @@ from asr_llm.corpus.domain.patterns import pattern_problem
 from asr_llm.corpus.terms.files import LIST_SUFFIXES, read_term_rows, term_files
 from asr_llm.corpus.text.lines import Problem, read_lines
 from asr_llm.errors import BiasingError
+from asr_llm.text_files import EXPECTED
 
 STRENGTH = 2.5
 """Nats that a token gains if it is the only continuation of the listed phrase; tuned on dev sets,
@@ -115,7 +116,8 @@ def read_phrases(path: str | Path) -> list[str]:
     found = _in_folder(place, problems) if place.is_dir() else _in_file(place, problems)
     for problem in problems:
         if problem.severity == "error":
-            raise BiasingError(f"{problem}; expected a text file with a phrase on each line")
+            what = str(problem).removesuffix(f"; {EXPECTED}")
+            raise BiasingError(f"{what}; {EXPECTED} with a phrase on each line")
     if not found:
         raise BiasingError(f"{place}: no phrases in it; expected a phrase on each line")
     return found

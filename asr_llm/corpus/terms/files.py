@@ -78,7 +78,7 @@ def read_term_rows(path: Path, problems: list[Problem]) -> list[TermRow]:
             rows.append(TermRow(columns[0], columns[1] if len(columns) > 1 else None, line.number))
     problems += found[:_TOLD]
     if more := found[_TOLD:]:
-        message = f"{len(more):,} more lines that are no terms"
+        message = f"{len(more):,} more lines that are not terms"
         problems.append(Problem(str(path), more[0].line, "error", message, "fix them"))
     return rows
 

@@ -196,7 +196,7 @@ def test_recordings(folder: Path) -> None:
         (
             "entities.jsonl",
             "\n{]\n",
-            "entities.jsonl:2: not JSON (Expecting property name enclosed",
+            "entities.jsonl:2: not JSON (from column",
         ),
         (
             "entities.jsonl",
@@ -565,7 +565,7 @@ def test_unread_files_are_reported(folder: Path) -> None:
     assert named == [
         "warning Text.txt: unknown name, ignored; did you mean 'text.txt'?",
         "warning more.docx: unknown name, ignored; remove it if it is not meant to be read",
-        "warning terms/notes.md: not read: no list of terms by its name; expected .tsv, .csv or "
+        "warning terms/notes.md: not read: by its name not a list of terms; expected .tsv, .csv or "
         ".txt: save it as one, or remove it",
         "warning test: 1 file not read (transcripts.tsv); expected text.txt, audio, and one of "
         "cuts.jsonl.gz, cuts.jsonl, manifest.json, manifest.jsonl, metadata.jsonl, "

@@ -60,7 +60,7 @@ def test_malformed_input_is_reported(tmp_path: Path) -> None:
     ]
     _, problems = read(tmp_path / "b.tsv", "?\n" * 30)
     assert len(problems) == 21
-    assert problems[-1] == "21: 10 more lines that are no terms; fix them"
+    assert problems[-1] == "21: 10 more lines that are not terms; fix them"
 
 
 def test_no_list_is_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         (None, "not found; expected a text file or a domain folder: check the path"),
         (b"# only a comment\n\n", "no text in it; expected one utterance a line"),
         (b"fine\n\xff\xfe\n", ":2: not UTF-8 text; save it as UTF-8"),
-        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "not text: it holds control characters"),
+        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "this looks like audio; expected a text file"),
     ],
 )
 def test_unreadable_input_is_rejected(tmp_path: Path, content: bytes | None, words: str) -> None:
