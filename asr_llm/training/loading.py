@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -99,18 +98,3 @@ def interruptible() -> Iterator[None]:
         if "is killed by signal: Terminated" not in str(error):
             raise
         raise KeyboardInterrupt from error
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory for the next step.
-
-    Batch sizes vary. By default glibc returns large blocks to the system and requests them again in
-    every step, and each page is zeroed again.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return  # not glibc
-    mmap_threshold, trim_threshold = -3, -1  # names of malloc.h
-    mallopt(mmap_threshold, 32 * 2**20)  # the most it takes
-    mallopt(trim_threshold, 2**31 - 1)

@@ -21,6 +21,7 @@ from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import RunError
 from asr_llm.files import write_text
 from asr_llm.model import checkpoints, lora
+from asr_llm.model.allocator import keep_memory
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
@@ -31,7 +32,7 @@ from asr_llm.training import preflight, streams
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
-from asr_llm.training.loading import interruptible, keep_memory, loader
+from asr_llm.training.loading import interruptible, loader
 from asr_llm.training.parts import cached_encoder, fit_projector, prepare
 from asr_llm.training.run_folder import RunFolder
 from asr_llm.training.stopping import Stop

@@ -31,13 +31,26 @@ def test_wide_linear_layers_are_replaced_and_no_others() -> None:
         }
     )
     x = torch.randn(3, 64)
-    before = block["up_proj"](x)
+    before, down = block["up_proj"](x), block["down_proj"]
     int8.quantise(block)
     kinds = {name: isinstance(layer, nn.Linear) for name, layer in block.items() if name != "norm"}
     assert kinds == {"up_proj": False, "down_proj": True, "lora_A": True}
+    wide = 1000 * torch.randn(3, 128)  # within bfloat16's rounding, where a CPU multiplies it
+    after = block["down_proj"](wide)
+    assert after.dtype == torch.float32
+    assert torch.allclose(after, down(wide), rtol=0.02, atol=0.02 * float(after.abs().max()))
     # Weights and inputs are rounded to one part in 127 of the greatest of their row.
     assert float((block["up_proj"](x) - before).abs().max()) < 0.05
     assert not torch.equal(block["up_proj"](x), before)
+
+
+def test_a_layer_that_is_left_out_is_so_inside_of_an_adapter_too() -> None:
+    wrapped = nn.ModuleDict({"base_layer": nn.Linear(128, 64), "lora_A": nn.Linear(128, 16)})
+    block = nn.ModuleDict({"down_proj": wrapped, "up_proj": nn.Linear(64, 128)})
+    int8.quantise(block)
+    assert isinstance(wrapped["base_layer"], int8.SteadyLinear)
+    assert isinstance(wrapped["lora_A"], int8.SteadyLinear)
+    assert isinstance(block["up_proj"], int8.RowwiseLinear)
 
 
 def test_a_position_does_not_depend_on_what_else_is_in_the_batch() -> None:
@@ -94,11 +107,12 @@ def test_layers_left_in_float_give_a_position_the_same_in_any_batch(
     rows: int, more: int, bias: bool
 ) -> None:
     torch.manual_seed(rows)
-    steady = int8.SteadyLinear(nn.Linear(512, 96, bias))
+    linear = nn.Linear(512, 96, bias)
     x = torch.randn(rows + more, 512)
-    assert torch.equal(steady(x[:rows]), steady(x)[:rows])
-    plain = nn.functional.linear(x, steady.weight, steady.bias)
-    assert torch.allclose(steady(x[None]), plain[None], atol=1e-5)
+    for dtype, off in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+        steady = int8.SteadyLinear(linear, dtype)
+        assert torch.equal(steady(x[:rows]), steady(x)[:rows])
+        assert torch.allclose(steady(x[None]), linear(x)[None], atol=off)
 
 
 @pytest.mark.parametrize("beams", [1, 4])
