@@ -40,6 +40,10 @@ from asr_llm.cli.transcribe import transcribe
 from asr_llm.errors import AsrLlmError, DomainError, Interrupted
 from asr_llm.version import __version__
 
+_SPINS = "4000"
+"""How long OpenMP's threads wait for each other without sleeping. By default they wait so long that
+one other busy process makes decoding ten times slower (eval/RESULTS.md#on-a-busy-machine)."""
+
 _RESUMABLE = ("adapt", "pretrain")
 _OF_DOMAINS = ("adapt", "evaluate")
 
@@ -138,6 +142,8 @@ def mute_c_libraries() -> None:
 
 def main() -> None:
     """Entry point of the command ``asr-llm``."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is loaded
     if "--debug" not in sys.argv:
         mute_c_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -111,7 +111,7 @@ def _check(folder: Path) -> None:
     for needed in (CONFIG, WEIGHTS):
         if not (folder / needed).is_file():
             raise CheckpointError(
-                f"{folder} is no adapter: it has no {needed}; expected a folder such as "
+                f"{folder} is not an adapter: it has no {needed}; expected a folder such as "
                 "runs/NAME/adapter written by 'asr-llm adapt'"
             )
     adapter_kind.check(folder)

@@ -28,7 +28,7 @@ def read(data: bytes | memoryview) -> dict[str, np.ndarray]:
         return _tensors(_Reader(memoryview(data)))
     except (struct.error, ValueError, IndexError) as error:
         raise CheckpointError(
-            f"this is no whole CTranslate2 file of version {_VERSION} ({error})"
+            f"this is not a whole CTranslate2 file of version {_VERSION} ({error})"
         ) from error
 
 

@@ -101,7 +101,7 @@ def encoder_from_folder(folder: Path) -> Encoder:
         raise CheckpointError(
             f"{folder} holds a model of type {kind!r}; expected a Hugging Face Whisper model"
         )
-    with _reading(folder, "Whisper model"):
+    with _reading(folder, "a Whisper model"):
         model = _whole(WhisperModel, folder, use_safetensors=True)
     keys = ("d_model", "num_mel_bins", "encoder_layers", "encoder_attention_heads",
             "encoder_ffn_dim", "max_source_positions", "decoder_layers", "decoder_attention_heads",
@@ -127,7 +127,7 @@ def llm_from_gguf(path: Path) -> Llm:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place, file = str(path.parent), path.name
-    with _reading(path, "LLM in GGUF format"):
+    with _reading(path, "an LLM in GGUF format"):
         tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=file, local_files_only=True)
         model = _whole(AutoModelForCausalLM, path.parent, gguf_file=file)
         _split_digits(path, tokenizer)
@@ -147,7 +147,7 @@ def llm_from_folder(folder: Path) -> Llm:
     # SmolLM2 names, leaves out that digits are taken one by one.
     own = (folder / "tokenizer.json").is_file()
     reader = PreTrainedTokenizerFast if own else AutoTokenizer
-    with _reading(folder, "causal LM"):
+    with _reading(folder, "a causal LM"):
         tokenizer = reader.from_pretrained(folder, local_files_only=True)
         model = _whole(AutoModelForCausalLM, folder, use_safetensors=True)
     return _llm(model, tokenizer)
@@ -263,6 +263,4 @@ def _reading(path: Path, what: str) -> Iterator[None]:
     except (MemoryError, CheckpointError):
         raise
     except Exception as error:
-        raise CheckpointError(
-            f"{path} is no {what} that can be read: {in_a_line(error)}"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read as {what}: {in_a_line(error)}") from error

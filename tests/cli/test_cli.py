@@ -183,7 +183,7 @@ def test_transcribe_prints_one_format(wav: Path) -> None:
 
 def test_transcribe_refuses_a_folder_that_is_no_adapter(wav: Path, tmp_path: Path) -> None:
     done = run("transcribe", wav, "--adapter", tmp_path)
-    assert_refused(done, "is no adapter", "adapter_config.json")
+    assert_refused(done, "is not an adapter", "adapter_config.json")
 
 
 def test_a_weight_needs_an_adapter(wav: Path) -> None:

@@ -75,9 +75,9 @@ def test_package_and_hub_give_the_same_tokens(fake: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no whole CTranslate2 file"),
+        (b"", "not a whole CTranslate2 file"),
         (struct.pack("<I", 5), "its version is 5"),
-        (b"\6\0\0\0\4\0abc", "no whole CTranslate2 file"),
+        (b"\6\0\0\0\4\0abc", "not a whole CTranslate2 file"),
     ],
 )
 def test_no_ct2_file(data: bytes, message: str) -> None:
@@ -88,7 +88,7 @@ def test_no_ct2_file(data: bytes, message: str) -> None:
 def test_a_ct2_file_that_is_cut_short(fake: Any) -> None:
     data = b"".join(part.read_bytes() for part in fake.parts)
     for end in (len(data) - 1, len(data) // 2, 30, 5):
-        with pytest.raises(CheckpointError, match="no whole CTranslate2 file"):
+        with pytest.raises(CheckpointError, match="not a whole CTranslate2 file"):
             ct2.read(data[:end])
 
 
@@ -114,7 +114,7 @@ def test_folders_that_hold_something_else(fake: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="type 'whisper' cannot be built in"):
         llm_from_folder(fake.hub / "whisper")
     (tmp_path / "no.gguf").write_bytes(b"GGUFnot")
-    with pytest.raises(CheckpointError, match="no LLM in GGUF format that can be read"):
+    with pytest.raises(CheckpointError, match="cannot be read as an LLM in GGUF format"):
         llm_from_gguf(tmp_path / "no.gguf")
 
 
@@ -137,7 +137,7 @@ def test_tensors_that_are_missing_are_not_made_up(fake: Any, tmp_path: Path) -> 
 def test_pickle_is_not_opened(fake: Any, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((fake.hub / "whisper" / "config.json").read_bytes())
     torch.save(fake.whisper.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="no Whisper model that can be read"):
+    with pytest.raises(CheckpointError, match="cannot be read as a Whisper model"):
         encoder_from_folder(tmp_path)
 
 
@@ -146,7 +146,7 @@ def test_code_beside_the_weights_is_not_run(fake: Any, tmp_path: Path) -> None:
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "mine.py").write_text("raise SystemExit('this code was run')\n")
-    with pytest.raises(CheckpointError, match="no causal LM that can be read"):
+    with pytest.raises(CheckpointError, match="cannot be read as a causal LM"):
         llm_from_folder(tmp_path)
 
 

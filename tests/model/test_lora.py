@@ -222,7 +222,7 @@ def test_an_adapter_of_another_shape(saved: Path, tiny: Path) -> None:
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
 def test_no_adapter(saved: Path, tiny: Path, name: str) -> None:
     (saved / name).unlink()
-    assert f"is no adapter: it has no {name}; expected a folder such as" in refusal(saved, tiny)
+    assert f"is not an adapter: it has no {name}; expected a folder such as" in refusal(saved, tiny)
 
 
 def test_the_run_folder_or_a_file_in_place_of_the_adapter(saved: Path, tiny: Path) -> None:
