@@ -161,8 +161,10 @@ class CheckpointCtc(CtcModel):
 
     @torch.inference_mode()
     def log_probs(self, audios: list[np.ndarray]) -> list[Tensor]:
-        """B audios, float32 (T,), to emissions (F, V)."""
-        _, lens, encoded = self.model.encode(*_padded(audios, self.model.device))
+        """B audios, float32 (T,), to emissions (F, V), the last frame filled with silence."""
+        unit = self.model.frame_samples
+        whole = [np.pad(audio, (0, -len(audio) % unit)) for audio in audios]
+        _, lens, encoded = self.model.encode(*_padded(whole, self.model.device))
         return self.emissions([row[:count] for row, count in zip(encoded, lens.tolist())])
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from asr_llm.errors import DomainError, RunError
 from asr_llm.jobs import measurement
@@ -113,11 +114,13 @@ def test_a_run_with_a_checkpoint_is_kept(tmp_path: Path) -> None:
     assert (place / "checkpoints" / "last.ckpt").is_file()
 
 
-def test_an_interrupted_run_is_kept(tmp_path: Path) -> None:
-    place = tmp_path / "run"
-    with (
-        pytest.raises(KeyboardInterrupt),
-        run_folder(place, text_recipe(), resume=False),
-    ):
-        raise KeyboardInterrupt
-    assert (place / "recipe.yaml").is_file()
+def test_an_interrupted_run_is_kept_once_it_has_a_checkpoint(tmp_path: Path) -> None:
+    for place, kept in ((tmp_path / "early", False), (tmp_path / "late", True)):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            run_folder(place, text_recipe(), resume=False) as run,
+        ):
+            if kept:
+                torch.save({"global_step": 3}, run.checkpoints / "last.ckpt")
+            raise KeyboardInterrupt
+        assert (place / "recipe.yaml").is_file() is kept
