@@ -22,6 +22,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from asr_llm.decoding.results import Hypothesis
+from asr_llm.model.clipwise import full_attention
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -116,10 +117,7 @@ def can_draft(model: SpanSALM, texts: int) -> bool:
     """
     if texts > _FEW and model.device.type == "cpu":
         return False
-    config = model.causal_lm.config
-    kinds = getattr(config, "layer_types", None) or ()
-    windowed = getattr(config, "sliding_window", None) or {*kinds} - {"full_attention"}
-    return model.ctc_head is not None and not windowed
+    return model.ctc_head is not None and full_attention(model.causal_lm.config)
 
 
 def ctc_drafts(model: SpanSALM, spliced: Spliced, end: int) -> list[Draft]:

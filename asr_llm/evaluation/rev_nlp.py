@@ -40,7 +40,7 @@ def read_nlp(path: Path, side: Side) -> Iterator[Placed]:
     for place, line in lines[1:]:
         fields = line.split("|")
         if len(fields) != len(header):
-            fail(place, f"{number_of(len(fields), 'column')}", f"{len(header)}, as in the header")
+            fail(place, number_of(len(fields), "column"), f"{len(header)}, as in the header")
         row = dict(zip(header, (field.strip() for field in fields)))
         token = row["token"]
         if not token or re.fullmatch("<.*>", token):

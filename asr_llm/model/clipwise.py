@@ -45,7 +45,8 @@ def clipwise(model: SpanSALM, counts: Sequence[int]) -> Iterator[None]:
     """
     config = model.causal_lm.config
     usual = config._attn_implementation
-    if model.device.type != "cpu" or usual not in ("sdpa", _NAME) or not full_attention(config):
+    plain = full_attention(config) and not getattr(config, "attn_logit_softcapping", None)
+    if model.device.type != "cpu" or usual not in ("sdpa", _NAME) or not plain:
         yield
         return
     token = _counts.set(tuple(filter(None, counts)))
@@ -58,10 +59,9 @@ def clipwise(model: SpanSALM, counts: Sequence[int]) -> Iterator[None]:
 
 
 def full_attention(config: Any) -> bool:
-    """Whether every layer attends to all positions before, and nothing caps its scores."""
+    """Whether every layer attends to all positions before."""
     kinds = getattr(config, "layer_types", None) or ()
-    limited = getattr(config, "sliding_window", None) or {*kinds} - {"full_attention"}
-    return not limited and not getattr(config, "attn_logit_softcapping", None)
+    return not (getattr(config, "sliding_window", None) or {*kinds} - {"full_attention"})
 
 
 def _clips(
