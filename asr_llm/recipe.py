@@ -171,7 +171,9 @@ class Recipe(_Trains):
     optimizer: OptimizerRecipe = OptimizerRecipe()
     validation: ValidationRecipe = ValidationRecipe()
     checkpoint_every: int = Field(50, gt=0, description="steps between checkpoints")
-    precision: Literal["32", "bf16"] = "bf16"
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device multiplies it, otherwise 32"
+    )
     seed: int = Field(1, ge=0)
     stages: list[StageRecipe] = Field(
         default_factory=list,

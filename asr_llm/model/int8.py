@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from asr_llm.errors import CheckpointError
+from asr_llm.model import bfloat16
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -35,7 +36,7 @@ _LEFT_OUT = {"down_proj"}
 """Layers with some inputs a thousand times larger than the rest, which 8 bits would round to zero:
 if these are quantised, `small` skips words (eval/RESULTS.md#speed-of-small)."""
 
-_LEFT_OUT_TYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+_LEFT_OUT_TYPE = torch.bfloat16 if bfloat16.CPU else torch.float32
 """bfloat16 takes half of float32's time where a CPU multiplies it, at the same error rate."""
 
 

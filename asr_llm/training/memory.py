@@ -13,6 +13,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr_llm.model import bfloat16
+
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
     from asr_llm.recipe import Recipe
@@ -65,16 +67,23 @@ def training(model: SpanSALM, recipe: Recipe) -> TrainingMemory:
     vocabulary = model.embed_tokens.weight.numel()
     added = _lora(model, recipe) if "lora" in recipe.train else 0
     trained = added + sum(_size_of(model, part) for part in recipe.train if part != "lora")
-    halved = recipe.precision == "bf16"
+    half = halved(recipe)
     positions = recipe.batch_positions
     kept = positions * config.num_hidden_layers * _layer(model)
     return TrainingMemory(
         weights=_FLOAT * (own + added),
         optimizer=3 * _FLOAT * trained,
-        copies=_HALF * (matrices + vocabulary) if halved else 0,
-        activations=kept if halved else 2 * kept,
+        copies=_HALF * (matrices + vocabulary) if half else 0,
+        activations=kept if half else 2 * kept,
         logits=_OF_LOGIT * positions * model.embed_tokens.num_embeddings,
     )
+
+
+def halved(recipe: Recipe) -> bool:
+    """Whether a recipe trains in bfloat16 on this machine."""
+    if recipe.precision == "auto":
+        return bfloat16.multiplied()
+    return recipe.precision == "bf16"
 
 
 def available() -> int:

@@ -28,7 +28,7 @@ from asr_llm.recipe import Recipe
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream
 from asr_llm.sequences.sources import Folders
-from asr_llm.training import preflight, streams
+from asr_llm.training import memory, preflight, streams
 from asr_llm.training.callbacks import AsrMonitor, Metrics, Progress, checkpointing
 from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
@@ -90,6 +90,8 @@ def train(
         needed = preflight.check(model, recipe, base)
         if progress and needed.total >= _WORTH_SAYING:
             tell(f"memory: about {needed}")
+            if recipe.precision == "auto" and not memory.halved(recipe):
+                tell("precision: float32, since this machine does not multiply bfloat16")
         checkpoints.load_weights(model, base)
         replay = _replay(recipe, base, domain)
         prepare(model, recipe)
@@ -154,7 +156,7 @@ def _trainer(
     return lightning.Trainer(
         accelerator="auto",
         devices=1,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if memory.halved(recipe) else "32-true",
         max_steps=recipe.steps,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.optimizer.clip,

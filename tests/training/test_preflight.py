@@ -19,7 +19,9 @@ from asr_llm.sequences.sources import TextSource
 from asr_llm.sequences.tasks import prompted_text, text_only
 from asr_llm.training import memory, preflight
 
-RECIPE = Recipe(sources=[TextSource(data="domain")], lora=LoraRecipe(r=4, lora_alpha=8))
+RECIPE = Recipe(
+    sources=[TextSource(data="domain")], lora=LoraRecipe(r=4, lora_alpha=8), precision="bf16"
+)
 PLENTY = 2**40
 
 
@@ -98,7 +100,20 @@ def test_a_gpu_without_bfloat16(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla T4")
     assert 'found bf16, which Tesla T4 cannot compute in; expected "32"' in refusal(copy)
-    preflight.check(checkpoints.build(copy), RECIPE.override(precision="32"), copy, lambda: PLENTY)
+    for precision in ("32", "auto"):
+        recipe = RECIPE.override(precision=precision)
+        assert not memory.halved(recipe)
+        preflight.check(checkpoints.build(copy), recipe, copy, lambda: PLENTY)
+
+
+@pytest.mark.parametrize("multiplied", [True, False])
+def test_a_cpu_trains_in_what_it_multiplies(
+    multiplied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("asr_llm.model.bfloat16.CPU", multiplied)
+    assert memory.halved(RECIPE.override(precision="auto")) == multiplied
+    assert memory.halved(RECIPE.override(precision="bf16"))
 
 
 def test_too_little_memory(copy: Path) -> None:
