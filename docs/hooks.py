@@ -24,6 +24,7 @@ PAGES = {
             "CONTRIBUTING.md",
             "CHANGELOG.md",
             "adapt/README.md",
+            "adapt/mini/RESULTS.md",
             "eval/RESULTS.md",
             "eval/SCORES.md",
             "eval/report.png",

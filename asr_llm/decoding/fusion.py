@@ -8,7 +8,7 @@ the recogniser's scores, token by token:
 
 p_domain is the LLM with the adapter, p_general without; both see the text so far and no speech.
 This is the density ratio of arXiv 2002.11268, restricted to positive values: general words are not
-penalised (measured in adapt/README.md). The scores of several such adapters add up. Adapters that
+penalised (adapt/mini/RESULTS.md). The scores of several such adapters add up. Adapters that
 change the recogniser are part of p_general too.
 
 Legend: B hypotheses (rows times beams), N tokens written so far, V vocabulary.

@@ -1,0 +1,77 @@
+"""Make a domain of spoken coffee orders: its menu as terms, written orders as text.
+
+    python adapt/order_domain.py --data ../shared/data --out runs/orders
+    asr-llm adapt runs/orders -o runs/orders-adapted
+    python eval/people.py --data ../shared/data --sets coffee \\
+        --adapter runs/orders-adapted/adapter -o runs/people
+
+The recorded orders have no transcripts, only the values of their slots, so eval/people.py counts
+which of these an adapter finds. The domain's own test set is text, spoken by synthetic voices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import yaml
+
+HELD_OUT = 40  # sentences of the dev and of the test set
+LABELS = {
+    "coffeeDrink": "drink",
+    "roast": "roast",
+    "size": "size",
+    "numberOfShots": "shots",
+    "milkAmount": "milk",
+    "sugarAmount": "sugar",
+}
+
+
+def main() -> None:
+    """Write the domain folder, print what is in it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with speech/ and text/")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    data, out = arguments.data, arguments.out
+    orders = (data / "text/coffee-orders/corpus.txt").read_text("utf-8").splitlines()
+    sentences = [order[0].upper() + order[1:] + "." for order in dict.fromkeys(orders) if order]
+    random.Random(0).shuffle(sentences)
+    parts = {
+        "dev": sentences[:HELD_OUT],
+        "test": sentences[HELD_OUT : 2 * HELD_OUT],
+        ".": sentences[2 * HELD_OUT :],
+    }
+    for part, some in parts.items():
+        (out / part).mkdir(parents=True, exist_ok=True)
+        (out / part / "text.txt").write_text("".join(f"{line}\n" for line in some), "utf-8")
+    terms = menu(data / "speech/coffee-orders/manifest.jsonl")
+    (out / "terms").mkdir(exist_ok=True)
+    for label, values in terms.items():
+        lines = "".join(f"{value}\n" for value in sorted(values))
+        (out / "terms" / f"{label}.tsv").write_text(lines, "utf-8")
+    config = {
+        "name": "orders",
+        "language": "en",
+        "description": "Coffee orders.",
+        "labels": {label.upper(): f"{label} of an order" for label in terms},
+    }
+    (out / "domain.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    print(f"{out}: {len(sentences)} orders, {sum(map(len, terms.values()))} values on the menu")
+
+
+def menu(manifest: Path) -> dict[str, set[str]]:
+    """The values of each slot."""
+    found: dict[str, set[str]] = {label: set() for label in LABELS.values()}
+    for line in manifest.open(encoding="utf-8"):
+        for slot, value in json.loads(line)["slots"].items():
+            found[LABELS[slot]].add(value)
+    return found
+
+
+if __name__ == "__main__":
+    main()
