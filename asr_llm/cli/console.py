@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from asr_llm.corpus.terms.propose import Candidate
     from asr_llm.evaluation.table import Row
     from asr_llm.jobs.audit import Audit
+    from asr_llm.jobs.destinations import Outcome
     from asr_llm.jobs.doctor import Diagnosis
-    from asr_llm.jobs.transcribe import Outcome
     from asr_llm.model.store import Stored
     from asr_llm.progress import Progress
 

@@ -111,11 +111,12 @@ def transcribe(
     from asr_llm.errors import RunError
     from asr_llm.files import printable
     from asr_llm.jobs import transcribe as job
+    from asr_llm.jobs.destinations import Outcome, Wanted
     from asr_llm.model.adapter_folder import AdapterFolder
 
     if overwrite and output_dir is None:
         raise RunError("--overwrite requires -o, the folder whose files it replaces")
-    wanted = job.Wanted(
+    wanted = Wanted(
         output_format,
         output_dir,
         overwrite,
@@ -124,7 +125,7 @@ def transcribe(
         channels,
     )
     bar = Bar(of_audio=True)
-    found: list[job.Outcome] = []
+    found: list[Outcome] = []
     with bar as progress:
         bar.wait(f"loading {model}")
         for outcome in job.transcribe(
