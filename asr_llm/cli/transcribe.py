@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, summary
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import summary
 from asr_llm.cli.options import (
     Adapters,
     BeamSize,
