@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asr_llm.errors import SuiteError
-from asr_llm.evaluation.checkers import Demand
+from asr_llm.evaluation.demands import Demand
 from asr_llm.evaluation.instructions import Prompt, judge, read_instructions, summarize
 
 ROOT = Path(__file__).parents[2]
