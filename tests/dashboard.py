@@ -54,6 +54,7 @@ model/salm.py losses
 TRANSCRIBE = """
 cli/transcribe.py transcribe
 jobs/transcribe.py transcribe
+jobs/transcribe.py _results
 transcription/speech_llm.py transcribe_many
 transcription/pipeline.py run
 decoding/decoder.py decode

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, print_scores
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import print_scores
 from asr_llm.cli.options import General, NoAudio, NoText, Resume
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, print_audit, report_text, to_json
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import print_audit, report_text, to_json
 from asr_llm.cli.options import AsJson, BeamSize, Model
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.progress import Feedback

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, print_scores, to_json
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import print_scores, to_json
 from asr_llm.cli.options import (
     Adapters,
     AsJson,

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, print_warnings, to_json
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import print_warnings, to_json
 from asr_llm.cli.options import Adapter, AsJson, Cascade, Model, Output
 from asr_llm.cli.tables import print_instructions
 

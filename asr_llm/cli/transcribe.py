@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from asr_llm import defaults
-from asr_llm.cli.console import Bar, summary
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import summary
 from asr_llm.cli.options import (
     Adapters,
     BeamSize,
@@ -111,11 +112,12 @@ def transcribe(
     from asr_llm.errors import RunError
     from asr_llm.files import printable
     from asr_llm.jobs import transcribe as job
+    from asr_llm.jobs.destinations import Outcome, Wanted
     from asr_llm.model.adapter_folder import AdapterFolder
 
     if overwrite and output_dir is None:
         raise RunError("--overwrite requires -o, the folder whose files it replaces")
-    wanted = job.Wanted(
+    wanted = Wanted(
         output_format,
         output_dir,
         overwrite,
@@ -124,7 +126,7 @@ def transcribe(
         channels,
     )
     bar = Bar(of_audio=True)
-    found: list[job.Outcome] = []
+    found: list[Outcome] = []
     with bar as progress:
         bar.wait(f"loading {model}")
         for outcome in job.transcribe(

@@ -9,17 +9,11 @@ uses a trained splitter, and the ``english_`` checkers look at case alone, not a
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.util import find_spec
-from typing import Any, Literal
-
-from pydantic import ValidationError, validate_call
-
-from asr_llm.errors import SuiteError
+from dataclasses import dataclass
+from typing import Literal
 
 Kind = Literal["count", "format", "include", "exclude", "case", "length", "order"]
 
@@ -225,7 +219,7 @@ def _language(text: str, language: str) -> bool:
         return True  # as IFEval does
 
 
-_LANGUAGE = "language:response_language"
+LANGUAGE = "language:response_language"
 
 
 @dataclass(frozen=True)
@@ -244,7 +238,7 @@ CHECKERS: Mapping[str, Checker] = {
     "keywords:letter_frequency": Checker("count", _letters),
     "order:keywords": Checker("order", _in_order),
     "count:items": Checker("count", _items),
-    _LANGUAGE: Checker("format", _language),
+    LANGUAGE: Checker("format", _language),
     "length_constraints:number_words": Checker("length", _words),
     "length_constraints:number_sentences": Checker("length", _sentences),
     "length_constraints:number_paragraphs": Checker("length", _paragraphs),
@@ -269,46 +263,3 @@ CHECKERS: Mapping[str, Checker] = {
     "punctuation:no_comma": Checker("exclude", _no_comma),
 }
 """Every checker by its name."""
-
-
-@dataclass(frozen=True)
-class Demand:
-    """One thing that a prompt asks for: the name of a checker, and its arguments."""
-
-    checker: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def kind(self) -> Kind:
-        """What kind of instruction it is."""
-        return CHECKERS[self.checker].kind
-
-    def followed(self, said: str) -> bool:
-        """Whether a text does it. An empty one does nothing."""
-        return bool(said.strip()) and CHECKERS[self.checker].check(said, **self.arguments)
-
-    @classmethod
-    def of(cls, name: str, arguments: Mapping[str, Any]) -> Demand:
-        """A demand as a data set has it; arguments that are None are left out.
-
-        Raises:
-            SuiteError: no checker has that name, or its arguments are not those.
-        """
-        if name not in CHECKERS:
-            raise SuiteError(f"unknown instruction {name!r}; expected one of {', '.join(CHECKERS)}")
-        if name == _LANGUAGE and find_spec("langdetect") is None:
-            raise SuiteError(
-                f"{name} needs the package langdetect; run pip install langdetect, or leave out "
-                "the prompts that ask for a language"
-            )
-        given = {key: value for key, value in arguments.items() if value is not None}
-        check = CHECKERS[name].check
-        try:
-            validate_call(check)("", **given)
-        except ValidationError as error:
-            wrong = error.errors(include_url=False)[0]
-            takes = list(inspect.signature(check).parameters)[1:]
-            raise SuiteError(
-                f"{name}: {wrong['loc'][-1]}: {wrong['msg']}; expected {', '.join(takes) or 'none'}"
-            ) from error
-        return cls(name, given)

@@ -16,7 +16,8 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from asr_llm.errors import SuiteError
-from asr_llm.evaluation.checkers import Demand, words_in
+from asr_llm.evaluation.checkers import words_in
+from asr_llm.evaluation.demands import Demand
 from asr_llm.evaluation.significance import paired_bootstrap, rate_interval
 from asr_llm.evaluation.suites import read_config, read_rows
 from asr_llm.yaml_lines import Strict

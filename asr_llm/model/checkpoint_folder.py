@@ -77,11 +77,12 @@ def sha256(path: Path) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """SALM's config, with the local paths of the tokenizer and the LLM config filled in."""
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / CONFIG} cannot be read as JSON: {error}") from error
+    """SALM's config, with the local paths of the tokenizer and the LLM config filled in.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not SALM's.
+    """
+    config: dict[str, Any] = _read_json(folder / CONFIG)
     if missing := _NEEDED - (config.keys() if isinstance(config, dict) else set()):
         raise CheckpointError(
             f"{folder / CONFIG} lacks {', '.join(sorted(missing))}; expected the config of a "
@@ -99,6 +100,20 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{config['pretrained_llm']}, is not there; expected one of the two"
         )
     return config | {"pretrained_weights": False}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        found = f"{path} cannot be read ({error.strerror})"
+    except json.JSONDecodeError as error:
+        found = f"{path}:{error.lineno}: not JSON (from column {error.colno} on)"
+    except ValueError:
+        found = f"{path}: not JSON, and not text in UTF-8"
+    raise CheckpointError(
+        f"{found}; expected the config of a NeMo SALM model: copy the whole folder again"
+    )
 
 
 def save(

@@ -71,7 +71,7 @@ def compose(
     """
     import torch
 
-    from asr_llm.model import first_pass
+    from asr_llm.model import first_pass, whisper_folder
 
     config, tokens = _config(encoder, llm, projector.width)
     if projector.ctc_vocabulary is not None:
@@ -89,7 +89,7 @@ def compose(
     with checkpoint_folder.replacing(folder) as part:
         checkpoint_folder.save(model, part, card, dtype=torch.bfloat16)
         if with_first_pass:
-            first_pass.save(encoder, part / first_pass.FOLDER)
+            whisper_folder.write(encoder, part / first_pass.FOLDER)
 
 
 def compose_from(

@@ -24,7 +24,7 @@ class CtcVocabulary:
         path: a ``ctc_tokenizer.json`` instead of the two.
 
     Raises:
-        CheckpointError: the file is not a tokenizer.
+        CheckpointError: the file is not there, or not a tokenizer.
     """
 
     def __init__(self, tokenizer: Any, size: int, path: str | Path | None = None) -> None:
@@ -37,9 +37,9 @@ class CtcVocabulary:
         try:
             self._own = Tokenizer.from_file(str(self.path))
         except Exception as error:  # the Rust side raises plain Exception
+            found = "is not a tokenizer" if self.path.is_file() else "is not there"
             raise CheckpointError(
-                f"{self.path} is not a tokenizer ({error}); expected the JSON that the "
-                "'tokenizers' library saves"
+                f"{self.path} {found}; expected the JSON that the 'tokenizers' library saves"
             ) from error
         self.size = self._own.get_vocab_size()
 

@@ -10,9 +10,7 @@ Legend: B audios, T samples at 16 kHz, S encoder states of 20 ms, H their width.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,10 +21,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, WhisperForConditionalGeneration
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line, quiet
-from asr_llm.model.foundations import Encoder
+from asr_llm.model import whisper_folder
+from asr_llm.model.checkpoint_folder import CONFIG, FIRST_PASS, in_a_line
 from asr_llm.model.log_probs import log_probs_of
-from asr_llm.model.weights import load_strictly
 from asr_llm.model.whisper import (
     SAMPLE_RATE,
     STATES_A_SECOND,
@@ -34,6 +31,7 @@ from asr_llm.model.whisper import (
     WhisperPreprocessor,
 )
 from asr_llm.model.whisper_decoder import BeamSearch, Decoder, Processor
+from asr_llm.model.whisper_folder import END, ENGLISH_ONLY, token_id
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -46,10 +44,7 @@ _SILENCE = 1.2  # seconds
 _TOKENS_A_SECOND, _TOKENS_ANYWAY = 8, 12
 _PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 _BATCH_SECONDS = 120.0
-_END = "<|endoftext|>"
 _SHORTEST_REPEAT = 3  # words
-_SPACE = 220  # the token; a text that begins with it, or with the end, is mostly an empty one
-_ENGLISH_ONLY = 51864  # tokens
 
 
 class FirstPass(nn.Module):
@@ -70,10 +65,10 @@ class FirstPass(nn.Module):
         self.encoder = WhisperEncoder.of(whisper.model.encoder)
         self.decoder = Decoder(whisper.model.decoder, whisper.proj_out)
         self.tokenizer = tokenizer
-        start, language, task, no_times = (_id(tokenizer, token) for token in _PROMPT)
-        english = config.vocab_size <= _ENGLISH_ONLY
+        start, language, task, no_times = (token_id(tokenizer, token) for token in _PROMPT)
+        english = config.vocab_size <= ENGLISH_ONLY
         self.prompt = [start, no_times] if english else [start, language, task, no_times]
-        self.end = _id(tokenizer, _END)
+        self.end = token_id(tokenizer, END)
         told, tokens = whisper.generation_config, range(config.vocab_size)
         special = tokens[self.end + 1 :]
         never = {*special, *(told.suppress_tokens or ())} - {self.end}
@@ -88,26 +83,8 @@ class FirstPass(nn.Module):
         Raises:
             CheckpointError: there is none that can be read.
         """
-        from tokenizers import Tokenizer
-
         try:
-            with quiet(), redirect_stderr(io.StringIO()):
-                whisper, told = WhisperForConditionalGeneration.from_pretrained(
-                    folder,
-                    dtype="float32",
-                    local_files_only=True,
-                    use_safetensors=True,
-                    attn_implementation="sdpa",
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                )
-            wrong = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
-            if wrong:  # transformers makes them up
-                raise CheckpointError(
-                    f"{len(wrong)} tensors are missing or of another shape, such as {min(wrong)}"
-                )
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            return cls(whisper, tokenizer).eval()
+            return cls(*whisper_folder.read(folder)).eval()
         except MemoryError:
             raise
         except Exception as error:
@@ -124,7 +101,7 @@ class FirstPass(nn.Module):
     @cached_property
     def hub_tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer as Hugging Face has it."""
-        return PreTrainedTokenizerFast(tokenizer_object=self.tokenizer, eos_token=_END)
+        return PreTrainedTokenizerFast(tokenizer_object=self.tokenizer, eos_token=END)
 
     @property
     def device(self) -> torch.device:
@@ -285,46 +262,3 @@ def of(folder: Path, model: SpanSALM) -> FirstPass | None:
             "beside it; expected a Whisper model there: copy the whole folder again"
         )
     return FirstPass.load(folder / FOLDER).to(model.device)
-
-
-def save(encoder: Encoder, folder: Path) -> None:
-    """Write a foundation's Whisper, decoder included, as a folder of Hugging Face in float16.
-
-    Raises:
-        CheckpointError: it has no tokenizer, or tensors are missing.
-    """
-    from tokenizers import Tokenizer
-    from transformers import GenerationConfig, WhisperConfig
-    from transformers.models.whisper.configuration_whisper import (
-        NON_SPEECH_TOKENS,
-        NON_SPEECH_TOKENS_MULTI,
-    )
-
-    if not encoder.tokenizer:
-        raise CheckpointError(
-            "this Whisper has no tokenizer.json, which the first pass needs; expected "
-            "one beside its weights"
-        )
-    whisper = WhisperForConditionalGeneration(WhisperConfig(**encoder.config))
-    for part, weights in (
-        (whisper.model.encoder, encoder.weights),
-        (whisper.model.decoder, encoder.decoder),
-    ):
-        load_strictly(part, weights, "Whisper")
-    english = encoder.config["vocab_size"] <= _ENGLISH_ONLY
-    whisper.generation_config = GenerationConfig(
-        suppress_tokens=list(NON_SPEECH_TOKENS if english else NON_SPEECH_TOKENS_MULTI),
-        begin_suppress_tokens=[_SPACE, _id(Tokenizer.from_str(encoder.tokenizer), _END)],
-    )
-    with quiet(), redirect_stderr(io.StringIO()):
-        whisper.half().save_pretrained(folder)
-    for path in folder.glob("*.safetensors"):
-        path.chmod(0o644)  # safetensors writes for the owner's eyes only
-    (folder / "tokenizer.json").write_text(encoder.tokenizer, "utf-8")
-
-
-def _id(tokenizer: Any, token: str) -> int:
-    found = tokenizer.token_to_id(token)
-    if found is None:
-        raise CheckpointError(f"the tokenizer has no {token}; expected Whisper's tokenizer.json")
-    return int(found)

@@ -143,7 +143,7 @@ def _compose(name: str, home: Path, say: Say) -> None:
     """Fetch, combine, check; ``home`` gets a complete folder or none."""
     import torch
 
-    from asr_llm.model import composition, delta, first_pass, foundations
+    from asr_llm.model import composition, delta, first_pass, foundations, whisper_folder
 
     assets = ASSETS / name
     pins = sources.read(assets / PINS)
@@ -166,7 +166,7 @@ def _compose(name: str, home: Path, say: Say) -> None:
         model = composition.build(config, llm, state)
         checkpoint_folder.save(model, part, card="", dtype=torch.bfloat16)
         if config.get("first_pass_prompt"):
-            first_pass.save(encoder, part / first_pass.FOLDER)
+            whisper_folder.write(encoder, part / first_pass.FOLDER)
         own = shutil.ignore_patterns(PINS, DELTA)
         shutil.copytree(assets, part, ignore=own, dirs_exist_ok=True)
         _record(name, part, pins, found)

@@ -101,8 +101,19 @@ class LastCheckpoint(Checkpoint):
         if self.validated and step == trainer.max_steps:
             trainer.should_stop = True  # Lightning validates when a run stops early
         elif step % self.every == 0 or self.stop.asked:
-            trainer.save_checkpoint(self.path)
-            self.stop.follow()
+            self._save(trainer)
+
+    def on_validation_batch_end(self, trainer: Any, *args: Any) -> None:
+        """Leave amid a validation, which the resumed run repeats, if the user wants to stop.
+
+        The last one goes on, and the run with it: it is nearly done.
+        """
+        if self.stop.asked and trainer.global_step < trainer.max_steps:
+            self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
+        trainer.save_checkpoint(self.path)
+        self.stop.follow()
 
 
 class BestCheckpoint(Checkpoint):

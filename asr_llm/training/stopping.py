@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do during training: finish the step, keep it, leave."""
+"""What Ctrl-C and SIGTERM do: training finishes its step, validation its batch; then they leave."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _AT_ONCE_SECONDS = 1.0
 
 
 class Stop(lightning.Callback):
-    """Notes a request to stop, which ``LastCheckpoint`` follows at the end of the step.
+    """Notes a request to stop, which ``LastCheckpoint`` follows after the step or validation batch.
 
-    Another request interrupts the step, and what it did is lost.
+    Another request interrupts it, and what the step did is lost.
 
     Args:
         say: called with a message for the user at the first request.
@@ -55,6 +55,6 @@ class Stop(lightning.Callback):
         if self._asked is None:
             self._asked = now
             if self._say is not None:
-                self._say("stopping at the end of this step; Ctrl-C again: at once, without it")
+                self._say("stopping, with this step kept; Ctrl-C again: at once, without it")
         elif now - self._asked > _AT_ONCE_SECONDS:
             raise KeyboardInterrupt

@@ -47,12 +47,13 @@ class Found:
     folders: list[Path] = field(default_factory=list)
 
     def errors(self) -> Iterator[tuple[Path, str]]:
-        """The unread files, one message for all that have the same reason; each with the first."""
+        """The unread files, one message for all that have the same reason: with the first."""
         alike: dict[str, list[Path]] = {}
         for path, message in self.unread.items():
             alike.setdefault(message.removeprefix(f"{path}: "), []).append(path)
-        for reason, paths in alike.items():
-            yield paths[0], f"{_some(paths)}: {reason}"
+        for reason, (first, *others) in alike.items():
+            likewise = f" (likewise {_some(others)})" if others else ""
+            yield first, f"{printable(first)}: {reason}{likewise}"
 
     def notes(self) -> Iterator[str]:
         """Messages on what was skipped without being an error."""

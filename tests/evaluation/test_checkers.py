@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_llm.errors import SuiteError
-from asr_llm.evaluation.checkers import CHECKERS, Demand, items_in
+from asr_llm.evaluation.checkers import CHECKERS, items_in
+from asr_llm.evaluation.demands import Demand
 
 CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("keywords:existence", {"keywords": ["park", "dog"]}, "Dogs run in a Park.", "Dogs run."),
@@ -107,38 +106,3 @@ def test_a_list_is_counted_however_it_is_written(items: list[str]) -> None:
     demand = Demand.of("count:items", {"num_items": len(items)})
     written = [", ".join(items), "\n".join(f"* {x}" for x in items), "\n".join(items)]
     assert all(demand.followed(text) for text in written)
-
-
-def test_nothing_said_follows_nothing() -> None:
-    assert not Demand.of("punctuation:no_comma", {}).followed(" \n")
-
-
-def test_arguments_that_a_data_set_leaves_empty_are_none_at_all() -> None:
-    padded = {"num_words": 4.0, "relation": "at least", "keywords": None}
-    demand = Demand.of("length_constraints:number_words", padded)
-    assert demand.arguments == {"num_words": 4.0, "relation": "at least"}
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
-        ("keywords:exist", {}, "unknown instruction 'keywords:exist'; expected one of keywords:ex"),
-        ("count:items", {}, "count:items: num_items: Missing .*; expected num_items"),
-        ("count:items", {"num_items": "many"}, "count:items: num_items: Input should be a valid"),
-        ("punctuation:no_comma", {"a": 1}, "no_comma: a: Unexpected .*; expected none"),
-        (
-            "length_constraints:number_words",
-            {"num_words": 3, "relation": "about"},
-            "relation: Input should be 'less than', 'at least'",
-        ),
-    ],
-)
-def test_demands_that_cannot_be_checked(name: str, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(SuiteError, match=message):
-        Demand.of(name, arguments)
-
-
-def test_a_language_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "langdetect", None)
-    with pytest.raises(SuiteError, match="pip install langdetect"):
-        Demand.of("language:response_language", {"language": "de"})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asr_llm.errors import SuiteError
-from asr_llm.evaluation.checkers import Demand
+from asr_llm.evaluation.demands import Demand
 from asr_llm.evaluation.instructions import Prompt, judge, read_instructions, summarize
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_the_suite_of_the_project_is_whole() -> None:
         ({"prompt": " "}, r"q\.jsonl:1: no 'prompt'"),
         ({"instruction_id_list": []}, r"q\.jsonl:1: no 'instruction_id_list'"),
         ({"kwargs": []}, r"q\.jsonl:1: 'kwargs': expected a list of 1 objects"),
-        ({"kwargs": [{}]}, r"q\.jsonl:1: count:items: num_items: Missing"),
+        ({"kwargs": [{}]}, r"q\.jsonl:1: count:items: lacks the argument num_items"),
         ({"audio": "n.wav"}, r"q\.jsonl:1: audio: .*n\.wav is not there"),
         ({"superseded": {"prompt": "x"}}, r"q\.jsonl:1: no 'instruction_id_list'"),
     ],

@@ -21,7 +21,8 @@ from asr_llm.cli.console import summary
 from asr_llm.corpus.recordings.audio import Source
 from asr_llm.corpus.speech.synthesis import select_voices, synthesize
 from asr_llm.errors import AudioError, RunError
-from asr_llm.jobs.transcribe import Outcome, Wanted, transcribe
+from asr_llm.jobs.destinations import Outcome, Wanted
+from asr_llm.jobs.transcribe import transcribe
 from asr_llm.jobs.transcripts import text_settings
 from asr_llm.progress import Feedback
 from asr_llm.transcription.chunks import Chunk

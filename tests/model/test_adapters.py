@@ -325,7 +325,8 @@ def test_an_adapter_is_read_once(
     """However many look at it on its way from the command line to the decoder."""
     import soundfile
 
-    from asr_llm.jobs.transcribe import Wanted, transcribe
+    from asr_llm.jobs.destinations import Wanted
+    from asr_llm.jobs.transcribe import transcribe
     from asr_llm.transcription.options import Recogniser, TranscribeOptions
 
     make(tiny, tmp_path / "a", 1, biasing=BiasingList(("uvula",), 2.0))

@@ -238,9 +238,16 @@ def test_a_config_of_something_else(copy: Path, text: str) -> None:
     assert "lacks audio_locator_tag, perception, pretrained_llm" in refusal(copy)
 
 
-def test_a_config_that_is_no_json(copy: Path) -> None:
-    (copy / "config.json").write_text("{", "utf-8")
-    assert "cannot be read as JSON" in refusal(copy)
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{\n  "perception": }', "config.json:2: not JSON (from column 17 on); expected"),
+        (b'{"name": "\xe9"}', "config.json: not JSON, and not text in UTF-8; expected"),
+    ],
+)
+def test_a_config_that_is_no_json(copy: Path, content: bytes, found: str) -> None:
+    (copy / "config.json").write_bytes(content)
+    assert found in refusal(copy)
 
 
 def test_a_config_of_no_model(copy: Path) -> None:

@@ -17,7 +17,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.models.whisper.configuration_whisper import NON_SPEECH_TOKENS_MULTI
 
 from asr_llm.errors import CheckpointError
-from asr_llm.model import first_pass
+from asr_llm.model import first_pass, whisper_folder
 from asr_llm.model.first_pass import FirstPass
 from asr_llm.model.foundations import Encoder
 from asr_llm.sequences.tasks import Chat
@@ -65,7 +65,7 @@ def saved(whisper: WhisperForConditionalGeneration, tokenizer: str, folder: Path
     read = Encoder(
         {key: config[key] for key in keys}, encoder.state_dict(), decoder.state_dict(), tokenizer
     )
-    first_pass.save(read, folder)
+    whisper_folder.write(read, folder)
     return folder
 
 

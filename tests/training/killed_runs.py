@@ -55,7 +55,7 @@ def die(*args: Any, **kwargs: Any) -> None:
 def arm(place: str, number: int) -> None:
     """Die in a place at its n-th turn, counted from 1; in a batch by its number from 0.
 
-    "interrupt" is Ctrl-C in a batch.
+    "interrupt" is Ctrl-C in a batch, "interrupt validation" in a batch of a validation.
     """
     import safetensors.torch
     import torch
@@ -84,6 +84,14 @@ def arm(place: str, number: int) -> None:
         Fit.training_step = stopped  # type: ignore[method-assign]
     elif place == "validation":
         Fit.validation_step = at(number, die, Fit.validation_step)  # type: ignore[method-assign]
+    elif place == "interrupt validation":
+        validate = Fit.validation_step
+
+        def interrupting(self: Any, batch: Any, index: int) -> None:
+            signal.raise_signal(signal.SIGINT)
+            validate(self, batch, index)
+
+        Fit.validation_step = at(number, interrupting, validate)  # type: ignore[method-assign]
     elif place == "after checkpoint":
         write = LastCheckpoint.on_train_batch_end
 

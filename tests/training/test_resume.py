@@ -29,6 +29,7 @@ LORA: dict[str, Kills] = {
     "while the adapter was written": [("writing the result", 1)],
     "three times": [("batch", 4), ("batch", 5), ("validation", 5)],
     "by Ctrl-C in some step": [("interrupt", ANY)],
+    "by Ctrl-C in two validations": [("interrupt validation", 1), ("interrupt validation", 4)],
 }
 WHOLE: dict[str, Kills] = {
     "between accumulated batches, twice": [("batch", 9), ("batch", 9)],

@@ -575,6 +575,28 @@ def test_the_users_stop_keeps_the_step(
     assert go(chosen, run.path, resume=True).adapter is not None
 
 
+def test_the_users_stop_in_a_validation_does_not_wait_for_its_end(
+    recipe: Callable[..., Recipe], text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate, validated = Fit.validation_step, list[int]()
+
+    def stopped(self: Fit, batch: Any, index: int) -> None:
+        validated.append(self.trainer.global_step)
+        signal.raise_signal(signal.SIGINT)
+        validate(self, batch, index)
+
+    chosen = recipe(validation=held_out(text, every=1), batch_positions=60, checkpoint_every=50)
+    monkeypatch.setattr(Fit, "validation_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        go(chosen, tmp_path / "run")
+    monkeypatch.undo()
+    run = RunFolder(tmp_path / "run")
+    assert (validated, run.step_of(run.last_checkpoint())) == ([1], 1)
+    assert go(chosen, run.path, resume=True).adapter is not None
+    steps = [row["step"] for row in metrics(run.path) if "val_loss" in row]
+    assert steps == list(range(1, chosen.steps + 1))
+
+
 def test_a_loader_ended_with_the_rest_of_its_group_is_the_users_stop() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from asr_llm.cli.console import Bar
+from asr_llm.cli.bar import Bar
 
 
 class Terminal(io.StringIO):
