@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.errors import AudioError, RunError
-from asr_llm.jobs.transcripts import hashes, load, text_settings, unreadable
+from asr_llm.jobs.transcripts import hashes, in_order, load, text_settings, unreadable
 from asr_llm.progress import Feedback, labelled
 from asr_llm.transcription import formats, inputs
 from asr_llm.transcription.journal import Journals
-from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.outputs import OutputFolder, check_names
 from asr_llm.transcription.speakers import together
 from asr_llm.transcription.subtitles import Layout
@@ -68,10 +68,12 @@ def transcribe(
     options: TranscribeOptions = TranscribeOptions(),
     recogniser: Recogniser = Recogniser(),
     feedback: Feedback = Feedback(),
+    cluster: Cluster | None = None,
 ) -> Iterator[Outcome]:
     """Transcribe files, folders, patterns and stdin; finished ones are yielded first.
 
     Args:
+        cluster: where to decode; None: in this process.
         feedback: ``show`` gets plain text as it becomes final if a single audio is printed; its
             outcome then has nothing left to print.
 
@@ -103,7 +105,7 @@ def transcribe(
             journals = Journals(wanted.folder, settings)
             settings |= asdict(wanted.layout)
             folder = OutputFolder(wanted.folder, settings, overwrite=wanted.overwrite)
-            if todo := folder.unfinished(files, names):
+            if todo := in_order(folder.unfinished(files, names), cluster):
                 folder.make()
             begun = [file for file in todo if any(journals(part).known for part in parts[file])]
             if begun:
@@ -126,7 +128,7 @@ def transcribe(
             results: Iterator[Transcript | AudioError] = filter(None, errors)
         else:
             model_sha256, adapter_sha256 = hashes(recogniser)
-            loaded = load(recogniser, options, feedback)
+            loaded = load(recogniser, options, feedback, cluster)
             meter = labelled(feedback.progress, "transcribing")
             results = loaded.transcribe_many(sources, meter, journals, on_segment)
         for file in todo:
