@@ -217,14 +217,15 @@ def test_killed_at_random_it_writes_what_one_process_does(
     calls: Path, lively: Path, tmp_path: Path
 ) -> None:
     """An actor is killed, then the driver; run again, nothing is lost or done twice."""
-    options = ["transcribe", calls, "--model", lively, "--vad", "energy", "-f", "txt,json,srt"]
+    options = ["transcribe", calls, "--model", lively, "--vad", "energy", "--beam-size", "2"]
+    options += ["-f", "txt,json,srt"]
     dice = random.Random(time.time_ns())
     with tempfile.TemporaryDirectory(prefix="ray") as logs:
         environment = os.environ | {"RAY_TMPDIR": logs}
         quiet: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True}
         alone = subprocess.run(command(*options, "-o", "peace"), **quiet, check=False)
         peace = {path.name: path.read_bytes() for path in (tmp_path / "peace").glob("call*")}
-        assert len(peace) == 30, alone.stderr
+        assert len(peace) == 27, alone.stderr  # one of ten cannot be read
 
         war, cluster = tmp_path / "war", ["-o", "war", "--ray", "local", "--ray-actors", "2"]
         process = subprocess.Popen(
@@ -235,10 +236,10 @@ def test_killed_at_random_it_writes_what_one_process_does(
         victim = dice.choice(actors_of(process))
         victim.kill()
         wait_for(process, lambda: len([*war.glob("call*.json")]) >= 2)
-        raylets = psutil.Process(process.pid).children(recursive=True)
+        actors = actors_of(process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _, alive = psutil.wait_procs(raylets, timeout=30)
+        _, alive = psutil.wait_procs(actors, timeout=30)
         assert not alive
         before = rows_of(war)
         assert all(max(Counter(rows).values(), default=1) == 1 for rows in before.values())
