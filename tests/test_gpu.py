@@ -73,7 +73,15 @@ def test_an_unknown_step() -> None:
 def test_the_dry_run(gpu: Any, tmp_path: Path) -> None:
     """All steps, on a twentieth of the parameters; a GPU, if any, is left alone."""
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--on-cpu", "--out", tmp_path / "out", "--home", tmp_path / "home"],
+        [
+            sys.executable,
+            SCRIPT,
+            "--on-cpu",
+            "--out",
+            tmp_path / "out",
+            "--home",
+            tmp_path / "home",
+        ],
         capture_output=True,
         text=True,
     )
