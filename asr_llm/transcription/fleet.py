@@ -88,7 +88,7 @@ class Fleet:
         made = self.ray.remote(worker).options(max_restarts=-1, **each)
         self._start = lambda: made.remote(setup)
         self.actors = [self._start()]
-        self.word_times: bool = self._answer(self._wake(self.actors[0]))
+        self.word_times = bool(self._answer(self._wake(self.actors[0])))
 
     def transcribe_many(
         self,

@@ -11,7 +11,9 @@ loading. Then actors that decode nothing send a driver as much as it takes: chun
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -37,15 +39,20 @@ class Sender(Worker):
         """There is nothing to load."""
         return False
 
+    @staticmethod
+    def pools(number: int) -> Iterator[list[Heard | Done]]:
+        """The chunks of an hour."""
+        for first in range(0, 120, 20):
+            yield [
+                Heard(number, i, i + 1, 30.0, DecodedChunk(TEXT, confidence=0.9))
+                for i in range(first, first + 20)
+            ]
+
     def decode(self, items: Sequence[Item]) -> Iterator[list[Heard | Done]]:
         """An hour of chunks for each item."""
         for item in items:
             assert isinstance(item.what, Source)
-            for pool in range(6):
-                yield [
-                    Heard(item.number, i, i + 1, 30.0, DecodedChunk(TEXT, confidence=0.9))
-                    for i in range(20 * pool, 20 * pool + 20)
-                ]
+            yield from self.pools(item.number)
             yield [Done(item.number, Transcript(item.what.path, 3600.0, (), "none"))]
 
 
@@ -79,8 +86,12 @@ def main() -> None:
         chunks = 120 * arguments.hours
         print(
             f"the driver takes {chunks / seconds:.0f} chunks a second with a journal, "
-            f"{chunks * 30 / seconds:.0f} s of audio a second"
+            f"{chunks * 30 / seconds:.0f} s of audio a second; "
+            f"{len(pickle.dumps(next(Sender.pools(0)))) / 20:.0f} bytes a chunk"
         )
+        start, size = time.perf_counter(), 2**28
+        hashlib.sha256(bytes(size)).hexdigest()
+        print(f"SHA-256 of audio: {size / (time.perf_counter() - start) / 1e6:.0f} MB/s")
 
 
 def _measured(arguments: argparse.Namespace, actors: int, place: str) -> tuple[float, str]:

@@ -364,6 +364,24 @@ def test_a_full_vocabulary_has_gemma_s_unused_tokens(encoder: Encoder) -> None:
     assert llm.tokenizer.pad_token == "<pad>" and len(llm.tokenizer) == rows
 
 
+@pytest.mark.parametrize("name", GEMMAS)
+def test_a_published_gemma_is_read(name: str, tmp_path: Path) -> None:
+    """A Hugging Face folder, as on the hub."""
+    from transformers import AutoModelForCausalLM
+
+    from asr_llm.model.foundations import llm_from_folder
+
+    llm = gemma(name)
+    model = AutoModelForCausalLM.from_config(llm.config)
+    model.load_state_dict(llm.weights, strict=False)
+    model.save_pretrained(tmp_path)
+    llm.tokenizer.save_pretrained(tmp_path)
+    found = llm_from_folder(tmp_path)
+    assert found.weights.keys() == llm.weights.keys()
+    assert all(found.weights[key].equal(llm.weights[key]) for key in llm.weights)
+    assert found.tokenizer.bos_token == "<bos>"
+
+
 def test_a_gemma_that_sees_is_refused(tmp_path: Path) -> None:
     """Its text model has other names than an LLM's; that of a single kind is asked for."""
     from asr_llm.model.foundations import _llm
