@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Source
-from asr_llm.transcription.fleet import Fleet
+from asr_llm.transcription.fleet import Fleet, duration
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.transcript import DecodedChunk, Transcript
@@ -44,7 +44,7 @@ class Sender(Worker):
         """The chunks of an hour."""
         for first in range(0, 120, 20):
             yield [
-                Heard(number, i, i + 1, 30.0, DecodedChunk(TEXT, confidence=0.9))
+                Heard(number, i, i + 1, 30.0, DecodedChunk(f"{TEXT} {i}", confidence=0.9))
                 for i in range(first, first + 20)
             ]
 
@@ -89,6 +89,11 @@ def main() -> None:
             f"{chunks * 30 / seconds:.0f} s of audio a second; "
             f"{len(pickle.dumps(next(Sender.pools(0)))) / 20:.0f} bytes a chunk"
         )
+        path = _header(Path(place))
+        start = time.perf_counter()
+        for _ in range(1000):
+            duration(path)
+        print(f"reading a header: {time.perf_counter() - start:.2f} ms")
         start, size = time.perf_counter(), 2**28
         hashlib.sha256(bytes(size)).hexdigest()
         print(f"SHA-256 of audio: {size / (time.perf_counter() - start) / 1e6:.0f} MB/s")
@@ -130,6 +135,14 @@ def _step(arguments: argparse.Namespace, actors: str, place: str) -> None:
     for file in files:
         journals.remove(file)
     print(seconds, *texts, sep="\n")
+
+
+def _header(place: Path) -> Path:
+    import numpy as np
+    import soundfile
+
+    soundfile.write(place / "second.flac", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    return place / "second.flac"
 
 
 def _write(place: Path, number: int) -> float:
