@@ -5,7 +5,8 @@
 The clips are held-out sentences of domains/medical and domains/general, joined to files of 2 to 60
 seconds. They are decoded in one process with one thread, then by each number of actors on a local
 cluster; the texts must be the same. Seconds are those from the first job to the last text, without
-loading. Then actors that decode nothing send a driver as much as it takes: chunks a second.
+loading; those of processors say what is computed when a machine has other work. Then actors that
+decode nothing send a driver as much as it takes: chunks a second.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import psutil
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Source
@@ -73,16 +76,16 @@ def main() -> None:
         return _step(arguments, *arguments.step)
     with TemporaryDirectory() as place:
         audio = _write(Path(place), arguments.clips)
-        print("| | seconds | RTFx |\n|---|---|---|", flush=True)
+        print("| | seconds | RTFx | processor, s |\n|---|---|---|---|", flush=True)
         texts = set()
         for actors in (0, *arguments.actors):
             name = f"{actors} actors" if actors else "one process, one thread"
-            seconds, heard = _measured(arguments, actors, place)
+            seconds, busy, heard = _measured(arguments, actors, place)
             texts.add(heard)
-            print(f"| {name} | {seconds:.1f} | {audio / seconds:.1f} |", flush=True)
+            print(f"| {name} | {seconds:.1f} | {audio / seconds:.1f} | {busy:.1f} |", flush=True)
         print(f"\nthe texts are the same: {len(texts) == 1}\n")
     with TemporaryDirectory() as place:
-        seconds, _ = _measured(arguments, -1, place)
+        seconds, *_ = _measured(arguments, -1, place)
         chunks = 120 * arguments.hours
         print(
             f"the driver takes {chunks / seconds:.0f} chunks a second with a journal, "
@@ -99,15 +102,15 @@ def main() -> None:
         print(f"SHA-256 of audio: {size / (time.perf_counter() - start) / 1e6:.0f} MB/s")
 
 
-def _measured(arguments: argparse.Namespace, actors: int, place: str) -> tuple[float, str]:
-    """Seconds and texts of a process of its own."""
+def _measured(arguments: argparse.Namespace, actors: int, place: str) -> tuple[float, float, str]:
+    """Seconds, those of processors, and texts of a process of its own."""
     command = [sys.executable, __file__, "--model", arguments.model, "--beams",
                str(arguments.beams), "--hours", str(arguments.hours), "--step", str(actors),
                place]  # fmt: skip
     environment = os.environ | ({} if actors else {"OMP_NUM_THREADS": "1"})
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    seconds, _, texts = done.stdout.partition("\n")
-    return float(seconds), texts
+    seconds, busy, texts = done.stdout.split("\n", 2)
+    return float(seconds), float(busy), texts
 
 
 def _step(arguments: argparse.Namespace, actors: str, place: str) -> None:
@@ -129,12 +132,19 @@ def _step(arguments: argparse.Namespace, actors: str, place: str) -> None:
         from asr_llm.transcription.speech_llm import SpeechLLM
 
         heard = SpeechLLM.of(recogniser, options).transcribe_many(files, journal=journals)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _busy()
     texts = [one.text if isinstance(one, Transcript) else str(one) for one in heard]
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, _busy() - before
     for file in files:
         journals.remove(file)
-    print(seconds, *texts, sep="\n")
+    print(seconds, busy, *texts, sep="\n")
+
+
+def _busy() -> float:
+    """Processor seconds of this process and of all that it started."""
+    here = psutil.Process()
+    times = [one.cpu_times() for one in (here, *here.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def _header(place: Path) -> Path:
