@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,6 +24,7 @@ def connect(cluster: Cluster) -> Any:
     """
     if find_spec("ray") is None:
         raise RunError("no Ray, which --ray needs; install it: pip install 'asr-llm[ray]'")
+    _reach(cluster.address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if cluster.address == LOCAL:
@@ -42,11 +44,30 @@ def connect(cluster: Cluster) -> Any:
         ray.init(cluster.address, **how)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise RunError(
-            f"--ray {cluster.address}: no Ray cluster answers ({reason}); expected the address of "
-            "its head, such as 10.0.0.1:6379, or local"
-        ) from error
+        raise _unreachable(cluster.address, reason) from error
     return ray
+
+
+def _reach(address: str) -> None:
+    """Refuse an address at which nothing listens: Ray would try for minutes."""
+    if address.startswith("ray://"):
+        raise RunError(
+            f"--ray {address}: is for Ray's client, which cannot give out work; run the command on "
+            "a machine of the cluster, with the address of its head, such as 10.0.0.1:6379"
+        )
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise _unreachable(address, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _unreachable(address: str, reason: str) -> RunError:
+    return RunError(
+        f"--ray {address}: no Ray cluster answers ({reason}); expected the address of its head, "
+        "such as 10.0.0.1:6379, or local"
+    )
 
 
 def shares(ray: Any, cluster: Cluster) -> tuple[int, dict[str, float]]:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,18 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"^no Ray, .*pip install 'asr-llm\[ray\]'$"):
         ray_cluster.connect(Cluster("local"))
+
+
+def test_an_address_where_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would wait for minutes."""
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(RunError, match=rf"--ray {address}: no Ray cluster answers \(Connection"):
+        ray_cluster.connect(Cluster(address))
+    with pytest.raises(RunError, match="run the command on a machine of the cluster"):
+        ray_cluster.connect(Cluster("ray://head:10001"))
 
 
 def test_actors_need_a_cluster() -> None:
