@@ -22,10 +22,14 @@ from asr_llm.cli.options import (
     Model,
     NoAudio,
     NoText,
+    RayActors,
+    RayAddress,
+    cluster_of,
     tell_written,
 )
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AsrLlmError
+from asr_llm.transcription.options import TranscribeOptions
 
 
 def evaluate(
@@ -60,6 +64,8 @@ def evaluate(
         ),
     ] = None,
     as_json: AsJson = False,
+    ray: RayAddress = None,
+    ray_actors: RayActors = None,
 ) -> None:
     """Evaluate a model, with and without adapters, on a test set."""
     from asr_llm.corpus.terms.biasing_list import make_list
@@ -73,9 +79,11 @@ def evaluate(
             data,
             model=model,
             adapter=adapter,
-            fusion=fusion,
-            num_beams=beam_size,
-            biasing=make_list(biasing_list, bias or [], biasing_strength),
+            options=TranscribeOptions(
+                fusion=fusion,
+                num_beams=beam_size,
+                biasing=make_list(biasing_list, bias or [], biasing_strength),
+            ),
             baseline=baseline,
             general=general,
             output=output,
@@ -83,6 +91,7 @@ def evaluate(
             report_audio=not no_audio,
             report_text=not no_text,
             progress=progress,
+            cluster=cluster_of(ray, ray_actors),
         )
     if as_json:
         typer.echo(to_json(done.scores))

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from asr_llm.errors import RunError
+from asr_llm.transcription.options import Cluster
+
 Model = Annotated[
     str,
     typer.Option(
@@ -67,6 +70,23 @@ BiasingStrength = Annotated[
         "or the adapter's own value for its terms.",
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS|local",
+        help="Decode on a Ray cluster, such as 10.0.0.1:6379, or in several processes of this "
+        "machine.",
+    ),
+]
+RayActors = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-actors",
+        min=1,
+        help="Processes with a model each; default: one per GPU, or per core where there is none.",
+    ),
+]
 General = Annotated[
     Path | None,
     typer.Option(
@@ -79,6 +99,19 @@ NoText = Annotated[
     bool, typer.Option("--no-text", help="Leave all texts and recordings out of report.html.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def cluster_of(address: str | None, actors: int | None) -> Cluster | None:
+    """Where to decode; None: in this process.
+
+    Raises:
+        RunError: there are actors, but no address.
+    """
+    if address is None:
+        if actors is not None:
+            raise RunError("--ray-actors requires --ray, the cluster that they run on")
+        return None
+    return Cluster(address, actors)
 
 
 def tell_written(*made: Path | None) -> None:

@@ -19,6 +19,9 @@ from asr_llm.cli.options import (
     FirstPass,
     Fusion,
     Model,
+    RayActors,
+    RayAddress,
+    cluster_of,
 )
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.progress import Feedback, Progress
@@ -106,6 +109,8 @@ def transcribe(
     max_line_count: Annotated[
         int, typer.Option(min=1, help="Maximum lines per subtitle.")
     ] = Layout.max_line_count,
+    ray: RayAddress = None,
+    ray_actors: RayActors = None,
 ) -> None:
     """Transcribe audio files. Exit status 3: some files could not be read; 2: none could."""
     from asr_llm.corpus.terms.biasing_list import make_list
@@ -144,6 +149,7 @@ def transcribe(
             ),
             Recogniser(model, AdapterFolder.read_all(adapter), aligner),
             _feedback(bar, progress),
+            cluster_of(ray, ray_actors),
         ):
             found.append(outcome)
             bar.echo(printable(outcome.printed))

@@ -10,6 +10,7 @@ from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.prompts import collator, end_token, inference, splice, text_of
 from asr_llm.decoding.rescoring import forced_scores
 from asr_llm.errors import CheckpointError
+from asr_llm.model.log_probs import output_layer
 from asr_llm.sequences.spans import SpanSequence
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def option_log_probs(
     with inference(model):
         spliced = splice(model, prompts)
         hidden = model.hidden_states(spliced.input_embeds, spliced.attention_mask)
-        logits = model.causal_lm.lm_head(hidden[:, -1]).float()
+        logits = output_layer(model.causal_lm)(hidden[:, -1]).float()
         found: list[list[float]] = torch.log_softmax(logits, -1)[:, firsts].tolist()
     return found
 

@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicLayer
 
 from asr_llm.decoding.results import Hypothesis
 from asr_llm.model.clipwise import full_attention
+from asr_llm.model.log_probs import output_layer
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -213,7 +214,7 @@ def write(
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state[:, -1 - width :]
-        logits = model.causal_lm.lm_head(hidden).float()  # (B, K + 1, V)
+        logits = output_layer(model.causal_lm)(hidden).float()  # (B, K + 1, V)
         most, best = logits.max(-1)
         sure = most - logits.logsumexp(-1) if confidence else torch.zeros_like(most)
         kept = [text.add(*row) for text, *row in zip(going, best.tolist(), sure.tolist(), proposed)]

@@ -26,7 +26,7 @@ from transformers import DynamicCache
 from asr_llm.decoding.preference import Preference
 from asr_llm.model.adapters import switched_on
 from asr_llm.model.clipwise import clipwise
-from asr_llm.model.log_probs import log_probs_of
+from asr_llm.model.log_probs import log_probs_of, output_layer
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -85,7 +85,7 @@ class Fusion(Preference):
         with clipwise(self.model, [1] * len(rows)):
             hidden = llm.model(inputs_embeds=embeds, attention_mask=mask.long()).last_hidden_state
         return [
-            log_probs_of(llm.lm_head, own[: max(0, len(row) - 1)], row[1:])
+            log_probs_of(output_layer(llm), own[: max(0, len(row) - 1)], row[1:])
             for own, row in zip(hidden, rows)
         ]
 
@@ -95,7 +95,7 @@ class Fusion(Preference):
         out = llm.model(
             inputs_embeds=self.model.embed_tokens(token), past_key_values=cache, use_cache=True
         )
-        return torch.log_softmax(llm.lm_head(out.last_hidden_state[:, -1]).float(), dim=-1)
+        return torch.log_softmax(output_layer(llm)(out.last_hidden_state[:, -1]).float(), dim=-1)
 
     def _follow(self, input_ids: Tensor) -> None:
         """Reorder the caches to match the hypotheses: a beam may continue another's."""

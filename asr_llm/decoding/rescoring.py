@@ -31,7 +31,7 @@ from asr_llm.decoding.token_scores import TokenScores
 from asr_llm.errors import CheckpointError
 from asr_llm.model.clipwise import clipwise
 from asr_llm.model.ctc import CheckpointCtc
-from asr_llm.model.log_probs import log_probs_of
+from asr_llm.model.log_probs import log_probs_of, output_layer
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
@@ -225,7 +225,7 @@ def forced_scores(
             past_key_values=for_beams(read, several, ids.shape[1]),
             use_cache=True,
         ).last_hidden_state
-    head = model.causal_lm.lm_head
+    head = output_layer(model.causal_lm)
     found = iter(  # one after the other: the logits of all would be gigabytes
         [
             log_probs_of(head, own[: len(row)], wanted[: len(row)]).tolist()

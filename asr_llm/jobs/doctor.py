@@ -89,6 +89,10 @@ _OPTIONAL = {
         "no lattices without it; alignment falls back on NeMo's Viterbi",
         "see k2-fsa.github.io for the wheel of your torch",
     ),
+    "ray": (
+        "no decoding on a cluster without it (--ray)",
+        "pip install 'asr-llm[ray]'",
+    ),
     "fastapi": ("no 'asr-llm serve' without it", "pip install 'asr-llm[serve]'"),
 }
 

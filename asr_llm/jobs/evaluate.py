@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asr_llm import defaults
 from asr_llm.corpus.domain.folder import Domain
-from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AsrLlmError, DomainError
 from asr_llm.files import new_folder
 from asr_llm.jobs.adapters import check_adapters
@@ -25,10 +24,7 @@ from asr_llm.jobs.measurement import (
 )
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.progress import Progress
-from asr_llm.transcription.options import TranscribeOptions
-
-if TYPE_CHECKING:
-    from asr_llm.corpus.terms.biasing_list import BiasingList
+from asr_llm.transcription.options import Cluster, TranscribeOptions
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,7 @@ def evaluate(
     *,
     model: str = defaults.MODEL,
     adapter: str | Path | Iterable[str | Path] | None = None,
-    fusion: float | None = None,
-    num_beams: int = NUM_BEAMS,
-    biasing: BiasingList | None = None,
+    options: TranscribeOptions = TranscribeOptions(),
     baseline: str | Path | None = None,
     general: str | Path | None = None,
     output: str | Path | None = None,
@@ -54,6 +48,7 @@ def evaluate(
     report_audio: bool = True,
     report_text: bool = True,
     progress: Progress | None = None,
+    cluster: Cluster | None = None,
 ) -> Evaluation:
     """Evaluate a model, with and without adapters, on a test set.
 
@@ -61,10 +56,8 @@ def evaluate(
         data: a domain folder, whose test set is used, or a manifest of recordings (NeMo, Lhotse,
             ``trans.txt``), which has words but no entities to score.
         adapter: compared with the model alone, or with ``baseline``; several are used together.
-        fusion: weight of adapters trained on text, instead of their own.
-        num_beams: beam size; 1 is greedy.
-        biasing: phrases that all systems boost, in addition to their adapters' own; WER is split by
-            them.
+        options: of decoding. ``fusion`` is for ``adapter`` alone; ``biasing`` are phrases that all
+            systems boost, in addition to their adapters' own, and WER is split by them.
         baseline: an adapter to compare with instead of the model alone.
         general: domain folder or manifest that measures forgetting; default: the checkpoint's test
             set, if ``data`` is a domain.
@@ -72,6 +65,7 @@ def evaluate(
             ``recordings.csv`` and ``report.html``.
         report: path of the HTML report, if not in ``output``.
         report_audio, report_text: whether it includes the audio and text of the test set.
+        cluster: where to decode; default: in this process.
 
     Raises:
         AsrLlmError: the data, the model, an adapter or ``output`` is invalid.
@@ -82,7 +76,9 @@ def evaluate(
     if baseline is not None and not folders:
         raise AsrLlmError("--baseline requires --adapter, which is compared with it")
     baselines = AdapterFolder.read_all(baseline)
-    check_adapters(folders, fusion, biasing, baselines)  # before anything is decoded
+    check_adapters(
+        folders, options.fusion, options.biasing, baselines
+    )  # before anything is decoded
     base = checkpoints.locate(model)
     place = new_folder(output) if output is not None else None
 
@@ -95,13 +91,12 @@ def evaluate(
             f"{data}: no test set; expected test/text.txt, test recordings or test templates. "
             f"See: asr-llm domain check {data}"
         )
-    options = TranscribeOptions(num_beams=num_beams, biasing=biasing)
-    systems = [System("base", model, options=options)]
+    plain = replace(options, fusion=None)
+    systems = [System("base", model, options=plain, cluster=cluster)]
     if baselines:
-        systems = [System("baseline", model, baselines, options)]
+        systems = [System("baseline", model, baselines, plain, cluster)]
     if folders:
-        own = replace(options, fusion=fusion)
-        systems.append(System("adapted", model, folders, own))
+        systems.append(System("adapted", model, folders, options, cluster))
     wanted = None
     if place is not None or report is not None:
         wanted = Report(

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.recordings.manifests import find_manifest
 from asr_llm.errors import DomainError
-from asr_llm.progress import Progress, labelled
+from asr_llm.jobs.transcripts import load
+from asr_llm.progress import Feedback, Progress, labelled
 from asr_llm.text_files import is_pipe
-from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.evaluation.report import Shown
     from asr_llm.model.adapter_folder import AdapterFolder
+    from asr_llm.transcription.fleet import Fleet
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 REPORT = "report.html"
@@ -27,12 +29,13 @@ REPORT = "report.html"
 
 @dataclass(frozen=True)
 class System:
-    """A system to measure: a model, its adapters, and its decoding options."""
+    """A system to measure: a model, its adapters, its decoding options, and where it decodes."""
 
     name: str
     model: str
     adapters: tuple[AdapterFolder, ...] = ()
     options: TranscribeOptions = TranscribeOptions()
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -220,13 +223,14 @@ def _decode(
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Hypotheses by (system, set); complete ones in ``place`` are reused."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
-    loaded: tuple[System, SpeechLLM] | None = None
+    loaded: tuple[System, SpeechLLM | Fleet] | None = None
     for system in systems:
         for name, test in sets.items():
             path = place / "hypotheses" / f"{system.name}.{name}.jsonl" if place else None
             found = _read_hypotheses(path, test) if path else None
             if found is None:
                 if loaded is None or loaded[0] != system:
+                    loaded = None  # its memory, or its actors' places, are for the next
                     loaded = system, _load(system)
                 what = f"decoding: {system.name}, {name}"
                 found = loaded[1].transcribe_cuts(test.cuts, labelled(progress, what))
@@ -236,11 +240,10 @@ def _decode(
     return texts
 
 
-def _load(system: System) -> SpeechLLM:
+def _load(system: System) -> SpeechLLM | Fleet:
     """Load a system."""
-    from asr_llm.transcription.speech_llm import SpeechLLM
-
-    return SpeechLLM.of(Recogniser(system.model, system.adapters), system.options)
+    recogniser = Recogniser(system.model, system.adapters)
+    return load(recogniser, system.options, Feedback(), system.cluster)
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:

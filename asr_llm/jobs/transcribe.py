@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from asr_llm.errors import AudioError, RunError
 from asr_llm.jobs.destinations import Outcome, Printed, Saved, Wanted
-from asr_llm.jobs.transcripts import hashes, load, text_settings, unreadable
+from asr_llm.jobs.transcripts import hashes, in_order, load, text_settings, unreadable
 from asr_llm.progress import Feedback, labelled
 from asr_llm.transcription import formats, inputs
-from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.outputs import check_names
 from asr_llm.transcription.speakers import together
 
@@ -28,12 +28,14 @@ def transcribe(
     options: TranscribeOptions = TranscribeOptions(),
     recogniser: Recogniser = Recogniser(),
     feedback: Feedback = Feedback(),
+    cluster: Cluster | None = None,
 ) -> Iterator[Outcome]:
     """Transcribe files, folders, patterns and stdin; finished ones are yielded first.
 
     Args:
         feedback: ``show`` gets plain text as it becomes final if a single audio is printed; its
             outcome then has nothing left to print.
+        cluster: where to decode; None: in this process.
 
     Raises:
         RunError: a file is in the way, two outputs are the same, the format is unknown, or outputs
@@ -52,11 +54,12 @@ def transcribe(
             output = Printed(wanted, names[0], feedback, several=len(files) > 1)
         else:
             output = Saved(wanted, wanted.folder, names, text_settings(recogniser, options))
+            files = in_order(files, cluster)
         plan = output.plan({file: inputs.sources(file, wanted.channels) for file in files})
         for line in plan.notes():
             feedback.tell(line)
         yield from output.done(plan)
-        results = _results(plan.sources, output, options, recogniser, feedback)
+        results = _results(plan.sources, output, options, recogniser, feedback, cluster)
         for file, sources in plan.todo.items():
             result = together([*islice(results, len(sources))], sources)
             if isinstance(result, AudioError):
@@ -91,6 +94,7 @@ def _results(
     options: TranscribeOptions,
     recogniser: Recogniser,
     feedback: Feedback,
+    cluster: Cluster | None,
 ) -> Iterator[Transcript | AudioError]:
     """Decode the sources, in order; the model is loaded only if one of them can be read."""
     errors = [unreadable(source.path) for source in sources]
@@ -98,7 +102,7 @@ def _results(
         yield from filter(None, errors)
         return
     model, adapters = hashes(recogniser)
-    loaded = load(recogniser, options, feedback)
+    loaded = load(recogniser, options, feedback, cluster)
     meter = labelled(feedback.progress, "transcribing")
     for result in loaded.transcribe_many(sources, meter, output.journals, output.on_segment):
         if isinstance(result, AudioError):

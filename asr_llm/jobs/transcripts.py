@@ -9,24 +9,39 @@ from typing import TYPE_CHECKING, Any
 from asr_llm.errors import AudioError
 from asr_llm.jobs.adapters import check_adapters
 from asr_llm.progress import Feedback
-from asr_llm.transcription.options import Recogniser, TranscribeOptions
+from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.version import __version__
 
 if TYPE_CHECKING:
+    from asr_llm.transcription.fleet import Fleet
     from asr_llm.transcription.speech_llm import SpeechLLM
 
 
-def load(recogniser: Recogniser, options: TranscribeOptions, feedback: Feedback) -> SpeechLLM:
-    """Load a recogniser; ``feedback`` is told if word times are requested but not available.
+def load(
+    recogniser: Recogniser,
+    options: TranscribeOptions,
+    feedback: Feedback,
+    cluster: Cluster | None = None,
+) -> SpeechLLM | Fleet:
+    """Load a recogniser, here or in the actors of a cluster.
+
+    ``feedback`` is told if word times are requested but not available.
 
     Raises:
         CheckpointError: the model or an adapter does not load.
+        RunError: there is no such cluster.
     """
     check_adapters(recogniser.adapters, options.fusion, options.biasing)
-    from asr_llm.transcription.speech_llm import SpeechLLM
+    loaded: SpeechLLM | Fleet
+    if cluster is None:
+        from asr_llm.transcription.speech_llm import SpeechLLM
 
-    loaded = SpeechLLM.of(recogniser, options)
-    if options.word_timestamps and loaded.aligner is None:
+        loaded = SpeechLLM.of(recogniser, options)
+    else:
+        from asr_llm.transcription.fleet import Fleet
+
+        loaded = Fleet(cluster, recogniser, options)
+    if options.word_timestamps and not loaded.word_times:
         feedback.tell(
             f"{recogniser.model} has no CTC head, so only segments are timed; for word "
             "times give --aligner, a NeMo CTC model (.nemo) or mini"
@@ -85,6 +100,15 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
         ],
         "fusion": fusion_weights(recogniser.adapters, options.fusion),
     }
+
+
+def in_order(files: list[Path], cluster: Cluster | None) -> list[Path]:
+    """Files in the order in which they will be done, so that each is written at once."""
+    if cluster is None:
+        return files
+    from asr_llm.transcription.fleet import longest_first
+
+    return longest_first(files)
 
 
 def unreadable(path: Path) -> AudioError | None:

@@ -6,6 +6,7 @@ weights fit what a user composes later from the same foundations.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,10 @@ _AUDIO, _SEGMENT, _PAD = "<|audio|>", "<|segment|>", "<|pad|>"
 _SPARE = ("<file_sep>", "<jupyter_start>", "<empty_output>")
 """SmolLM2's code tokens, which never occur in text: locator, leading token, padding."""
 
-_FORMATS = {"<|im_end|>": "qwen", "<|eot_id|>": "llama3"}
+_UNUSED = re.compile(r"<unused\d+>")
+"""Gemma's tokens for such ends, which it does not mark as special."""
+
+_FORMATS = {"<|im_end|>": "qwen", "<|eot_id|>": "llama3", "<end_of_turn>": "gemma"}
 """NeMo's names of the chat templates that it has whole, by the token that ends a turn in them."""
 
 
@@ -243,7 +247,7 @@ def _prompt_format(llm: Llm) -> str:
             return name
     raise CheckpointError(
         f"the LLM's vocabulary has no {' or '.join(_FORMATS)} to end a turn; expected an LLM tuned "
-        "with ChatML, as those of Qwen and SmolLM were, or with the template of Llama 3"
+        "with ChatML, as those of Qwen and SmolLM were, or with the template of Llama 3 or Gemma"
     )
 
 
@@ -281,4 +285,6 @@ def _spare(tokenizer: Any) -> list[str]:
     used = set(tokenizer.special_tokens_map.values()) if tokenizer.special_tokens_map else set()
     added = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
     free = [t for t in added if t not in used and t not in template]
-    return [t for t in _SPARE if t in free] + [t for t in free if t not in _SPARE]
+    first = [t for t in _SPARE if t in free]
+    first += sorted(filter(_UNUSED.fullmatch, tokenizer.get_vocab()))
+    return first + [t for t in free if t not in first]

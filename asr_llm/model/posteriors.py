@@ -79,7 +79,7 @@ def begin_as_text(model: SpanSALM) -> None:
 
 def _embeddings(model: SpanSALM) -> Tensor:
     """(symbols, H): the LLM embedding of each symbol of the CTC head."""
-    tokenizer, table = model.tokenizer.tokenizer, model.embed_tokens.weight
+    tokenizer, table = model.tokenizer.tokenizer, model.embeddings
     nothing = table[model.audio_locator_tag_id]
     rows = []
     for symbol in range(model.ctc_vocabulary.size):

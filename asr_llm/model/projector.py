@@ -41,7 +41,7 @@ def fit_projector(model: SpanSALM, batches: Iterable[Batch], ridge: float = 1e-3
     """
     if model.ctc_head is None:
         raise RecipeError("fit_projector needs a CTC head; train one first (objective: ctc)")
-    embeddings = model.embed_tokens.weight.double()
+    embeddings = model.embeddings.double()
     nothing = embeddings[model.audio_locator_tag_id]
     width = model.perception.proj.in_features
     gram = torch.zeros(width + 1, width + 1, dtype=torch.double)

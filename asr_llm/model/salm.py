@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from asr_llm.errors import CheckpointError
 from asr_llm.model.ctc_vocabulary import CtcVocabulary
 from asr_llm.model.frame_cache import CachedEncoder
+from asr_llm.model.log_probs import output_layer
 from asr_llm.model.splice import IGNORE, Encoded, Places, Spliced, splice
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.tasks import Chat
@@ -26,6 +27,10 @@ from asr_llm.sequences.tasks import Chat
 # NeMo only instantiates classes of known packages. With this module imported, its own
 # ``SALM.from_pretrained`` can instantiate ours too.
 nemo_classes.ALLOWED_TARGET_PREFIXES += ["asr_llm.model.whisper.", "asr_llm.model.posteriors."]
+
+
+_OPENED = ("gemma",)
+"""NeMo's formats whose user turn ends with the opening of the answer."""
 
 
 class SpanSALM(SALM):
@@ -76,7 +81,10 @@ class SpanSALM(SALM):
             formatter = PromptFormatter.resolve(self.cfg.prompt_format)
             before, after = formatter.TEMPLATE["user"]["template"].split("|message|")
             answer = formatter.TEMPLATE[formatter.OUTPUT_ROLE]["template"].split("|message|")[1]
-            asked = after + formatter.INFERENCE_PREFIX + getattr(formatter, "NO_THINK_PREFIX", "")
+            opened = "" if formatter.NAME in _OPENED else formatter.INFERENCE_PREFIX
+            asked = after + opened + getattr(formatter, "NO_THINK_PREFIX", "")
+            if formatter.INSERT_BOS:
+                before = self.tokenizer.tokenizer.bos_token + before
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"prompt_format is {self.cfg.prompt_format!r}; expected turns between special "
@@ -150,6 +158,11 @@ class SpanSALM(SALM):
         return splice(batch, heard, self.embed_tokens, places, pack)
 
     @property
+    def embeddings(self) -> Tensor:
+        """(V, H), each token's as the LLM reads it: Gemma's are scaled."""
+        return self.embed_tokens.weight * getattr(self.embed_tokens, "embed_scale", 1.0)
+
+    @property
     def causal_lm(self) -> Any:
         """The Hugging Face causal LM, whether PEFT wraps it or not."""
         return self.llm.get_base_model() if isinstance(self.llm, PeftModel) else self.llm
@@ -195,7 +208,7 @@ class SpanSALM(SALM):
         targets = spliced.target_ids[:, 1:]
         # A row's first token has only padding before it: never a loss.
         scored = (targets != IGNORE) & mask[:, :-1]
-        logits = self.causal_lm.lm_head(hidden[scored])  # (N, V)
+        logits = output_layer(self.causal_lm)(hidden[scored])  # (N, V)
         out = {
             "lm": F.cross_entropy(logits.float(), targets[scored]),
             "tokens": scored.sum(),
@@ -235,7 +248,7 @@ class SpanSALM(SALM):
             embeds, mask = spliced.input_embeds, spliced.attention_mask
             hidden = self.hidden_states(embeds[:, :-1], mask[:, :-1])
             scored = (spliced.target_ids[:, 1:] != IGNORE) & mask[:, :-1]
-            logits: Tensor = self.causal_lm.lm_head(hidden[scored]).float()
+            logits = output_layer(self.causal_lm)(hidden[scored]).float()
         llm.train(training)
         return logits
 

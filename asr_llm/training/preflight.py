@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asr_llm.recipe import Recipe
     from asr_llm.sequences.batch import Batch
 
-_MARKER = re.compile(r"<\|[^|<>]+\|>")
+_MARKER = re.compile(r"<\|[^|<>]+\|>|<bos>|<\w+_of_turn>")
 
 
 def check(

@@ -10,7 +10,7 @@ from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples
 from asr_llm.decoding.guards import describe_guard
 from asr_llm.errors import AudioError
 from asr_llm.transcription.chunks import Chunk
-from asr_llm.transcription.journal import Journal
+from asr_llm.transcription.journal import Recall
 from asr_llm.transcription.stitching import stitch
 from asr_llm.transcription.transcript import DecodedChunk, Segment, Transcript, Word
 
@@ -40,12 +40,13 @@ class Piece:
 class Draft:
     """What is known so far of a file or cut; ``seconds`` is the duration in its header.
 
-    ``journal`` stores decoded chunks, so that an interrupted run can continue.
+    ``journal`` has the chunks decoded before; a ``Journal`` stores new ones, so that an interrupted
+    run can continue.
     """
 
     name: str
     seconds: float = 0.0
-    journal: Journal | None = None
+    journal: Recall | None = None
     num_samples: int = 0
     decoded: float = 0.0
     error: AudioError | None = None

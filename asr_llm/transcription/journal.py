@@ -6,16 +6,42 @@ import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from asr_llm.corpus.recordings.audio import Source
 from asr_llm.decoding.results import Guard
 from asr_llm.errors import RunError
-from asr_llm.transcription.chunks import Chunk
 from asr_llm.transcription.transcript import DecodedChunk, Word
 
+Times = tuple[int, int]
+"""First sample of a chunk, and the one after its last."""
 
-class Journal:
+
+class Stretch(Protocol):
+    """A chunk, as far as it is looked up: samples ``start`` to ``end``."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+class Recall:
+    """The chunks of one audio that were decoded before."""
+
+    def __init__(self, known: dict[Times, DecodedChunk]) -> None:
+        self.known = known
+
+    def find(self, chunk: Stretch) -> DecodedChunk | None:
+        """Return the earlier result of a chunk."""
+        return self.known.get((chunk.start, chunk.end))
+
+    def add(self, chunk: Stretch, heard: DecodedChunk) -> None:
+        """Take note of a result; what is only recalled need not be stored."""
+
+
+class Journal(Recall):
     """The decoded chunks of one audio, one JSON line each.
 
     Args:
@@ -27,8 +53,8 @@ class Journal:
     """
 
     def __init__(self, path: Path, made_by: dict[str, Any]) -> None:
+        super().__init__({})
         self.path, self.made_by = path, made_by
-        self.known: dict[tuple[int, int], DecodedChunk] = {}
         lines = _whole_lines(path)
         self.begun = bool(lines) and lines[0] == made_by
         if self.begun:
@@ -37,11 +63,7 @@ class Journal:
                 with contextlib.suppress(KeyError, TypeError):
                     self.known[row["start"], row["end"]] = _heard(row)
 
-    def find(self, chunk: Chunk) -> DecodedChunk | None:
-        """Return the earlier result of a chunk."""
-        return self.known.get((chunk.start, chunk.end))
-
-    def add(self, chunk: Chunk, heard: DecodedChunk) -> None:
+    def add(self, chunk: Stretch, heard: DecodedChunk) -> None:
         """Store the result of a chunk."""
         if not self.begun:
             self._write("w", self.made_by)

@@ -47,3 +47,16 @@ class TranscribeOptions(DecodeOptions):
     chunk_seconds: float | None = None
     vad: VadKind = "silero"
     word_timestamps: bool = False
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster to decode on.
+
+    Args:
+        address: of its head, as for ``ray.init``; ``local`` starts one on this machine.
+        actors: processes, each with a model; default: one per GPU, or per core where there is none.
+    """
+
+    address: str
+    actors: int | None = None

@@ -93,6 +93,16 @@ class Pipeline:
         self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
     ) -> Iterator[Piece]:
         """Yield the pieces in order, decoded a pool at a time, in batches of similar length."""
+        for pool in self.pools(pieces, options, meter):
+            for piece in pool:
+                if meter and piece.chunk is None:  # known from the journal, or without speech
+                    meter.add(piece.draft.seconds - piece.draft.decoded)
+                yield piece
+
+    def pools(
+        self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
+    ) -> Iterator[list[Piece]]:
+        """As ``run``, but the pieces of a pool come together; ``meter`` counts what is decoded."""
         import torch
 
         for pool in pools(pieces, lambda piece: piece.seconds, self.seconds(options)):
@@ -114,10 +124,7 @@ class Pipeline:
                 self._keep(batch, decoded, self._word_times(samples, decoded, options))
                 if meter:
                     meter.add(sum(piece.seconds for piece in batch))
-            for piece in pool:
-                if meter and piece.chunk is None:  # known from the journal, or without speech
-                    meter.add(piece.draft.seconds - piece.draft.decoded)
-                yield piece
+            yield pool
 
     def _keep(
         self, batch: list[Piece], decoded: list[Decoded], times: list[tuple[Word, ...]]

@@ -152,6 +152,11 @@ class SpeechLLM:
         return self.pipeline.aligner
 
     @property
+    def word_times(self) -> bool:
+        """Whether words can have times."""
+        return self.aligner is not None
+
+    @property
     def adapters(self) -> tuple[str, ...]:
         """Names of the loaded adapters, from their folders or run folders."""
         return () if self._loaded is None else self._loaded.names

@@ -38,7 +38,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     names: list[str] = []
 
     class Fake:
-        def __init__(self, recogniser: Recogniser, options: TranscribeOptions, _: Feedback) -> None:
+        def __init__(self, recogniser: Recogniser, options: TranscribeOptions, *_: Any) -> None:
             self.recogniser, self.options = recogniser, options
 
         def transcribe_many(

@@ -6,7 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from asr_llm.errors import CheckpointError
@@ -131,8 +133,13 @@ LLMS: dict[str, tuple[str, dict[str, Any]]] = {
         ("Qwen3-8B", "qwen3", 4096, 12288, 36, 32, 8, 128, False, 151936),
         ("SmolLM2-1.7B", "llama", 2048, 8192, 24, 32, 32, 64, True, 49152),
         ("Llama-3.2-1B", "llama", 2048, 8192, 16, 32, 8, 64, True, 128256),
+        ("Gemma-2-2B", "gemma2", 2304, 9216, 26, 8, 4, 256, True, 256000),
+        ("Gemma-3-1B", "gemma3_text", 1152, 6912, 26, 4, 1, 256, True, 262144),
     )
 }
+
+
+TURN_ENDS = {"Llama": "<|eot_id|>", "Gemma": "<end_of_turn>"}
 
 
 def whisper(size: str, layers: int | None = None) -> Encoder:
@@ -160,11 +167,15 @@ def llm_of(name: str, turn_end: str, layers: int | None = None, **changes: Any) 
     with torch.device("meta" if layers is None else "cpu"):
         model = AutoModelForCausalLM.from_config(config)
     special = ["<|im_start|>", "<|start_header_id|>", "<|end_header_id|>", turn_end]
+    if kind.startswith("gemma"):
+        special = ["<start_of_turn>", turn_end]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     bytewise = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[]))
     bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise)
     tokenizer.add_special_tokens({"additional_special_tokens": special})
+    if kind.startswith("gemma"):
+        tokenizer.add_special_tokens({"bos_token": "<bos>", "pad_token": "<pad>"})
     weights = dict(model.state_dict())
     if config.tie_word_embeddings:
         del weights["lm_head.weight"]
@@ -188,7 +199,7 @@ def test_whisper_of_any_size(size: str) -> None:
 
 @pytest.mark.parametrize("name", LLMS)
 def test_llms_of_other_families(name: str) -> None:
-    turn_end = "<|eot_id|>" if name.startswith("Llama") else "<|im_end|>"
+    turn_end = TURN_ENDS.get(name[:5], "<|im_end|>")
     encoder, llm = whisper("tiny"), llm_of(name, turn_end)
     config, _ = composition._config(encoder, llm, 1024)
     model = composition.build(config, llm, composition.base_state(encoder, llm))
@@ -207,6 +218,8 @@ def test_llms_of_other_families(name: str) -> None:
         ("large-v3", "Qwen3-1.7B", "<|im_end|>"),
         ("tiny", "Llama-3.2-1B", "<|eot_id|>"),
         ("small", "SmolLM2-1.7B", "<|im_end|>"),
+        ("tiny", "Gemma-2-2B", "<end_of_turn>"),
+        ("tiny", "Gemma-3-1B", "<end_of_turn>"),
     ],
 )
 def test_one_layer_of_each_listens_and_learns(size: str, name: str, turn_end: str) -> None:
@@ -226,7 +239,158 @@ def test_one_layer_of_each_listens_and_learns(size: str, name: str, turn_end: st
     assert model.perception.modality_adapter.linear.weight.grad.abs().max() > 0
 
 
-def test_gemma_is_refused_by_its_turns() -> None:
-    llm = llm_of("Llama-3.2-1B", "<end_of_turn>")
-    with pytest.raises(CheckpointError, match=r"no <\|im_end\|> or <\|eot_id\|> to end a turn"):
-        composition._config(whisper("tiny"), llm, 64)
+# Gemma: windows, capped logits, scaled embeddings, no system role ------------------------------
+
+GEMMAS = ("Gemma-2-2B", "Gemma-3-1B")
+
+
+def gemma(name: str, **changes: Any) -> Llm:
+    """Six tiny layers, of which both kinds of attention are; windows shorter than any prompt."""
+    small = {
+        "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "head_dim": 8,
+        "num_key_value_heads": 2, "vocab_size": 300, "sliding_window": 8, "pad_token_id": 0,
+        "final_logit_softcapping": 3.0,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    made = llm_of(name, "<end_of_turn>", layers=6, **small | changes)
+    for weight in made.weights.values():
+        if weight.ndim > 1:
+            weight.normal_(0, 0.3)
+    return made
+
+
+@pytest.fixture(scope="module", params=GEMMAS)
+def with_gemma(
+    request: pytest.FixtureRequest, encoder: Encoder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A checkpoint with a Gemma. Read only."""
+    folder = tmp_path_factory.mktemp("gemma") / request.param
+    composition.compose(encoder, gemma(request.param), folder, FreshProjector(width=24))
+    return folder
+
+
+def test_gemma_s_turns(with_gemma: Path) -> None:
+    """As its own template: a <bos>, the user's turn, and the opening of the model's."""
+    chat = checkpoints.load(with_gemma).chat
+    assert chat.before == "<bos><start_of_turn>user\n"
+    assert chat.after == "<end_of_turn>\n<start_of_turn>model\n"
+    assert chat.end == "<end_of_turn>"
+
+
+def test_gemma_loses_what_transformers_says(with_gemma: Path) -> None:
+    """With capped logits and scaled embeddings, which transformers applies by itself."""
+    from asr_llm.decoding.prompts import collator
+    from asr_llm.sequences.tasks import text_only
+
+    model = checkpoints.load(with_gemma)
+    batch = collator(model)([text_only("The kettle is on the table.", model.chat)])
+    whole = model.causal_lm
+    whole.model.embed_tokens = model.embed_tokens
+    with torch.no_grad():
+        expected = whole(input_ids=batch.input_ids).logits
+        found = model.losses(batch)["lm"]
+    assert expected.abs().max() <= 3.0
+    targets = batch.input_ids[0, 1:]
+    picked = expected[0, :-1].log_softmax(-1).gather(1, targets[:, None])
+    assert found.item() == pytest.approx(-picked.mean().item(), abs=1e-5)
+    assert model.embeddings[5].equal(model.embed_tokens(torch.tensor(5)))
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_gemma_transcribes_each_audio_as_if_alone(with_gemma: Path, beams: int) -> None:
+    from asr_llm.decoding.decoder import Decoder
+    from asr_llm.decoding.options import DecodeOptions
+
+    decoder = Decoder(checkpoints.load(with_gemma))
+    noise = [torch.randn(n, generator=torch.Generator().manual_seed(n)).numpy() * 0.1
+             for n in (16000, 9000, 24000)]  # fmt: skip
+    options = DecodeOptions(num_beams=beams, max_new_tokens=12)
+    together = [one.text for one in decoder.decode_once(noise, options)]
+    assert together == [decoder.decode_once([one], options)[0].text for one in noise]
+    assert len({*together}) >= 2
+
+
+def test_gemma_s_windows_are_kept_while_it_writes(with_gemma: Path) -> None:
+    """Token by token with a cache it says what it says when all is read anew for each."""
+    from asr_llm.decoding.generate import generate
+    from asr_llm.decoding.prompts import end_token, inference, prompt, splice
+    from asr_llm.model.log_probs import output_layer
+
+    model = checkpoints.load(with_gemma)
+    noise = torch.randn(16000, generator=torch.Generator().manual_seed(0)).numpy() * 0.1
+    with inference(model):
+        spliced = splice(model, [prompt(noise, model.chat)])
+        (found,) = generate(model, spliced, [12], num_beams=1)
+        embeds, ids = spliced.input_embeds, list[int]()
+        while len(ids) < 12 and end_token(model) not in ids:
+            hidden = model.hidden_states(embeds, torch.ones(embeds.shape[:2], dtype=torch.long))
+            ids.append(int(output_layer(model.causal_lm)(hidden[0, -1]).argmax()))
+            embeds = torch.cat([embeds, model.embed_tokens(torch.tensor([[ids[-1]]]))], 1)
+    assert embeds.shape[1] > 4 * 8  # several windows
+    assert [*found.ids] == [token for token in ids if token != end_token(model)] != []
+
+
+def test_gemma_adapts_and_is_fused_in(with_gemma: Path, tmp_path: Path) -> None:
+    """A step on text, whose adapter joins the search; and one on speech."""
+    from asr_llm.jobs.adapt import adapt
+    from asr_llm.recipe import LoraRecipe, Recipe
+    from asr_llm.sequences.sources import AsrSource, TextSource
+    from asr_llm.transcription.speech_llm import SpeechLLM
+
+    shop = tmp_path / "shop"
+    (shop / "train").mkdir(parents=True)
+    (shop / "domain.yaml").write_text("name: shop\n", "utf-8")
+    (shop / "text.txt").write_text("The kettle is on.\nWe sell tea.\n", "utf-8")
+    noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype("float32")
+    soundfile.write(shop / "train" / "a.wav", noise, 16000)
+    (shop / "train" / "trans.txt").write_text("a.wav\tWe sell tea.\n", "utf-8")
+    recipe = {"model": str(with_gemma), "lora": LoraRecipe(r=2), "steps": 2, "batch_positions": 80}
+    text = Recipe(**recipe, fusion=0.3, sources=[TextSource(data="domain")])
+    speech = Recipe(**recipe, train=["lora", "projector"], sources=[AsrSource(data="domain")])
+    for name, one in (("text", text), ("speech", speech)):
+        done = adapt(shop, one, run=tmp_path / name)
+        assert done.adapter is not None
+        llm = SpeechLLM.load(str(with_gemma), adapter=done.adapter, vad="energy")
+        assert llm.transcript(shop / "train" / "a.wav").duration == 1.0
+
+
+def test_a_full_vocabulary_has_gemma_s_unused_tokens(encoder: Encoder) -> None:
+    """As Gemma 2's: every row has a token, and those made to be used are not marked as special."""
+    llm = gemma("Gemma-2-2B")
+    llm.tokenizer.add_tokens([f"<unused{i}>" for i in range(3)])
+    rows = len(llm.tokenizer)
+    for _ in range(2):
+        assert composition.reserve(llm.tokenizer, rows) == ("<unused0>", "<unused1>")
+    assert llm.tokenizer.pad_token == "<pad>" and len(llm.tokenizer) == rows
+
+
+@pytest.mark.parametrize("name", GEMMAS)
+def test_a_published_gemma_is_read(name: str, tmp_path: Path) -> None:
+    """A Hugging Face folder, as on the hub."""
+    from transformers import AutoModelForCausalLM
+
+    from asr_llm.model.foundations import llm_from_folder
+
+    llm = gemma(name)
+    model = AutoModelForCausalLM.from_config(llm.config)
+    model.load_state_dict(llm.weights, strict=False)
+    model.save_pretrained(tmp_path)
+    llm.tokenizer.save_pretrained(tmp_path)
+    found = llm_from_folder(tmp_path)
+    assert found.weights.keys() == llm.weights.keys()
+    assert all(found.weights[key].equal(llm.weights[key]) for key in llm.weights)
+    assert found.tokenizer.bos_token == "<bos>"
+
+
+def test_a_gemma_that_sees_is_refused(tmp_path: Path) -> None:
+    """Its text model has other names than an LLM's; that of a single kind is asked for."""
+    from asr_llm.model.foundations import _llm
+
+    class Seeing:
+        config = type("Config", (), {"model_type": "gemma3"})()
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"model.language_model.embed_tokens.weight": 0, "lm_head.weight": 0}
+
+    with pytest.raises(CheckpointError, match="an LLM of type 'gemma3' cannot be built in"):
+        _llm(Seeing(), None)
