@@ -167,7 +167,12 @@ class Fit(lightning.LightningModule):
         if path is None:
             return None
         saved = torch.load(path, map_location="cpu", weights_only=False)
-        self.load_state_dict(saved["state_dict"], strict=False)
+        # Not load_state_dict, whose hooks remember that the model was sharded.
+        parameters = dict(self.named_parameters(remove_duplicate=False))
+        own = parameters | dict(self.named_buffers(remove_duplicate=False))
+        with torch.no_grad():
+            for name, value in saved["state_dict"].items():
+                own[name].copy_(value)
         return run.best_loss()
 
 

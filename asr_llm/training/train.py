@@ -122,7 +122,7 @@ def train(
         batches = loader(stream, run.step_of(last) * recipe.accumulate, processes)
         with checkpoints.quiet(), interruptible(), _said_by(processes):
             trainer.fit(fit, batches, dev, ckpt_path=last)
-        whole(model)
+        whole(model, processes.first)
         if processes.first:
             best = fit.load_best(run) if held_out else None
             done = _finish(recipe, run, model, base, best, domain)
