@@ -39,8 +39,10 @@ def launch(count: int) -> int:
     }
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     command = [sys.executable, *sys.orig_argv[1:]]
+    # The command line may have moved stderr to another descriptor than 2.
     children = [
-        subprocess.Popen(command, env=shared | {"LOCAL_RANK": str(rank)}) for rank in range(count)
+        subprocess.Popen(command, env=shared | {"LOCAL_RANK": str(rank)}, stderr=sys.stderr)
+        for rank in range(count)
     ]
     with _passing_signals(children):
         failed = _first_failed(children)

@@ -36,12 +36,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "one, then fsdp": {"kills": [("batch", 11)], "resumed": FSDP},
 }
 """By name: what differs in the recipe, and how the run is killed and resumed."""
+QUICK = ["two, then one", "fsdp"]
+SLOW = [name for name in RUNS if name not in ("one", *QUICK)]
 
 
-@pytest.fixture(scope="module")
-def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of all runs, carried out."""
-    folder = tmp_path_factory.mktemp("runs")
+def carried_out(names: list[str], tiny: Path, folder: Path) -> Path:
+    """The folder of these runs and of "one", carried out."""
     text = folder / "text.txt"
     text.write_text("\n".join(f"Drug number {n} helped the patient." for n in range(30)), "utf-8")
     recipe = {
@@ -73,6 +73,7 @@ def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "resumed": how.get("resumed", {}),
         }
         for name, how in RUNS.items()
+        if name in ("one", *names)
     ]
     (folder / "jobs.json").write_text(json.dumps(jobs), "utf-8")
     script = Path(__file__).parent / "killed_runs.py"
@@ -87,25 +88,49 @@ def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if name != "one"])
+@pytest.fixture(scope="module")
+def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some of the runs."""
+    return carried_out(QUICK, tiny, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def more_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The others."""
+    return carried_out(SLOW, tiny, tmp_path_factory.mktemp("more"))
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_processes_train_as_one(runs: Path, name: str) -> None:
-    expected, found = metrics(runs / "one"), metrics(runs / name)
+    compare(runs / "one", runs / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_they_resume_on_any_number(more_runs: Path, name: str) -> None:
+    compare(more_runs / "one", more_runs / name)
+
+
+def compare(one: Path, several: Path) -> None:
+    """Losses within a ten-thousandth, weights within a tenth of a step."""
+    expected, found = metrics(one), metrics(several)
     assert [row["step"] for row in expected] == [1, 3, 6]
     assert [row.keys() for row in found] == [row.keys() for row in expected]
-    for one, other in zip(expected, found):
-        assert other == pytest.approx(one, rel=1e-4)
-    weights = tensors(runs / "one")
-    assert weights.keys() == tensors(runs / name).keys()
-    for key, weight in tensors(runs / name).items():
+    for before, after in zip(expected, found):
+        assert after == pytest.approx(before, rel=1e-4)
+    weights = tensors(one)
+    assert weights.keys() == tensors(several).keys()
+    for key, weight in tensors(several).items():
         torch.testing.assert_close(weight, weights[key], rtol=0, atol=1e-3)
-    assert best(runs / name) == pytest.approx(best(runs / "one"), rel=1e-4)
-    assert not [path for path in (runs / name).rglob("*") if path.name.endswith(".part")]
+    assert best(several) == pytest.approx(best(one), rel=1e-4)
+    assert not [path for path in several.rglob("*") if path.name.endswith(".part")]
 
 
-def test_the_same_number_of_processes_resumes_exactly(runs: Path) -> None:
-    expected, found = tensors(runs / "two"), tensors(runs / "two, one of them killed")
+@pytest.mark.slow
+def test_the_same_number_of_processes_resumes_exactly(more_runs: Path) -> None:
+    expected, found = tensors(more_runs / "two"), tensors(more_runs / "two, one of them killed")
     assert all(expected[key].equal(found[key]) for key in expected)
-    assert metrics(runs / "two") == metrics(runs / "two, one of them killed")
+    assert metrics(more_runs / "two") == metrics(more_runs / "two, one of them killed")
 
 
 def test_the_runs_compare_something(runs: Path) -> None:
