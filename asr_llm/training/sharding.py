@@ -105,7 +105,8 @@ def whole(model: torch.nn.Module, kept: bool) -> None:
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if isinstance(parameter, DTensor) and id(parameter) not in gathered:
-                full = parameter.detach().full_tensor()
+                with torch.no_grad():
+                    full = parameter.full_tensor()
                 full = full.cpu() if kept else full.new_empty(0)
                 gathered[id(parameter)] = torch.nn.Parameter(full, parameter.requires_grad)
             if id(parameter) in gathered:
