@@ -49,8 +49,8 @@ def test_recordings_come_back(tmp_path: Path) -> None:
     assert done.seconds == pytest.approx(1.0)
     assert sorted(path.name for path in done.path.iterdir()) == [
         *(f"cuts.{n:06d}.jsonl.gz" for n in range(3)),
+        "cuts.index.json",
         *(f"recording.{n:06d}.tar" for n in range(3)),
-        "shar.json",
     ]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     cuts = SharCuts(done.path)
@@ -114,7 +114,7 @@ def test_bad_recordings_are_left_out_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shards", [0, 1, 2])
 def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
-    listed, place = manifest(tmp_path, 5), tmp_path / "shar"
+    listed, place = manifest(tmp_path, 7), tmp_path / "shar"
     (tmp_path / "clip0.wav").write_bytes(b"no audio")
     whole = pack(listed, tmp_path / "whole", shard_size=2)
     pieces, opened = shar._pieces, list[int]()
@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
     assert opened[0] == (2 * shards + 2 if shards else 1)
     assert any("going on after line" in line for line in told) == (shards > 0)
     assert (done.cuts, done.shards, done.dropped) == (whole.cuts, whole.shards, whole.dropped)
-    assert texts(place) == texts(whole.path) == [f"number {n}" for n in range(1, 5)]
+    assert texts(place) == texts(whole.path) == [f"number {n}" for n in range(1, 7)]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 

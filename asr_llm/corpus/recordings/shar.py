@@ -25,11 +25,12 @@ from asr_llm.errors import AudioError, DomainError
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
-INDEX = "shar.json"
-"""Lists the number of cuts in each shard; written last, so that it marks a complete folder."""
+INDEX = "cuts.index.json"
+"""Lists the number of cuts in each shard; Lhotse would take another name for a kind of data."""
 
 GROUP = 8
-"""Shards whose lists are in memory, and whose cuts are mixed in training."""
+"""Shards whose cuts are mixed in training. The lists of twice as many are in memory, because the
+batches drawn together may be of two groups."""
 
 _CUTS = "cuts.*.jsonl*"
 
@@ -51,7 +52,7 @@ class SharCuts(Sequence[dict[str, Any]]):
         self.shards = sorted(folder.glob(_CUTS))
         self.sizes = _sizes(folder, self.shards)
         self._ends = array("Q", accumulate(self.sizes))
-        self._read = functools.lru_cache(GROUP)(_Shard.read)
+        self._read = functools.lru_cache(2 * GROUP)(_Shard.read)
 
     def __len__(self) -> int:
         return self._ends[-1]

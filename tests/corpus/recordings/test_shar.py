@@ -54,7 +54,7 @@ def test_an_index_spares_counting(folder: Path) -> None:
 
 def test_missing_shards(folder: Path) -> None:
     (folder / INDEX).write_text('{"cuts": [2, 2, 2, 2]}', "utf-8")
-    with pytest.raises(DomainError, match=r"found 3 shards; expected 4, as shar.json says"):
+    with pytest.raises(DomainError, match=r"found 3 shards; expected 4, as cuts.index.json says"):
         SharCuts(folder)
 
 
@@ -85,7 +85,7 @@ def test_lines_that_are_no_cuts_of_one_transcript(folder: Path) -> None:
 
 
 def test_few_shards_are_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr_llm.corpus.recordings.shar.GROUP", 2)
+    monkeypatch.setattr("asr_llm.corpus.recordings.shar.GROUP", 1)
     cuts = SharCuts(folder)
     for i in (0, 1, 2, 0, 3, 4):
         cuts[i]
