@@ -1,4 +1,4 @@
-"""``asr-llm pretrain`` in two processes: started by itself, and by torchrun."""
+"""Runs in two processes, started by the command itself, and by torchrun."""
 
 from __future__ import annotations
 
@@ -94,3 +94,22 @@ def test_sigterm_is_passed_on_and_torchrun_resumes(recipe: Path, tmp_path: Path)
     assert resumed.returncode == 0, err
     assert out == f"The model is in {run / 'adapter'}\n"
     assert (run / "adapter" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_an_adaptation_is_evaluated_by_one(recipe: Path, tmp_path: Path) -> None:
+    domain, run = tmp_path / "shop", tmp_path / "run"
+    (domain / "test").mkdir(parents=True)
+    (domain / "domain.yaml").write_text("name: shop\nvoices: [en-us]\n", "utf-8")
+    (domain / "text.txt").write_text("Two teas.\nA scone.\nOne tea and a scone.\n", "utf-8")
+    (domain / "test" / "text.txt").write_text("A tea.\n", "utf-8")
+    keys = yaml.safe_load(recipe.read_text("utf-8")) | {"steps": 3}
+    sources = [{"task": "text", "data": "domain"}, {"task": "asr", "data": "domain"}]
+    recipe.write_text(yaml.safe_dump(keys | {"sources": sources}), "utf-8")
+    adapting = start("-m", "asr_llm.cli", "adapt", domain, "--recipe", recipe, "-o", run)
+    out, err = adapting.communicate(timeout=300)
+    assert adapting.returncode == 0, err
+    assert out.count(f"The adapter is in {run / 'adapter'}") == 1
+    assert (run / "report.html").is_file()
+    metrics = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in metrics if "lr" in line] == [1]
