@@ -262,8 +262,9 @@ class Recipe(_Trains):
         if strategy and info.data.get("devices", 1) * info.data.get("num_nodes", 1) == 1:
             raise ValueError("'devices' or 'num_nodes' above 1 beside it, or null: one process")
         if strategy == "fsdp":
-            imitating = any(isinstance(s, ImitateSource) and s.kl for s in info.data["sources"])
-            if imitating or not set(info.data["train"]) <= {"lora", "projector", "llm"}:
+            sources, trained = info.data.get("sources", []), info.data.get("train", [])
+            imitating = any(isinstance(s, ImitateSource) and s.kl for s in sources)
+            if imitating or not set(trained) <= {"lora", "projector", "llm"}:
                 raise ValueError("ddp for 'kl', and to train encoder or ctc_head, as here")
         return strategy
 

@@ -173,6 +173,7 @@ def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
         ("devices: 2\nnum_nodes: 4", "num_nodes.* multiple of the 8 processes"),
         ("strategy: ddp", "strategy.* 'devices' or 'num_nodes' above 1 beside it"),
         ("devices: 2\nstrategy: horovod", "strategy"),
+        ("devices: 2\ntrain: [all]\nstrategy: fsdp", "train"),
         ("devices: 2\ntrain: [encoder]\nstrategy: fsdp", "strategy.* ddp for 'kl', and to train"),
     ],
 )
