@@ -100,7 +100,9 @@ def test_sigterm_is_passed_on_and_torchrun_resumes(recipe: Path, tmp_path: Path)
 def test_an_adaptation_is_evaluated_by_one(recipe: Path, tmp_path: Path) -> None:
     domain, run = tmp_path / "shop", tmp_path / "run"
     (domain / "test").mkdir(parents=True)
-    (domain / "domain.yaml").write_text("name: shop\nvoices: {train: [en-us], test: [en-us]}\n", "utf-8")
+    (domain / "domain.yaml").write_text(
+        "name: shop\nvoices: {train: [en-us], test: [en-us]}\n", "utf-8"
+    )
     (domain / "text.txt").write_text("Two teas.\nA scone.\nOne tea and a scone.\n", "utf-8")
     (domain / "test" / "text.txt").write_text("A tea.\n", "utf-8")
     keys = yaml.safe_load(recipe.read_text("utf-8")) | {"steps": 3}
