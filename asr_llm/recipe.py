@@ -166,7 +166,21 @@ class Recipe(_Trains):
         description="pack sequences into rows of this many positions; null: one padded row each",
     )
     accumulate: int = Field(
-        1, gt=0, description="batches per optimizer step (gradient accumulation)"
+        1,
+        gt=0,
+        description="batches per optimizer step (gradient accumulation), of all processes together",
+    )
+    devices: int = Field(
+        1,
+        gt=0,
+        description="processes per machine, one per GPU, which share the batches of every step: "
+        "'accumulate' must be a multiple of their total number (docs/scale.md)",
+    )
+    num_nodes: int = Field(1, gt=0, description="machines; start them with torchrun or srun")
+    strategy: Literal["ddp", "fsdp"] | None = Field(
+        None,
+        description="with several processes: 'ddp' (default): each holds the model; 'fsdp': the "
+        "LLM is sharded (FSDP2)",
     )
     optimizer: OptimizerRecipe = OptimizerRecipe()
     validation: ValidationRecipe = ValidationRecipe()
@@ -233,6 +247,29 @@ class Recipe(_Trains):
             raise ValueError(f"only speech (not {', '.join(sorted(silent))}) with objective ctc")
         return value
 
+    @field_validator("devices", "num_nodes")
+    @classmethod
+    def _share_a_step(cls, count: int, info: ValidationInfo) -> int:
+        batches, processes = info.data.get("accumulate", 1), count * info.data.get("devices", 1)
+        if batches % processes:
+            raise ValueError(
+                f"'accumulate' (now {batches}) to be a multiple of the {processes} processes, "
+                "which share the batches of every step"
+            )
+        return count
+
+    @field_validator("strategy")
+    @classmethod
+    def _has_several(cls, strategy: str | None, info: ValidationInfo) -> str | None:
+        if strategy and info.data.get("devices", 1) * info.data.get("num_nodes", 1) == 1:
+            raise ValueError("'devices' or 'num_nodes' above 1 beside it, or null: one process")
+        if strategy == "fsdp":
+            sources, trained = info.data.get("sources", []), info.data.get("train", [])
+            imitating = any(isinstance(s, ImitateSource) and s.kl for s in sources)
+            if imitating or not set(trained) <= {"lora", "projector", "llm"}:
+                raise ValueError("ddp for 'kl', and to train encoder or ctc_head, as here")
+        return strategy
+
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
         """Read a recipe.
@@ -285,6 +322,11 @@ class Recipe(_Trains):
         except ValidationError as error:
             item = error.errors(include_url=False)[0]
             raise RecipeError(f"{'.'.join(map(str, item['loc']))}: {unfit(item)}") from error
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that train."""
+        return self.devices * self.num_nodes
 
     def dump(self) -> dict[str, Any]:
         """Plain data, complete with defaults, for ``recipe.yaml`` in the run folder."""

@@ -164,3 +164,20 @@ def test_malformed_recipes_name_file_and_line(
 def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"such as adapt/text\.yaml, which is what"):
         Recipe.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("devices: 3", "devices.*'accumulate' .now 4. to be a multiple of the 3 processes"),
+        ("devices: 2\nnum_nodes: 4", "num_nodes.* multiple of the 8 processes"),
+        ("strategy: ddp", "strategy.* 'devices' or 'num_nodes' above 1 beside it"),
+        ("devices: 2\nstrategy: horovod", "strategy"),
+        ("devices: 2\ntrain: [all]\nstrategy: fsdp", "train"),
+        ("devices: 2\ntrain: [encoder]\nstrategy: fsdp", "strategy.* ddp for 'kl', and to train"),
+    ],
+)
+def test_processes_that_mean_nothing(tmp_path: Path, keys: str, message: str) -> None:
+    text = f"sources: [{{task: asr, data: domain}}]\naccumulate: 4\n{keys}\n"
+    with pytest.raises(RecipeError, match=rf"(?s)recipe.yaml:\d+: {message}"):
+        Recipe.load(write(tmp_path, text))

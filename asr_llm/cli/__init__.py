@@ -25,6 +25,7 @@ from asr_llm.cli.adapt import adapt
 from asr_llm.cli.align import align
 from asr_llm.cli.ask import ask
 from asr_llm.cli.cache import cache_app
+from asr_llm.cli.corpus import corpus_app
 from asr_llm.cli.doctor import doctor
 from asr_llm.cli.domain import domain_app
 from asr_llm.cli.evaluate import evaluate
@@ -81,6 +82,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(domain_app, name="domain")
+app.add_typer(corpus_app, name="corpus")
 app.add_typer(model_app, name="model")
 app.add_typer(cache_app, name="cache")
 

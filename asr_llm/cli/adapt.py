@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +43,8 @@ def adapt(
     from asr_llm.jobs.measurement import REPORT
     from asr_llm.recipe import Recipe
 
-    if resume and run is not None and not (run / "recipe.yaml").is_file():
+    alone = "LOCAL_RANK" not in os.environ  # not one of several processes that would all say so
+    if alone and resume and run is not None and not (run / "recipe.yaml").is_file():
         typer.echo(f"no run in {run} yet: starting one", err=True)
     with Bar() as progress:
         done = job.adapt(

@@ -12,7 +12,15 @@ from asr_llm.corpus.recordings.alignment import word_items
 from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS
 from asr_llm.errors import CheckpointError, RecipeError, RunError
 from asr_llm.files import write_text
-from asr_llm.jobs.measurement import REPORT, Report, System, general_set, held_out_sets, measure
+from asr_llm.jobs.measurement import (
+    REPORT,
+    HeldOut,
+    Report,
+    System,
+    general_set,
+    held_out_sets,
+    measure,
+)
 from asr_llm.jobs.training_run import (
     ORIGIN,
     aligned_in,
@@ -27,6 +35,7 @@ from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.progress import Progress
 from asr_llm.recipe import Recipe, text_recipe
 from asr_llm.sequences.sources import SpeechSource
+from asr_llm.training.processes import Processes, begin
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
@@ -78,43 +87,27 @@ def adapt(
     Raises:
         AsrLlmError: the domain, the recipe, the model or the run folder is invalid.
         Interrupted: the user stopped the run.
+        SystemExit: this process started others, which have ended; or it is one of them, and not
+            the first.
     """
-    from asr_llm.model import checkpoints
-
     folder = Domain.load(domain)
     place = Path(run) if run is not None else Path("runs") / folder.name
     started = place / "recipe.yaml"
     if resume and recipe is None and started.is_file():
         recipe = Recipe.load(started)  # the run's own recipe
     chosen = (recipe or text_recipe()).override(model=model, seed=seed, steps=steps)
-    if chosen.create is not None:
-        raise RecipeError(
-            "the recipe has 'create', which makes a new model; expected 'model' for an "
-            "adaptation: remove the key, or run 'asr-llm pretrain'"
-        )
-    if chosen.stages:
-        raise RecipeError(
-            "the recipe has 'stages', which are for training a base model; expected none for an "
-            "adaptation: remove the key, or run 'asr-llm pretrain'"
-        )
-    base = checkpoints.locate(chosen.model)
-    refuse_used(place, resume)
-    if not resume:  # a finished run needs its data no more
-        refuse_without_data(chosen, folder)
-    notes: list[str] = []
-    with run_folder(place, chosen, resume) as opened:
-        _same_origin(opened, folder, chosen.model, base)
-        sets = held_out_sets(folder, general_set(general, base))
-        if product(opened) is None:
-            from asr_llm.training.train import train
-
-            for split in ("train", "dev"):
-                if _wants_word_times(chosen, folder, split):
-                    folder = _with_word_times(folder, split, chosen.model, opened, notes, progress)
-            done = train(chosen, opened, folder, resume=True, progress=progress is not None)
-            notes += notes_of(done)
-        adapter = opened.adapter if opened.adapter.is_dir() else None
-        trained = opened.model if adapter is None else None
+    _refuse_pretraining(chosen)
+    processes = begin(chosen)
+    with processes.together():
+        if processes.first:  # others may come when it has begun to write
+            refuse_used(place, resume)
+        if not resume:  # a finished run needs its data no more
+            refuse_without_data(chosen, folder)
+        training = _Training(folder, chosen, place, general, progress)
+        opened, sets, notes = training.carry_out(resume, processes)
+    processes.leave()
+    adapter = opened.adapter if opened.adapter.is_dir() else None
+    trained = opened.model if adapter is None else None
     scores = None
     if "domain" in sets:
         adapted = System("adapted", str(trained or chosen.model), AdapterFolder.read_all(adapter))
@@ -129,6 +122,62 @@ def adapt(
         with keeping(f"the trained {(adapter or trained or place).name}"):
             scores = measure(systems, sets, place, progress, report)
     return AdaptResult(place, chosen.model, adapter, trained, scores, tuple(notes))
+
+
+def _refuse_pretraining(recipe: Recipe) -> None:
+    if recipe.create is not None:
+        raise RecipeError(
+            "the recipe has 'create', which makes a new model; expected 'model' for an "
+            "adaptation: remove the key, or run 'asr-llm pretrain'"
+        )
+    if recipe.stages:
+        raise RecipeError(
+            "the recipe has 'stages', which are for training a base model; expected none for an "
+            "adaptation: remove the key, or run 'asr-llm pretrain'"
+        )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The part of an adaptation that several processes share."""
+
+    folder: Domain
+    recipe: Recipe
+    place: Path
+    general: str | Path | None
+    progress: Progress | None
+
+    def carry_out(
+        self, resume: bool, processes: Processes
+    ) -> tuple[RunFolder, dict[str, HeldOut], list[str]]:
+        """Train, unless that is done; the run, the sets to score it on, and notes."""
+        from asr_llm.model import checkpoints
+
+        with processes.in_turn():  # `small` may have to be composed
+            base = checkpoints.locate(self.recipe.model)
+        notes: list[str] = []
+        sets: dict[str, HeldOut] = {}
+        with run_folder(self.place, self.recipe, resume, processes) as opened:
+            if processes.first:
+                _same_origin(opened, self.folder, self.recipe.model, base)
+                sets = held_out_sets(self.folder, general_set(self.general, base))
+            if processes.agree(product(opened)) is None:
+                from asr_llm.training.train import train
+
+                with processes.in_turn():
+                    folder = self._aligned(opened, notes)
+                shown = self.progress is not None
+                done = train(self.recipe, opened, folder, True, shown, processes)
+                notes += notes_of(done)
+        return opened, sets, notes
+
+    def _aligned(self, run: RunFolder, notes: list[str]) -> Domain:
+        """The domain, its recordings with word times where they are needed."""
+        folder, model = self.folder, self.recipe.model
+        for split in ("train", "dev"):
+            if _wants_word_times(self.recipe, folder, split):
+                folder = _with_word_times(folder, split, model, run, notes, self.progress)
+        return folder
 
 
 def _wants_word_times(recipe: Recipe, domain: Domain, split: str) -> bool:

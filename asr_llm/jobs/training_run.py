@@ -12,6 +12,7 @@ from asr_llm.corpus.domain.folder import Domain
 from asr_llm.errors import Interrupted, RunError
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import Folders, untimed
+from asr_llm.training.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     from asr_llm.training.run_folder import RunFolder
@@ -45,8 +46,12 @@ def refuse_without_data(recipe: Recipe, domain: Domain | None = None) -> None:
 
 
 @contextmanager
-def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]:
+def run_folder(
+    place: Path, recipe: Recipe, resume: bool, processes: Processes = ALONE
+) -> Iterator[RunFolder]:
     """Open and lock the run folder. A run that ends before its first checkpoint leaves none.
+
+    Of several processes only the first does; the others wait for it.
 
     Raises:
         Interrupted: the user stopped the run.
@@ -54,8 +59,13 @@ def run_folder(place: Path, recipe: Recipe, resume: bool) -> Iterator[RunFolder]
     from asr_llm.training.run_folder import RunFolder
 
     run = RunFolder(place)
+    if not processes.first:
+        processes.wait()
+        yield run
+        return
     run.open(recipe, resume)
     with run.locked():
+        processes.wait()
         try:
             yield run
         except Exception:

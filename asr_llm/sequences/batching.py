@@ -7,7 +7,7 @@ at the next index, and no data state has to be saved.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr_llm.corpus.recordings.shar import GROUP
 from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.errors import DomainError
 from asr_llm.sequences.batch import Batch, BatchSpeech, Spans
 from asr_llm.sequences.examples import Examples, Item
+from asr_llm.sequences.order import ShardOrder
 from asr_llm.sequences.spans import SpanSequence, Speech, Text, as_text, num_frames
 
 
@@ -182,7 +184,7 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
         # Shares are rounded down: each source may give one less, but no batch may be empty.
         self.draws = max(pool + len(sources), round(pool * budget / mean))
         self._cached: tuple[int, list[list[Item]]] = (-1, [])
-        self._orders: dict[tuple[int, int], np.ndarray] = {}
+        self._orders: dict[tuple[int, int], Sequence[int] | np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.length
@@ -227,10 +229,15 @@ class BatchStream(torch.utils.data.Dataset[Batch]):
         epoch, offset = divmod(position, self.sources[source].count)
         key = (source, epoch)
         if key not in self._orders:
-            rng = np.random.default_rng((self.seed, 3, source, epoch))
             self._orders = {k: v for k, v in self._orders.items() if k[0] != source}
-            self._orders[key] = rng.permutation(self.sources[source].count)
+            self._orders[key] = self._order(source, epoch)
         return int(self._orders[key][offset])
+
+    def _order(self, source: int, epoch: int) -> Sequence[int] | np.ndarray:
+        key, examples = (self.seed, 3, source, epoch), self.sources[source]
+        if examples.shards:
+            return ShardOrder(examples.shards, key, GROUP)
+        return np.random.default_rng(key).permutation(examples.count)
 
 
 def _split(items: list[Item], cuts: Iterable[int]) -> Iterable[list[Item]]:

@@ -25,7 +25,8 @@ class Examples:
     """Examples of one kind: ``count`` of them, ``item(i)`` the i-th, and their share of the mix.
 
     ``left_out`` names the recordings that could not be used for want of word times. ``judged``
-    says how many answers of a teacher were fit to be learned.
+    says how many answers of a teacher were fit to be learned. ``shards``: where the examples are
+    read shard by shard, the sizes of the shards that they lie in, one after the other.
     """
 
     count: int
@@ -33,6 +34,7 @@ class Examples:
     item: Callable[[int], Item]
     left_out: frozenset[str] = frozenset()
     judged: Judged | None = None
+    shards: tuple[int, ...] = ()
 
 
 def python_rng(rng: np.random.Generator) -> random.Random:

@@ -36,7 +36,7 @@ class AsrMonitor(lightning.Callback):
     def on_fit_start(self, trainer: Any, module: Any) -> None:
         """Measure the base model's loss."""
         if self.first is None:
-            self.first = module.mean_loss(self.batches)
+            self.first = trainer.strategy.broadcast(module.mean_loss(self.batches))
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Stop if the loss has risen too far."""
@@ -98,22 +98,28 @@ class LastCheckpoint(Checkpoint):
         in_step = (index + 1) % trainer.accumulate_grad_batches != 0
         if in_step:
             return
+        asked = self._asked(trainer)
         if self.validated and step == trainer.max_steps:
             trainer.should_stop = True  # Lightning validates when a run stops early
-        elif step % self.every == 0 or self.stop.asked:
-            self._save(trainer)
+        elif step % self.every == 0 or asked:
+            self._save(trainer, asked)
 
     def on_validation_batch_end(self, trainer: Any, *args: Any) -> None:
         """Leave amid a validation, which the resumed run repeats, if the user wants to stop.
 
         The last one goes on, and the run with it: it is nearly done.
         """
-        if self.stop.asked and trainer.global_step < trainer.max_steps:
-            self._save(trainer)
+        if trainer.global_step < trainer.max_steps and self._asked(trainer):
+            self._save(trainer, asked=True)
 
-    def _save(self, trainer: Any) -> None:
+    def _asked(self, trainer: Any) -> bool:
+        """Signals reach the processes at different times, and all must stop at the same place."""
+        return trainer.strategy.reduce_boolean_decision(self.stop.asked, all=False)
+
+    def _save(self, trainer: Any, asked: bool) -> None:
         trainer.save_checkpoint(self.path)
-        self.stop.follow()
+        if asked:
+            raise KeyboardInterrupt
 
 
 class BestCheckpoint(Checkpoint):
@@ -150,7 +156,10 @@ class BestCheckpoint(Checkpoint):
 
 
 class Metrics(lightning.Callback):
-    """``metrics.jsonl``: a line per step and per validation. Numbers only, never text."""
+    """``metrics.jsonl``: a line per step and per validation. Numbers only, never text.
+
+    The losses of a step are means over its batches, those of other processes included.
+    """
 
     def __init__(self, path: Path, resume_step: int = 0, every: int = 10) -> None:
         self.path, self.every = path, every
@@ -159,7 +168,7 @@ class Metrics(lightning.Callback):
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
         """Drop lines that this run will write again, and a partial line of a killed run."""
-        if self.path.is_file():
+        if trainer.is_global_zero and self.path.is_file():
             lines = self.path.read_text("utf-8").splitlines()
             kept = [line for line in lines if self._is_past(line)]
             write_text(self.path, "".join(f"{line}\n" for line in kept))
@@ -182,15 +191,19 @@ class Metrics(lightning.Callback):
         stepped = (index + 1) % trainer.accumulate_grad_batches == 0
         if stepped and (step == 1 or step % self.every == 0):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self._write(trainer, step, ("loss", "lm", "ctc", "kl"), lr=rate)
+            self._write(trainer, module.means.of(trainer) | {"lr": rate})
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Write the held-out loss."""
-        self._write(trainer, trainer.global_step, ("val_loss", "asr_loss"))
+        found = trainer.callback_metrics.items()
+        held_out = {k: float(v) for k, v in found if k in ("val_loss", "asr_loss")}
+        self._write(trainer, held_out)
 
-    def _write(self, trainer: Any, step: int, names: tuple[str, ...], **more: float) -> None:
-        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k in names}
-        row = {"step": step, "seconds": round(time.monotonic() - self._started, 1)} | found | more
+    def _write(self, trainer: Any, values: dict[str, float]) -> None:
+        if not trainer.is_global_zero:
+            return
+        seconds = round(time.monotonic() - self._started, 1)
+        row = {"step": trainer.global_step, "seconds": seconds} | values
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import lightning
@@ -16,6 +14,32 @@ from asr_llm.model.salm import SpanSALM
 from asr_llm.recipe import OptimizerRecipe, Recipe
 from asr_llm.sequences.batch import Batch
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.sharding import shard
+
+
+class Means:
+    """Mean losses of a step, over the batches of all processes."""
+
+    names = ("loss", "lm", "ctc", "kl")
+
+    def __init__(self) -> None:
+        self._sums = dict.fromkeys(self.names, 0.0)
+        self._counts = dict.fromkeys(self.names, 0)
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Count the losses of a batch."""
+        for name in self.names:
+            if name in losses:
+                self._sums[name] += float(losses[name])
+                self._counts[name] += 1
+
+    def of(self, trainer: lightning.Trainer) -> dict[str, float]:
+        """The mean of each loss that any batch had; to be called in all processes."""
+        own = [*self._sums.values(), *self._counts.values()]
+        there = trainer.strategy.root_device
+        both = trainer.strategy.reduce(torch.tensor(own, device=there), reduce_op="sum").tolist()
+        pairs = zip(self.names, both, both[len(self.names) :])
+        return {name: total / count for name, total, count in pairs if count}
 
 
 class Fit(lightning.LightningModule):
@@ -26,17 +50,32 @@ class Fit(lightning.LightningModule):
     def __init__(self, model: SpanSALM, recipe: Recipe) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
-        self._losses: Callable[[Batch], dict[str, Tensor]] = partial(model.losses, pack=recipe.pack)
-        if recipe.objective == "ctc":
-            self._losses = lambda batch: {"ctc": model.ctc_loss(batch)}
+        self.means = Means()
 
-    def training_step(self, batch: Batch, index: int) -> Tensor | None:
-        # ``index`` continues in a resumed run, so dropout is the same.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + index)
+    def configure_model(self) -> None:
+        """Shard the LLM among the processes if the recipe says so; called by Lightning."""
+        if self.recipe.strategy == "fsdp":
+            shard(self.model, self.device_mesh["data_parallel"])
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        if self.recipe.objective == "ctc":
+            return {"ctc": self.model.ctc_loss(batch)}
+        return self.model.losses(batch, pack=self.recipe.pack)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        # The number of the batch continues in a resumed run, so dropout is the same.
+        number = index * self.trainer.world_size + self.global_rank
+        torch.manual_seed(self.recipe.seed * 1_000_003 + number)
+        if number % self.recipe.accumulate == self.global_rank:
+            self.means = Means()
         losses = self._weighted(self._losses(batch))
-        self.log_dict({name: value.detach() for name, value in losses.items() if name != "tokens"})
-        # A text-only batch has no gradient for the projector.
-        return losses["loss"] if losses["loss"].requires_grad else None
+        self.means.add(losses)
+        self.log("loss", losses["loss"].detach())
+        return losses["loss"] if losses["loss"].requires_grad else self._without_gradient()
+
+    def _without_gradient(self) -> Tensor:
+        """A loss of zero for a batch without any, such as one of text for a projector alone."""
+        return sum((0.0 * p.sum() for p in self.parameters() if p.requires_grad), torch.zeros(()))
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """Modules without trained parameters stay in evaluation mode (no dropout)."""
@@ -47,8 +86,9 @@ class Fit(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         losses = self._weighted(self._losses(batch))
-        name = "asr_loss" if batch.monitored else "val_loss"
-        self.log(name, losses["loss"], on_epoch=True, batch_size=len(batch.input_ids))
+        name, rows = "asr_loss" if batch.monitored else "val_loss", len(batch.input_ids)
+        # All processes validate on all batches; the mean keeps them from differing in a last digit.
+        self.log(name, losses["loss"], on_epoch=True, batch_size=rows, sync_dist=True)
 
     @torch.no_grad()
     def mean_loss(self, batches: list[Batch]) -> float:
@@ -114,7 +154,7 @@ class Fit(lightning.LightningModule):
         dropout, accumulation and validation steps. It would also count the batches of the previous
         validation towards the next one and skip some.
         """
-        batches = checkpoint["global_step"] * self.recipe.accumulate
+        batches = checkpoint["global_step"] * self.recipe.accumulate // self.trainer.world_size
         loops = checkpoint["loops"]["fit_loop"]
         for loop, count in (("epoch_loop", batches), ("epoch_loop.val_loop", 0)):
             progress = loops[f"{loop}.batch_progress"]
@@ -127,7 +167,12 @@ class Fit(lightning.LightningModule):
         if path is None:
             return None
         saved = torch.load(path, map_location="cpu", weights_only=False)
-        self.load_state_dict(saved["state_dict"], strict=False)
+        # Not load_state_dict, whose hooks remember that the model was sharded.
+        parameters = dict(self.named_parameters(remove_duplicate=False))
+        own = parameters | dict(self.named_buffers(remove_duplicate=False))
+        with torch.no_grad():
+            for name, value in saved["state_dict"].items():
+                own[name].copy_(value)
         return run.best_loss()
 
 

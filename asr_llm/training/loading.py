@@ -16,19 +16,25 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from asr_llm.errors import AsrLlmError
 from asr_llm.sequences.batch import Batch
 from asr_llm.sequences.batching import BatchStream
+from asr_llm.training.processes import ALONE, Processes
 
 
-class _From(torch.utils.data.Sampler[int]):
-    """Batch numbers from ``start`` on; as long as the whole run, as Lightning expects."""
+class Share(torch.utils.data.Sampler[int]):
+    """Batch numbers of one of several processes; as long as the whole run, as Lightning expects.
 
-    def __init__(self, start: int, length: int) -> None:
-        self.start, self.length = start, length
+    Args:
+        length: batches of the whole run, of all processes.
+        start: batches done, of all processes.
+    """
+
+    def __init__(self, length: int, start: int, processes: Processes = ALONE) -> None:
+        self.length, self.start, self.processes = length, start, processes
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.length))
+        return iter(range(self.start + self.processes.rank, self.length, self.processes.count))
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.processes.count
 
 
 class _Reported(torch.utils.data.Dataset[Any]):
@@ -47,15 +53,17 @@ class _Reported(torch.utils.data.Dataset[Any]):
             return error
 
 
-def loader(stream: BatchStream, start: int) -> torch.utils.data.DataLoader[Any]:
-    """Load the batches of a stream from number ``start`` on, in a separate process.
+def loader(
+    stream: BatchStream, start: int, processes: Processes = ALONE
+) -> torch.utils.data.DataLoader[Any]:
+    """Load this process's batches of a stream from number ``start`` on, in a separate process.
 
     A data error is yielded in place of its batch.
     """
     return torch.utils.data.DataLoader(
         _Reported(stream),
         batch_size=None,
-        sampler=_From(start, len(stream)),
+        sampler=Share(len(stream), start, processes),
         num_workers=1,
         prefetch_factor=4,
         worker_init_fn=_leave_endings,

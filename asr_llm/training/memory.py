@@ -33,7 +33,7 @@ class TrainingMemory:
     """Memory in bytes, by purpose.
 
     Args:
-        weights: of the model, float32, LoRA included.
+        weights: of the model, or this process's part of it, float32, LoRA included.
         optimizer: gradients and both moments of what is trained.
         copies: the LLM's matrices in bfloat16, which a step keeps for the backward pass.
         activations: of the LLM's layers.
@@ -70,9 +70,11 @@ def training(model: SpanSALM, recipe: Recipe) -> TrainingMemory:
     half = halved(recipe)
     positions = recipe.batch_positions
     kept = positions * config.num_hidden_layers * _layer(model)
+    parts = recipe.processes if recipe.strategy == "fsdp" else 1
+    encoder = sum(p.numel() for p in model.perception.encoder.parameters())
     return TrainingMemory(
-        weights=_FLOAT * (own + added),
-        optimizer=3 * _FLOAT * trained,
+        weights=_FLOAT * (encoder + (own - encoder + added) // parts),
+        optimizer=3 * _FLOAT * trained // parts,
         copies=_HALF * (matrices + vocabulary) if half else 0,
         activations=kept if half else 2 * kept,
         logits=_OF_LOGIT * positions * model.embed_tokens.num_embeddings,
@@ -86,14 +88,14 @@ def halved(recipe: Recipe) -> bool:
     return recipe.precision == "bf16"
 
 
-def available() -> int:
-    """Bytes that this process can still allocate, on the GPU if there is one."""
+def available(devices: int = 1) -> int:
+    """Bytes that each of a machine's processes can still allocate, on its GPU if it has one."""
     import psutil
     import torch
 
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
-    return min(int(psutil.virtual_memory().available), _left_to_the_group())
+    return min(int(psutil.virtual_memory().available), _left_to_the_group()) // devices
 
 
 def gib(size: int) -> str:

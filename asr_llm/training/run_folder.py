@@ -18,6 +18,9 @@ from asr_llm.files import write_text
 from asr_llm.recipe import Recipe
 from asr_llm.version import __version__
 
+_OF_MACHINES = ("devices", "num_nodes", "strategy")
+"""Keys of a recipe that do not change the result: a run may resume with others."""
+
 
 class RunFolder:
     """Paths and rules of ``runs/<name>/`` (see DESIGN: run folder).
@@ -101,7 +104,7 @@ class RunFolder:
                     self.path.rmdir()
 
     def _differing(self, recipe: Recipe) -> list[str]:
-        """Keys in which a recipe differs from the run's; a key that neither has is equal."""
+        """Keys that change the result in which a recipe differs from the run's own."""
         try:
             own = yaml.safe_load(self.recipe.read_text("utf-8"))
             before = Recipe.model_validate(own).dump()
@@ -111,7 +114,7 @@ class RunFolder:
                 "another folder with -o"
             ) from error
         now = recipe.dump()
-        return [key for key in now if now[key] != before[key]]
+        return [key for key in now if now[key] != before[key] and key not in _OF_MACHINES]
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint to resume from."""

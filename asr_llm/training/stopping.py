@@ -33,15 +33,6 @@ class Stop(lightning.Callback):
         """Whether the user wants to stop."""
         return self._asked is not None
 
-    def follow(self) -> None:
-        """Leave if the user wants to stop.
-
-        Raises:
-            KeyboardInterrupt: they do.
-        """
-        if self.asked:
-            raise KeyboardInterrupt
-
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Handle signals; Lightning, which has just set its own handlers, restores the former."""
         if threading.current_thread() is not threading.main_thread():

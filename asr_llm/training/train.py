@@ -8,8 +8,10 @@ weights as an uninterrupted one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import torch
 
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.terms.biasing_list import BiasingList
-from asr_llm.errors import RunError
+from asr_llm.errors import AsrLlmError, RunError
 from asr_llm.files import write_text
 from asr_llm.model import checkpoints, lora
 from asr_llm.model.allocator import keep_memory
@@ -34,7 +36,9 @@ from asr_llm.training.first_passes import hearer
 from asr_llm.training.fit import Fit
 from asr_llm.training.loading import interruptible, loader
 from asr_llm.training.parts import cached_encoder, fit_projector, prepare
+from asr_llm.training.processes import ALONE, Processes, environment
 from asr_llm.training.run_folder import RunFolder
+from asr_llm.training.sharding import sharing, whole
 from asr_llm.training.stopping import Stop
 from asr_llm.training.teacher import Teacher
 
@@ -65,6 +69,7 @@ def train(
     domain: Domain | None = None,
     resume: bool = False,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train by a recipe.
 
@@ -73,43 +78,36 @@ def train(
         domain: what 'domain' means in the recipe's sources.
         resume: continue from the last checkpoint of ``run``, if any; a finished run is not trained
             again.
+        processes: those that share the batches; all of them call this.
 
     Raises:
         AsrLlmError: the recipe, the data, the model or the run folder is invalid.
         KeyboardInterrupt: the user stopped it; it can be resumed after the last step done.
     """
-    run.open(recipe, resume)
-    if run.adapter.is_dir() or run.model.is_dir():
-        adapter, made = (path if path.is_dir() else None for path in (run.adapter, run.model))
-        return Trained(run.path, adapter, made, run.best_loss())
+    if processes.first:
+        run.open(recipe, resume)
+    done, last = processes.agree((_done(run), run.last_checkpoint() if resume else None))
+    if done is not None:
+        return done
     keep_memory()
-    last = run.last_checkpoint() if resume else None
+    say = tell if progress and processes.first else None
     with run.disk_errors():
-        base = _starting_point(recipe, run, anew=last is None)
-        model = checkpoints.build(base)
-        needed = preflight.check(model, recipe, base)
-        if progress and needed.total >= _WORTH_SAYING:
-            tell(f"memory: about {needed}")
-            if recipe.precision == "auto" and not memory.halved(recipe):
-                tell("precision: float32, since this machine does not multiply bfloat16")
-        checkpoints.load_weights(model, base)
+        base = _starting_point(recipe, run, last is None, processes)
+        model = _model(recipe, base, say)
         replay = _replay(recipe, base, domain)
-        prepare(model, recipe)
-        if not torch.cuda.is_available():
-            # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
-            model.causal_lm.set_attn_implementation("eager")
-
-        say = tell if progress else None
         hear, teach = hearer(base, model, say), Teacher(base, model, say)
         folders = Folders(domain, replay, hear=hear, teach=teach)
-        stream = streams.make_stream(recipe, model, recipe.sources, folders)
+        with processes.in_turn():
+            stream = streams.make_stream(recipe, model, recipe.sources, folders)
+            held_out = streams.validation_batches(recipe, model, folders)
+            monitored = streams.monitored_batches(recipe, model, folders)
         preflight.check_batch(model, stream[0])
-        _record_answers(stream, run, say)
-        held_out = streams.validation_batches(recipe, model, folders)
-        monitored = streams.monitored_batches(recipe, model, folders)
+        if processes.first:
+            _record_answers(stream, run, say)
         if recipe.fit_projector and last is None:
             fit_projector(model, stream)
-        model.cached_encoder = cached_encoder(model, recipe)
+        if recipe.strategy != "fsdp":
+            model.cached_encoder = cached_encoder(model, recipe)
 
         stop, max_rise = Stop(say), recipe.validation.max_rise
         monitor = AsrMonitor(max_rise, monitored) if max_rise is not None else None
@@ -117,19 +115,61 @@ def train(
             *([monitor] if monitor else []),
             *checkpointing(recipe, run, bool(held_out), monitor, stop),
             Metrics(run.metrics, resume_step=run.step_of(last)),
-            Progress(recipe.steps, enabled=progress),
+            Progress(recipe.steps, enabled=say is not None),
         ]
         dev = _made(held_out + monitored)
         fit, trainer = Fit(model, recipe), _trainer(recipe, run, callbacks, dev is not None)
-        batches = loader(stream, run.step_of(last) * recipe.accumulate)
-        with checkpoints.quiet(), interruptible():
+        batches = loader(stream, run.step_of(last) * recipe.accumulate, processes)
+        with checkpoints.quiet(), interruptible(), _said_by(processes):
             trainer.fit(fit, batches, dev, ckpt_path=last)
-        best = fit.load_best(run) if held_out else None
-        done = _finish(recipe, run, fit.model, base, best, domain)
-        stop.follow()  # asked for in the last step
+        whole(model, processes.first)
+        if processes.first:
+            best = fit.load_best(run) if held_out else None
+            done = _finish(recipe, run, model, base, best, domain)
+        done, asked = processes.agree((done, stop.asked))
+        if asked:  # in the last step
+            raise KeyboardInterrupt
+        assert done is not None
         stopped = trainer.global_step if monitor and monitor.risen else None
         left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
         return replace(done, stopped=stopped, left_out=left_out)
+
+
+def _model(recipe: Recipe, base: Path, say: Callable[[str], None] | None) -> SpanSALM:
+    """The model with what the recipe trains, if there is memory for it."""
+    model = checkpoints.build(base)
+    needed = preflight.check(model, recipe, base, partial(memory.available, recipe.devices))
+    if say and needed.total >= _WORTH_SAYING:
+        say(f"memory: about {needed}")
+        if recipe.precision == "auto" and not memory.halved(recipe):
+            say("precision: float32, since this machine does not multiply bfloat16")
+    checkpoints.load_weights(model, base)
+    prepare(model, recipe)
+    # NeMo's FastConformer would ask the other processes, which may have a batch of text now.
+    model.perception.encoder.sync_max_audio_length = False
+    if not torch.cuda.is_available():
+        # On CPU plain attention is a quarter faster in training than SDPA at our lengths.
+        model.causal_lm.set_attn_implementation("eager")
+    return model
+
+
+def _done(run: RunFolder) -> Trained | None:
+    """The result of a run that is finished already."""
+    if not (run.adapter.is_dir() or run.model.is_dir()):
+        return None
+    adapter, made = (path if path.is_dir() else None for path in (run.adapter, run.model))
+    return Trained(run.path, adapter, made, run.best_loss())
+
+
+@contextmanager
+def _said_by(processes: Processes) -> Iterator[None]:
+    """Errors in a batch of another than the first process are told by it: no other has them."""
+    try:
+        yield
+    except AsrLlmError as error:
+        if not processes.first:
+            tell(f"error in process {processes.rank + 1} of {processes.count}: {error}")
+        raise
 
 
 def _made(batches: list[Batch]) -> Any:
@@ -153,14 +193,23 @@ def _record_answers(stream: BatchStream, run: RunFolder, say: Callable[[str], No
 def _trainer(
     recipe: Recipe, run: RunFolder, callbacks: list[lightning.Callback], validated: bool
 ) -> lightning.Trainer:
+    between = recipe.validation.every * recipe.accumulate // recipe.processes
+    shared: dict[str, Any] = {"devices": 1, "plugins": []}
+    if recipe.processes > 1:
+        shared = {
+            "devices": recipe.devices,
+            "num_nodes": recipe.num_nodes,
+            "strategy": sharing(recipe),
+            "plugins": [environment()],
+        }
     return lightning.Trainer(
+        **shared | {"plugins": [*shared["plugins"], run.checkpoint_io()]},
         accelerator="auto",
-        devices=1,
         precision="bf16-mixed" if memory.halved(recipe) else "32-true",
         max_steps=recipe.steps,
-        accumulate_grad_batches=recipe.accumulate,
+        accumulate_grad_batches=recipe.accumulate // recipe.processes,
         gradient_clip_val=recipe.optimizer.clip,
-        val_check_interval=recipe.validation.every * recipe.accumulate if validated else None,
+        val_check_interval=between if validated else None,
         check_val_every_n_epoch=None if validated else 1,
         limit_val_batches=None if validated else 0,
         num_sanity_val_steps=0,
@@ -170,18 +219,19 @@ def _trainer(
         enable_model_summary=False,
         enable_checkpointing=True,
         use_distributed_sampler=False,
-        plugins=[run.checkpoint_io()],
     )
 
 
-def _starting_point(recipe: Recipe, run: RunFolder, anew: bool) -> Path:
+def _starting_point(recipe: Recipe, run: RunFolder, anew: bool, processes: Processes) -> Path:
     """Folder of the model a run starts from; a new model is created in the run folder."""
     if recipe.create is None:
-        return checkpoints.locate(recipe.model)
+        with processes.in_turn():  # `small` may have to be composed
+            return checkpoints.locate(recipe.model)
     from asr_llm.model.creation import create
 
-    if anew or not run.initial_model.is_dir():
+    if processes.first and (anew or not run.initial_model.is_dir()):
         create(Path(recipe.create), run.initial_model, recipe.seed)
+    processes.wait()
     return run.initial_model
 
 

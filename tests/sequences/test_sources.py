@@ -15,6 +15,7 @@ from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import AsrLlmError, DomainError, RecipeError
 from asr_llm.jobs.align import WordTimes, align_manifest
+from asr_llm.jobs.shar import pack
 from asr_llm.sequences.batching import BatchStream, Collator
 from asr_llm.sequences.examples import Examples
 from asr_llm.sequences.sources import Folders, Source
@@ -454,3 +455,71 @@ def test_a_text_in_so_many_takes_comes_again_sample_for_sample(books: Path) -> N
     assert len(set(heard)) == 2
     anew = make("insert", books, passage=140, insert={"share": 0.9})
     assert not any(s.utterance.recorded for s in sequence(anew, 0) if isinstance(s, Speech))
+
+
+# Shar folders ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """A Shar folder of nine recordings, two in a shard."""
+    rows = []
+    for n in range(9):
+        soundfile.write(tmp_path / f"{n}.wav", np.full(1600 * (n + 1), 0.1), 16000)
+        rows.append({"audio_filepath": f"{n}.wav", "text": f"text {n}", "first_pass": f"test {n}"})
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return pack(path, tmp_path / "shar", shard_size=2).path
+
+
+def test_a_shar_folder_is_as_good_as_its_manifest(shards: Path) -> None:
+    made, listed = (
+        make("asr", data, augment=0.0) for data in (shards, shards.with_name("manifest.jsonl"))
+    )
+    assert (made.count, made.shards, listed.shards) == (9, (2, 2, 2, 2, 1), ())
+    for i in range(9):
+        assert made.item(i).cost == pytest.approx(listed.item(i).cost)
+        (_, one, *rest), (_, other, *others) = sequence(made, i), sequence(listed, i)
+        assert isinstance(one, Speech) and isinstance(other, Speech)
+        assert rest == others
+        np.testing.assert_allclose(one.utterance.samples, other.utterance.samples, atol=2**-15)
+
+
+def test_batches_of_a_shar_folder_are_of_neighbouring_shards(shards: Path) -> None:
+    source = make("asr", shards, augment=0.0)
+
+    def heard(sequences: list[SpanSequence]) -> list[str]:
+        return [
+            one.utterance.text for spans in sequences for one in spans if isinstance(one, Speech)
+        ]
+
+    stream = BatchStream([source], heard, 1, 30, 10, pool=3)  # type: ignore[arg-type]
+    drawn = [stream[i] for i in range(9)]
+    assert [stream[i] for i in (7, 2, 5)] == [drawn[i] for i in (7, 2, 5)]
+    order = [stream._example(0, i) for i in range(18)]
+    assert sorted(order[:9]) == sorted(order[9:]) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("text", "a Shar folder of recordings; expected text for the 'text' source"),
+        ("imitate", "a Shar folder, .* expected a manifest for 'imitate'"),
+        ("insert", "a Shar folder of recordings; expected text for the 'insert' source"),
+    ],
+)
+def test_tasks_that_do_not_take_a_shar_folder(shards: Path, task: str, message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        make(task, shards)
+
+
+def test_a_shar_folder_without_what_its_task_needs(shards: Path, tmp_path: Path) -> None:
+    source = make("interleave", shards)
+    assert source.item(0).make(np.random.default_rng(1)) is None  # no word times
+    listed = tmp_path / "manifest.jsonl"
+    listed.write_text(listed.read_text("utf-8").replace("first_pass", "other"), "utf-8")
+    bare, hears = pack(listed, tmp_path / "bare").path, Folders(hear=list)
+    with pytest.raises(DomainError, match=r"no first pass, .* or 'first_pass: 0' in the source"):
+        entry("asr", bare).examples(CHAT, hears)
+    assert entry("asr", bare, first_pass=0).examples(CHAT, hears) is not None
+    assert entry("asr", shards).examples(CHAT, hears) is not None

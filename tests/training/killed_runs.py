@@ -3,6 +3,9 @@
 Run as a script with a file of jobs, JSON: a list of {"folder", "recipe", "kills"}, where
 ``kills`` names the end of each process but the last, which comes to its end. What is
 imported is imported once: the processes are forks.
+
+A recipe for several ``devices`` is carried out by as many processes, of which the last is killed.
+Then ``resumed`` may say what differs in the recipe of the process that comes to its end.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,30 +23,54 @@ from typing import Any
 def main() -> None:
     """Do all jobs; exit with the first status that is not as it should be."""
     import asr_llm.training.train  # noqa: F401  (for the forks)
+    from asr_llm.training.launch import free_port
 
     for job in json.loads(Path(sys.argv[1]).read_text("utf-8")):
         for end in [*job["kills"], None]:
-            child = os.fork()
-            if child == 0:
-                carry_out(job, end)
-                os._exit(0)
-            status = os.waitpid(child, 0)[1]
+            recipe = job["recipe"] | (job.get("resumed", {}) if end is None else {})
+            count = recipe.get("devices", 1)
+            os.environ["MASTER_PORT"] = str(free_port())
+            started = [start(job["folder"], recipe, end, rank, count) for rank in range(count)]
+            *others, last = (os.waitpid(process, 0)[1] for process in started)
             expected = 0 if end is None else signal.SIGKILL
-            if status != expected:
-                sys.exit(f"{job['folder']}: ended with {status} at {end}, expected {expected}")
+            if last != expected or any((status != 0) != (end is not None) for status in others):
+                found = [*others, last]
+                sys.exit(f"{job['folder']}: ended with {found} at {end}, expected {expected}")
 
 
-def carry_out(job: dict[str, Any], end: list[Any] | None) -> None:
+def start(folder: str, recipe: dict[str, Any], end: list[Any] | None, rank: int, count: int) -> int:
+    """Fork one of ``count`` processes of a run; its id."""
+    child = os.fork()
+    if child:
+        return child
+    if count > 1:
+        os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    try:
+        carry_out(folder, recipe, end if rank == count - 1 else None)
+    except SystemExit as left:
+        os._exit(left.code)  # type: ignore[arg-type]
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def carry_out(folder: str, recipe: dict[str, Any], end: list[Any] | None) -> None:
     """One process of a run."""
     from asr_llm.recipe import Recipe
+    from asr_llm.training.processes import begin
     from asr_llm.training.run_folder import RunFolder
     from asr_llm.training.train import train
 
     if end is not None:
         arm(*end)
-    recipe = Recipe.model_validate(job["recipe"])
+    chosen = Recipe.model_validate(recipe)
+    processes = begin(chosen)
     try:
-        train(recipe, RunFolder(job["folder"]), resume=True, progress=False)
+        with processes.together():
+            run = RunFolder(folder)
+            train(chosen, run, resume=True, progress=False, processes=processes)
+        processes.leave()
     except KeyboardInterrupt:
         die()
 

@@ -8,11 +8,9 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
+from run_files import best, metrics, source, tensors
 
 REPLAY = Path(__file__).parents[2] / "asr_llm" / "assets" / "mini" / "replay"
 
@@ -40,11 +38,6 @@ EARLY: dict[str, Kills] = {
     "in each of its first validations": [("validation", 1), ("validation", 2), ("validation", 2)],
     "while the model was written": [("writing the result", 1)],
 }
-
-
-def source(task: str, data: Path, **more: Any) -> dict[str, Any]:
-    voices = {"voices": ["en-us+*"]} if task in ("asr", "word_synchronous") else {}
-    return {"task": task, "data": str(data)} | voices | more
 
 
 @pytest.fixture(scope="module")
@@ -114,24 +107,6 @@ def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
-
-
-def tensors(run: Path) -> dict[str, torch.Tensor]:
-    files = [*run.glob("adapter/*.safetensors"), *run.glob("model/*.safetensors")]
-    return {f"{f.name}: {k}": v for f in files for k, v in load_file(f).items()}
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
-    return [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in lines]
-
-
-def best(run: Path) -> tuple[int, float] | None:
-    path = run / "checkpoints" / "best.ckpt"
-    if not path.is_file():
-        return None
-    saved = torch.load(path, weights_only=False)
-    return saved["global_step"], float(saved["val_loss"])
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,8 @@ def test_two_processes_do_not_write_one_run(run: RunFolder) -> None:
     assert other() == "free\n"
     assert not (run.path / ".lock").exists()
     assert run.recipe.is_file()
+
+
+def test_a_run_is_resumed_on_another_number_of_processes(run: RunFolder) -> None:
+    shared = RECIPE.override(accumulate=1).model_copy(update={"devices": 2, "strategy": "fsdp"})
+    RunFolder(run.path).open(shared, resume=True)

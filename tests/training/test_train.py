@@ -20,6 +20,7 @@ import asr_llm.training.train as train_module
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import AudioError, DomainError, RecipeError, RunError
+from asr_llm.jobs import shar as shar_job
 from asr_llm.model import checkpoints
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import OptimizerRecipe, Recipe
@@ -657,3 +658,21 @@ def test_the_base_is_untouched(recipe: Callable[..., Recipe], tiny: Path, tmp_pa
     before = {p.name: p.read_bytes() for p in tiny.rglob("*") if p.is_file()}
     go(recipe(), tmp_path / "run")
     assert {p.name: p.read_bytes() for p in tiny.rglob("*") if p.is_file()} == before
+
+
+def test_a_shar_folder_is_learned_from(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """As from its manifest, in another order."""
+    rows = []
+    for n in range(6):
+        soundfile.write(tmp_path / f"{n}.wav", np.full(8000 + 800 * n, 0.1), 16000)
+        rows.append({"audio_filepath": f"{n}.wav", "text": f"case {n}"})
+    listed = tmp_path / "manifest.jsonl"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    shar = shar_job.pack(listed, tmp_path / "shar", shard_size=2).path
+    source = {"task": "asr", "data": str(shar), "augment": 0.0}
+    done = go(recipe(sources=[source], train=["lora", "projector"]), tmp_path / "run")
+    assert done.adapter is not None
+    damaged = shar / "recording.000001.tar"
+    damaged.write_bytes(b"")
+    with pytest.raises(AudioError, match=r"recording.000001.tar cannot be read"):
+        go(recipe(sources=[source], train=["lora", "projector"]), tmp_path / "again")

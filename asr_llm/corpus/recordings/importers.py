@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet, Recording
     from lhotse.cut import Cut
 
-__all__ = ["find_manifest", "read_manifest", "require_manifest"]
+__all__ = ["cut_of", "find_manifest", "read_manifest", "require_manifest"]
 
 _NAMED = 3  # files named in a message; the rest are counted
 
@@ -61,6 +61,19 @@ def read_manifest(path: str | Path) -> CutSet:
             "paths are relative to this file"
         )
     return CutSet.from_cuts(list(_cuts(path, entries)))
+
+
+def cut_of(entry: Entry, manifest: Path) -> Cut:
+    """The cut of a single entry, named after its audio file and its line.
+
+    Raises:
+        DomainError: it is not within its recording, or not a cut; names the line.
+        AudioError: the recording cannot be decoded.
+    """
+    where = f"{manifest}:{entry.line}"
+    if entry.lhotse_cut is not None:
+        return _lhotse_cut(entry, where)
+    return _file_cut(entry, f"{'_'.join(entry.audio.stem.split())}-{entry.line}", {}, where)
 
 
 def _cuts(path: Path, entries: list[Entry]) -> Iterator[Cut]:

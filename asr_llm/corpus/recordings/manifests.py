@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +17,15 @@ from asr_llm.corpus.text.lines import Problem, read_lines
 from asr_llm.errors import DomainError
 from asr_llm.text_files import LAYOUTS, cells, is_pipe, is_whole, no_file_of
 
-__all__ = ["LAYOUTS", "Entry", "find_manifest", "read_entries", "split_manifest", "stretch"]
+__all__ = [
+    "LAYOUTS",
+    "Entry",
+    "find_manifest",
+    "read_entries",
+    "split_manifest",
+    "stream_entries",
+    "stretch",
+]
 
 _ROUNDING = 0.05  # seconds by which manifests round durations
 _TOLD = 20  # malformed lines reported individually; the rest are counted
@@ -36,6 +47,9 @@ class Entry:
     """Transcript by another recogniser."""
     lhotse_cut: dict[str, Any] | None = field(default=None, repr=False)
     """The cut as written, its audio paths made absolute, where the manifest is Lhotse's."""
+
+
+_Numbered = Iterator[tuple[int, Entry | str]]  # a line, and its entry or what is wrong with it
 
 
 def stretch(entry: Entry, whole: float) -> tuple[float, float]:
@@ -102,7 +116,33 @@ def read_entries(path: Path, problems: list[Problem]) -> list[Entry]:
     return entries
 
 
-_Numbered = Iterator[tuple[int, Entry | str]]  # a line, and its entry or what is wrong with it
+def stream_entries(path: Path) -> _Numbered:
+    """The utterances a manifest of any length lists, one after the other, in constant memory.
+
+    Yields each with its line; or, in its place, what is wrong with it.
+
+    Raises:
+        DomainError: it cannot be read, or is a table (``.csv``), which has no end known by line.
+    """
+    if path.suffix.lower() == ".csv":
+        raise DomainError(f"{path}: a table; expected JSON lines or a .txt: convert it")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip() and not text.startswith(b"# "):
+                    yield number, _streamed(path, number, text)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DomainError(f"{path} cannot be read ({error})") from error
+
+
+def _streamed(path: Path, number: int, line: bytes) -> Entry | str:
+    try:
+        return _line_entry(path, number, line.decode("utf-8").rstrip("\r\n"))
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text ({error.reason})"
+    except MalformedError as error:
+        return str(error)
 
 
 def _line_entries(path: Path, problems: list[Problem]) -> _Numbered:

@@ -24,8 +24,8 @@ class BaseSource(Strict):
     data: str = Field(
         description="'domain' (the folder given on the command line), 'replay' (the general "
         "speech that comes with the base model, or 'replay:' of the recipe), a domain folder, a "
-        "text file (one sentence a line), a question file (.jsonl), a manifest of recordings, or "
-        "for 'insert' a folder of .txt files"
+        "text file (one sentence a line), a question file (.jsonl), a manifest of recordings, a "
+        "Shar folder of them ('asr-llm corpus shar'), or for 'insert' a folder of .txt files"
     )
     weight: float = Field(1.0, gt=0, description="share of the examples in the mix")
 

@@ -12,6 +12,7 @@ from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.domain.passages import Passages
 from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.recordings.pieces import text_pieces
+from asr_llm.corpus.recordings.shar import is_shar
 from asr_llm.corpus.speech.synthesis import held_out_voices, select_voices, training_voices
 from asr_llm.errors import DomainError, RecipeError
 from asr_llm.sequences.answers import Teach
@@ -94,6 +95,10 @@ class Data:
         Raises:
             DomainError: there is none.
         """
+        if self.is_shar:
+            raise DomainError(
+                f"{self.path}: a Shar folder of recordings; expected text for the {task!r} source"
+            )
         lines = self.folder.text(self.split) if self.folder else read_lines(self.path)
         if not lines:
             raise DomainError(f"no text for the {task!r} source {self.name}; add sentences")
@@ -111,15 +116,23 @@ class Data:
         return Passages(self.path, longest) if self._is_corpus else self.sentences(task)
 
     @property
+    def is_shar(self) -> bool:
+        """Whether it is a Shar folder."""
+        return self.folder is None and is_shar(self.path)
+
+    @property
     def _is_corpus(self) -> bool:
-        return self.folder is None and self.path.is_dir()
+        return self.folder is None and self.path.is_dir() and not self.is_shar
 
     def spoken(self, line: str) -> str | None:
         """The spoken form of a sentence, by the domain's terms."""
         return self.folder.spoken(line) if self.folder else None
 
     def recordings(self) -> CutSet | None:
-        """Recordings with transcripts, of the folder or the manifest; None if there are none."""
+        """Recordings with transcripts, of the folder or the manifest; None if there are none.
+
+        Those of a Shar folder are not read at once.
+        """
         if self.folder is not None:
             return self.folder.recordings(self.split)
         path = self.path

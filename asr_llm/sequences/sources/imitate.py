@@ -6,11 +6,13 @@ import functools
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from asr_llm.corpus.recordings.shar import SharCuts
 from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.errors import DomainError, RecipeError
 from asr_llm.sequences.answers import AnswerOptions, Judged, unfit
@@ -90,7 +92,7 @@ class ImitateSource(SpeechSource):
         """Where segments alternate with text."""
         return self.interleaved > 0
 
-    def of_utterances(self, utterances: list[Unspoken], data: Data, chat: Chat) -> Examples:
+    def of_utterances(self, utterances: Sequence[Unspoken], data: Data, chat: Chat) -> Examples:
         """An example for each answer that is fit to be learned.
 
         Raises:
@@ -118,6 +120,13 @@ class ImitateSource(SpeechSource):
                 "'teacher' whose LLM follows instructions"
             )
         return self._of(kept, judged, chat)
+
+    def refuse_shards(self, cuts: SharCuts, data: Data) -> None:
+        """As ``SpeechSource.refuse_shards`` says: answers are written before training."""
+        raise DomainError(
+            f"{data.path}: a Shar folder, which is read shard by shard, but the answers to all its "
+            "transcripts are needed before training; expected a manifest for 'imitate'"
+        )
 
     def _of(self, kept: list[Asked], judged: Judged, chat: Chat) -> Examples:
         frame = chat.frame_samples / chat.sample_rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from asr_llm.corpus.recordings.alignment import word_items
 from asr_llm.corpus.recordings.audio import cut_audio
 from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS, cut_pieces
+from asr_llm.corpus.recordings.shar import SharCuts
 from asr_llm.corpus.speech.synthesis import Utterance, Word
 from asr_llm.errors import DomainError, number_of
 from asr_llm.sequences.examples import Examples, Item, python_rng
@@ -41,6 +42,24 @@ class Unspoken:
     text: str
     seconds: float
     speak: Callable[[np.random.Generator], Utterance]
+
+
+class _Sharded(Sequence[Unspoken]):
+    """The utterances of a Shar folder."""
+
+    def __init__(self, cuts: SharCuts) -> None:
+        self.cuts = cuts
+
+    def __len__(self) -> int:
+        return len(self.cuts)
+
+    def __getitem__(self, i: int) -> Unspoken:  # type: ignore[override]
+        listed = self.cuts[i]
+        text = next((s.get("text") or "" for s in listed.get("supervisions") or ()), "")
+        return Unspoken(text, listed["duration"], functools.partial(self._load, i))
+
+    def _load(self, i: int, rng: np.random.Generator) -> Utterance:
+        return load_utterance(self.cuts.load(i))
 
 
 class SpeechSource(SpokenSource):
@@ -82,6 +101,8 @@ class SpeechSource(SpokenSource):
 
     def build(self, data: Data, chat: Chat) -> Examples:
         """Examples of the recordings or, where there are none, of the sentences."""
+        if data.is_shar:
+            return self._sharded(SharCuts(data.path), data, chat)
         # A manifest is never read aloud, whatever 'speech' says.
         skipped = data.folder is not None and self.speech == "synthetic"
         cuts = None if skipped else data.recordings()
@@ -90,7 +111,7 @@ class SpeechSource(SpokenSource):
         return self._spoken(data, chat) if cuts is None else self._recorded(cuts, data, chat)
 
     @abstractmethod
-    def of_utterances(self, utterances: list[Unspoken], data: Data, chat: Chat) -> Examples:
+    def of_utterances(self, utterances: Sequence[Unspoken], data: Data, chat: Chat) -> Examples:
         """The examples made of these utterances."""
 
     def utter(self, unspoken: Unspoken, rng: np.random.Generator) -> Utterance | None:
@@ -124,6 +145,19 @@ class SpeechSource(SpokenSource):
         made = self.of_utterances(utterances, data, chat)
         return replace(made, left_out=frozenset(left_out))
 
+    def _sharded(self, cuts: SharCuts, data: Data, chat: Chat) -> Examples:
+        """Recordings of which each is read when its turn comes."""
+        self.refuse_shards(cuts, data)
+        made = self.of_utterances(_Sharded(cuts), data, chat)
+        return replace(made, shards=tuple(cuts.sizes))
+
+    def refuse_shards(self, cuts: SharCuts, data: Data) -> None:
+        """Refuse a Shar folder that lacks what the task needs.
+
+        Raises:
+            DomainError: it does; seen by its first cut.
+        """
+
     def _spoken(self, data: Data, chat: Chat) -> Examples:
         """Text, synthesised when needed."""
         lines = data.sentences(self.task)
@@ -138,13 +172,13 @@ class SpeechSource(SpokenSource):
 class UtteranceSource(SpeechSource):
     """One example made of each utterance."""
 
-    def of_utterances(self, utterances: list[Unspoken], data: Data, chat: Chat) -> Examples:
+    def of_utterances(self, utterances: Sequence[Unspoken], data: Data, chat: Chat) -> Examples:
         """An example for each."""
         frame = chat.frame_samples / chat.sample_rate
 
         def make(unspoken: Unspoken, rng: np.random.Generator) -> SpanSequence | None:
             utterance = self.utter(unspoken, rng)
-            if utterance is None:
+            if utterance is None or (self.needs_word_times and not utterance.words):
                 return None
             return self.sequence(utterance, chat, python_rng(rng))
 
