@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from asr_llm.cli.console import Bar, to_json
+from asr_llm.cli.bar import Bar
+from asr_llm.cli.console import to_json
 from asr_llm.cli.options import AsJson
 from asr_llm.errors import number_of
 from asr_llm.progress import Feedback
