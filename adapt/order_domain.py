@@ -66,10 +66,10 @@ def main() -> None:
 
 def menu(manifest: Path) -> dict[str, set[str]]:
     """The values of each slot."""
-    found: dict[str, set[str]] = {label: set() for label in LABELS.values()}
+    found: dict[str, set[str]] = {}
     for line in manifest.open(encoding="utf-8"):
         for slot, value in json.loads(line)["slots"].items():
-            found[LABELS[slot]].add(value)
+            found.setdefault(LABELS[slot], set()).add(value)
     return found
 
 
