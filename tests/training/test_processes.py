@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from run_files import best, metrics, source, tensors
+from run_files import best, carry_out, metrics, source, tensors
 
 from asr_llm.errors import RecipeError, RunError
 from asr_llm.recipe import Recipe
@@ -75,16 +71,7 @@ def carried_out(names: list[str], tiny: Path, folder: Path) -> Path:
         for name, how in RUNS.items()
         if name in ("one", *names)
     ]
-    (folder / "jobs.json").write_text(json.dumps(jobs), "utf-8")
-    script = Path(__file__).parent / "killed_runs.py"
-    done = subprocess.run(
-        [sys.executable, script, folder / "jobs.json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    carry_out(jobs, folder)
     return folder
 
 

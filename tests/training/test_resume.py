@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from run_files import best, metrics, source, tensors
+from run_files import best, carry_out, metrics, source, tensors
 
 REPLAY = Path(__file__).parents[2] / "asr_llm" / "assets" / "mini" / "replay"
 
@@ -96,16 +92,7 @@ def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for how, kills in [("whole", []), *ends.items()]
     ]
-    (folder / "jobs.json").write_text(json.dumps(jobs), "utf-8")
-    script = Path(__file__).parent / "killed_runs.py"
-    done = subprocess.run(
-        [sys.executable, script, folder / "jobs.json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    carry_out(jobs, folder)
     return folder
 
 
