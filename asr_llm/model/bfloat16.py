@@ -1,7 +1,6 @@
 """Whether a device multiplies bfloat16 itself.
 
-A CPU that does not (AVX2, or AVX-512 without BF16) takes 25 to 60 times as long as in float32
-(eval/RESULTS.md#without-bfloat16).
+One with AVX2 alone took 23 and 60 times as long as in float32 (eval/RESULTS.md#without-bfloat16).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.recordings.audio import Source, audio_info
+from asr_llm.corpus.recordings.audio import Source, duration
 from asr_llm.errors import AsrLlmError, AudioError, RunError, ScoreError
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
@@ -259,14 +259,6 @@ def in_order(ends: Iterable[Done]) -> Iterator[Done]:
 def longest_first(files: list[Path]) -> list[Path]:
     """Files in the order in which a cluster decodes them."""
     return sorted(files, key=lambda file: -duration(file))
-
-
-def duration(path: Path) -> float:
-    """Seconds by a file's header; 0 if it cannot be read, which is reported later."""
-    try:
-        return audio_info(path).duration
-    except AudioError:
-        return 0.0
 
 
 def _cause(error: Any) -> Exception:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm import defaults
-from asr_llm.corpus.recordings.audio import Source, audio_info, cut_audio, read_blocks
+from asr_llm.corpus.recordings.audio import Source, cut_audio, duration, read_blocks
 from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError, ScoreError
@@ -238,7 +238,7 @@ class SpeechLLM:
             options: instead of the recogniser's own.
         """
         chosen = options or self.options
-        files = [(source, _seconds(source.path)) for source in map(Source.of, paths)]
+        files = [(source, duration(source.path)) for source in map(Source.of, paths)]
         meter = Meter(sum(seconds for _, seconds in files), on_done)
 
         def pieces() -> Iterator[Piece]:
@@ -297,10 +297,3 @@ def _as_list(biasing: BiasingList | Iterable[str] | None) -> BiasingList | None:
     if biasing is None or isinstance(biasing, BiasingList):
         return biasing
     return BiasingList((biasing,) if isinstance(biasing, str) else tuple(biasing))
-
-
-def _seconds(path: Path) -> float:
-    try:
-        return audio_info(path).duration
-    except AudioError:
-        return 0.0  # reported when it is read

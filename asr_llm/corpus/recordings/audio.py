@@ -59,6 +59,14 @@ def audio_info(path: str | Path) -> AudioInfo:
         return AudioInfo(file.rate, file.num_samples, file.num_channels)
 
 
+def duration(path: Path) -> float:
+    """Seconds by a file's header; 0 if it cannot be read, which is reported when it is decoded."""
+    try:
+        return audio_info(path).duration
+    except AudioError:
+        return 0.0
+
+
 def load_audio(path: str | Path, channel: int | None = None, tell: Tell | None = None) -> Samples:
     """Decode a file of any kind (``audio_kinds``) to mono float32 (T,) at 16 kHz.
 
