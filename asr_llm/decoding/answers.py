@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from asr_llm.corpus.recordings.audio import split_at_pauses
 from asr_llm.decoding.drafted import write
 from asr_llm.decoding.generate import prefill
 from asr_llm.decoding.guards import cut_loop
@@ -48,15 +50,18 @@ def cascaded(
 ) -> list[str | Utterance]:
     """Replace utterances by their first-pass transcripts, for ``sequences.tasks.message``.
 
+    Those with an empty transcript are kept.
+
     Args:
-        longest: in seconds; longer utterances, and those with an empty transcript, are kept.
+        longest: seconds transcribed at once; longer utterances are split at pauses.
     """
-    short = [i for i, one in enumerate(utterances) if one.duration <= longest]
-    texts = first_pass.write([utterances[i].samples for i in short])
-    out: list[str | Utterance] = list(utterances)
-    for i, text in zip(short, map(cut_loop, texts)):
-        out[i] = text or out[i]
-    return out
+    pieces = [
+        [one.samples[start:end] for start, end in split_at_pauses(one.samples, longest)]
+        for one in utterances
+    ]
+    texts = map(cut_loop, first_pass.write([piece for own in pieces for piece in own]))
+    written = [" ".join(filter(None, islice(texts, len(own)))) for own in pieces]
+    return [text or one for text, one in zip(written, utterances)]
 
 
 def option_log_probs(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from asr_llm.errors import CheckpointError
+from asr_llm.errors import AudioError, CheckpointError
 from asr_llm.files import new_folder, write_text
 from asr_llm.jobs.measurement import System
 from asr_llm.model.adapter_folder import AdapterFolder
@@ -77,11 +77,22 @@ def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str 
 
     Raises:
         CheckpointError: the model has no first pass for a cascade.
+        AudioError: what the LLM would hear as speech is longer than the encoder takes.
     """
+    shown = _cascaded(loaded, spoken) if cascade else spoken
+    longest = loaded.model.max_seconds
+    for part in shown:
+        if not isinstance(part, str) and part.duration > longest:
+            raise AudioError(
+                f"{part.duration:.0f} s of speech to be heard by the LLM; {loaded.name} takes at "
+                f"most {longest:g} s: cut out what the question is about"
+            )
+    return [*shown]
+
+
+def _cascaded(loaded: SpeechLLM, spoken: list[Utterance]) -> list[str | Utterance]:
     from asr_llm.decoding.answers import cascaded
 
-    if not cascade:
-        return [*spoken]
     first_pass = loaded.pipeline.decoder.first_pass
     if first_pass is None:
         raise CheckpointError(

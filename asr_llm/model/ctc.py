@@ -23,19 +23,21 @@ from asr_llm.errors import CheckpointError
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
 
-_LONGEST, _PIECE = 60.0, 30.0  # seconds
+_LONGEST, _PIECE = 60.0, 30.0
+"""Seconds of audio that are encoded at once, and of the pieces of longer audio."""
 
 
 class CtcModel(ABC):
     """The interface of a CTC model for alignment.
 
-    ``blank`` is the index of the blank in V, ``frame`` the seconds per emission frame, and
-    ``shift`` the seconds by which its peaks are late.
+    ``blank`` is the index of the blank in V, ``frame`` the seconds per emission frame, ``shift``
+    the seconds by which its peaks are late, and ``longest`` the most seconds encoded at once.
     """
 
     blank: int
     frame: float
     shift: float = 0.0
+    longest: float = _LONGEST
 
     @abstractmethod
     def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
@@ -46,11 +48,12 @@ class CtcModel(ABC):
         """B audios, float32 (T,), to emissions (F, V)."""
 
     def hear(self, audios: list[np.ndarray]) -> list[Tensor]:
-        """``log_probs`` for audios of any length: those over a minute are encoded in pieces.
+        """``log_probs`` for audios of any length: those over ``longest`` are encoded in pieces.
 
-        Attention over many minutes would not fit into memory. Pieces end at the quietest place.
+        Attention over many minutes would not fit into memory, and Whisper takes only 30 s. Pieces
+        end at the quietest place.
         """
-        longest = _LONGEST * SAMPLE_RATE
+        longest = self.longest * SAMPLE_RATE
         short = [audio for audio in audios if len(audio) <= longest]
         heard = iter(self.log_probs(short) if short else [])
         return [
@@ -60,7 +63,8 @@ class CtcModel(ABC):
     def _in_pieces(self, audio: np.ndarray) -> Tensor:
         """Emissions (F, V) of an audio (T,) that is split at whole frames."""
         frame = round(self.frame * SAMPLE_RATE)
-        ends = [end // frame * frame for _, end in split_at_pauses(audio, _PIECE)]
+        most = min(_PIECE, self.longest) - self.frame  # bounds move by up to a frame
+        ends = [end // frame * frame for _, end in split_at_pauses(audio, most)]
         bounds = list(pairwise([0, *ends[:-1], len(audio)]))
         heard = [self.log_probs([audio[start:end]])[0] for start, end in bounds]
         counts = [(end - start) // frame for start, end in bounds[:-1]]
@@ -153,6 +157,7 @@ class CheckpointCtc(CtcModel):
         self.model = model.eval()
         self.blank = model.ctc_blank_id
         self.frame = model.frame_samples / model.sampling_rate
+        self.longest = min(_LONGEST, model.max_seconds)
 
     def spell(self, text: str, said: Sequence[str] | None = None) -> Spelling:
         """Normalised words behind a space, as in training."""

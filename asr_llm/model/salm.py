@@ -5,6 +5,7 @@ Legend: B rows, L positions after splicing, T tokens, H hidden size, V vocabular
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -100,6 +101,11 @@ class SpanSALM(SALM):
             biasing_prompt=self.cfg.get("biasing_prompt"),
             first_pass_prompt=self.cfg.get("first_pass_prompt"),
         )
+
+    @property
+    def max_seconds(self) -> float:
+        """The longest audio that the encoder takes at once; Whisper's has positions for 30 s."""
+        return float(getattr(self.perception.encoder, "max_seconds", math.inf))
 
     def add_ctc_head(self) -> nn.Linear:
         """Add a new CTC output layer to the encoder."""

@@ -94,7 +94,7 @@ class WhisperEncoder(nn.Module):
             attn_implementation="sdpa",
         )
         self.whisper = HuggingFaceEncoder(config)
-        self.stack, self.d_model = stack, hidden * stack
+        self.stack, self.d_model, self.max_seconds = stack, hidden * stack, max_seconds
         self.subsampling_factor = 2 * stack
 
     @classmethod

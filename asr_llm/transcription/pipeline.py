@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples, is_silent
+from asr_llm.errors import CheckpointError
 from asr_llm.transcription.batching import batches, fitting_seconds, pools
 from asr_llm.transcription.chunks import Chunk, chunks
 from asr_llm.transcription.drafts import SHORTEST_SECONDS, Draft, Piece
@@ -75,9 +76,17 @@ class Pipeline:
 
         Args:
             whole: whether an audio short enough is one chunk, including pauses.
+
+        Raises:
+            CheckpointError: chunks are longer than the encoder takes.
         """
         model = self.decoder.model
         longest = options.chunk_seconds or model.chunk_seconds
+        if longest > model.max_seconds:
+            raise CheckpointError(
+                f"chunks of {longest:g} s: this model's encoder takes at most "
+                f"{model.max_seconds:g} s at once; use a lower --chunk-seconds, or leave it out"
+            )
         counted = draft.count(blocks)
         if whole and draft.seconds <= longest:
             samples = next(counted)

@@ -232,6 +232,21 @@ def test_long_audio_is_heard_in_pieces_frame_by_frame() -> None:
     assert Counting().hear([]) == []
 
 
+def test_a_model_hears_no_more_at_once_than_its_encoder_takes() -> None:
+    """Whisper has positions for 30 s; recordings of 31 s are common."""
+
+    class Whisper(Counting):
+        longest = 30.0
+
+        def log_probs(self, audios: list[np.ndarray]) -> list[torch.Tensor]:
+            assert max(map(len, audios)) <= 30 * 16000
+            return super().log_probs(audios)
+
+    audio = np.random.default_rng(2).standard_normal(31 * 16000 + 1).astype(np.float32)
+    (rows,) = Whisper().hear([audio])
+    assert (rows[:-1, 0].numpy() == audio[::4]).all()
+
+
 def test_recordings_of_minutes(tmp_path: Path) -> None:
     """Seventy seconds in one file: aligned, and cut for learning."""
     text = "We bought some bread, butter and jam for breakfast."

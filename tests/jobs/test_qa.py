@@ -55,10 +55,12 @@ def test_written_and_spoken_parts_by_turns() -> None:
     )
 
 
-def test_a_cascade_reads_what_is_short_enough() -> None:
+def test_a_cascade_reads_long_speech_in_pieces() -> None:
     short, long = SPEECH, replace(SPEECH, samples=np.ones(32000, np.float32))
     first_pass = SimpleNamespace(write=lambda audios: [f"{len(audio)}" for audio in audios])
-    assert cascaded([long, short], cast(FirstPass, first_pass), longest=1.0) == [long, "2000"]
+    shown = cascaded([long, short], cast(FirstPass, first_pass), longest=1.5)
+    # Of even loudness, it is split as late as leaves a third of the limit.
+    assert shown == ["24000 8000", "2000"]
     nothing = SimpleNamespace(write=lambda audios: ["" for _ in audios])
     assert cascaded([short], cast(FirstPass, nothing), longest=1.0) == [short]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from asr_llm.errors import CheckpointError
+from asr_llm import SpeechLLM
+from asr_llm.errors import AudioError, CheckpointError
+from asr_llm.jobs.ask import ask
 from asr_llm.model import checkpoints, composition
 from asr_llm.model.composition import FreshProjector
+from asr_llm.model.ctc import CheckpointCtc
 from asr_llm.model.foundations import Encoder, Llm, encoder_from_ct2, llm_from_gguf
 
 
@@ -59,6 +63,40 @@ def test_it_hears_and_talks_as_chatml(encoder: Encoder, llm: Llm, tmp_path: Path
     with torch.inference_mode():
         frames, lens, _ = model.encode(torch.randn(2, 16000), torch.tensor([16000, 8000]))
     assert frames.shape == (2, 13, 64) and lens.tolist() == [13, 7]
+
+
+def test_its_head_aligns_more_than_whisper_has_positions_for(
+    encoder: Encoder, llm: Llm, tmp_path: Path
+) -> None:
+    composition.compose(encoder, llm, tmp_path / "model", FreshProjector(width=24))
+    model = checkpoints.load(tmp_path / "model")
+    model.add_ctc_head()
+    assert model.max_seconds == 30.0
+    aligner = CheckpointCtc(model)
+    rng = np.random.default_rng(1)
+    lengths = [29.99, 30.0, 30.01, 61.0]  # seconds
+    audios = [rng.standard_normal(round(n * 16000)).astype(np.float32) for n in lengths]
+    assert [len(rows) for rows in aligner.hear(audios)] == [375, 375, 376, 763]
+
+
+def test_chunks_longer_than_whisper_has_positions_for_are_refused(
+    encoder: Encoder, llm: Llm, tmp_path: Path
+) -> None:
+    composition.compose(encoder, llm, tmp_path / "model", FreshProjector(width=24))
+    loaded = SpeechLLM.load(tmp_path / "model", chunk_seconds=31.0)
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    with pytest.raises(CheckpointError, match=r"chunks of 31 s: .* takes at most 30 s at once"):
+        loaded.transcript(tmp_path / "a.wav")
+    assert loaded.transcript(tmp_path / "a.wav", replace(loaded.options, chunk_seconds=30.0))
+
+
+def test_speech_that_the_llm_hears_is_not_longer_than_whisper_takes(
+    encoder: Encoder, llm: Llm, tmp_path: Path
+) -> None:
+    composition.compose(encoder, llm, tmp_path / "model", FreshProjector(width=24))
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(3).uniform(-1, 1, 496000), 16000)
+    with pytest.raises(AudioError, match=r"^31 s of speech .* takes at most 30 s"):
+        ask(tmp_path / "a.wav", model=str(tmp_path / "model"))
 
 
 def test_smollm_spares_tokens_for_code(llm: Llm) -> None:
