@@ -16,30 +16,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import shutil
 import statistics
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
 
 import yaml
-from scipy import stats
+from record import Figures, Record, minutes, spread
 
 from asr_llm.cli import silence_libraries
 from asr_llm.evaluation.spoken_qa import Suite, read_suite
 from asr_llm.files import write_text
 from asr_llm.jobs import adapt, qa
 from asr_llm.jobs.measurement import System
-from asr_llm.model.checkpoints import identity, locate
 from asr_llm.recipe import Recipe
 from asr_llm.training.run_folder import RunFolder
 
 HERE = Path(__file__).resolve().parent
 SUITE = HERE.parent / "eval" / "extractive.yaml"
-Figures = dict[str, float]
 COLUMNS = ("EER", "WER domain", "WER general", "T2T", "S2T", "gap", "minutes")
 
 
@@ -59,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     silence_libraries()
 
-    record = _Record(arguments.record, arguments.domain.name)
+    record = Record(arguments.record, arguments.domain.name)
     table: list[tuple[str, list[Figures]]] = []
     for name, recipe in _recipes(arguments.recipes, arguments.rows):
         slug = re.sub(r"\W+", "-", name).strip("-").lower()
@@ -67,7 +63,7 @@ def main() -> None:
         for seed in arguments.seeds:
             run = arguments.out / arguments.domain.name / f"{slug}-{seed}"
             chosen = recipe.override(model=arguments.model, seed=seed, steps=arguments.steps)
-            base, adapted = record.base(chosen), record.adapted(name, chosen)
+            base, adapted = record.base(chosen), record.trained(name, chosen)
             if base is None or adapted is None:
                 RunFolder(run).open(chosen, resume=True)
                 _share_base(run)
@@ -85,43 +81,6 @@ def main() -> None:
         print(_row(*table[-1]), flush=True)
     print("\n| recipe | " + " | ".join(COLUMNS) + " |\n" + "|---" * (1 + len(COLUMNS)) + "|")
     print("\n".join(_row(*row) for row in table))
-
-
-class _Record:
-    """Figures of finished runs on a domain, kept in a file if there is one to keep them in."""
-
-    def __init__(self, path: Path | None, domain: str) -> None:
-        self.path, self.domain = path, domain
-        lines = path.read_text("utf-8").splitlines() if path and path.is_file() else []
-        self.rows = [json.loads(line) for line in lines]
-
-    def base(self, recipe: Recipe) -> Figures | None:
-        """Of the base that a recipe begins with."""
-        return next((row["figures"] for row in self._of("base", recipe)), None)
-
-    def adapted(self, name: str, recipe: Recipe) -> Figures | None:
-        """Of a run of the very same recipe, defaults too; a key added since has its default."""
-        for row in self._of(name, recipe):
-            if Recipe.model_validate(row["recipe"]) == recipe:
-                return cast(Figures, row["figures"])
-        return None
-
-    def add(self, name: str, recipe: Recipe, figures: Figures) -> Figures:
-        """Keep figures at once: the next run may be stopped."""
-        kept = self._key(name, recipe) | {"figures": figures, "recipe": recipe.dump()}
-        self.rows.append(kept)
-        if self.path:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(kept) + "\n")
-        return figures
-
-    def _of(self, name: str, recipe: Recipe) -> Iterator[dict[str, Any]]:
-        key = self._key(name, recipe)
-        return (row for row in self.rows if row.items() >= key.items())
-
-    def _key(self, name: str, recipe: Recipe) -> dict[str, Any]:
-        base = identity(locate(recipe.model))[:16]
-        return {"domain": self.domain, "row": name, "base": base}
 
 
 def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
@@ -169,7 +128,6 @@ def _figures(run: Path, system: str) -> Figures:
     scores = json.loads((run / "scores.json").read_text("utf-8"))
     domain, general = scores["systems"][system], scores["general"][system]
     asked = json.loads((run / f"qa-{system}.json").read_text("utf-8"))
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     return {
         "EER": 100 * domain["entities"]["raw"]["eer"],
         "WER domain": 100 * domain["wer"]["normalized"]["rate"],
@@ -177,26 +135,14 @@ def _figures(run: Path, system: str) -> Figures:
         "T2T": 100 * asked["text"]["accuracy"],
         "S2T": 100 * asked["speech"]["accuracy"],
         "gap": 100 * asked["gap"]["difference"],
-        # Of a run that was stopped, the longest stretch.
-        "minutes": max(step["seconds"] for step in steps) / 60 if system == "adapted" else 0.0,
+        "minutes": minutes(run) if system == "adapted" else 0.0,
     }
 
 
 def _row(name: str, found: list[Figures]) -> str:
-    cells = [_spread([figures[column] for figures in found]) for column in COLUMNS[:-1]]
-    minutes = statistics.mean(figures[COLUMNS[-1]] for figures in found)
-    return f"| {name} | " + " | ".join([*cells, f"{minutes:.1f}"]) + " |"
-
-
-def _spread(values: list[float]) -> str:
-    """Mean ± half of its 95% interval by Student's t, or of two (lowest to highest)."""
-    mean = statistics.mean(values)
-    if max(values) - min(values) < 0.05:
-        return f"{mean:.1f}"
-    if len(values) < 3:
-        return f"{mean:.1f} ({min(values):.1f} to {max(values):.1f})"
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:.1f} ± {float(stats.t.ppf(0.975, len(values) - 1)) * error:.1f}"
+    cells = [spread([figures[column] for figures in found]) for column in COLUMNS[:-1]]
+    took = statistics.mean(figures[COLUMNS[-1]] for figures in found)
+    return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
 
 
 if __name__ == "__main__":

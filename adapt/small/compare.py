@@ -1,0 +1,155 @@
+"""Compare mixes of pretraining: what each hears, and what is left of the language model.
+
+    python adapt/small/compare.py --readers runs/mini-data/speech/heldout.jsonl
+    python adapt/small/compare.py --rows "ASR only" "ASR + text" --seeds 1 2 3 ...
+
+Each row of compare.yaml begins with `small`'s encoder and CTC head, a projector fitted to it, and
+the LLM as it was published: what our training has done to it is undone, and there is no first pass.
+Figures: WER of held-out readers (`basic`, four beams), and right answers to the questions of
+eval/knowledge.yaml, asked in writing (T2T) and aloud (S2T). What is finished is only read again,
+what was stopped goes on; with --record, figures are kept in that file and taken from there. Ours
+are in adapt/small/compared.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import jiwer
+import torch
+import yaml
+
+from asr_llm.cli import silence_libraries
+from asr_llm.corpus.recordings.audio import cut_audio
+from asr_llm.corpus.recordings.importers import read_manifest
+from asr_llm.corpus.text.normalizers import normalize
+from asr_llm.evaluation.spoken_qa import Suite, read_suite
+from asr_llm.jobs import pretrain, qa
+from asr_llm.jobs.measurement import System
+from asr_llm.model import checkpoint_folder, checkpoints, composition, foundations
+from asr_llm.model.adapter_folder import AdapterFolder
+from asr_llm.model.sources import tell
+from asr_llm.recipe import Recipe
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE.parent), str(ROOT / "eval")]
+
+from recognisers import by_us  # noqa: E402
+from record import Figures, Record, minutes, spread  # noqa: E402
+
+COLUMNS = ("WER readers", "T2T", "S2T", "gap", "minutes")
+
+
+def main() -> None:
+    """Run what is not finished, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--readers", type=Path, required=True, help="manifest of the test readers")
+    parser.add_argument("--limit", type=int, default=48, help="of their clips, spread over all")
+    parser.add_argument("--rows", nargs="+", help="of compare.yaml; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--model", default="small", help="whose encoder and CTC head are used")
+    parser.add_argument("--llm", default="small", help="the published LLM: see 'model compose'")
+    parser.add_argument("--steps", type=int, help="in place of those of compare.yaml")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare-small"))
+    parser.add_argument("--record", type=Path, help="JSON lines of figures, read and added to")
+    arguments = parser.parse_args()
+    silence_libraries()
+
+    start = arguments.out / "start"
+    if not start.is_dir():
+        untrained(arguments.model, arguments.llm, start)
+    record = Record(arguments.record, "pretraining")
+    table: list[tuple[str, list[Figures]]] = []
+    for name, recipe in recipes(arguments.rows):
+        slug = re.sub(r"\W+", "-", name).strip("-").lower()
+        found = []
+        for seed in arguments.seeds:
+            chosen = recipe.override(model=str(start), seed=seed, steps=arguments.steps)
+            run = arguments.out / f"{slug}-{seed}"
+            figures = record.trained(name, chosen)
+            if figures is None:
+                pretrain.pretrain(chosen, run=run, resume=run.is_dir(), progress=True)
+                figures = measured(start, run, arguments.readers, arguments.limit)
+                record.add(name, chosen, figures)
+            found.append(figures)
+        table.append((name, found))
+        print(row(*table[-1]), flush=True)
+    print("\n| sources | " + " | ".join(COLUMNS) + " |\n" + "|---" * (1 + len(COLUMNS)) + "|")
+    print("\n".join(row(*one) for one in table))
+
+
+def untrained(model: str, llm: str, folder: Path) -> None:
+    """Write a checkpoint with the speech side of ``model`` and the LLM as it was published."""
+    loaded = checkpoints.load(model)
+    with tempfile.TemporaryDirectory() as place:
+        encoder = foundations.find_encoder("small", Path(place), tell)
+        published = composition.base_state(encoder, foundations.find_llm(llm, Path(place), tell))
+    found = {k: t for k, t in published.items() if not k.startswith("perception.")}
+    own = loaded.state_dict()
+    if any(key not in own or own[key].shape != tensor.shape for key, tensor in found.items()):
+        raise SystemExit(f"error: {llm} is not the LLM that {model} was made with")
+    loaded.load_state_dict(found, strict=False)
+    loaded.cfg = {k: v for k, v in loaded.cfg.items() if not k.startswith("first_pass")}
+    card = f"# {model}, untrained\n\nThe encoder and CTC head of {model}, and {llm}'s LLM.\n"
+    checkpoint_folder.save(loaded, folder, card, dtype=torch.bfloat16)
+
+
+def recipes(names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
+    """The rows asked for, each with its recipe."""
+    listed = yaml.safe_load((HERE / "compare.yaml").read_text("utf-8"))
+    for name in names or listed["rows"]:
+        if name not in listed["rows"]:
+            known = ", ".join(listed["rows"])
+            raise SystemExit(f"error: no row {name!r}; expected one of: {known}")
+        chosen = listed["recipe"] | {"name": "pretraining", "sources": listed["rows"][name]}
+        yield name, Recipe.model_validate(chosen)
+
+
+def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
+    """What a run's model writes of the readers, and which questions it answers."""
+    from asr_llm import SpeechLLM
+
+    adapters = AdapterFolder.read_all(run / "adapter")
+    cuts = list(read_manifest(readers))
+    cuts = cuts[:: max(1, len(cuts) // limit)][:limit]
+    texts = by_us(SpeechLLM.load(start, adapters), [cut_audio(cut) for cut in cuts])
+    said = [cut.supervisions[0].text or "" for cut in cuts]
+    errors = jiwer.process_words(*([normalize(text, "basic") for text in x] for x in (said, texts)))
+    asked, _ = qa.run_suite(*questions(), System("trained", str(start), adapters))
+    return {
+        "WER readers": 100 * errors.wer,
+        "insertions": errors.insertions,
+        "deletions": errors.deletions,
+        "T2T": 100 * asked["text"]["accuracy"],
+        "S2T": 100 * asked["speech"]["accuracy"],
+        "gap": 100 * asked["gap"]["difference"],
+        "minutes": minutes(run),
+    }
+
+
+@cache
+def questions() -> tuple[Suite, qa.SpokenParts]:
+    """The questions, and how they sound: spoken once, and only if any are to be put."""
+    suite = read_suite(ROOT / "eval" / "knowledge.yaml")
+    return suite, qa.speak(suite)
+
+
+def row(name: str, found: list[Figures]) -> str:
+    """A row of the table."""
+    cells = [spread([figures[column] for figures in found]) for column in COLUMNS[:-1]]
+    took = statistics.mean(figures["minutes"] for figures in found)
+    return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
+
+
+if __name__ == "__main__":
+    main()
