@@ -99,7 +99,8 @@ def untrained(model: str, llm: str, folder: Path) -> None:
     if any(key not in own or own[key].shape != tensor.shape for key, tensor in found.items()):
         raise SystemExit(f"error: {llm} is not the LLM that {model} was made with")
     loaded.load_state_dict(found, strict=False)
-    loaded.cfg = {k: v for k, v in loaded.cfg.items() if not k.startswith("first_pass")}
+    for key in [key for key in loaded.cfg if key.startswith("first_pass")]:
+        del loaded.cfg[key]
     card = f"# {model}, untrained\n\nThe encoder and CTC head of {model}, and {llm}'s LLM.\n"
     checkpoint_folder.save(loaded, folder, card, dtype=torch.bfloat16)
 

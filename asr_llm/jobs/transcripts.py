@@ -62,7 +62,7 @@ def hashes(recogniser: Recogniser) -> tuple[str, str | None]:
     return model, "+".join(adapter.sha256 for adapter in recogniser.adapters) or None
 
 
-_NO_SETTINGS = (
+_WITHOUT_FLAG = (
     "ctc_weight",
     "first_pass_weight",
     "confidence",
@@ -85,7 +85,7 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
 
     check_adapters(recogniser.adapters, options.fusion, options.biasing)
     folder = checkpoints.locate(recogniser.model)
-    plain = {name: value for name, value in asdict(options).items() if name not in _NO_SETTINGS}
+    plain = {name: value for name, value in asdict(options).items() if name not in _WITHOUT_FLAG}
     return plain | {
         "asr_llm": __version__,
         "aligner": recogniser.aligner,

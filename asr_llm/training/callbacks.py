@@ -156,9 +156,10 @@ class BestCheckpoint(Checkpoint):
 
 
 class Metrics(lightning.Callback):
-    """``metrics.jsonl``: a line per step and per validation. Numbers only, never text.
+    """``metrics.jsonl``: a line for the first step, every tenth, and each validation.
 
-    The losses of a step are means over its batches, those of other processes included.
+    Numbers only, never text. The losses of a step are means over its batches, those of other
+    processes included.
     """
 
     def __init__(self, path: Path, resume_step: int = 0, every: int = 10) -> None:

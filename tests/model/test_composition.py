@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from asr_llm import SpeechLLM
 from asr_llm.errors import AudioError, CheckpointError
 from asr_llm.jobs.ask import ask
-from asr_llm.model import checkpoints, composition
+from asr_llm.model import checkpoint_folder, checkpoints, composition
 from asr_llm.model.composition import FreshProjector
 from asr_llm.model.ctc import CheckpointCtc
 from asr_llm.model.foundations import Encoder, Llm, encoder_from_ct2, llm_from_gguf
@@ -432,3 +433,29 @@ def test_a_gemma_that_sees_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match="an LLM of type 'gemma3' cannot be built in"):
         _llm(Seeing(), None)
+
+
+def test_what_training_did_to_the_llm_alone_can_be_undone(
+    encoder: Encoder, llm: Llm, fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As adapt/small/compare.py does, to compare pretraining from the same start."""
+    path = Path(__file__).parents[2] / "adapt" / "small" / "compare.py"
+    driver = runpy.run_path(str(path))
+    composition.compose(encoder, llm, tmp_path / "untrained", FreshProjector(width=24))
+    model = checkpoints.load(tmp_path / "untrained")
+    with torch.no_grad():
+        for tensor in model.parameters():
+            tensor.add_(0.5)
+    model.cfg.first_pass_prompt = "\nFirst pass: {first_pass}"
+    checkpoint_folder.save(model, tmp_path / "trained", "a card", dtype=torch.bfloat16)
+    monkeypatch.setattr(driver["foundations"], "find_encoder", lambda *_: encoder)
+    monkeypatch.setattr(driver["foundations"], "find_llm", lambda *_: llm_from_gguf(fake.gguf))
+    driver["untrained"](str(tmp_path / "trained"), "published", tmp_path / "start")
+    start = checkpoints.load(tmp_path / "start")
+    published, trained = (
+        checkpoints.load(tmp_path / name).state_dict() for name in ("untrained", "trained")
+    )
+    for name, tensor in start.state_dict().items():
+        side = trained if name.startswith("perception.") else published
+        assert tensor.equal(side[name]), name
+    assert "first_pass_prompt" not in start.cfg

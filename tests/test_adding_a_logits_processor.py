@@ -20,7 +20,7 @@ from asr_llm.decoding.options import DecodeOptions
 from asr_llm.model import checkpoints
 from asr_llm.model.salm import SpanSALM
 
-DOCS = Path(__file__).parents[2] / "docs" / "adding-a-logits-processor.md"
+DOCS = Path(__file__).parents[1] / "docs" / "adding-a-logits-processor.md"
 AUDIOS = [
     np.random.default_rng(n).normal(0, 0.1, n).astype(np.float32) for n in (23456, 9000, 30000)
 ]
