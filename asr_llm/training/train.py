@@ -23,7 +23,7 @@ from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.errors import AsrLlmError, RunError
 from asr_llm.files import write_text
 from asr_llm.model import checkpoints, lora
-from asr_llm.model.allocator import keep_memory
+from asr_llm.model.allocator import keep_memory, release_memory
 from asr_llm.model.salm import SpanSALM
 from asr_llm.model.sources import tell
 from asr_llm.recipe import Recipe
@@ -119,6 +119,7 @@ def train(
         ]
         dev = _made(held_out + monitored)
         fit, trainer = Fit(model, recipe), _trainer(recipe, run, callbacks, dev is not None)
+        release_memory()
         batches = loader(stream, run.step_of(last) * recipe.accumulate, processes)
         with checkpoints.quiet(), interruptible(), _said_by(processes):
             trainer.fit(fit, batches, dev, ckpt_path=last)
@@ -140,7 +141,7 @@ def _model(recipe: Recipe, base: Path, say: Callable[[str], None] | None) -> Spa
     model = checkpoints.build(base)
     needed = preflight.check(model, recipe, base, partial(memory.available, recipe.devices))
     if say and needed.total >= _WORTH_SAYING:
-        say(f"memory: about {needed}")
+        say(f"memory: at least {needed}")
         if recipe.precision == "auto" and not memory.halved(recipe):
             say("precision: float32, since this machine does not multiply bfloat16")
     checkpoints.load_weights(model, base)

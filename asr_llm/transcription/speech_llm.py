@@ -13,7 +13,7 @@ from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError, ScoreError
 from asr_llm.model.adapter_folder import AdapterFolder
-from asr_llm.model.allocator import keep_memory
+from asr_llm.model.allocator import keep_memory, release_memory
 from asr_llm.transcription.drafts import Draft, Piece
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
@@ -124,6 +124,7 @@ class SpeechLLM:
 
         fusion_weights(recogniser.adapters, options.fusion)
         keep_memory()
+        release_memory()  # of a training before, or of another model
         model = checkpoints.load(recogniser.model)
         if torch.cuda.is_available():
             model.to("cuda")
