@@ -172,6 +172,7 @@ class Decoder:
         if phrases is not None:
             text = phrases.as_listed(text)
             words = tuple(replace(word, text=own) for word, own in zip(words, text.split()))
+            text, words = phrases.homophones.respell(text, words)
         return Decoded(text, written.complete, looped, words)
 
     def _preferences(self, options: DecodeOptions) -> Preferences:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from asr_llm.corpus.terms.biasing_list import BiasingList
+from asr_llm.decoding.homophones import Homophones
 
 ANYWHERE, SENTENCE, CAPITALS = range(3)
 """Roots of the trie: phrases that may start anywhere, at the start of a sentence, and in a text
@@ -75,7 +76,7 @@ class Phrases:
         tokens: of the vocabulary.
         strength: nats that a token gains if it is the only continuation; one per phrase, or the
             same for all. Phrases that share a token use the largest.
-        named: phrases for the prompt.
+        named: phrases for the prompt, and for texts that misspell them (``homophones``).
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Phrases:
         named: tuple[str, ...] = (),
     ) -> None:
         self.tokens, self.named = tokens, named
-        self._listed = _by_first_word(named)
+        self._listed, self.homophones = _by_first_word(named), Homophones(named)
         self.vocabulary = len(tokens.spaced)
         left = [ids for _, ids in sequences]
         nodes = np.array([root for root, _ in sequences], dtype=np.int64)

@@ -346,6 +346,21 @@ def test_text_and_words_are_both_written_as_listed(
     assert not found.loop_cut
 
 
+def test_text_and_words_have_misspelt_phrases_as_listed(
+    model: SpanSALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "she met Herst would again."
+    words = tuple(DecodedWord(word, 0.5, (-0.7,)) for word in said.split())
+    monkeypatch.setattr(decoding, "text_of", lambda *_: said)
+    monkeypatch.setattr(decoding, "decoded_words", lambda *_: words)
+    for strength, expected in ((2.0, "she met Hurstwood again."), (0.0, said)):
+        biasing = BiasingList(("Hurstwood",), strength)
+        options = DecodeOptions(confidence=True, biasing=biasing)
+        (found,) = Decoder(model).decode_once(AUDIOS[:1], options)
+        assert found.text == expected
+        assert [word.text for word in found.words] == found.text.split()
+
+
 def heard(
     model: SpanSALM,
     phrases: Phrases | None,

@@ -12,7 +12,7 @@ import functools
 import re
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -70,7 +70,7 @@ _Callback = ctypes.CFUNCTYPE(
 )
 _EVENT_END_OF_LIST, _EVENT_WORD = 0, 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
-_SYNCHRONOUS, _DONT_EXIT, _UTF8, _CHARACTERS = 2, 0x8000, 1, 1
+_SYNCHRONOUS, _DONT_EXIT, _UTF8, _CHARACTERS, _IPA = 2, 0x8000, 1, 1, 2
 
 
 class Espeak:
@@ -151,6 +151,13 @@ class Espeak:
         timed = [(character, sample / sample_rate) for character, sample in events]
         return samples.astype(np.float32), _word_starts(text, timed, samples)
 
+    def phonemes(self, texts: Sequence[str], voice: str = "en-us") -> list[str]:
+        """Each text in IPA, as the voice reads it, with marks of stress."""
+        with self._lock, self._load() as (library, _):
+            library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+            library.espeak_SetVoiceByName(voice.encode())
+            return [" ".join(_clauses(library, text)) for text in texts]
+
     @property
     def _variants(self) -> Path:
         return self.data / "voices" / "!v"
@@ -158,6 +165,14 @@ class Espeak:
     def variants(self) -> list[str]:
         """Names of the variants of a voice."""
         return sorted(path.name for path in self._variants.iterdir())
+
+
+def _clauses(library: ctypes.CDLL, text: str) -> Iterator[str]:
+    """The phonemes of each clause of a text."""
+    left = ctypes.c_char_p(text.translate({0: " ", 1: " "}).encode("utf-8", "replace"))
+    while left.value:
+        said = library.espeak_TextToPhonemes(ctypes.byref(left), _UTF8, _IPA)
+        yield (said or b"").decode("utf-8", "replace")
 
 
 def _word_starts(text: str, events: list[tuple[int, float]], samples: np.ndarray) -> list[float]:
