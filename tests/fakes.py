@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from asr_llm.transcription.options import TranscribeOptions
 
 ENERGY = TranscribeOptions(vad="energy")
@@ -11,7 +13,7 @@ ENERGY = TranscribeOptions(vad="energy")
 class FakeModel:
     """What ``SpeechLLM`` asks of a model besides what the decoder does with it."""
 
-    pause_seconds = 1.0
+    pause_seconds, max_seconds = 1.0, math.inf
 
     def __init__(self, chunk_seconds: float = 4.0) -> None:
         self.chunk_seconds = chunk_seconds
