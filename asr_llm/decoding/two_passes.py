@@ -32,6 +32,10 @@ FIRST_STRENGTH = 2.0
 """How much stronger lists are in the first pass: Whisper is surer of its words than the LLM
 (eval/RESULTS.md#lists-in-the-first-pass)."""
 
+STRONGEST = 5.0
+"""Nats of a list in the first pass at most. With more, all beams fill with listed phrases, the
+check against ``LOST`` rejects them, and what was listed is lost."""
+
 
 @dataclass(frozen=True)
 class FirstPassTexts:
@@ -95,12 +99,13 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def _checked(texts: list[str], likely: dict[str, float], plain: str) -> list[str]:
-    """The texts; if lists contradict the audio, the best one without lists comes first."""
-    lost = likely[plain] - likely[texts[0]]
-    return texts if lost <= LOST else _distinct([plain, *texts])
+    """The texts, the first that does not contradict the audio before the others."""
+    best = next(text for text in texts if likely[plain] - likely[text] <= LOST)
+    return _distinct([best, *texts])
 
 
 def phrases(lists: Sequence[BiasingList], whisper: FirstPass) -> Phrases:
     """The trie of biasing lists in the tokens of a first pass."""
-    stronger = [replace(own, strength=own.nats * FIRST_STRENGTH) for own in lists]
+    nats = [min(own.nats * FIRST_STRENGTH, STRONGEST) for own in lists]
+    stronger = [replace(own, strength=most) for own, most in zip(lists, nats)]
     return Phrases.of(stronger, whisper.hub_tokenizer, whisper.vocabulary)

@@ -29,18 +29,22 @@ def ask(
             model has one.
 
     Raises:
-        AudioError: it cannot be read, or is longer than a minute.
+        AudioError: it cannot be read, is longer than a minute, or nobody speaks in it.
         CheckpointError: the model or the adapter does not load.
     """
     from asr_llm.corpus.recordings.audio import SAMPLE_RATE, load_audio
     from asr_llm.corpus.speech.synthesis import Utterance
+    from asr_llm.transcription.chunks import chunks
+    from asr_llm.transcription.vad import listener
 
     samples = load_audio(audio)
     if len(samples) > MAX_SECONDS * SAMPLE_RATE:
         raise AudioError(
             f"{audio} is {len(samples) / SAMPLE_RATE:.0f} s long; expected at most "
-            f"{MAX_SECONDS:.0f} s: cut out what the question is about"
+            f"{MAX_SECONDS:.0f} s: extract the part that the question is about"
         )
+    if not any(chunks(iter([samples]), listener("silero"), MAX_SECONDS)):
+        raise AudioError(f"{audio}: nobody speaks; expected a recording of speech")
     from asr_llm.decoding.answers import answer
     from asr_llm.sequences.tasks import message
 

@@ -84,8 +84,8 @@ def hear(loaded: SpeechLLM, spoken: list[Utterance], cascade: bool) -> list[str 
     for part in shown:
         if not isinstance(part, str) and part.duration > longest:
             raise AudioError(
-                f"{part.duration:.0f} s of speech to be heard by the LLM; {loaded.name} takes at "
-                f"most {longest:g} s: cut out what the question is about"
+                f"{part.duration:.0f} s of speech for the LLM to hear; {loaded.name} takes at "
+                f"most {longest:g} s without a cascade: extract the part that the question is about"
             )
     return [*shown]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_llm.evaluation.report import Shown
+    from asr_llm.evaluation.scores import Blocks
     from asr_llm.model.adapter_folder import AdapterFolder
     from asr_llm.transcription.fleet import Fleet
     from asr_llm.transcription.speech_llm import SpeechLLM
@@ -66,6 +67,17 @@ class HeldOut:
         """Speakers, because errors of one voice are correlated."""
         return {cut.id: cut.supervisions[0].speaker or cut.id for cut in self.cuts}
 
+    @property
+    def blocks(self) -> Blocks | None:
+        """What intervals resample: speakers if all are known, else recordings; None: utterances."""
+        from asr_llm.evaluation.scores import Blocks
+
+        if all(cut.supervisions[0].speaker for cut in self.cuts):
+            return Blocks(self.speakers)
+        recordings = {cut.id: cut.recording_id for cut in self.cuts}
+        shared = len(set(recordings.values())) < len(recordings)
+        return Blocks(recordings, "recording") if shared else None
+
 
 def is_recordings(path: str | Path) -> bool:
     """Whether a folder has a manifest of its own, as an AudioFolder has: then it is no domain."""
@@ -94,7 +106,13 @@ def manifest_set(path: str | Path) -> HeldOut:
             f"{path} is neither a domain folder nor a manifest; expected a folder with "
             "domain.yaml, or manifest.jsonl, cuts.jsonl.gz or trans.txt"
         )
-    return HeldOut(read_manifest(path), [])
+    found = HeldOut(read_manifest(path), [])
+    if not any(text.strip() for text in found.references.values()):
+        raise DomainError(
+            f"{path}: none of its recordings has a transcript to measure with; expected 'text' in "
+            "each row (without transcripts: asr-llm transcribe)"
+        )
+    return found
 
 
 def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | None:
@@ -143,10 +161,10 @@ def measure(
         report: write a report on the domain's set.
 
     Returns:
-        The contents of ``scores.json``. Each voice is one bootstrap block.
+        The contents of ``scores.json``.
     """
     from asr_llm.evaluation.entities import EntityFinder
-    from asr_llm.evaluation.scores import Blocks, score
+    from asr_llm.evaluation.scores import score
     from asr_llm.jobs.score_folder import write, write_report
 
     texts = _decode(systems, sets, place, progress)
@@ -159,8 +177,8 @@ def measure(
         general={s.name: (general.references, texts[s.name, "general"]) for s in systems}
         if general
         else None,
-        blocks=Blocks(main.speakers),
-        general_blocks=Blocks(general.speakers) if general else None,
+        blocks=main.blocks,
+        general_blocks=general.blocks if general else None,
         biasing=biasing.phrases if biasing is not None and biasing.phrases else None,
     )
     if place is not None:

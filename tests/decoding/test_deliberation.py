@@ -220,9 +220,11 @@ def test_a_list_is_preferred_in_both_passes_and_in_the_score_of_the_first(
     one.decode_once(AUDIOS, replace(wide, biasing=lists))
     ((listed, *others),) = seen
     assert listed >= 4 and others == [0.0, 0.0]
-    first, second = one._phrases((lists,))
-    assert first is not None and second is not None
-    assert (first.gain.max(), second.gain.max()) == (4.0, 8.0)
+    # Twice as strong in the first pass, up to a limit.
+    for strength, twice in ((2.0, 4.0), (4.0, 5.0), (9.0, 5.0)):
+        first, second = one._phrases((replace(lists, strength=strength),))
+        assert first is not None and second is not None
+        assert (first.gain.max(), second.gain.max()) == (strength, twice)
 
 
 def test_greedy_texts_are_judged_beside_the_first_pass(model: SpanSALM) -> None:
@@ -281,3 +283,8 @@ def test_whisper_scores_a_text_once() -> None:
     assert first.log_likelihoods(texts) == [[3.0, 1.0, 1.0], [3.0], [5.0, 1.0]]
     assert first.log_likelihoods([["a"], ["two"], ["b", "cc"]]) == [[1.0], [3.0], [1.0, 2.0]]
     assert asked == [[["one", "a"], ["two"], ["three", "b"]], [["cc"]]]
+
+
+def test_the_best_listed_text_that_is_heard_comes_before_the_plain_one() -> None:
+    likely = {"loop loop": -40.0, "a mocha": -5.0, "a mole": -1.0}
+    assert two_passes._checked([*likely], likely, "a mole") == ["a mocha", "loop loop", "a mole"]

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from asr_llm.errors import DomainError, RunError
@@ -124,3 +126,29 @@ def test_an_interrupted_run_is_kept_once_it_has_a_checkpoint(tmp_path: Path) -> 
                 torch.save({"global_step": 3}, run.checkpoints / "last.ckpt")
             raise KeyboardInterrupt
         assert (place / "recipe.yaml").is_file() is kept
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("a", "Ann", "r"), ("b", "Bob", "r")], ({"a": "Ann", "b": "Bob"}, "speaker")),
+        # One without a speaker: who spoke is not known. Segments of a recording belong together.
+        ([("a", "Ann", "r"), ("b", None, "r")], ({"a": "r", "b": "r"}, "recording")),
+        ([("a", None, "r"), ("b", None, "s")], None),
+    ],
+)
+def test_what_intervals_resample(rows: list[Any], expected: Any) -> None:
+    cuts: Any = [
+        SimpleNamespace(id=i, recording_id=r, supervisions=[SimpleNamespace(text="", speaker=who)])
+        for i, who, r in rows
+    ]
+    found = HeldOut(cuts, []).blocks
+    assert (found and (found.of, found.kind)) == expected
+
+
+def test_recordings_without_any_transcript_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16000)
+    row = {"audio_filepath": "a.wav", "duration": 0.1, "text": " "}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    with pytest.raises(DomainError, match="none of its recordings has a transcript to measure"):
+        measurement.manifest_set(tmp_path)

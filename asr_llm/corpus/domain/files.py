@@ -241,9 +241,11 @@ def _wrong_list(folder: Path, path: Path, labels: dict[str, str]) -> tuple[str, 
     """Why a list is not read, and how to fix it."""
     label = label_of(path)
     if label not in labels:
-        known = ", ".join(f"{name.lower()}.tsv" for name in labels) or "none"
-        message = f"no label for this file in domain.yaml; expected: {known}"
-        return message, "rename the file, or declare the label under 'labels'"
+        known = ", ".join(f"{name.lower()}.tsv" for name in labels)
+        message = "no label for this file in domain.yaml" + (f"; expected: {known}" * bool(known))
+        declare = "declare the label under 'labels'"
+        fix = f"rename the file, or {declare}" if known else f"{declare}: {label}: what it means"
+        return message, fix
     if has_capitals(path):
         message = "a file name in capitals, which is another file elsewhere"
         return message, f"rename it to {label.lower()}.tsv"
