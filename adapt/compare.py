@@ -18,13 +18,11 @@ import argparse
 import json
 import re
 import shutil
-import statistics
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import yaml
-from record import Figures, Record, minutes, spread
+from record import Figures, Record, minutes, recipes, row
 
 from asr_llm.cli import silence_libraries
 from asr_llm.evaluation.spoken_qa import Suite, read_suite
@@ -36,7 +34,7 @@ from asr_llm.training.run_folder import RunFolder
 
 HERE = Path(__file__).resolve().parent
 SUITE = HERE.parent / "eval" / "extractive.yaml"
-COLUMNS = ("EER", "WER domain", "WER general", "T2T", "S2T", "gap", "minutes")
+COLUMNS = ("EER", "WER domain", "WER general", "T2T", "S2T", "gap")
 
 
 def main() -> None:
@@ -78,9 +76,11 @@ def main() -> None:
         if not table:
             table.append(("base", [base]))
         table.append((name, found))
-        print(_row(*table[-1]), flush=True)
-    print("\n| recipe | " + " | ".join(COLUMNS) + " |\n" + "|---" * (1 + len(COLUMNS)) + "|")
-    print("\n".join(_row(*row) for row in table))
+        print(row(*table[-1], COLUMNS), flush=True)
+    print(
+        "\n| recipe | " + " | ".join(COLUMNS) + " | minutes |\n" + "|---" * (2 + len(COLUMNS)) + "|"
+    )
+    print("\n".join(row(*one, COLUMNS) for one in table))
 
 
 def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
@@ -88,14 +88,7 @@ def _recipes(paths: list[Path] | None, names: list[str] | None) -> Iterator[tupl
         for path in paths:
             yield path.name, Recipe.load(path)
         return
-    listed = yaml.safe_load((HERE / "compare.yaml").read_text("utf-8"))
-    for name in names or listed["rows"]:
-        if name not in listed["rows"]:
-            raise SystemExit(
-                f"error: no row {name!r}; expected one of: {', '.join(listed['rows'])}"
-            )
-        sources = listed["rows"][name]
-        yield name, Recipe.model_validate(listed["recipe"] | {"name": name, "sources": sources})
+    yield from recipes(HERE / "compare.yaml", names)
 
 
 def _share_base(run: Path) -> None:
@@ -137,12 +130,6 @@ def _figures(run: Path, system: str) -> Figures:
         "gap": 100 * asked["gap"]["difference"],
         "minutes": minutes(run) if system == "adapted" else 0.0,
     }
-
-
-def _row(name: str, found: list[Figures]) -> str:
-    cells = [spread([figures[column] for figures in found]) for column in COLUMNS[:-1]]
-    took = statistics.mean(figures[COLUMNS[-1]] for figures in found)
-    return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures of finished runs in a file of JSON lines, and how the drivers print them.
+"""What the drivers share: rows of a compare.yaml, a record of finished runs, and their table.
 
 A row has the recipe, complete with defaults, the hash of the base, a hash of each file of data that
 the recipe names, and the commit that made it, so that a figure can be traced and is not made twice.
@@ -11,10 +11,11 @@ import json
 import math
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from scipy import stats
 
 from asr_llm.model.checkpoints import identity, locate
@@ -64,6 +65,28 @@ class Record:
     def _key(self, name: str, recipe: Recipe) -> dict[str, Any]:
         base = identity(locate(recipe.model))[:16]
         return {"domain": self.experiment, "row": name, "base": base}
+
+
+def recipes(path: Path, names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
+    """The rows of a compare.yaml that are asked for (default: all), each with its recipe.
+
+    Raises:
+        SystemExit: there is no such row.
+    """
+    listed = yaml.safe_load(path.read_text("utf-8"))
+    for name in names or listed["rows"]:
+        if name not in listed["rows"]:
+            known = ", ".join(listed["rows"])
+            raise SystemExit(f"error: no row {name!r}; expected one of: {known}")
+        sources = listed["rows"][name]
+        yield name, Recipe.model_validate(listed["recipe"] | {"name": name, "sources": sources})
+
+
+def row(name: str, found: list[Figures], columns: Sequence[str]) -> str:
+    """A row of Markdown: the spread of each column over the seeds, and the mean minutes."""
+    cells = [spread([figures[column] for figures in found]) for column in columns]
+    took = statistics.mean(figures["minutes"] for figures in found)
+    return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
 
 
 def spread(values: list[float]) -> str:

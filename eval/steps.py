@@ -15,8 +15,13 @@ import argparse
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "adapt"))
+
+from record import minutes
 
 PANELS = {"eer": "Terms missed, %", "wer": "WER, domain, %", "general": "WER, general, %"}
 COLOURS = {"#123456": ("#1f2328", "#e6edf3"), "#234567": ("#0969da", "#4493f8")}
@@ -66,7 +71,7 @@ def added(rows: list[Row], name: str, folder: Path) -> list[Row]:
     return [*rows, new]
 
 
-def _step(name: str, scores: Row, system: str, minutes: int | None) -> Row:
+def _step(name: str, scores: Row, system: str, took: int | None) -> Row:
     one, general = scores["systems"][system], scores["general"][system]
     raw, wer, other = one["entities"]["raw"], one["wer"]["normalized"], general["wer"]["normalized"]
     return {
@@ -76,7 +81,7 @@ def _step(name: str, scores: Row, system: str, minutes: int | None) -> Row:
         "general": _percent(other["rate"], other),
         "mentions": raw["mentions"],
         "false_insertions": raw["false_insertions"],
-        "minutes": minutes,
+        "minutes": took,
     }
 
 
@@ -86,11 +91,9 @@ def _percent(value: float, interval: Row) -> list[float]:
 
 def _minutes(folder: Path) -> int | None:
     """How long it was trained, if it was in this folder."""
-    metrics = folder / "metrics.jsonl"
-    if not metrics.is_file():
+    if not (folder / "metrics.jsonl").is_file():
         return None
-    seconds = [json.loads(line)["seconds"] for line in metrics.read_text("utf-8").splitlines()]
-    return round(max(seconds) / 60)
+    return round(minutes(folder))
 
 
 def _cell(figure: list[float]) -> str:

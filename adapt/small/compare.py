@@ -15,16 +15,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import jiwer
 import torch
-import yaml
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.recordings.audio import cut_audio
@@ -36,16 +33,15 @@ from asr_llm.jobs.measurement import System
 from asr_llm.model import checkpoint_folder, checkpoints, composition, foundations
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.sources import tell
-from asr_llm.recipe import Recipe
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT / "eval")]
 
 from recognisers import by_us  # noqa: E402
-from record import Figures, Record, minutes, spread  # noqa: E402
+from record import Figures, Record, minutes, recipes, row  # noqa: E402
 
-COLUMNS = ("WER readers", "T2T", "S2T", "gap", "minutes")
+COLUMNS = ("WER readers", "T2T", "S2T", "gap")
 
 
 def main() -> None:
@@ -70,7 +66,7 @@ def main() -> None:
         untrained(arguments.model, arguments.llm, start)
     record = Record(arguments.record, "pretraining")
     table: list[tuple[str, list[Figures]]] = []
-    for name, recipe in recipes(arguments.rows):
+    for name, recipe in recipes(HERE / "compare.yaml", arguments.rows):
         slug = re.sub(r"\W+", "-", name).strip("-").lower()
         found = []
         for seed in arguments.seeds:
@@ -83,9 +79,15 @@ def main() -> None:
                 record.add(name, chosen, figures)
             found.append(figures)
         table.append((name, found))
-        print(row(*table[-1]), flush=True)
-    print("\n| sources | " + " | ".join(COLUMNS) + " |\n" + "|---" * (1 + len(COLUMNS)) + "|")
-    print("\n".join(row(*one) for one in table))
+        print(row(*table[-1], COLUMNS), flush=True)
+    print(
+        "\n| sources | "
+        + " | ".join(COLUMNS)
+        + " | minutes |\n"
+        + "|---" * (2 + len(COLUMNS))
+        + "|"
+    )
+    print("\n".join(row(*one, COLUMNS) for one in table))
 
 
 def untrained(model: str, llm: str, folder: Path) -> None:
@@ -103,17 +105,6 @@ def untrained(model: str, llm: str, folder: Path) -> None:
         del loaded.cfg[key]
     card = f"# {model}, untrained\n\nThe encoder and CTC head of {model}, and {llm}'s LLM.\n"
     checkpoint_folder.save(loaded, folder, card, dtype=torch.bfloat16)
-
-
-def recipes(names: list[str] | None) -> Iterator[tuple[str, Recipe]]:
-    """The rows asked for, each with its recipe."""
-    listed = yaml.safe_load((HERE / "compare.yaml").read_text("utf-8"))
-    for name in names or listed["rows"]:
-        if name not in listed["rows"]:
-            known = ", ".join(listed["rows"])
-            raise SystemExit(f"error: no row {name!r}; expected one of: {known}")
-        chosen = listed["recipe"] | {"name": "pretraining", "sources": listed["rows"][name]}
-        yield name, Recipe.model_validate(chosen)
 
 
 def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
@@ -143,13 +134,6 @@ def questions() -> tuple[Suite, qa.SpokenParts]:
     """The questions, and how they sound: spoken once, and only if any are to be put."""
     suite = read_suite(ROOT / "eval" / "knowledge.yaml")
     return suite, qa.speak(suite)
-
-
-def row(name: str, found: list[Figures]) -> str:
-    """A row of the table."""
-    cells = [spread([figures[column] for figures in found]) for column in COLUMNS[:-1]]
-    took = statistics.mean(figures["minutes"] for figures in found)
-    return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
 
 
 if __name__ == "__main__":

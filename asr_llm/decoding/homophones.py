@@ -67,8 +67,8 @@ class Homophones:
             written[one.first : one.last] = one.words
             if kept:
                 before = kept[one.first : one.last]
-                least = min(before, key=lambda word: word.confidence)
-                kept[one.first : one.last] = [replace(least, text=text) for text in one.words]
+                least = min(before, key=lambda own: own.confidence)
+                kept[one.first : one.last] = [replace(least, text=word) for word in one.words]
         return " ".join(written), tuple(kept)
 
     def find(self, words: Sequence[str]) -> list[Respelt]:

@@ -23,6 +23,15 @@ class Blocks:
     of: Mapping[str, str]
     kind: str = "speaker"
 
+    @classmethod
+    def known(cls, of: Mapping[str, Mapping[str, str | None]]) -> Blocks | None:
+        """The first kind whose block is known for every utterance; None if there is none."""
+        for kind, blocks in of.items():
+            named = {i: block for i, block in blocks.items() if block}
+            if named and len(named) == len(blocks):
+                return cls(named, kind)
+        return None
+
 
 class Bootstrap:
     """Utterances grouped by block, and bootstrap draws of the blocks.

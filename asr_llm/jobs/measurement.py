@@ -72,11 +72,12 @@ class HeldOut:
         """What intervals resample: speakers if all are known, else recordings; None: utterances."""
         from asr_llm.evaluation.scores import Blocks
 
-        if all(cut.supervisions[0].speaker for cut in self.cuts):
-            return Blocks(self.speakers)
+        speakers = {cut.id: cut.supervisions[0].speaker for cut in self.cuts}
+        if found := Blocks.known({"speaker": speakers}):
+            return found
         recordings = {cut.id: cut.recording_id for cut in self.cuts}
         shared = len(set(recordings.values())) < len(recordings)
-        return Blocks(recordings, "recording") if shared else None
+        return Blocks.known({"recording": recordings}) if shared else None
 
 
 def is_recordings(path: str | Path) -> bool:

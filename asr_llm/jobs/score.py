@@ -232,13 +232,14 @@ def _blocks(rows: Mapping[str, Row], by: BootstrapBy) -> Blocks | None:
         "speaker": {i: row.speaker for i, row in rows.items()},
         "recording": {i: row.recording for i, row in rows.items()},
     }
-    for kind, known in of.items():
-        named = {i: block for i, block in known.items() if block}
-        if by in (kind, "auto") and len(named) == len(rows):
-            return Blocks(named, kind)
-        if by == kind:
-            raise ScoreError(
-                f"no {kind} for {few([i for i in rows if i not in named])}; expected one "
-                "for every utterance in the reference, or another --bootstrap-by"
-            )
-    return Blocks({i: i for i in rows}, "utterance") if by == "utterance" else None
+    if by == "auto":
+        return Blocks.known(of)
+    if by == "utterance":
+        return Blocks({i: i for i in rows}, by)
+    found = Blocks.known({by: of[by]})
+    if found is None:
+        raise ScoreError(
+            f"no {by} for {few([i for i in rows if not of[by][i]])}; expected one "
+            "for every utterance in the reference, or another --bootstrap-by"
+        )
+    return found

@@ -332,13 +332,17 @@ def test_writing_as_listed_changes_nothing_but_the_case(text: str, phrases: list
     assert listed.as_listed(written) == written
 
 
+def says(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Let the decoder write this text, whatever the tokens are."""
+    words = tuple(DecodedWord(word, 0.5, (-0.7,)) for word in text.split())
+    monkeypatch.setattr(decoding, "text_of", lambda *_: text)
+    monkeypatch.setattr(decoding, "decoded_words", lambda *_: words)
+
+
 def test_text_and_words_are_both_written_as_listed(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = "he cited roe versus wade."
-    words = tuple(DecodedWord(word, 0.5, (-0.7,)) for word in said.split())
-    monkeypatch.setattr(decoding, "text_of", lambda *_: said)
-    monkeypatch.setattr(decoding, "decoded_words", lambda *_: words)
+    says(monkeypatch, "he cited roe versus wade.")
     options = DecodeOptions(confidence=True, biasing=BiasingList(("Roe versus Wade",)))
     (found,) = Decoder(model).decode_once(AUDIOS[:1], options)
     assert found.text == "he cited Roe versus Wade."
@@ -350,9 +354,7 @@ def test_text_and_words_have_misspelt_phrases_as_listed(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = "she met Herst would again."
-    words = tuple(DecodedWord(word, 0.5, (-0.7,)) for word in said.split())
-    monkeypatch.setattr(decoding, "text_of", lambda *_: said)
-    monkeypatch.setattr(decoding, "decoded_words", lambda *_: words)
+    says(monkeypatch, said)
     for strength, expected in ((2.0, "she met Hurstwood again."), (0.0, said)):
         biasing = BiasingList(("Hurstwood",), strength)
         options = DecodeOptions(confidence=True, biasing=biasing)

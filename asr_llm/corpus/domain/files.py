@@ -241,11 +241,14 @@ def _wrong_list(folder: Path, path: Path, labels: dict[str, str]) -> tuple[str, 
     """Why a list is not read, and how to fix it."""
     label = label_of(path)
     if label not in labels:
+        message, declare = (
+            "no label for this file in domain.yaml",
+            "declare the label under 'labels'",
+        )
+        if not labels:
+            return message, f"{declare}: {label}: what it means"
         known = ", ".join(f"{name.lower()}.tsv" for name in labels)
-        message = "no label for this file in domain.yaml" + (f"; expected: {known}" * bool(known))
-        declare = "declare the label under 'labels'"
-        fix = f"rename the file, or {declare}" if known else f"{declare}: {label}: what it means"
-        return message, fix
+        return f"{message}; expected: {known}", f"rename the file, or {declare}"
     if has_capitals(path):
         message = "a file name in capitals, which is another file elsewhere"
         return message, f"rename it to {label.lower()}.tsv"
