@@ -110,7 +110,7 @@ def cost(decoder: Decoder, cuts: list[Any], num_beams: int, rounds: int = 5) -> 
         for number in range(rounds):
             for confidence in (number % 2 == 0, number % 2 == 1):
                 before = time.process_time()
-                decoder.decode_once(batch, replace(options, confidence=confidence))
+                decoder.decode(batch, replace(options, confidence=confidence))
                 taken[confidence].append(time.process_time() - before)
         spent = {kind: spent[kind] + min(taken[kind]) for kind in spent}
     return spent[True] / spent[False] - 1
@@ -134,7 +134,7 @@ def judged(decoder: Decoder, cuts: list[Any], num_beams: int) -> Judged:
     for first in range(0, len(cuts), 20):
         some = cuts[first : first + 20]
         audios = [cut_audio(cut) for cut in some]
-        for cut, done in zip(some, decoder.decode_once(audios, options)):
+        for cut, done in zip(some, decoder.decode(audios, options)):
             found += judge(cut.supervisions[0].text, done.words)
     return found
 

@@ -143,7 +143,7 @@ def texts(here: Here) -> Found:
 
     def written(beams: int, bf16: bool) -> list[str]:
         options = DecodeOptions(num_beams=beams, bf16=bf16)
-        return [one.text for one in Decoder(model).decode_once(parts, options)]
+        return [one.text for one in Decoder(model).decode(parts, options)]
 
     expected = {beams: written(beams, False) for beams in (1, 4)}
     model.to(here.device)
@@ -277,7 +277,7 @@ def batches(here: Here, beams: int) -> Found:
         clips = _noise(seconds // length, length)
         before = _memory(here, reset=True)
         try:
-            took = _seconds(here, partial(decoder.decode_once, clips, options), repeats=1)
+            took = _seconds(here, partial(decoder.decode, clips, options), repeats=1)
         except torch.OutOfMemoryError:
             yield f"{seconds} s in a batch", "does not fit", ""
             break

@@ -54,11 +54,9 @@ model/salm.py losses
 TRANSCRIBE = """
 cli/transcribe.py transcribe
 jobs/transcribe.py transcribe
-jobs/transcribe.py _results
 transcription/speech_llm.py transcribe_many
-transcription/pipeline.py run
+transcription/pipeline.py pools
 decoding/decoder.py decode
-decoding/decoder.py decode_once
 decoding/search.py search
 decoding/generate.py n_best
 """

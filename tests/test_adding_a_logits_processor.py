@@ -47,7 +47,7 @@ def test_words_that_are_suppressed_are_never_written(
 ) -> None:
     """Greedily too, where there would be drafts."""
     options, decoder = DecodeOptions(num_beams=beams), Decoder(model)
-    plain = [one.text for one in decoder.decode_once(AUDIOS, options)]
+    plain = [one.text for one in decoder.decode(AUDIOS, options)]
     unwanted = sorted({letter for text in plain for letter in text if letter.isalpha()})[:3]
     tokenizer, real = model.tokenizer.tokenizer, search.processors
     monkeypatch.setattr(
@@ -55,11 +55,11 @@ def test_words_that_are_suppressed_are_never_written(
     )
     ids = {ids[0] for ids in suppression(unwanted, tokenizer).sequences if len(ids) == 1}
     assert ids
-    together = [one.text for one in decoder.decode_once(AUDIOS, options)]
+    together = [one.text for one in decoder.decode(AUDIOS, options)]
     assert together != plain
     for text, audio in zip(together, AUDIOS):
         assert not ids & set(tokenizer(text, add_special_tokens=False)["input_ids"])
-        assert decoder.decode_once([audio], options)[0].text == text
+        assert decoder.decode([audio], options)[0].text == text
 
 
 def test_a_word_of_several_tokens_by_hand(suppression: Any) -> None:
@@ -139,10 +139,10 @@ def test_what_is_suppressed_is_not_taken_from_a_first_pass_either(
     first_pass: Any = Wrote()
     decoder = Decoder(model, first_pass=first_pass)
     options = DecodeOptions(num_beams=beams, first_pass_weight=1e6, max_new_tokens=20)
-    assert [one.text for one in decoder.decode_once(AUDIOS, options)] == ["a qualm"] * 3
+    assert [one.text for one in decoder.decode(AUDIOS, options)] == ["a qualm"] * 3
     real, tokenizer = search.processors, model.tokenizer.tokenizer
     monkeypatch.setattr(
         search, "processors", lambda *given: [suppression(["qualm"], tokenizer), *real(*given)]
     )
-    for one in decoder.decode_once(AUDIOS, options):
+    for one in decoder.decode(AUDIOS, options):
         assert one.text and "qualm" not in one.text

@@ -14,9 +14,9 @@ import numpy as np
 
 from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.corpus.terms.biasing_list import BiasingList, joined
-from asr_llm.decoding import two_passes
+from asr_llm.decoding import guards, two_passes
 from asr_llm.decoding.confidence import calibration, decoded_words
-from asr_llm.decoding.guards import cut_loop, repaired
+from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
 from asr_llm.decoding.processors import Preferences
@@ -69,31 +69,13 @@ class Decoder:
     ) -> list[Decoded]:
         """Transcribe B audios, each float32 (T,), in one batch; they may differ in length.
 
-        A text does not depend on the rest of its batch. Texts that went wrong are decoded again
-        (``decoding.guards``).
-
-        Raises:
-            CheckpointError: no adapter of that name was loaded; see also ``prompts.end_token``,
-                ``confidence.calibration`` and ``rescoring.Weights``.
-        """
-        alone = options.without_preferences
-        with self._turn:
-            return repaired(
-                audios,
-                self.decode_once(audios, options),
-                lambda some: self.decode_once(some, options),
-                self.support,
-                (lambda some: self.decode_once(some, alone)) if self.prefers(options) else None,
-            )
-
-    def decode_once(
-        self, audios: list[np.ndarray], options: DecodeOptions = DecodeOptions()
-    ) -> list[Decoded]:
-        """``decode`` without retries: loops are cut, but nothing is decoded again.
+        A text does not depend on the rest of its batch. Loops are cut; ``repaired`` decodes again
+        what went wrong.
 
         Raises:
             ValueError: the model is in training mode.
-            CheckpointError: as ``decode``.
+            CheckpointError: no adapter of that name was loaded; see also ``prompts.end_token``,
+                ``confidence.calibration`` and ``rescoring.Weights``.
         """
         if not audios:
             return []
@@ -114,6 +96,19 @@ class Decoder:
             kept = [row[:count] for row, count in rows]
             decoded = [replace(one, encoded=row) for one, row in zip(decoded, kept)]
         return decoded
+
+    def repaired(
+        self, audios: list[np.ndarray], decoded: list[Decoded], options: DecodeOptions
+    ) -> list[Decoded]:
+        """What ``decode`` returned, with bad texts decoded again (``decoding.guards``)."""
+        alone = options.without_preferences
+        return guards.repaired(
+            audios,
+            decoded,
+            lambda some: self.decode(some, options),
+            self.support,
+            (lambda some: self.decode(some, alone)) if self.prefers(options) else None,
+        )
 
     def check(self, names: Sequence[str]) -> None:
         """Check that adapters of these names can be used.

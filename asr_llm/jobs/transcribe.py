@@ -18,7 +18,6 @@ from asr_llm.transcription.outputs import check_names
 from asr_llm.transcription.speakers import together
 
 if TYPE_CHECKING:
-    from asr_llm.corpus.recordings.audio import Source
     from asr_llm.transcription.transcript import Transcript
 
 
@@ -59,13 +58,23 @@ def transcribe(
         for line in plan.notes():
             feedback.tell(line)
         yield from output.done(plan)
-        results = _results(plan.sources, output, options, recogniser, feedback, cluster)
+        errors = [unreadable(source.path) for source in plan.sources]
+        results: Iterator[Transcript | AudioError] = filter(None, errors)
+        model = adapters = None
+        if not all(errors):  # else no model is needed
+            model, adapters = hashes(recogniser)
+            loaded = load(recogniser, options, feedback, cluster)
+            meter = labelled(feedback.progress, "transcribing")
+            results = loaded.transcribe_many(
+                plan.sources, meter, output.journals, output.on_segment
+            )
         for file, sources in plan.todo.items():
             result = together([*islice(results, len(sources))], sources)
             if isinstance(result, AudioError):
                 yield _failed(file, result)
             else:
-                result = replace(result, path=inputs.name_of(file))
+                name = inputs.name_of(file)
+                result = replace(result, path=name, model_sha256=model, adapter_sha256=adapters)
                 outcome = output.write(file, result, sources)
                 yield replace(outcome, resumed=file in plan.resumed)
 
@@ -86,29 +95,6 @@ def _expanded(audios: Sequence[Path], wanted: Wanted, names: tuple[str, ...]) ->
     else:
         check_names(found.audio, names[0])
     return found
-
-
-def _results(
-    sources: Sequence[Source],
-    output: Printed | Saved,
-    options: TranscribeOptions,
-    recogniser: Recogniser,
-    feedback: Feedback,
-    cluster: Cluster | None,
-) -> Iterator[Transcript | AudioError]:
-    """Decode the sources, in order; the model is loaded only if one of them can be read."""
-    errors = [unreadable(source.path) for source in sources]
-    if all(errors):
-        yield from filter(None, errors)
-        return
-    model, adapters = hashes(recogniser)
-    loaded = load(recogniser, options, feedback, cluster)
-    meter = labelled(feedback.progress, "transcribing")
-    for result in loaded.transcribe_many(sources, meter, output.journals, output.on_segment):
-        if isinstance(result, AudioError):
-            yield result
-        else:
-            yield replace(result, model_sha256=model, adapter_sha256=adapters)
 
 
 def _failed(file: Path, error: AudioError) -> Outcome:

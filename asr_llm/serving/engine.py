@@ -213,7 +213,7 @@ class Engine:
         """Decode chunks with the same options; on failure one by one, to isolate it."""
         try:
             pieces = [piece for _, piece in batch]
-            deque(self._pipeline.run(pieces, batch[0][0].options), maxlen=0)
+            deque(self._pipeline.pools(pieces, batch[0][0].options), maxlen=0)
         except Exception as error:
             if len(batch) == 1:
                 batch[0][0].fail(error)

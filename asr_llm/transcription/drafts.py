@@ -19,11 +19,17 @@ SHORTEST_SECONDS = 0.1
 
 @dataclass
 class Piece:
-    """A chunk of an audio, later with its text; without a chunk, the end of the audio."""
+    """A chunk of an audio, later with its text; without a chunk, the end of the audio.
+
+    Args:
+        silent: at the end, the seconds of the audio that are in no chunk; negative if the header
+            understates the duration.
+    """
 
     draft: Draft
     chunk: Chunk | None
     heard: DecodedChunk | None = None
+    silent: float = 0.0
 
     @property
     def length(self) -> float:
@@ -32,8 +38,10 @@ class Piece:
 
     @property
     def seconds(self) -> float:
-        """Seconds that no earlier chunk had."""
-        return self.length - (self.chunk.overlap / SAMPLE_RATE if self.chunk else 0.0)
+        """Seconds that no earlier piece had."""
+        if self.chunk is None:
+            return self.silent
+        return self.length - self.chunk.overlap / SAMPLE_RATE
 
 
 @dataclass

@@ -72,7 +72,7 @@ class Pipeline:
         options: TranscribeOptions,
         whole: bool = False,
     ) -> Iterator[Piece]:
-        """Yield the chunks of an audio, for ``run`` to decode, then an end.
+        """Yield the chunks of an audio, for ``pools`` to decode, then an end.
 
         Args:
             whole: whether an audio short enough is one chunk, including pauses.
@@ -94,34 +94,30 @@ class Pipeline:
             found: Iterable[Chunk] = [Chunk(0, samples)] if loud else []
         else:
             found = chunks(counted, listener(options.vad), longest, model.pause_seconds)
+        silent = draft.seconds
         for chunk in found:
-            yield Piece(draft, chunk, draft.journal.find(chunk) if draft.journal else None)
-        yield Piece(draft, None)
-
-    def run(
-        self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
-    ) -> Iterator[Piece]:
-        """Yield the pieces in order, decoded a pool at a time, in batches of similar length."""
-        for pool in self.pools(pieces, options, meter):
-            for piece in pool:
-                if meter and piece.chunk is None:  # known from the journal, or without speech
-                    meter.add(piece.draft.seconds - piece.draft.decoded)
-                yield piece
+            piece = Piece(draft, chunk, draft.journal.find(chunk) if draft.journal else None)
+            silent -= piece.seconds
+            yield piece
+        yield Piece(draft, None, silent=silent)
 
     def pools(
         self, pieces: Iterable[Piece], options: TranscribeOptions, meter: Meter | None = None
     ) -> Iterator[list[Piece]]:
-        """As ``run``, but the pieces of a pool come together; ``meter`` counts what is decoded."""
+        """Decode the pieces in batches of similar length; yield them in order, a pool at a time."""
         import torch
 
-        for pool in pools(pieces, lambda piece: piece.seconds, self.seconds(options)):
+        complete = self._complete(options)
+        for pool in pools(pieces, lambda piece: piece.length, self.seconds(options)):
             new = [piece for piece in pool if piece.chunk and not piece.heard]
+            known = sum(piece.seconds for piece in pool) - sum(piece.seconds for piece in new)
             waiting = [*batches(new, lambda piece: piece.length, self.seconds(options))]
             while waiting:
                 batch = waiting.pop(0)
                 samples = [piece.chunk.samples for piece in batch if piece.chunk]
                 try:
-                    decoded = self.decoder.decode(samples, self._complete(options))
+                    decoded = self.decoder.decode(samples, complete)
+                    decoded = self.decoder.repaired(samples, decoded, complete)
                 except torch.OutOfMemoryError:
                     if len(batch) == 1:
                         raise
@@ -133,6 +129,8 @@ class Pipeline:
                 self._keep(batch, decoded, self._word_times(samples, decoded, options))
                 if meter:
                     meter.add(sum(piece.seconds for piece in batch))
+            if meter:
+                meter.add(known)  # from the journal, or without speech
             yield pool
 
     def _keep(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,7 +202,7 @@ class SpeechLLM:
         options = options or self.options
         draft = Draft(str(path))
         pieces = self.pipeline.pieces(draft, read_blocks(path, tell=draft.notes.append), options)
-        for piece in self.pipeline.run(pieces, options):
+        for piece in chain.from_iterable(self.pipeline.pools(pieces, options)):
             yield from draft.add(piece)
         if draft.error:
             raise draft.error
@@ -248,7 +249,7 @@ class SpeechLLM:
                 blocks = source.blocks(draft.notes.append)
                 yield from self.pipeline.pieces(draft, blocks, chosen)
 
-        for piece in self.pipeline.run(pieces(), chosen, meter):
+        for piece in chain.from_iterable(self.pipeline.pools(pieces(), chosen, meter)):
             for segment in piece.draft.add(piece):
                 if on_segment is not None:
                     on_segment(segment)
@@ -279,7 +280,7 @@ class SpeechLLM:
                 yield from self.pipeline.pieces(draft, iter([cut_audio(cut)]), chosen, whole=True)
 
         texts: dict[str, str] = {}
-        for piece in self.pipeline.run(pieces(), chosen, meter):
+        for piece in chain.from_iterable(self.pipeline.pools(pieces(), chosen, meter)):
             piece.draft.add(piece)
             if piece.chunk is None:
                 if piece.draft.name in texts:

@@ -160,7 +160,7 @@ def _ours(model, clips: list[np.ndarray], arguments: argparse.Namespace) -> list
     texts = [""] * len(clips)
     held = pools(range(len(clips)), length, seconds)
     for batch in chain.from_iterable(batches(pool, length, seconds) for pool in held):
-        done = decoder.Decoder(model).decode_once([clips[i] for i in batch], options)
+        done = decoder.Decoder(model).decode([clips[i] for i in batch], options)
         for i, one in zip(batch, done):
             texts[i] = one.text
     return texts

@@ -344,7 +344,7 @@ def test_text_and_words_are_both_written_as_listed(
 ) -> None:
     says(monkeypatch, "he cited roe versus wade.")
     options = DecodeOptions(confidence=True, biasing=BiasingList(("Roe versus Wade",)))
-    (found,) = Decoder(model).decode_once(AUDIOS[:1], options)
+    (found,) = Decoder(model).decode(AUDIOS[:1], options)
     assert found.text == "he cited Roe versus Wade."
     assert [word.text for word in found.words] == found.text.split()
     assert not found.loop_cut
@@ -358,7 +358,7 @@ def test_text_and_words_have_misspelt_phrases_as_listed(
     for strength, expected in ((2.0, "she met Hurstwood again."), (0.0, said)):
         biasing = BiasingList(("Hurstwood",), strength)
         options = DecodeOptions(confidence=True, biasing=biasing)
-        (found,) = Decoder(model).decode_once(AUDIOS[:1], options)
+        (found,) = Decoder(model).decode(AUDIOS[:1], options)
         assert found.text == expected
         assert [word.text for word in found.words] == found.text.split()
 
@@ -450,7 +450,7 @@ def test_decode_hands_the_phrases_on(model: SpanSALM, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("asr_llm.decoding.search.processors", spy)
     options = DecodeOptions(num_beams=2, biasing=BiasingList(("court",)))
-    (one,) = Decoder(model).decode_once(AUDIOS[:1], options)
+    (one,) = Decoder(model).decode(AUDIOS[:1], options)
     assert isinstance(one, Decoded)
     assert seen == [("court",)]
 
@@ -486,7 +486,7 @@ def test_a_checkpoint_with_a_biasing_prompt_gets_the_words(
         BiasingList(("court",), 0.0),
         None,
     ):
-        Decoder(told).decode_once(AUDIOS[:1], DecodeOptions(num_beams=2, biasing=biasing))
+        Decoder(told).decode(AUDIOS[:1], DecodeOptions(num_beams=2, biasing=biasing))
     asked = told.chat.before + "Transcribe, and mind "
     assert seen[0] == asked + "court,  appeal: "
     assert seen[1] == asked + ", ".join(f"w{i}" for i in range(100)) + ": "

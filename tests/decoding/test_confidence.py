@@ -48,7 +48,7 @@ AUDIOS = [
 def decode(
     model: SpanSALM, audios: list[np.ndarray], num_beams: int = 1, **options: Any
 ) -> list[Decoded]:
-    return Decoder(model).decode_once(audios, DecodeOptions(num_beams=num_beams, **options))
+    return Decoder(model).decode(audios, DecodeOptions(num_beams=num_beams, **options))
 
 
 # From token probabilities to a word's ------------------------------------------------------

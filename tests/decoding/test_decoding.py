@@ -103,8 +103,8 @@ def test_text_does_not_depend_on_the_batch(
     audios = [noise(n, seed=n) for n in (1600, 23456, 9000, 1280, 30000, 9001)]
     options = DecodeOptions(num_beams=num_beams, max_new_tokens=limit)
     decoder = Decoder(model)
-    alone = [decoder.decode_once([audio], options)[0] for audio in audios]
-    assert decoder.decode_once(audios, options) == alone
+    alone = [decoder.decode([audio], options)[0] for audio in audios]
+    assert decoder.decode(audios, options) == alone
     assert len(set(alone)) > 1
 
 
@@ -173,7 +173,7 @@ def test_special_tokens_and_loops_leave_the_text(
             for text, c in said
         ],
     )
-    assert Decoder(model).decode_once([noise(1)] * 3, DecodeOptions(num_beams=2)) == [
+    assert Decoder(model).decode([noise(1)] * 3, DecodeOptions(num_beams=2)) == [
         Decoded("She said."),
         Decoded("on and", complete=False, loop_cut=True),
         Decoded(""),
@@ -200,7 +200,7 @@ def test_end_that_is_no_token_is_refused(model: SpanSALM, monkeypatch: pytest.Mo
 
 
 def test_bf16_on_request(model: SpanSALM) -> None:
-    (one,) = Decoder(model).decode_once([noise(8000)], DecodeOptions(num_beams=1, bf16=True))
+    (one,) = Decoder(model).decode([noise(8000)], DecodeOptions(num_beams=1, bf16=True))
     assert isinstance(one.text, str)
 
 

@@ -84,13 +84,13 @@ def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_its_text_stands_behind_the_speech(model: SpanSALM, prompts: list[str]) -> None:
     after = model.chat.after
-    decoder(model, "she said", "", "on and on" + " so" * 9).decode_once(AUDIOS, GREEDY)
+    decoder(model, "she said", "", "on and on" + " so" * 9).decode(AUDIOS, GREEDY)
     assert prompts == [f"\nHeard: she said{after}", after, f"\nHeard: on and on so{after}"]
 
 
 def test_the_llm_reads_it(model: SpanSALM) -> None:
     one, other = (
-        decoder(model, text, text, text).decode_once(AUDIOS, GREEDY) for text in ("a", "the court")
+        decoder(model, text, text, text).decode(AUDIOS, GREEDY) for text in ("a", "the court")
     )
     assert one != other
 
@@ -99,12 +99,12 @@ def test_the_llm_reads_it(model: SpanSALM) -> None:
 def test_it_is_not_shown_where_it_is_not_wanted(
     model: SpanSALM, prompts: list[str], with_prompt: bool
 ) -> None:
-    plain = Decoder(model).decode_once(AUDIOS, GREEDY)
+    plain = Decoder(model).decode(AUDIOS, GREEDY)
     if with_prompt:
         options = replace(GREEDY, first_pass=False)
     else:
         model.cfg.first_pass_prompt, options = None, GREEDY
-    assert decoder(model, "a", "b", "c").decode_once(AUDIOS, options) == plain
+    assert decoder(model, "a", "b", "c").decode(AUDIOS, options) == plain
     assert set(prompts) == {model.chat.after}
 
 
@@ -121,7 +121,7 @@ def test_drafts_of_it_change_nothing(
 
     monkeypatch.setattr(search, "write", spy)
     found: list[list[Decoded]] = [
-        decoder(model, *texts).decode_once(AUDIOS, replace(GREEDY, drafts=drafts))
+        decoder(model, *texts).decode(AUDIOS, replace(GREEDY, drafts=drafts))
         for drafts in (False, True)
     ]
     assert found[0] == found[1]
@@ -133,7 +133,7 @@ def test_drafts_of_it_change_nothing(
 
 
 def test_a_text_does_not_depend_on_its_batch(model: SpanSALM) -> None:
-    decode = decoder(model, "she said", "", "that the court would").decode_once
+    decode = decoder(model, "she said", "", "that the court would").decode
     for options in (GREEDY, replace(GREEDY, num_beams=3)):
         alone = [decode([audio], options)[0] for audio in AUDIOS]
         assert decode(AUDIOS, options) == alone
@@ -142,19 +142,19 @@ def test_a_text_does_not_depend_on_its_batch(model: SpanSALM) -> None:
 def test_it_judges_the_hypotheses_of_a_beam_search(model: SpanSALM) -> None:
     one = decoder(model, "a", "b", "c")
     wide = replace(GREEDY, num_beams=4)
-    plain = one.decode_once(AUDIOS, wide)
-    judged = one.decode_once(AUDIOS, replace(wide, first_pass_weight=1000.0))
+    plain = one.decode(AUDIOS, wide)
+    judged = one.decode(AUDIOS, replace(wide, first_pass_weight=1000.0))
     assert sum(len(text.text) for text in judged) > sum(len(text.text) for text in plain)
     model.cfg.first_pass_weight = 1000.0
-    assert one.decode_once(AUDIOS, wide) == judged
-    assert one.decode_once(AUDIOS, replace(wide, first_pass_weight=0.0)) == plain
+    assert one.decode(AUDIOS, wide) == judged
+    assert one.decode(AUDIOS, replace(wide, first_pass_weight=0.0)) == plain
 
 
 def test_it_is_itself_a_hypothesis(model: SpanSALM) -> None:
     one = decoder(model, "a first", "the second", "a third text")
     sure = replace(GREEDY, num_beams=2, first_pass_weight=1000.0, confidence=True)
-    decoded = one.decode_once(AUDIOS, sure)  # `Wrote` is sure of the longest text
-    found = one.decode_once(AUDIOS, replace(sure, first_pass_weight=0.0))
+    decoded = one.decode(AUDIOS, sure)  # `Wrote` is sure of the longest text
+    found = one.decode(AUDIOS, replace(sure, first_pass_weight=0.0))
     for written, text, other in zip(decoded, ("a first", "the second", "a third text"), found):
         assert len(written.text) >= len(text)
         assert written.text == text or len(written.text) > len(text)
@@ -179,21 +179,21 @@ def test_the_llm_searches_where_it_does_not_accept_the_first_pass(
         model.cfg.first_pass_accept = accept
     one = decoder(model, "a first", "", "a third text")
     sure = replace(GREEDY, num_beams=2, first_pass_weight=1000.0, confidence=True)
-    found = one.decode_once(AUDIOS, sure)
+    found = one.decode(AUDIOS, sure)
     # Nothing is taken on trust where the first pass wrote nothing.
     assert searched == [20] * (1 if accept == -1e9 else 3)
     if accept == -1e9:
         assert [found[0].text, found[2].text] == ["a first", "a third text"]
         assert found[1].text
     assert [len(text.words) for text in found] == [len(text.text.split()) for text in found]
-    alone = [one.decode_once([audio], sure)[0].text for audio in AUDIOS]
+    alone = [one.decode([audio], sure)[0].text for audio in AUDIOS]
     assert [text.text for text in found] == alone
 
 
 def test_an_acceptance_that_is_no_number_is_refused(model: SpanSALM) -> None:
     model.cfg.first_pass_accept = "often"
     with pytest.raises(CheckpointError, match="first_pass_accept is often; expected a log-prob"):
-        decoder(model, "a", "b", "c").decode_once(
+        decoder(model, "a", "b", "c").decode(
             AUDIOS, replace(GREEDY, num_beams=2, first_pass_weight=1.0)
         )
 
@@ -215,9 +215,9 @@ def test_a_list_is_preferred_in_both_passes_and_in_the_score_of_the_first(
     first_pass.hub_tokenizer = model.tokenizer.tokenizer
     first_pass.vocabulary = model.text_vocab_size
     wide = replace(GREEDY, num_beams=2, first_pass_weight=1.0)
-    one.decode_once(AUDIOS, wide)
+    one.decode(AUDIOS, wide)
     assert seen == []
-    one.decode_once(AUDIOS, replace(wide, biasing=lists))
+    one.decode(AUDIOS, replace(wide, biasing=lists))
     ((listed, *others),) = seen
     assert listed >= 4 and others == [0.0, 0.0]
     # Twice as strong in the first pass, up to a limit.
@@ -229,8 +229,8 @@ def test_a_list_is_preferred_in_both_passes_and_in_the_score_of_the_first(
 
 def test_greedy_texts_are_judged_beside_the_first_pass(model: SpanSALM) -> None:
     one = decoder(model, "a first text that is long, as long as none will be", "b", "c")
-    first, second, _ = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=1000.0))
-    plain = one.decode_once(AUDIOS, replace(GREEDY, first_pass_weight=0.0))
+    first, second, _ = one.decode(AUDIOS, replace(GREEDY, first_pass_weight=1000.0))
+    plain = one.decode(AUDIOS, replace(GREEDY, first_pass_weight=0.0))
     assert first.text.startswith("a first text") or len(first.text) > 48
     assert second.text == max(plain[1].text, "b", key=len)  # `Wrote` is sure of the longest
 

@@ -155,9 +155,9 @@ def test_fusion_is_off_without_preferences(tiny: Path, two: list[Path]) -> None:
     decoder = Decoder(fused, Adapters(fused, tiny, two))
     for beams in (1, 3):
         options = DecodeOptions(max_new_tokens=12, num_beams=beams)
-        heard_alone = decoder.decode_once(AUDIOS, options.without_preferences)
-        assert heard_alone == Decoder(base).decode_once(AUDIOS, options)
-        assert heard_alone != decoder.decode_once(AUDIOS, options)
+        heard_alone = decoder.decode(AUDIOS, options.without_preferences)
+        assert heard_alone == Decoder(base).decode(AUDIOS, options)
+        assert heard_alone != decoder.decode(AUDIOS, options)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -208,7 +208,7 @@ def test_the_adapter_is_switched_off_again_afterwards(tiny: Path, two: list[Path
             return model.hidden_states(model.embed_tokens(ids), None)
 
     before = loss(fused)
-    decoder.decode_once(AUDIOS[:1], DecodeOptions(max_new_tokens=3))
+    decoder.decode(AUDIOS[:1], DecodeOptions(max_new_tokens=3))
     assert loss(fused).equal(before)
     assert before.equal(loss(base))
 

@@ -162,7 +162,7 @@ def test_the_hypothesis_is_taken_that_the_emissions_are_of(
     spelt = let_the_third_be_heard(model, monkeypatch)
     head = ctc.CheckpointCtc(model)
     options = DecodeOptions(num_beams=BEAMS, max_new_tokens=12, ctc_weight=100.0)
-    decoded = Decoder(model).decode_once(AUDIOS, options)
+    decoded = Decoder(model).decode(AUDIOS, options)
     assert [head.spell(one.text).flat for one in decoded] == spelt
 
 
@@ -171,9 +171,9 @@ def test_a_text_does_not_depend_on_its_company_and_is_sure_of_its_own_words(
 ) -> None:
     options = DecodeOptions(num_beams=BEAMS, ctc_weight=0.5, confidence=True)
     decoder = Decoder(model)
-    together = decoder.decode_once(AUDIOS, options)
+    together = decoder.decode(AUDIOS, options)
     assert [one.text for one in together] == [
-        decoder.decode_once([audio], options)[0].text for audio in AUDIOS
+        decoder.decode([audio], options)[0].text for audio in AUDIOS
     ]
     for one in together:
         assert [word.text for word in one.words] == one.text.split()
@@ -185,16 +185,16 @@ def test_the_checkpoint_says_how_much_it_weighs(
     assert Weights.of(model, None, None).ctc == 0.0
     let_the_third_be_heard(model, monkeypatch)
     short = DecodeOptions(max_new_tokens=12)
-    plain = Decoder(model).decode_once(AUDIOS, short)
-    weighed = Decoder(model).decode_once(AUDIOS, replace(short, ctc_weight=100.0))
+    plain = Decoder(model).decode(AUDIOS, short)
+    weighed = Decoder(model).decode(AUDIOS, replace(short, ctc_weight=100.0))
     assert weighed != plain
     model.cfg.ctc_weight = 100
     assert Weights.of(model, None, None).ctc == 100.0
-    assert Decoder(model).decode_once(AUDIOS, short) == weighed
-    assert Decoder(model).decode_once(AUDIOS, replace(short, ctc_weight=0.0)) == plain
+    assert Decoder(model).decode(AUDIOS, short) == weighed
+    assert Decoder(model).decode(AUDIOS, replace(short, ctc_weight=0.0)) == plain
     model.cfg.ctc_weight = "much"
     with pytest.raises(CheckpointError, match="ctc_weight is much; expected a number from 0"):
-        Decoder(model).decode_once(AUDIOS)
+        Decoder(model).decode(AUDIOS)
     headless = checkpoints.load(tiny)
     headless.cfg.ctc_weight = 0.5
     assert Weights.of(headless, None, None).ctc == 0.0

@@ -88,7 +88,7 @@ def texts(model: SpanSALM, beams: int) -> list[str]:
     from asr_llm.decoding.options import DecodeOptions
 
     options = DecodeOptions(max_new_tokens=12, num_beams=beams)
-    return [one.text for one in Decoder(model).decode_once(AUDIOS, options)]
+    return [one.text for one in Decoder(model).decode(AUDIOS, options)]
 
 
 def logits(model: Any) -> Tensor:

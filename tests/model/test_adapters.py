@@ -365,8 +365,8 @@ def test_8_bits_beside_adapters(
     layers = loaded.model.llm.modules()
     assert any(isinstance(layer, RowwiseLinear) for layer in layers) is in_8_bits
     decoder = loaded.pipeline.decoder
-    both = [decoder.decode_once(AUDIOS, replace(options, adapters=n)) for n in ((), ("a",))]
-    assert [decoder.decode_once(AUDIOS, replace(options, adapters=()))] == both[:1]
+    both = [decoder.decode(AUDIOS, replace(options, adapters=n)) for n in ((), ("a",))]
+    assert [decoder.decode(AUDIOS, replace(options, adapters=()))] == both[:1]
 
 
 def test_a_list_is_part_of_an_adapters_identity(tiny: Path, tmp_path: Path) -> None:

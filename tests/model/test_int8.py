@@ -121,8 +121,8 @@ def test_a_text_in_8_bits_does_not_depend_on_its_batch(beams: int) -> None:
     audios = [visit[:48000], 0.05 * visit, visit[16000:]]
     decoder = SpeechLLM.of(Recogniser("mini", compute_type="int8")).pipeline.decoder
     options = DecodeOptions(num_beams=beams, confidence=True)
-    together = decoder.decode_once(audios, options)
-    assert together == [decoder.decode_once([audio], options)[0] for audio in audios]
+    together = decoder.decode(audios, options)
+    assert together == [decoder.decode([audio], options)[0] for audio in audios]
 
 
 @pytest.mark.slow
@@ -135,5 +135,5 @@ def test_on_small_a_text_does_not_depend_on_its_batch(beams: int) -> None:
     audios.append(audios[0][20000:])
     decoder = SpeechLLM.of(Recogniser("small")).pipeline.decoder
     options = DecodeOptions(num_beams=beams, confidence=True)
-    together = decoder.decode_once(audios, options)
-    assert together == [decoder.decode_once([audio], options)[0] for audio in audios]
+    together = decoder.decode(audios, options)
+    assert together == [decoder.decode([audio], options)[0] for audio in audios]

@@ -88,7 +88,7 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def decoder(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDecoder]:
     fake = FakeDecoder()
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", fake)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", fake)
     yield fake
     fake.go.set()
     assert list(uploads.iterdir()) == []  # whatever happened

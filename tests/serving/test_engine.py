@@ -54,7 +54,7 @@ class FakeDecoder:
 @pytest.fixture
 def decoder(monkeypatch: pytest.MonkeyPatch) -> FakeDecoder:
     fake = FakeDecoder()
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", fake)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", fake)
     return fake
 
 

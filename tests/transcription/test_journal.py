@@ -71,7 +71,7 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         decoded.extend(len(audio) for audio in audios)
         return [Decoded(f"t{len(decoded)}") for _ in audios]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", decode)
     model = SpeechLLM(FakeModel(20.0), "mini", ENERGY, batch_seconds=2.5)  # type: ignore[arg-type]
 
     journal = Journals(tmp_path / "out", {"beams": 1})

@@ -64,7 +64,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
         seen.append([len(audio) / SAMPLE_RATE for audio in audios])
         return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", decode)
     return seen
 
 
@@ -106,7 +106,7 @@ def test_where_nobody_pauses_chunks_overlap_and_their_texts_are_joined(
             for start, a in zip(starts, audios)
         ]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", decode)
     seconds = np.arange(50 * SAMPLE_RATE) // SAMPLE_RATE
     path = tmp_path / "a.wav"
     soundfile.write(path, (seconds / 1000).astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
@@ -228,7 +228,7 @@ def test_a_batch_that_does_not_fit_is_halved(
             raise torch.OutOfMemoryError
         return [Decoded(f"{len(audio) / SAMPLE_RATE:g}") for audio in audios]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", decode)
     paths = [save(tmp_path / f"{s}.wav", tone(s)) for s in (1, 2, 3, 4, 5)]
     texts = [result.text for result in fake.transcribe_many(paths)]  # type: ignore[union-attr]
     assert texts == ["1", "2", "3", "4", "5"]
@@ -289,7 +289,7 @@ def test_note_says_where_text_may_be_missing(
     decoded: Decoded,
     note: str,
 ) -> None:
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", lambda *_, **__: [decoded])
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", lambda *_, **__: [decoded])
     transcript = fake.transcript(save(tmp_path / "a.wav", tone(2)))
     assert transcript.note and transcript.note.startswith(f"0.0 to 2.0 s: {note}")
 
@@ -443,7 +443,7 @@ def test_a_preference_that_runs_wild_is_left_out(
         asked.append(alone)
         return [Decoded("the uvula" if alone else "uvula uvula-uvula", complete=alone)]
 
-    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode_once", decode)
+    monkeypatch.setattr("asr_llm.decoding.decoder.Decoder.decode", decode)
     transcript = model.transcript(save(tmp_path / "a.wav", tone(2)))
     (segment,) = transcript.segments
     if brought:

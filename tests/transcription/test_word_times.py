@@ -177,7 +177,7 @@ def test_audio_is_encoded_once_and_times_are_those_of_encoding_again(with_head: 
         for n in (24, 8)
     ]
     options = DecodeOptions(num_beams=1, confidence=True, keep_encoded=True)
-    kept = Decoder(model).decode_once(audios, options)
+    kept = Decoder(model).decode(audios, options)
     again = word_times(aligner, audios, [replace(one, encoded=None) for one in kept])
     assert any(again)
 
