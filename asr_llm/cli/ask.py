@@ -12,7 +12,12 @@ from asr_llm.cli.options import Adapter, Cascade, Model
 
 
 def ask(
-    audio: Annotated[Path, typer.Argument(help="A recording of up to a minute.", metavar="AUDIO")],
+    audio: Annotated[
+        Path,
+        typer.Argument(
+            help="A recording of up to a minute; 30 s with --no-cascade.", metavar="AUDIO"
+        ),
+    ],
     question: Annotated[
         str | None, typer.Option(help="Default: the question is spoken in AUDIO.")
     ] = None,

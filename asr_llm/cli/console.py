@@ -99,7 +99,8 @@ def print_audit(found: Audit) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table("term", "label", "right", "heard instead", "list", "text", box=box.SIMPLE)
+    shown = Table("term", "label", "right", "heard instead", "right with list", box=box.SIMPLE)
+    shown.add_column("sentences in text")
     shown.add_column("would help")
     for term in found.misheard:
         heard = "; ".join(term.heard)

@@ -47,7 +47,9 @@ def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list
     rows = []
     if all("entities" in system for system in chosen):
         rows += _of_terms(scores, chosen, row)
-    rows.append(row("WER domain (normalized)", [s["wer"]["normalized"] for s in chosen], "wer"))
+    general = [scores["general"].get(name) for name in names]
+    wer = "WER domain (normalized)" if any(general) else "WER (normalized)"
+    rows.append(row(wer, [s["wer"]["normalized"] for s in chosen], "wer"))
     for key, name in (("cpwer", "cpWER (normalized)"), ("tcpwer", "tcpWER (normalized)")):
         if all("speakers" in system for system in chosen):
             rows.append(row(name, [s["speakers"][key] for s in chosen]))
@@ -60,7 +62,6 @@ def table(scores: Mapping[str, Any], names: Sequence[str] | None = None) -> list
     if key_of(by) not in keys:
         rates = {one["system"]: one for one in scores["leaderboard"]["rows"]}
         rows.append(row(heading_of(by), [rates[name] for name in names], key_of(by)))
-    general = [scores["general"].get(name) for name in names]
     if any(general):
         counts = [g and g["wer"]["normalized"] for g in general]
         rows.append(row("WER general (normalized)", counts, "general_wer"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.recordings.manifests import find_manifest
-from asr_llm.errors import DomainError
+from asr_llm.errors import DomainError, RunError
 from asr_llm.jobs.transcripts import load
 from asr_llm.progress import Feedback, Progress, labelled
 from asr_llm.text_files import is_pipe
@@ -266,15 +266,26 @@ def _load(system: System) -> SpeechLLM | Fleet:
 
 
 def _read_hypotheses(path: Path, test: HeldOut) -> dict[str, str] | None:
-    """Read earlier hypotheses if they belong to the same test set."""
+    """Read earlier hypotheses if they belong to the same test set.
+
+    Raises:
+        RunError: the file is not one that ``_write_hypotheses`` wrote.
+    """
     if not path.is_file():
         return None
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    before = {row["id"]: (row["reference"], row["speaker"]) for row in rows}
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        before = {row["id"]: (row["reference"], row["speaker"]) for row in rows}
+        found = {row["id"]: str(row["text"]) for row in rows}
+    except (ValueError, KeyError, TypeError):
+        raise RunError(
+            f"{path}: expected id, text, reference and speaker in each line, as `evaluate` and "
+            "`adapt` write them; move the file away, and it will be decoded again"
+        ) from None
     speakers = test.speakers
     if before != {i: (text, speakers[i]) for i, text in test.references.items()}:
         return None
-    return {row["id"]: row["text"] for row in rows}
+    return found
 
 
 def _write_hypotheses(path: Path, test: HeldOut, texts: Mapping[str, str]) -> None:

@@ -207,7 +207,7 @@ def test_a_single_system_without_entities() -> None:
     assert scores["reference"]["mentions"] is None
     assert "entities" not in scores["systems"]["other"]
     assert scores["comparison"] == {} and scores["general"] == {}
-    assert table(scores) == [Row("WER domain (normalized)", "2/10", "20.0%", "", "", "0.0 to 66.7")]
+    assert table(scores) == [Row("WER (normalized)", "2/10", "20.0%", "", "", "0.0 to 66.7")]
 
 
 def test_two_systems_without_entities_are_compared_by_words_only() -> None:

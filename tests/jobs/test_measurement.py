@@ -91,6 +91,18 @@ def test_another_test_set_is_decoded_anew(tmp_path: Path, decoders: list[Decoder
     assert [d.system.name for d in decoders] == ["base", "adapted"] * 2
 
 
+@pytest.mark.parametrize("line", ['{"id": "a1", "text": "met form in"}', "met form in", "[1]"])
+def test_hypotheses_of_another_origin_are_refused_and_kept(
+    tmp_path: Path, decoders: list[Decoder], line: str
+) -> None:
+    own = tmp_path / "hypotheses" / "base.domain.jsonl"
+    own.parent.mkdir()
+    own.write_text(line + "\n")
+    with pytest.raises(RunError, match=r"base\.domain\.jsonl: expected id, text, reference"):
+        measurement.measure(SYSTEMS[:1], {"domain": held_out(a1="Take metformin now.")}, tmp_path)
+    assert own.read_text() == line + "\n" and not decoders
+
+
 def test_nothing_is_written_without_a_place(
     tmp_path: Path, decoders: list[Decoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,7 @@ def test_the_example_runs() -> None:
     command = [sys.executable, str(program), str(root / "domains" / "medical")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "EER (raw) DRUG" in done.stdout and "WER domain (normalized)" in done.stdout
+    assert "EER (raw) DRUG" in done.stdout and "WER (normalized)" in done.stdout
 
 
 def test_two_files_of_one_name(folder: Path) -> None:
