@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_llm.corpus.recordings.audio import Source, duration
-from asr_llm.errors import AsrLlmError, AudioError, RunError, ScoreError
+from asr_llm.errors import AsrLlmError, AudioError, RunError
+from asr_llm.transcription.inputs import distinct
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.pipeline import Meter, Progress
@@ -113,16 +114,13 @@ class Fleet:
             AudioError: the audio of a cut cannot be read.
             ScoreError: two cuts have the same id.
         """
-        items = [Item(i, cut, cut.duration) for i, cut in enumerate(cuts)]
-        names = [cut.id for cut in cuts]
-        if len({*names}) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ScoreError(f"two cuts have the id {twice!r}; expected an id of its own for each")
+        some = distinct(cuts)
+        items = [Item(i, cut, cut.duration) for i, cut in enumerate(some)]
         texts: dict[str, str] = {}
         for done in self.decode(items, progress):
             if isinstance(done.result, AudioError):
                 raise done.result
-            texts[names[done.number]] = done.result.text
+            texts[some[done.number].id] = done.result.text
         return texts
 
     def decode(

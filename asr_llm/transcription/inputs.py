@@ -7,15 +7,20 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_llm.corpus.recordings.audio import Source, audio_info
 from asr_llm.corpus.recordings.audio_kinds import SUFFIXES
-from asr_llm.errors import AudioError, RunError
+from asr_llm.errors import AudioError, RunError, ScoreError
 from asr_llm.files import printable
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 STDIN = Path("-")
 """The argument for audio on stdin."""
@@ -216,3 +221,18 @@ def _unreadable(path: Path) -> str | None:
     except AudioError as error:
         return str(error)
     return None
+
+
+def distinct(cuts: Iterable[Cut]) -> list[Cut]:
+    """The cuts, which have ids of their own.
+
+    Raises:
+        ScoreError: two have the same id.
+    """
+    found = list(cuts)
+    for name, times in Counter(cut.id for cut in found).items():
+        if times > 1:
+            raise ScoreError(
+                f"{times} cuts have the id {name!r}; expected an id of its own for each"
+            )
+    return found

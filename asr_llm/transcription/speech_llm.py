@@ -12,10 +12,11 @@ from asr_llm import defaults
 from asr_llm.corpus.recordings.audio import Source, cut_audio, duration, read_blocks
 from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
-from asr_llm.errors import AudioError, ScoreError
+from asr_llm.errors import AudioError
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.allocator import keep_memory, release_memory
 from asr_llm.transcription.drafts import Draft, Piece
+from asr_llm.transcription.inputs import distinct
 from asr_llm.transcription.journal import Journal
 from asr_llm.transcription.options import Recogniser, TranscribeOptions, VadKind
 from asr_llm.transcription.pipeline import Meter, Pipeline, Progress
@@ -271,7 +272,7 @@ class SpeechLLM:
             ScoreError: two cuts have the same id.
         """
         chosen = options or self.options
-        ordered = sorted(cuts, key=lambda cut: cut.duration)
+        ordered = sorted(distinct(cuts), key=lambda cut: cut.duration)
         meter = Meter(sum(cut.duration for cut in ordered), progress)
 
         def pieces() -> Iterator[Piece]:
@@ -283,11 +284,6 @@ class SpeechLLM:
         for piece in chain.from_iterable(self.pipeline.pools(pieces(), chosen, meter)):
             piece.draft.add(piece)
             if piece.chunk is None:
-                if piece.draft.name in texts:
-                    raise ScoreError(
-                        f"two cuts have the id {piece.draft.name!r}; "
-                        "expected an id of its own for each"
-                    )
                 texts[piece.draft.name] = " ".join(s.text for s in piece.draft.segments)
         return texts
 

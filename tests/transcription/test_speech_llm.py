@@ -310,7 +310,7 @@ def test_cuts_that_cannot_be_told_apart_or_read(
     tmp_path: Path, fake: SpeechLLM, batches: list[list[float]]
 ) -> None:
     cut = Recording.from_file(save(tmp_path / "a.wav", tone(1))).to_cut().with_id("one")
-    with pytest.raises(ScoreError, match="two cuts have the id 'one'"):
+    with pytest.raises(ScoreError, match="2 cuts have the id 'one'"):
         fake.transcribe_cuts([cut, cut])  # type: ignore[arg-type]
     (tmp_path / "a.wav").unlink()
     with pytest.raises(AudioError, match="cut one"):
