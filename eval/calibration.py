@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain.folder import Domain
@@ -183,17 +184,17 @@ def nll(sure: np.ndarray, right: np.ndarray) -> float:
     return float(-np.log(np.maximum(told, 1e-6)).mean())
 
 
-def fit(log_probs: list[float], right: list[bool], steps: int = 50) -> Calibration:
-    """Maximum-likelihood scale and offset, by Newton's method."""
+def fit(log_probs: list[float], right: list[bool]) -> Calibration:
+    """Maximum-likelihood scale and offset."""
     log_prob = np.minimum(np.array(log_probs), -1e-6)
-    features = np.stack([log_prob - np.log(-np.expm1(log_prob)), np.ones(len(right))], axis=1)
-    weights = np.array([1.0, 0.0])
-    for _ in range(steps):
-        told = 1 / (1 + np.exp(-np.clip(features @ weights, -700, None)))
-        slope = features.T @ (told - np.array(right))
-        curve = (features * (told * (1 - told))[:, None]).T @ features
-        weights = weights - np.linalg.solve(curve + 1e-9 * np.eye(2), slope)
-    return Calibration(float(weights[0]), float(weights[1]))
+    odds, was = log_prob - np.log(-np.expm1(log_prob)), np.array(right)
+
+    def mean_nll(weights: Any) -> float:
+        logits = weights[0] * odds + weights[1]
+        return float(np.logaddexp(0, np.where(was, -logits, logits)).mean())
+
+    scale, offset = minimize(mean_nll, (1.0, 0.0)).x
+    return Calibration(float(scale), float(offset))
 
 
 if __name__ == "__main__":

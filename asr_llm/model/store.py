@@ -188,8 +188,10 @@ def _record(name: str, part: Path, pins: sources.Foundations, found: list[source
 
 
 def _made_of(name: str) -> str:
-    """SHA-256 of the package's files for a model."""
-    files = sorted(path for path in (ASSETS / name).rglob("*") if path.is_file())
+    """SHA-256 of the package's files for a model, but for its card."""
+    files = sorted(
+        path for path in (ASSETS / name).rglob("*") if path.is_file() and path.name != "README.md"
+    )
     lines = [f"{path.relative_to(ASSETS)} {checkpoint_folder.sha256(path)}\n" for path in files]
     return hashlib.sha256(f"{_LAYOUT}\n{''.join(lines)}".encode()).hexdigest()
 

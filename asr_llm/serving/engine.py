@@ -14,12 +14,20 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr_llm.corpus.recordings.audio import SAMPLE_RATE, Samples, audio_info, read_blocks
+from asr_llm.corpus.recordings.audio import (
+    SAMPLE_RATE,
+    Samples,
+    audio_info,
+    normal_blocks,
+    read_blocks,
+)
+from asr_llm.corpus.recordings.channels import Tell
 from asr_llm.errors import AsrLlmError, AudioError
 from asr_llm.serving.turns import Job, OnSegment, Turn, next_batch
 from asr_llm.transcription import vad
@@ -156,7 +164,8 @@ class Engine:
         """Add the pieces of a job as there is room."""
         try:
             self._check(job.path)
-            for piece in self._pipeline.pieces(job.draft, self._bounded(job), job.options):
+            blocks = normal_blocks(partial(self._bounded, job), job.draft.notes.append)
+            for piece in self._pipeline.pieces(job.draft, blocks, job.options):
                 job.room.acquire()
                 if job.result.done():
                     return
@@ -175,10 +184,10 @@ class Engine:
             )
         self._check_length(info.duration)
 
-    def _bounded(self, job: Job) -> Iterator[Samples]:
+    def _bounded(self, job: Job, tell: Tell | None) -> Iterator[Samples]:
         """The blocks of a job, up to the limit; the header may understate the duration."""
         num_samples = 0
-        for block in read_blocks(job.path, tell=job.draft.notes.append):
+        for block in read_blocks(job.path, tell=tell):
             num_samples += len(block)
             self._check_length(num_samples / SAMPLE_RATE)
             if job.result.done():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm import defaults
-from asr_llm.corpus.recordings.audio import Source, cut_audio, duration, read_blocks
+from asr_llm.corpus.recordings.audio import Source, cut_audio, duration
 from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import AudioError
@@ -202,7 +202,8 @@ class SpeechLLM:
         """
         options = options or self.options
         draft = Draft(str(path))
-        pieces = self.pipeline.pieces(draft, read_blocks(path, tell=draft.notes.append), options)
+        blocks = Source.of(path).blocks(draft.notes.append)
+        pieces = self.pipeline.pieces(draft, blocks, options)
         for piece in chain.from_iterable(self.pipeline.pools(pieces, options)):
             yield from draft.add(piece)
         if draft.error:

@@ -128,11 +128,15 @@ def test_the_first_use_says_what_it_fetches(capfd: pytest.CaptureFixture[str]) -
     assert err.splitlines()[0].startswith("fetching a tiny Whisper (MIT)")
 
 
-def test_new_trained_weights_are_composed_again(said: list[str]) -> None:
+def test_a_new_config_is_composed_again_and_a_new_card_is_not(said: list[str]) -> None:
     folder = store.get("small", said.append)
     (store.ASSETS / "small" / "README.md").write_text("a better card\n")
+    assert store.find("small") == folder
+    config = store.ASSETS / "small" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"chunk_seconds": 7.0}))
     assert store.find("small") is None
     store.get("small", said.append)
+    assert json.loads((folder / "config.json").read_text())["chunk_seconds"] == 7.0
     assert (folder / "README.md").read_text() == "a better card\n"
 
 

@@ -1,4 +1,4 @@
-"""Reads audio of any kind as 16 kHz mono float32, and splits long audio.
+"""Reads audio of any kind as 16 kHz mono float32 of a normal level, and splits long audio.
 
 Shape legend: T samples at ``SAMPLE_RATE``.
 """
@@ -6,7 +6,8 @@ Shape legend: T samples at ``SAMPLE_RATE``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ Samples = npt.NDArray[np.float32]
 
 _FRAME = SAMPLE_RATE // 50  # 20 ms
 _SMOOTHING_FRAMES = 5  # on each side: 200 ms, longer than the closure of a plosive
-_SILENCE_RMS = 1e-3  # -60 dBFS
+_SILENCE_RMS = 1e-3  # -60 dBFS; all levels are those of the loudest 20 ms
+_FAINT_RMS, _QUIET_RMS, _LOUD_RMS, _NORMAL_RMS = 1e-4, 0.03, 1.0, 0.1
 _BLOCK_SECONDS = 30
 _LARGEST = 1e6  # per sample; some programs write unscaled 16-bit values, up to 32,768
 _BLOCK_SIZE = 2**24  # samples of all channels: 64 MB
@@ -72,7 +74,7 @@ def load_audio(path: str | Path, channel: int | None = None, tell: Tell | None =
 
     Channels are mixed by ``channels.mix``; other rates are resampled by soxr (HQ), block by block,
     so that an hour of studio audio needs no more memory than its result. Short files are not
-    padded.
+    padded. The level is ``normal``.
 
     Args:
         channel: take only this one, counted from 1.
@@ -82,13 +84,13 @@ def load_audio(path: str | Path, channel: int | None = None, tell: Tell | None =
         AudioError: missing, a directory, empty, corrupt, truncated, not audio, or not finite; or it
             has no such channel.
     """
-    return np.concatenate(list(read_blocks(path, channel, tell)))
+    return normal(np.concatenate(list(read_blocks(path, channel, tell))))
 
 
 def read_blocks(
     path: str | Path, channel: int | None = None, tell: Tell | None = None
 ) -> Iterator[Samples]:
-    """``load_audio`` half a minute at a time, in constant memory.
+    """``load_audio`` half a minute at a time, in constant memory, at the file's own level.
 
     Raises:
         AudioError: as ``load_audio``; for damage, when it is reached.
@@ -126,8 +128,8 @@ class Source:
         return given if isinstance(given, Source) else cls(Path(given))
 
     def blocks(self, tell: Tell | None = None) -> Iterator[Samples]:
-        """``read_blocks`` of the source."""
-        return read_blocks(self.path, self.channel, tell)
+        """``read_blocks`` of the source, at a normal level."""
+        return normal_blocks(lambda tell: read_blocks(self.path, self.channel, tell), tell)
 
 
 def _one_channel(
@@ -160,7 +162,7 @@ def _one_channel(
 
 
 def cut_audio(cut: Cut) -> Samples:
-    """The audio of a Lhotse cut as mono float32 (T,) at 16 kHz.
+    """The audio of a Lhotse cut as mono float32 (T,) at 16 kHz, of a ``normal`` level.
 
     Raises:
         AudioError: the cut's recording cannot be read; names the cut.
@@ -172,15 +174,15 @@ def cut_audio(cut: Cut) -> Samples:
     except Exception as error:  # lhotse's backends raise many kinds
         own = _own_reading(cut)
         if own is not None:
-            return own
+            return normal(own)
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise AudioError(f"cut {cut.id}: its audio cannot be read ({reason})") from error
     mono = mix(audio.T.astype(np.float32), cut.sampling_rate)
     if not np.isfinite(mono).all():
         raise AudioError(f"cut {cut.id}: contains samples that are NaN or infinite")
-    if cut.sampling_rate == SAMPLE_RATE:
-        return mono
-    return np.asarray(soxr.resample(mono, cut.sampling_rate, SAMPLE_RATE, quality="HQ"), np.float32)
+    if cut.sampling_rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, cut.sampling_rate, SAMPLE_RATE, quality="HQ")
+    return normal(np.asarray(mono, np.float32))
 
 
 def _own_reading(cut: Cut) -> Samples | None:
@@ -204,11 +206,51 @@ def _own_reading(cut: Cut) -> Samples | None:
     return np.concatenate(held)
 
 
+def normal(samples: Samples) -> Samples:
+    """Audio (T,) at a normal level; not changed if it has one, or is fainter than -80 dBFS.
+
+    Voice activity detection misses words of quiet speech, and the encoder makes nothing of unscaled
+    16-bit values (eval/RESULTS.md#loudness).
+    """
+    gain = _gain([samples])
+    return samples if gain == 1 else samples * np.float32(gain)
+
+
+def normal_blocks(
+    read: Callable[[Tell | None], Iterator[Samples]], tell: Tell | None = None
+) -> Iterator[Samples]:
+    """The blocks of an audio at a ``normal`` level; it is read up to the first that has one, twice.
+
+    Args:
+        read: starts reading from the beginning; called with ``tell``, the first time with None.
+    """
+    gain = np.float32(_gain(read(None)))
+    for block in read(tell):
+        yield block if gain == 1 else block * gain
+
+
+def _gain(blocks: Iterable[Samples]) -> float:
+    """The factor to a normal level; of damaged audio, by what comes before the damage."""
+    level = 0.0
+    with suppress(AudioError):
+        for block in blocks:
+            level = max(level, loudest(block))
+            if _QUIET_RMS <= level <= _LOUD_RMS:
+                return 1.0
+    return 1.0 if level < _FAINT_RMS else _NORMAL_RMS / level
+
+
 def is_silent(samples: Samples) -> bool:
     """Whether no 20 ms frame of ``samples`` (T,) is louder than -60 dBFS RMS."""
-    if len(samples) < _FRAME:
-        return not len(samples) or bool(np.sqrt(np.mean(samples**2)) < _SILENCE_RMS)
-    return bool(np.sqrt(_energies(samples).max()) < _SILENCE_RMS)
+    return loudest(samples) < _SILENCE_RMS
+
+
+def loudest(samples: Samples) -> float:
+    """RMS of the loudest 20 ms frame."""
+    if not len(samples):
+        return 0.0
+    frames = _energies(samples) if len(samples) >= _FRAME else np.mean(samples**2, keepdims=True)
+    return float(np.sqrt(frames.max()))
 
 
 def split_at_pauses(samples: Samples, max_seconds: float) -> list[tuple[int, int]]:
