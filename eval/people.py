@@ -77,7 +77,9 @@ def main() -> None:
         for system in _systems(arguments):
             _decode(system, clips, place / f"{system}.jsonl", arguments)
         print(f"\n## {name}: {len(clips)} clips, {_seconds(clips) / 60:.1f} minutes\n", flush=True)
-        _slots(clips, place) if name == "coffee" else _score(name, place, arguments)
+        _slots(clips, place, Path(arguments.model).name) if name == "coffee" else _score(
+            name, place, arguments
+        )
 
 
 def _clips(name: str, arguments: argparse.Namespace) -> Iterator[Clip]:
@@ -164,18 +166,33 @@ def _score(name: str, place: Path, arguments: argparse.Namespace) -> None:
     )
 
 
-def _slots(clips: list[Clip], place: Path) -> None:
-    """Per system, how many slot values are in the text, word for word."""
+def _slots(clips: list[Clip], place: Path, base: str) -> None:
+    """Per system, how many slot values are in the text, word for word; intervals over clips."""
+    drawn = np.random.default_rng(0).integers(len(clips), size=(2_000, len(clips)))
+    wanted = np.array([len(clip.slots) for clip in clips])
+    found: dict[str, np.ndarray] = {}
     for path in sorted(place.glob("*.jsonl")):
-        if path.name == "reference.jsonl":
-            continue
-        rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-        said = {row["id"]: f" {normalize(row['pred_text'], 'whisper-en')} " for row in rows}
-        wanted = [
-            (clip.id, normalize(value, "whisper-en")) for clip in clips for value in clip.slots
-        ]
-        found = sum(f" {value} " in said[id] for id, value in wanted)
-        print(f"{path.stem}: {found}/{len(wanted)} slot values, {found / len(wanted):.1%}")
+        if path.name != "reference.jsonl":
+            rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+            said = {row["id"]: f" {normalize(row['pred_text'], 'whisper-en')} " for row in rows}
+            found[path.stem] = np.array(
+                [
+                    sum(
+                        f" {normalize(value, 'whisper-en')} " in said[clip.id]
+                        for value in clip.slots
+                    )
+                    for clip in clips
+                ]
+            )
+
+    def interval(counts: np.ndarray) -> str:
+        rates = 100 * counts[drawn].sum(1) / wanted[drawn].sum(1)
+        return "{:.1f} to {:.1f}".format(*np.quantile(rates, [0.025, 0.975]))
+
+    for name, own in found.items():
+        line = f"{name}: {own.sum()}/{wanted.sum()} slot values, {own.sum() / wanted.sum():.1%}"
+        more = f"; minus {base}: {interval(own - found[base])}" if name != base else ""
+        print(f"{line} ({interval(own)}){more}")
 
 
 def _row(clip: Clip) -> dict[str, Any]:
