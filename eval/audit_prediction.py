@@ -23,7 +23,7 @@ from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder, MentionOutcome, outcomes, term_of
 from asr_llm.evaluation.normalized import TextPair
-from asr_llm.jobs.audit import Audit, audit
+from asr_llm.jobs.audit import Audit, Stimuli, audit
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("domain", type=Path)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
+    parser.add_argument("--voices", nargs="+", default=[], help="of the audit, in place of its own")
     parser.add_argument("--sentences", type=int, help="Only the first; default: all.")
     arguments = parser.parse_args()
     silence_libraries()
@@ -45,6 +46,7 @@ def main() -> None:
     audited = audit(
         arguments.domain,
         model=arguments.model,
+        stimuli=Stimuli(voices=arguments.voices),
         num_beams=arguments.beam_size,
         only=[term for term in listed if term_of(term) in terms],
     )
