@@ -24,7 +24,7 @@ class Bar:
 
     def __init__(self, *, of_audio: bool = False) -> None:
         self._of_audio, self._began = of_audio, time.monotonic()
-        self._logged, self._named = self._began, ""
+        self._logged, self._named, self._shown = self._began, "", ""
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
         self._awaited: Any = None
@@ -95,12 +95,13 @@ class Bar:
         self._progress.update(self._tasks[what], completed=done, total=total, note=note)
 
     def _log(self, what: str, done: float, total: float) -> None:
-        """Log a line per minute, and after the first minute one for each new task."""
+        """Log a line per minute, one for each new task after the first, and each end of these."""
         now = time.monotonic()
         begins = what != self._named and now - self._began >= _LOG_SECONDS
+        ends = what == self._shown and done >= total
         self._named = what
-        if begins or now - self._logged >= _LOG_SECONDS:
-            self._logged = now
+        if begins or ends or now - self._logged >= _LOG_SECONDS:
+            self._logged, self._shown = now, what if done < total else ""
             note = self._heard(done, total) if self._of_audio else f"{done / max(total, 1):.0%}"
             typer.echo(f"{what}: {note}", err=True)
 

@@ -78,3 +78,19 @@ def test_a_log_gets_a_line_a_minute(
             progress("decoding", 1, 300)
             progress("decoding", 2, 300)
         assert capsys.readouterr() == ("Good morning.\n", expected)
+
+
+def test_a_log_gets_the_end_of_what_it_has_begun(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Bar() as progress:
+        for seconds, what, done in (
+            (1, "quick", 1), (2, "quick", 10), (61, "training", 1), (70, "training", 10),
+            (71, "decoding", 4), (72, "decoding", 10), (73, "decoding", 10), (74, "brief", 10),
+        ):  # fmt: skip
+            now[0] = seconds
+            progress(what, done, 10)
+    shown = ["training: 10%", "training: 100%", "decoding: 40%", "decoding: 100%", "brief: 100%"]
+    assert capsys.readouterr().err.splitlines() == shown

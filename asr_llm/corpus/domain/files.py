@@ -169,9 +169,7 @@ def find_folder(path: str | Path) -> Path:
     folder = Path(path)
     if not folder.is_dir():
         if folder.exists():
-            raise DomainError(
-                f"{folder}: found a file; expected a domain folder: did you mean {folder.parent}?"
-            )
+            raise DomainError(f"{folder}: found a file; expected a domain folder")
         raise DomainError(
             f"{folder}: not found; expected a domain folder. Make one with: asr-llm "
             f"domain init {folder}"

@@ -15,7 +15,7 @@ from asr_llm.corpus.recordings.manifests import (
     stretch,
 )
 from asr_llm.corpus.text.lines import Line, Problem
-from asr_llm.errors import AsrLlmError, AudioError, DomainError
+from asr_llm.errors import AsrLlmError, AudioError, DomainError, number_of
 
 
 class CheckedSplit(NamedTuple):
@@ -38,7 +38,7 @@ def check_recordings(folder: Path) -> CheckedSplit:
     if manifest is None:
         problems = split_problems(folder, audio)
         if audio:
-            message = f"{len(audio)} audio files without transcripts"
+            message = f"{number_of(len(audio), 'audio file')} without transcripts"
             fix = f"list them in one of {', '.join(LAYOUTS)}"
             problems.insert(0, Problem(str(folder), None, "error", message, fix))
         return CheckedSplit([], 0.0, problems)
@@ -112,6 +112,6 @@ def _unlisted(manifest: Path, audio: set[Path], entries: list[Entry]) -> list[Pr
     if not left:
         return []
     names = named([path.name for path in left])
-    message = f"{len(left)} audio files without transcripts, ignored ({names})"
+    message = f"{number_of(len(left), 'audio file')} without transcripts, ignored ({names})"
     fix = "list them here, or remove them"
     return [Problem(str(manifest), None, "warning", message, fix)]

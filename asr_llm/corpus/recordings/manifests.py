@@ -79,7 +79,7 @@ def find_manifest(folder: str | Path) -> Path | None:
     found = [Path(folder) / name for name in LAYOUTS if (Path(folder) / name).is_file()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise DomainError(f"{folder}: found {names}; expected one of them. Move the others away")
+        raise DomainError(f"{folder}: found {names}; expected one of them; move the others away")
     return found[0] if found else None
 
 

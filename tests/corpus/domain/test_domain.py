@@ -322,11 +322,11 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error text.txt:2: not UTF-8 text; save it as UTF-8",
         "error templates.yaml:3: no words for slot {side}; add it under 'fillers'",
         "error templates.yaml:4: unmatched brace; expected {LABEL} or {filler}",
-        f"error dev: 1 audio files without transcripts; list them in one of {layouts}",
+        f"error dev: 1 audio file without transcripts; list them in one of {layouts}",
         "error test/manifest.json:2: found no 'audio_filepath'; expected one that is "
         "not empty; fix this line",
         "error test/manifest.json:1: test/a.wav: no such file; check the path",
-        "warning test/manifest.json: 1 audio files without transcripts, ignored (b.wav); "
+        "warning test/manifest.json: 1 audio file without transcripts, ignored (b.wav); "
         "list them here, or remove them",
     ]
 
