@@ -77,9 +77,10 @@ def main() -> None:
         for system in _systems(arguments):
             _decode(system, clips, place / f"{system}.jsonl", arguments)
         print(f"\n## {name}: {len(clips)} clips, {_seconds(clips) / 60:.1f} minutes\n", flush=True)
-        _slots(clips, place, Path(arguments.model).name) if name == "coffee" else _score(
-            name, place, arguments
-        )
+        if name == "coffee":
+            _slots(clips, place, Path(arguments.model).name)
+        else:
+            _score(name, place, arguments)
 
 
 def _clips(name: str, arguments: argparse.Namespace) -> Iterator[Clip]:

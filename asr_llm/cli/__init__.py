@@ -193,7 +193,7 @@ def explain(error: BaseException, command: str | None) -> tuple[str, int]:
         what = f"error: {error.strerror or error}{where}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what += f"; make room, then run: {resume if command in _RESUMABLE else again}"
-        elif isinstance(error, PermissionError):
+        elif isinstance(error, PermissionError) and where:  # of a file, not of a port
             what += "; choose a place that you may read and write, or change its permissions"
         return what, 2
     return f"error: {error}{_more_of(error, command)}", 2
