@@ -1,8 +1,10 @@
-"""Atomic writes, empty output folders, Git LFS pointers, printable paths."""
+"""Atomic writes, writable and empty output folders, Git LFS pointers, printable paths."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from asr_llm.errors import RunError
@@ -21,18 +23,53 @@ def new_folder(path: str | Path) -> Path:
     """Check that ``path`` is a new or empty folder to write to; it is not created yet.
 
     Raises:
-        RunError: it is a file or a non-empty folder, or cannot be created below a file.
+        RunError: it is a file or a non-empty folder, or cannot be written.
     """
     place = Path(path)
     if place.is_file():
         raise RunError(f"{place} is a file; expected a new or empty folder: choose another -o")
     if place.exists() and any(place.iterdir()):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
-    if above := file_above(place):
-        raise RunError(
-            f"{place} cannot be created: {above} is a file; choose another folder with -o"
-        )
+    check_writable(place)
     return place
+
+
+def check_writable(folder: Path, option: str = "-o") -> None:
+    """Check that files can be created in a folder, before any work is done for them.
+
+    The folder need not exist; what is created to find out is removed.
+
+    Raises:
+        RunError: they cannot.
+    """
+    if above := file_above(folder / "any"):
+        raise RunError(
+            f"{folder} cannot be created: {above} is a file; choose another place with {option}"
+        )
+    created = [above for above in (folder, *folder.parents) if not above.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be written ({error.strerror}); choose another place with {option}"
+        ) from error
+    finally:
+        for above in created:
+            with suppress(OSError):
+                above.rmdir()
+
+
+def check_file(path: Path, option: str) -> None:
+    """Check that a file can be written, before any work is done for it.
+
+    Raises:
+        RunError: it cannot.
+    """
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; expected a file for {option}, such as report.html")
+    check_writable(path.parent, option)
 
 
 def file_above(path: Path) -> Path | None:

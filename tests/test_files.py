@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asr_llm.errors import RunError
-from asr_llm.files import new_folder
+from asr_llm.files import check_file, check_writable, new_folder
 
 
 def test_a_new_folder_is_new_or_empty(tmp_path: Path) -> None:
@@ -20,3 +20,20 @@ def test_a_new_folder_is_new_or_empty(tmp_path: Path) -> None:
             new_folder(taken)
     with pytest.raises(RunError, match=r"b cannot be created: .*mine is a file; choose another"):
         new_folder(tmp_path / "mine" / "a" / "b")
+
+
+def test_whether_a_folder_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    check_writable(tmp_path / "there" / "a" / "b")
+    check_file(tmp_path / "there" / "c" / "report.html", "--report")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    nowhere = Path("/proc/nowhere")  # not even root can create a file there
+    with pytest.raises(RunError, match=r"^/proc/nowhere/a: cannot be written \(.*; choose .* -o$"):
+        new_folder(nowhere / "a")
+    with pytest.raises(RunError, match=r"^/proc/nowhere: cannot be written .* with --report$"):
+        check_file(nowhere / "a.html", "--report")
+    with pytest.raises(RunError, match=r"^/proc is a folder; expected a file for --report"):
+        check_file(Path("/proc"), "--report")

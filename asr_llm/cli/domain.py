@@ -66,8 +66,11 @@ def domain_audit(
     as_json: AsJson = False,
 ) -> None:
     """Find the listed terms that a model mishears, and what would help; needs no recordings."""
+    from asr_llm.files import check_file
     from asr_llm.jobs import audit as job
 
+    if report is not None:
+        check_file(report, "--report")
     bar = Bar()
     with bar as progress:
         found = job.audit(

@@ -33,8 +33,8 @@ class AuditedTerm:
         sounds_like: a listed term among these.
         sentences: number of training sentences that contain it.
         helps: what would help, cheapest first: a ``spoken form`` if the spelling hides the
-            pronunciation, a ``list`` if that made it right more often than not, else ``text`` to
-            train on.
+            pronunciation, a ``list`` if that made it right more often than before, ``text`` to
+            train on if it was still wrong at least half of the time.
     """
 
     text: str
@@ -87,17 +87,20 @@ def judge(
                 heard=tuple(text for text, _ in heard.most_common()),
                 sounds_like=next((other for other in others if other != term.text), None),
                 sentences=counts[term_of(term.text)],
-                helps=_helps(term, 2 * listed_right > len(became)) if misheard else (),
+                helps=_helps(term, right, listed_right, len(became)) if misheard else (),
             )
         )
     return sorted(found, key=lambda term: term.right / term.said)
 
 
-def _helps(term: Listed, list_helps: bool) -> tuple[Help, ...]:
+def _helps(term: Listed, right: int, right_with_list: int, said: int) -> tuple[Help, ...]:
     helps: list[Help] = []
     if term.spoken is None and hides_its_sound(term.text):
         helps.append("spoken form")
-    helps.append("list" if list_helps else "text")
+    if right_with_list > right:
+        helps.append("list")
+    if 2 * right_with_list <= said:
+        helps.append("text")
     return tuple(helps)
 
 

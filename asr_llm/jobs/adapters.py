@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_llm.errors import AsrLlmError
@@ -14,15 +15,25 @@ if TYPE_CHECKING:
 
 def check_adapters(
     adapters: Sequence[AdapterFolder],
+    model: str | Path,
     fusion: float | None = None,
     biasing: BiasingList | None = None,
     baselines: Sequence[AdapterFolder] = (),
 ) -> None:
-    """Reject early what loading would reject, or what would have no effect."""
+    """Reject early what loading would reject, or what would have no effect.
+
+    Args:
+        model: the base of the adapters and of the baseline's.
+
+    Raises:
+        AsrLlmError: an option needs adapters, does not fit theirs, or they do not fit the model.
+    """
     from asr_llm.corpus.terms.biasing_list import check_strength
     from asr_llm.model.adapters import fusion_weights
 
     if fusion is not None and not adapters:
         raise AsrLlmError("--fusion requires --adapter")
+    for adapter in (*adapters, *baselines):
+        adapter.check_base(model)
     fusion_weights(adapters, fusion)
     check_strength(biasing, [a.biasing for a in (*adapters, *baselines) if a.biasing is not None])

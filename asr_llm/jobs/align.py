@@ -17,6 +17,7 @@ from asr_llm.corpus.recordings.importers import read_manifest, require_manifest
 from asr_llm.corpus.recordings.timed_files import write_ctm, write_textgrids
 from asr_llm.corpus.recordings.timings import Timings, match, read_timings, times_of
 from asr_llm.errors import AsrLlmError, AudioError, DomainError
+from asr_llm.files import check_writable
 from asr_llm.text_files import is_pipe
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def align_manifest(
     Raises:
         DomainError: the manifest is malformed, ``output`` exists, or nothing could be aligned.
         CheckpointError: the model has no CTC head.
+        RunError: ``output`` cannot be written.
     """
     manifest = Path(manifest)
     if manifest.is_dir():
@@ -135,6 +137,11 @@ def align_manifest(
     from lhotse import CutSet
 
     cuts = read_manifest(manifest)
+    if not any((cut.supervisions[0].text or "").strip() for cut in cuts):
+        raise DomainError(
+            f"{manifest}: none of its recordings has a transcript to align; expected 'text' in "
+            "each row (without transcripts: asr-llm transcribe --word-timestamps)"
+        )
     order = {cut.id: i for i, cut in enumerate(cuts)}
     total = sum(cut.duration for cut in cuts)
     kept = [] if times.anew else [cut for cut in cuts if word_items(cut)]
@@ -173,6 +180,7 @@ def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
 
     Raises:
         DomainError: it exists, or the name does not fit.
+        RunError: it cannot be written.
     """
     suffixes = _SUFFIXES[form]
     if output is None and is_pipe(manifest):
@@ -183,6 +191,7 @@ def _place(manifest: Path, output: str | Path | None, form: Form) -> Path:
         raise DomainError(f"{place} exists already; expected a new file: remove it or give -o")
     if not place.name.endswith(suffixes):
         raise DomainError(f"{place}: expected a name ending in {' or '.join(suffixes)}")
+    check_writable(place.parent)
     return place
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from asr_llm import defaults
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.errors import AsrLlmError, DomainError
-from asr_llm.files import new_folder
+from asr_llm.files import check_file, new_folder
 from asr_llm.jobs.adapters import check_adapters
 from asr_llm.jobs.measurement import (
     REPORT,
@@ -72,15 +72,15 @@ def evaluate(
     """
     from asr_llm.model import checkpoints
 
+    place = new_folder(output) if output is not None else None
+    if report is not None:
+        check_file(Path(report), "--report")
     folders = AdapterFolder.read_all(adapter)
     if baseline is not None and not folders:
         raise AsrLlmError("--baseline requires --adapter, which is compared with it")
     baselines = AdapterFolder.read_all(baseline)
-    check_adapters(
-        folders, options.fusion, options.biasing, baselines
-    )  # before anything is decoded
+    check_adapters(folders, model, options.fusion, options.biasing, baselines)
     base = checkpoints.locate(model)
-    place = new_folder(output) if output is not None else None
 
     is_domain = Path(data).is_dir() and not is_recordings(data)
     main = Domain.load(data) if is_domain else manifest_set(data)

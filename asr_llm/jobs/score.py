@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asr_llm.corpus.terms.biasing_list import read_phrases
-from asr_llm.errors import RunError, ScoreError, number_of
+from asr_llm.errors import ScoreError, number_of
 from asr_llm.evaluation.rows import few
-from asr_llm.files import new_folder
+from asr_llm.files import check_file, new_folder
 from asr_llm.jobs.score_folder import write, write_report
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def score_files(
 
     Raises:
         ScoreError: a file is malformed, ids do not match, or entities cannot be found.
-        RunError: ``output`` is not empty.
+        RunError: ``output`` is not empty, or it or ``report`` cannot be written.
     """
     from asr_llm.evaluation.equivalences import Equivalences
     from asr_llm.evaluation.joining import join
@@ -75,12 +75,8 @@ def score_files(
     from asr_llm.jobs.entity_finders import finder_of
 
     place = new_folder(output) if output is not None else None
-    if report is not None and Path(report).is_dir():
-        raise RunError(f"{report} is a folder; expected a file for --report, such as scores.html")
-    if report is not None and (
-        file := next((p for p in Path(report).parents if p.is_file()), None)
-    ):
-        raise RunError(f"{file} is a file; expected a folder to write {Path(report).name} in")
+    if report is not None:
+        check_file(Path(report), "--report")
     warnings = [told for path in (reference, *hypotheses.values()) if (told := unread(path))]
     if told := _unread_lists(options.entities):
         warnings.append(told)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.errors import Interrupted, RunError
+from asr_llm.files import check_writable
 from asr_llm.recipe import Recipe
 from asr_llm.sequences.sources import Folders, untimed
 from asr_llm.training.processes import ALONE, Processes
@@ -23,7 +24,8 @@ ORIGIN = "origin.json"
 
 
 def refuse_used(place: Path, resume: bool) -> None:
-    """Reject a used folder early; ``RunFolder.open`` checks again, but is slow to import."""
+    """Reject a used or unwritable folder early; ``RunFolder.open`` also does, but loads slowly."""
+    check_writable(place)
     if not resume and (place / "recipe.yaml").is_file():
         raise RunError(
             f"{place} already holds a run; expected a new folder: choose another with -o, "

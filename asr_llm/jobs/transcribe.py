@@ -58,7 +58,7 @@ def transcribe(
         for line in plan.notes():
             feedback.tell(line)
         yield from output.done(plan)
-        errors = [unreadable(source.path) for source in plan.sources]
+        errors = [unreadable(source) for source in plan.sources]
         results: Iterator[Transcript | AudioError] = filter(None, errors)
         model = adapters = None
         if not all(errors):  # else no model is needed
@@ -83,6 +83,8 @@ def _formats(wanted: Wanted, options: TranscribeOptions) -> tuple[str, ...]:
     names = formats.parse(wanted.formats)
     if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
         raise RunError("ctm needs word times: add --word-timestamps")
+    if "rttm" in names and wanted.channels != "separate":
+        raise RunError("rttm needs speakers, one per channel: add --channels separate")
     return names
 
 

@@ -13,6 +13,7 @@ from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.version import __version__
 
 if TYPE_CHECKING:
+    from asr_llm.corpus.recordings.audio import Source
     from asr_llm.transcription.fleet import Fleet
     from asr_llm.transcription.speech_llm import SpeechLLM
 
@@ -31,7 +32,7 @@ def load(
         CheckpointError: the model or an adapter does not load.
         RunError: there is no such cluster.
     """
-    check_adapters(recogniser.adapters, options.fusion, options.biasing)
+    check_adapters(recogniser.adapters, recogniser.model, options.fusion, options.biasing)
     loaded: SpeechLLM | Fleet
     if cluster is None:
         from asr_llm.transcription.speech_llm import SpeechLLM
@@ -83,7 +84,7 @@ def text_settings(recogniser: Recogniser, options: TranscribeOptions) -> dict[st
     from asr_llm.model import checkpoints
     from asr_llm.model.adapters import fusion_weights
 
-    check_adapters(recogniser.adapters, options.fusion, options.biasing)
+    check_adapters(recogniser.adapters, recogniser.model, options.fusion, options.biasing)
     folder = checkpoints.locate(recogniser.model)
     plain = {name: value for name, value in asdict(options).items() if name not in _WITHOUT_FLAG}
     return plain | {
@@ -111,12 +112,10 @@ def in_order(files: list[Path], cluster: Cluster | None) -> list[Path]:
     return longest_first(files)
 
 
-def unreadable(path: Path) -> AudioError | None:
-    """Return why a file cannot be read, or None; needs no model."""
-    from asr_llm.corpus.recordings.audio import audio_info
-
+def unreadable(source: Source) -> AudioError | None:
+    """Return why a source cannot be read, or None; needs no model."""
     try:
-        audio_info(path)
+        source.check()
     except AudioError as error:
         return error
     return None

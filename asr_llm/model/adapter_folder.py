@@ -57,6 +57,20 @@ class AdapterFolder:
             return hashes[0]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
+    def check_base(self, model: str | Path) -> None:
+        """Check that it was trained on a model, as far as it says.
+
+        Raises:
+            CheckpointError: it was trained on another, or there is no such model.
+        """
+        folder = checkpoints.locate(model)
+        if self.base is not None and not checkpoints.accepts(folder, self.base.sha256):
+            raise CheckpointError(
+                f"{self.path} was trained on {self.base.name} (weights {self.base.sha256[:12]}…), "
+                f"not on {model} (weights {checkpoints.identity(folder)[:12]}…); "
+                "load that base with --model, or adapt this one anew"
+            )
+
     @classmethod
     def read(cls, path: AdapterFolder | str | Path) -> AdapterFolder:
         """Read a folder; an ``AdapterFolder`` is returned unchanged.

@@ -162,13 +162,8 @@ def load(
     from safetensors.torch import load_file
 
     adapter = AdapterFolder.read(adapter)
-    folder, fits = adapter.path, adapter.base
-    if fits is not None and not checkpoints.accepts(locate(base), fits.sha256):
-        raise CheckpointError(
-            f"{folder} was trained on {fits.name} (weights {fits.sha256[:12]}…), "
-            f"not on {base} (weights {checkpoints.identity(locate(base))[:12]}…); "
-            "load that base with --model, or adapt this one anew"
-        )
+    folder = adapter.path
+    adapter.check_base(base)
     if "lora" in model.cfg:
         merge(model)
     try:

@@ -156,7 +156,10 @@ class _Desk:
     def known(self, name: str) -> Served:
         """The model of that name."""
         if name not in self._models:
-            message = f"no model {name!r}; expected one of {', '.join(self._models)}"
+            message = (
+                f"no model {name!r}; expected one of {', '.join(self._models)}, or another name "
+                "given to the server with --alias NAME=MODEL"
+            )
             raise ApiError(404, message, "model_not_found", "model")
         return self._models[name]
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_llm.errors import RunError
+from asr_llm.errors import RunError, number_of
 from asr_llm.files import file_above, printable
 
 RECORD = ".asr-llm.jsonl"
@@ -258,14 +258,20 @@ def _difference(finished: Finished, settings: dict[str, Any]) -> str:
     before = finished.settings
     for key in sorted({*before, *settings}):
         if before.get(key) != settings.get(key):
-            return f"{key}: {_short(before.get(key))}, now {_short(settings.get(key))}"
+            then, now = _short(before.get(key)), _short(settings.get(key))
+            return f"{key}: {then}, now {'others' if then == now else now}"
     return "none that is known"
 
 
 def _short(value: Any) -> str:
-    """A setting in a few characters; for a model or adapter, its name and hash."""
+    """A setting in a few characters: a model or adapter by name and hash, a list by its length."""
+    if isinstance(value, list):
+        return ", ".join(map(_short, value)) or "none"
     if isinstance(value, dict) and {"name", "sha256"} <= value.keys():
         return f"{value['name']} {str(value['sha256'])[:12]}…"
+    if isinstance(value, dict) and {"phrases", "strength"} <= value.keys():
+        strength = "" if value["strength"] is None else f" of strength {value['strength']:g}"
+        return number_of(len(value["phrases"]), "phrase") + strength
     return "none" if value is None else str(value)
 
 

@@ -174,6 +174,11 @@ def test_nothing_is_overwritten_and_nothing_aligned_is_an_error(
         align_manifest(spoken[0], tmp_path / "a.txt")
     with pytest.raises(DomainError, match="none of 6 recordings could be aligned"):
         align_manifest(spoken[0], tmp_path / "b.jsonl", thresholds=Thresholds(confidence=1.0))
+    untold = tmp_path / "untold.jsonl"
+    audio = str(spoken[0].parent / "click.wav")
+    untold.write_text(json.dumps({"audio_filepath": audio}) + "\n", "utf-8")
+    with pytest.raises(DomainError, match="none of its recordings has a transcript to align"):
+        align_manifest(untold, tmp_path / "b.jsonl")
     assert not (tmp_path / "b.jsonl").exists()
     assert (tmp_path / "a.jsonl").read_text("utf-8") == "mine"
 

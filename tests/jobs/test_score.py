@@ -296,7 +296,10 @@ WRONG_FILES = {
         ("--entities DRUG", "no file or folder 'DRUG', and no spaCy pipeline of that name is inst"),
         ("--entities en_core_web_none", "python -m spacy download en_core_web_none"),
         ("--biasing-list words.txt", "words.txt: no phrases in it; expected a phrase on each lin"),
-        ("--report two.tsv/report.html", "two.tsv is a file; expected a folder to write report"),
+        (
+            "--report two.tsv/report.html",
+            "two.tsv cannot be created: two.tsv is a file; choose another place",
+        ),
         ("-o two.tsv", "two.tsv is a file; expected a new or empty folder: choose another -o"),
     ],
 )

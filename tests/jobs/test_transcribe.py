@@ -96,6 +96,21 @@ def test_one_text_is_shown_as_it_comes(heard: list[str]) -> None:
     assert shown == ["a\n"]
 
 
+def test_what_is_bound_to_fail_loads_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("asr_llm.jobs.transcribe.load", load)
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", np.zeros(1600, np.float32), 16_000)
+    (outcome,) = run("a.wav", channels="5")
+    assert outcome.error == "a.wav: has 1 channel; there is no channel 5 to take"
+    with pytest.raises(RunError, match="rttm needs speakers, one per channel: add --channels sep"):
+        run("a.wav", formats=["rttm"])
+
+
 def test_written_and_not_again(heard: list[str]) -> None:
     first, *_ = run("a.wav", "b.wav", formats=["txt,ctm"], folder=Path("out"))
     assert first == Outcome(Path("a.wav"), 2.0, "out/a.txt\nout/a.ctm\n")

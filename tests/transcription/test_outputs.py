@@ -114,6 +114,13 @@ def test_foreign_or_different_files_are_kept(tmp_path: Path, audio: Path) -> Non
         out(tmp_path, model=model).unfinished([audio], ["txt"])
     with pytest.raises(RunError, match=r"\(bias: none, now drugs.txt\)"):
         out(tmp_path, bias="drugs.txt").unfinished([audio], ["txt"])
+    listed = {"phrases": ["metoprolol"], "strength": 2.5}
+    with pytest.raises(RunError, match=r"\(bias: none, now 1 phrase of strength 2.5\)"):
+        out(tmp_path, bias=listed).unfinished([audio], ["txt"])
+    save(out(tmp_path, bias=listed, overwrite=True), audio)
+    with pytest.raises(RunError, match=r"\(bias: 1 phrase of strength 2.5, now others\)"):
+        out(tmp_path, bias=listed | {"phrases": ["aspirin"]}).unfinished([audio], ["txt"])
+    save(out(tmp_path, overwrite=True), audio)
 
     audio.write_bytes(b"RIFX")
     with pytest.raises(RunError, match=r"another recording \(talk\.v1\.wav\); 1 more"):

@@ -219,7 +219,7 @@ class _Checker:
         file: YamlFile,
         split: str,
         by_label: Mapping[str, list[str]],
-    ) -> Iterator[Line]:
+    ) -> list[Line]:
         templates = config.templates(split)
         usable = {
             file.line_of((split, i)): template
@@ -230,7 +230,13 @@ class _Checker:
         numbers = list(usable)
         expanded = expand_indexed([*usable.values()], by_label, config.fillers, count, seed)
         path = self.folder / "templates.yaml"
-        return (Line(sentence, path, numbers[i]) for i, sentence in expanded)
+        lines = [Line(sentence, path, numbers[i]) for i, sentence in expanded]
+        different = len({line.text for line in lines})
+        if 0 < different < count and split in config.sentences.model_fields_set:
+            message = f"{split} templates give {different} different sentences, not {count}"
+            fix = "add templates, terms or fillers, or lower the number under 'sentences'"
+            self.warn(path, file.line_of(("sentences", split)), message, fix)
+        return lines
 
     def check_missing(self, split: str) -> None:
         """Report optional parts whose absence has a cost, if nothing else is wrong."""

@@ -75,11 +75,11 @@ def _labels_and_terms(
     there = ", ".join(label_of(file) for file in stray)
     asked = "a template asks" if templates == 1 else f"{templates} templates ask"
     message = (
-        f"labels and terms do not match: {asked} for {', '.join(absent)}, of which there are no "
-        f"terms, and {there}, of which there are, is not declared"
+        f"{asked} for {', '.join(absent)}, for which there are no terms, and the terms of {there} "
+        "have no declared label"
     )
     fix = (
-        f"declare {there} under 'labels' in domain.yaml in place of what is gone, and write "
-        f"templates for it or delete {path.name}"
+        f"declare {there} under 'labels' in domain.yaml instead, and write templates for it or "
+        f"delete {path.name}"
     )
     return Problem(str(path.parent / "terms"), None, "error", message, fix)

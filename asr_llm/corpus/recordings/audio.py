@@ -127,20 +127,32 @@ class Source:
         """Convert a path to a source; sources are returned unchanged."""
         return given if isinstance(given, Source) else cls(Path(given))
 
+    def check(self) -> None:
+        """Check by the header that it can be read.
+
+        Raises:
+            AudioError: it cannot, or has no such channel.
+        """
+        _check_channel(self.path, self.channel, audio_info(self.path).num_channels)
+
     def blocks(self, tell: Tell | None = None) -> Iterator[Samples]:
         """``read_blocks`` of the source, at a normal level."""
         return normal_blocks(lambda tell: read_blocks(self.path, self.channel, tell), tell)
+
+
+def _check_channel(path: Path, channel: int | None, num_channels: int) -> None:
+    if channel is not None and not 1 <= channel <= num_channels:
+        raise AudioError(
+            f"{path}: has {num_channels} channel{'s' if num_channels > 1 else ''}; "
+            f"there is no channel {channel} to take"
+        )
 
 
 def _one_channel(
     path: Path, file: AudioFile, channel: int | None, tell: Tell | None
 ) -> Iterator[Samples]:
     """The blocks of a file, mixed down or one channel, at the file's own rate."""
-    if channel is not None and not 1 <= channel <= file.num_channels:
-        raise AudioError(
-            f"{path}: has {file.num_channels} channel{'s' if file.num_channels > 1 else ''}; "
-            f"there is no channel {channel} to take"
-        )
+    _check_channel(path, channel, file.num_channels)
     size = min(_BLOCK_SECONDS * file.rate, max(1, _BLOCK_SIZE // file.num_channels))
     seconds, told = 0.0, set[str]()
 

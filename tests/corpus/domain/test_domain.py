@@ -367,11 +367,22 @@ def test_terms_changed_without_their_labels_are_one_error_with_its_cause(tmp_pat
         file.unlink()
     write(folder, "terms/drug.tsv", "zyrtex\n")
     assert found(check(folder)) == [
-        "error terms: labels and terms do not match: 8 templates ask for PART, PRODUCT, of which "
-        "there are no terms, and DRUG, of which there are, is not declared; declare DRUG under "
-        "'labels' in domain.yaml in place of what is gone, and write templates for it or delete "
-        "templates.yaml"
+        "error terms: 8 templates ask for PART, PRODUCT, for which there are no terms, and the "
+        "terms of DRUG have no declared label; declare DRUG under 'labels' in domain.yaml instead, "
+        "and write templates for it or delete templates.yaml"
     ]
+
+
+def test_templates_that_give_fewer_sentences_than_asked_for_are_warned_of(folder: Path) -> None:
+    """Two drugs in one template are two sentences, whatever number is asked for."""
+    write(folder, "terms/drug.tsv", "aspirin\nmetoprolol\n")
+    write(folder, "templates.yaml", "sentences: {train: 9}\ntrain: ['Take {DRUG}.']\n")
+    assert (
+        "warning templates.yaml:1: train templates give 2 different sentences, not 9; add "
+        "templates, terms or fillers, or lower the number under 'sentences'" in found(check(folder))
+    )
+    write(folder, "templates.yaml", "sentences: {train: 2}\ntrain: ['Take {DRUG}.']\n")
+    assert not [line for line in found(check(folder)) if "different sentences" in line]
 
 
 def test_a_domain_without_sets_to_measure_by_is_warned_of(folder: Path) -> None:
