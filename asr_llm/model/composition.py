@@ -115,8 +115,13 @@ def compose_from(
     compose(ears, mind, folder, projector, with_first_pass)
 
 
-def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSALM:
+def build(
+    config: dict[str, Any], llm: Llm, state: dict[str, Tensor], scratch: Path | None = None
+) -> SpanSALM:
     """Create a model of ``config`` with the weights ``state``, and random ones where it has none.
+
+    Args:
+        scratch: folder for temporary files, which a killed process leaves; default: the system's.
 
     Raises:
         CheckpointError: a tensor is unexpected or has another shape; or one of the encoder or of
@@ -125,7 +130,11 @@ def build(config: dict[str, Any], llm: Llm, state: dict[str, Tensor]) -> SpanSAL
     with checkpoint_folder.quiet():
         from asr_llm.model.salm import SpanSALM
 
-    with tempfile.TemporaryDirectory() as place, checkpoint_folder.quiet(), without_weights():
+    with (
+        tempfile.TemporaryDirectory(dir=scratch) as place,
+        checkpoint_folder.quiet(),
+        without_weights(),
+    ):
         llm.config.save_pretrained(place)
         llm.tokenizer.save_pretrained(place)
         model = SpanSALM(config | {"pretrained_llm": place, "pretrained_weights": False})

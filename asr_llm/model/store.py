@@ -163,7 +163,7 @@ def _compose(name: str, home: Path, say: Say) -> None:
         config = composition.prepared(
             json.loads((assets / checkpoint_folder.CONFIG).read_text()), llm
         )
-        model = composition.build(config, llm, state)
+        model = composition.build(config, llm, state, Path(fetched))
         checkpoint_folder.save(model, part, card="", dtype=torch.bfloat16)
         if config.get("first_pass_prompt"):
             whisper_folder.write(encoder, part / first_pass.FOLDER)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,15 @@ def test_a_killed_download_leaves_its_parts_where_the_next_command_deletes_them(
     models = store.get("small", said.append).parent
     assert [place.parent.parent for place in places] == [models, models]
     assert all(place.parent.name.startswith(".small.fetched-") for place in places)
+
+
+def test_nothing_temporary_is_written_elsewhere(
+    offline: Path, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill leaves in the system's folder, nobody would delete."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    store.get("small", said.append)
+    assert store.find("small") == offline / "small"
 
 
 def test_a_delta_of_another_foundation(offline: Path, said: list[str]) -> None:
