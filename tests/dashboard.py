@@ -57,7 +57,6 @@ jobs/transcribe.py transcribe
 transcription/speech_llm.py transcribe_many
 transcription/pipeline.py pools
 decoding/decoder.py decode
-decoding/search.py search
 decoding/generate.py n_best
 """
 

@@ -16,6 +16,7 @@ from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.corpus.terms.biasing_list import BiasingList, joined
 from asr_llm.decoding import guards, two_passes
 from asr_llm.decoding.confidence import calibration, decoded_words
+from asr_llm.decoding.generate import n_best
 from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.phrases import Phrases
@@ -29,7 +30,7 @@ from asr_llm.decoding.prompts import (
     text_of,
 )
 from asr_llm.decoding.results import Decoded, DecodedWord, Hypothesis
-from asr_llm.decoding.search import search
+from asr_llm.decoding.search import Search
 from asr_llm.decoding.two_passes import FirstPassTexts
 from asr_llm.errors import CheckpointError
 from asr_llm.sequences.tasks import asr
@@ -89,7 +90,10 @@ class Decoder:
             spliced = splice(model, [prompt(audio, chat, text) for audio, text in shown])
             most = [max_tokens(len(audio), model.chat.sample_rate) for audio in audios]
             limits = [options.max_new_tokens or limit for limit in most]
-            written = search(model, spliced, limits, options, preferences, first)
+            search = Search(model, spliced, limits, options, preferences, first)
+            if search.request:
+                search.add(n_best(model, *search.request))
+            written = search.greedily() if search.greedy else search.best()
         decoded = [self._decoded(one, options, phrases) for one in written]
         if options.keep_encoded:
             rows = zip(spliced.encoded, spliced.encoded_lens.tolist())

@@ -1,4 +1,4 @@
-"""The search: from spliced prompts to the best hypothesis of each.
+"""What the LLM is to search for, and the best hypothesis of each spliced prompt.
 
 Greedy with drafts where no processor changes the LLM's scores and nothing rescores its text;
 otherwise by beams. After a first pass (``two_passes``), Whisper's texts join the LLM's own, with
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from asr_llm.decoding.confidence import TokenProbabilities
 from asr_llm.decoding.drafted import Draft, Letters, can_draft, ctc_drafts, write
-from asr_llm.decoding.generate import n_best, prefill
+from asr_llm.decoding.generate import prefill
 from asr_llm.decoding.preference import Preference
 from asr_llm.decoding.processors import Preferences, processors
 from asr_llm.decoding.prompts import end_token
@@ -38,20 +38,30 @@ from asr_llm.decoding.two_passes import FirstPassTexts
 from asr_llm.model import int8
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from asr_llm.decoding.options import DecodeOptions
     from asr_llm.model.salm import SpanSALM
     from asr_llm.model.splice import Spliced
 
 
-def search(
-    model: SpanSALM,
-    spliced: Spliced,
-    limits: list[int],
-    options: DecodeOptions,
-    preferences: Preferences,
-    first: FirstPassTexts,
-) -> list[Hypothesis]:
-    """The best hypothesis for each of B prompts; call within ``prompts.inference``.
+class Request(NamedTuple):
+    """What ``generate.n_best`` is asked for, in the order of its parameters."""
+
+    spliced: Spliced
+    limits: list[int]
+    num_beams: int
+    processors: list[Any]
+    read: DynamicCache | None = None
+
+
+class Search:
+    """The search for the best hypothesis of each of B prompts; within ``prompts.inference``.
+
+        search = Search(model, spliced, ...)
+        if search.request:
+            search.add(n_best(model, *search.request))
+        search.best()
 
     Args:
         spliced: from ``prompts.splice``.
@@ -62,38 +72,89 @@ def search(
     Raises:
         CheckpointError: see ``prompts.end_token`` and ``rescoring.Weights``.
     """
-    beams, end = options.num_beams, end_token(model)
-    recorder = TokenProbabilities(beams) if options.confidence else None
-    steered = processors(model, options, preferences, recorder)
-    judges = _judges(model, spliced, first, options) if beams > 1 or first.texts else []
-    if not judges:
-        if beams == 1 and all(processor is recorder for processor in steered):
-            return _greedy(model, spliced, limits, end, options, first.shown)
-        found = [own[0] for own in n_best(model, spliced, limits, beams, steered)]
-        return _recorded(found, recorder, range(len(found)))
-    read = prefill(model, spliced)
-    several: list[list[Hypothesis]] = [[] for _ in limits]
-    totals: list[list[float]] = [[] for _ in limits]
-    added = [one for one in steered if isinstance(one, Preference)]
-    if first.texts:
-        several, totals = given(model, spliced, read, first.texts, added)
-    # Where the LLM finds the first pass likely, it would hardly write another text.
-    accept = accepted(model)
-    unsure = [i for i, own in enumerate(zip(several, totals)) if not _accepts(accept, *own)]
-    if unsure:
-        rows = torch.tensor(unsure, device=model.device)
-        read.batch_select_indices(rows)
-        part, some = spliced.select(rows), [limits[i] for i in unsure]
-        scores = SearchScores(beams, end)
-        own = n_best(model, part, some, beams, [*steered, scores] if beams > 1 else steered, read)
-        if beams > 1:
-            theirs = scores.totals(own)
-        else:  # transformers' greedy search has logits, which are no log-probabilities
-            tokens = [[one.ids for one in texts] for texts in own]
-            _, theirs = scored(model, part, read, tokens, added)
-        for i, hypotheses, searched in zip(unsure, own, theirs):
-            several[i], totals[i] = [*hypotheses, *several[i]], [*searched, *totals[i]]
-    return _recorded(rescored(model, several, totals, judges), recorder, unsure)
+
+    def __init__(
+        self,
+        model: SpanSALM,
+        spliced: Spliced,
+        limits: list[int],
+        options: DecodeOptions,
+        preferences: Preferences,
+        first: FirstPassTexts,
+    ) -> None:
+        self.model, self.spliced, self.limits = model, spliced, limits
+        self.options, self.first, self.beams = options, first, options.num_beams
+        self.recorder = TokenProbabilities(self.beams) if options.confidence else None
+        self._scores = SearchScores(self.beams, end_token(model))
+        self.processors = processors(model, options, preferences, self.recorder)
+        several = self.beams > 1 or first.texts
+        self.judges = _judges(model, spliced, first, options) if several else []
+        self.found: list[list[Hypothesis]] = [[] for _ in limits]
+        self.totals: list[list[float]] = [[] for _ in limits]
+        self.searched = list(range(len(limits)))  # the prompts for which the LLM searches
+        self.request: Request | None = None
+        if self.judges:
+            self._score_the_first_pass()
+        elif not self.greedy:
+            self.request = Request(spliced, limits, self.beams, self.processors)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether no processor changes the LLM's scores and nothing rescores its one text."""
+        unchanged = all(processor is self.recorder for processor in self.processors)
+        return self.beams == 1 and not self.judges and unchanged
+
+    def greedily(self) -> list[Hypothesis]:
+        """The texts of a greedy search, with drafts."""
+        end, shown = end_token(self.model), self.first.shown
+        return _greedy(self.model, self.spliced, self.limits, end, self.options, shown)
+
+    def add(self, own: list[list[Hypothesis]]) -> None:
+        """Put the hypotheses of the LLM's own search, best first, before those of the first pass."""
+        for i, hypotheses, scores in zip(self.searched, own, self._scored(own)):
+            self.found[i], self.totals[i] = hypotheses + self.found[i], scores + self.totals[i]
+
+    def best(self) -> list[Hypothesis]:
+        """The best hypotheses by the judges, or by the search alone."""
+        if self.judges:
+            chosen = rescored(self.model, self.found, self.totals, self.judges)
+        else:
+            chosen = [own[0] for own in self.found]
+        return _recorded(chosen, self.recorder, self.searched)
+
+    def _score_the_first_pass(self) -> None:
+        """Score the first pass's texts by the LLM, which is to search where it finds none likely.
+
+        Where it finds one likely, it would hardly write another.
+        """
+        read = prefill(self.model, self.spliced)
+        if self.first.texts:
+            self.found, self.totals = given(
+                self.model, self.spliced, read, self.first.texts, self._added
+            )
+        least = accepted(self.model)
+        heard = enumerate(zip(self.found, self.totals))
+        self.searched = [i for i, own in heard if not _accepts(least, *own)]
+        if self.searched:
+            rows = torch.tensor(self.searched, device=self.model.device)
+            read.batch_select_indices(rows)
+            part, limits = self.spliced.select(rows), [self.limits[i] for i in self.searched]
+            steered = [*self.processors, self._scores] if self.beams > 1 else self.processors
+            self.request = Request(part, limits, self.beams, steered, read)
+
+    def _scored(self, own: list[list[Hypothesis]]) -> list[list[float]]:
+        """The search's score of each hypothesis that it found; without judges, none is needed."""
+        if self.request is None or self.request.read is None:
+            return [[0.0] * len(texts) for texts in own]
+        if self.beams > 1:
+            return self._scores.totals(own)
+        # transformers' greedy search has logits, which are no log-probabilities
+        tokens = [[one.ids for one in texts] for texts in own]
+        return scored(self.model, self.request.spliced, self.request.read, tokens, self._added)[1]
+
+    @property
+    def _added(self) -> list[Preference]:
+        return [one for one in self.processors if isinstance(one, Preference)]
 
 
 def _greedy(

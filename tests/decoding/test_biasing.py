@@ -479,7 +479,7 @@ def test_a_checkpoint_with_a_biasing_prompt_gets_the_words(
         return real(model, prompts)
 
     monkeypatch.setattr(decoding, "splice", spy)
-    monkeypatch.setattr("asr_llm.decoding.search.n_best", lambda *_, **__: [[Hypothesis(())]])
+    monkeypatch.setattr("asr_llm.decoding.decoder.n_best", lambda *_, **__: [[Hypothesis(())]])
     for biasing in (
         BiasingList(("court", "{audio} appeal")),
         BiasingList(tuple(f"w{i}" for i in range(101))),

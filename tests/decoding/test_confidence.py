@@ -257,7 +257,7 @@ def test_words_that_a_loop_repeats_are_cut_with_it(
 ) -> None:
     ids = model.tokenizer.tokenizer("on and" + " on and" * 5, add_special_tokens=False)["input_ids"]
     written = [Hypothesis(tuple(ids))]
-    monkeypatch.setattr("asr_llm.decoding.search.n_best", lambda *_, **__: [written])
+    monkeypatch.setattr("asr_llm.decoding.decoder.n_best", lambda *_, **__: [written])
     monkeypatch.setattr(
         TokenProbabilities, "of", lambda self, texts: [[-1.0] * len(t) for t in texts]
     )

@@ -167,7 +167,7 @@ def test_special_tokens_and_loops_leave_the_text(
         ("", True),
     ]
     monkeypatch.setattr(
-        "asr_llm.decoding.search.n_best",
+        "asr_llm.decoding.decoder.n_best",
         lambda *_, **__: [
             [Hypothesis(tuple(tokenizer(text, add_special_tokens=False)["input_ids"]), c)]
             for text, c in said

@@ -16,6 +16,7 @@ from asr_llm.decoding import search, two_passes
 from asr_llm.decoding.biasing import Biasing
 from asr_llm.decoding.decoder import Decoder
 from asr_llm.decoding.drafted import Draft
+from asr_llm.decoding.generate import n_best
 from asr_llm.decoding.options import DecodeOptions
 from asr_llm.decoding.results import Decoded
 from asr_llm.errors import CheckpointError
@@ -167,14 +168,13 @@ def test_the_llm_searches_where_it_does_not_accept_the_first_pass(
     model: SpanSALM, monkeypatch: pytest.MonkeyPatch, accept: float | None
 ) -> None:
     searched: list[int] = []
-    n_best = search.n_best
 
     def spy(model: SpanSALM, spliced: Spliced, limits: list[int], *more: Any) -> Any:
         searched.extend(limits)
         assert len(spliced.input_embeds) == len(limits)
         return n_best(model, spliced, limits, *more)
 
-    monkeypatch.setattr(search, "n_best", spy)
+    monkeypatch.setattr("asr_llm.decoding.decoder.n_best", spy)
     if accept is not None:
         model.cfg.first_pass_accept = accept
     one = decoder(model, "a first", "", "a third text")
