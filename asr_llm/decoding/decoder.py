@@ -93,7 +93,7 @@ class Decoder:
             search = Search(model, spliced, limits, options, preferences, first)
             if search.request:
                 search.add(n_best(model, *search.request))
-            written = search.greedily() if search.greedy else search.best()
+            written = search.best()
         decoded = [self._decoded(one, options, phrases) for one in written]
         if options.keep_encoded:
             rows = zip(spliced.encoded, spliced.encoded_lens.tolist())

@@ -104,18 +104,16 @@ class Search:
         unchanged = all(processor is self.recorder for processor in self.processors)
         return self.beams == 1 and not self.judges and unchanged
 
-    def greedily(self) -> list[Hypothesis]:
-        """The texts of a greedy search, with drafts."""
-        end, shown = end_token(self.model), self.first.shown
-        return _greedy(self.model, self.spliced, self.limits, end, self.options, shown)
-
     def add(self, own: list[list[Hypothesis]]) -> None:
-        """Put the hypotheses of the LLM's own search, best first, before those of the first pass."""
+        """Put hypotheses of the LLM's own search, best first, before those of the first pass."""
         for i, hypotheses, scores in zip(self.searched, own, self._scored(own)):
             self.found[i], self.totals[i] = hypotheses + self.found[i], scores + self.totals[i]
 
     def best(self) -> list[Hypothesis]:
-        """The best hypotheses by the judges, or by the search alone."""
+        """The best hypotheses by the judges, or by the search alone; greedy ones with drafts."""
+        if self.greedy:
+            end, shown = end_token(self.model), self.first.shown
+            return _greedy(self.model, self.spliced, self.limits, end, self.options, shown)
         if self.judges:
             chosen = rescored(self.model, self.found, self.totals, self.judges)
         else:
