@@ -28,7 +28,7 @@ Processor = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncoderMemory:
     """What the decoder attends to: of each layer keys and values (B, heads, S, H / heads).
 
     Args:
@@ -50,10 +50,10 @@ class Heard:
         keys = self.layers[0][0]
         return key_mask(self.lens, keys[:, 0])
 
-    def select(self, audios: Tensor) -> Heard:
+    def select(self, audios: Tensor) -> EncoderMemory:
         """Only these of the B audios."""
         layers = [(keys[audios], values[audios]) for keys, values in self.layers]
-        return Heard(layers, self.lens[audios])
+        return EncoderMemory(layers, self.lens[audios])
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.decoder, self.head = decoder, head
 
-    def hear(self, states: Sequence[Tensor]) -> Heard:
+    def hear(self, states: Sequence[Tensor]) -> EncoderMemory:
         """Keys and values of the encoder states (S, H) of B audios."""
         lens = torch.tensor([len(own) for own in states], device=states[0].device)
         padded = nn.utils.rnn.pad_sequence(list(states), batch_first=True)
@@ -86,9 +86,11 @@ class Decoder(nn.Module):
             attention = layer.encoder_attn
             keys, values = attention.k_proj(padded), attention.v_proj(padded)
             layers.append((_heads(attention, keys), _heads(attention, values)))
-        return Heard(layers, lens)
+        return EncoderMemory(layers, lens)
 
-    def forward(self, ids: Tensor, heard: Heard, cache: DynamicCache | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, heard: EncoderMemory, cache: DynamicCache | None = None
+    ) -> Tensor:
         """Last hidden states (R, L, H) of L tokens that follow those in the cache."""
         at = cache.get_seq_length() if cache is not None else 0
         length, decoder = ids.shape[1], self.decoder
@@ -121,7 +123,7 @@ def _attend_to_texts(
 
 
 def _attend_to_audios(
-    attention: WhisperAttention, hidden: Tensor, heard: Heard, layer: int
+    attention: WhisperAttention, hidden: Tensor, heard: EncoderMemory, layer: int
 ) -> Tensor:
     """Attention of (R, L, H) to the audios: the texts of one are queries beside each other."""
     keys, values = heard.layers[layer]
@@ -173,7 +175,7 @@ class BeamSearch:
         self.decoder, self.prompt, self.end, self.forbid = decoder, list(prompt), end, forbid
         self.beams, self.processors = beams, processors
 
-    def __call__(self, heard: Heard, limits: Sequence[int]) -> list[list[Written]]:
+    def __call__(self, heard: EncoderMemory, limits: Sequence[int]) -> list[list[Written]]:
         """Up to K texts for each of B audios, best first.
 
         Args:
@@ -217,7 +219,9 @@ class BeamSearch:
                 going = [going[place] for place in kept]
         return [sorted(own, key=lambda one: -one.mean)[:beams] for own in ended]
 
-    def _next(self, feed: Tensor, written: Tensor, heard: Heard, cache: DynamicCache) -> Tensor:
+    def _next(
+        self, feed: Tensor, written: Tensor, heard: EncoderMemory, cache: DynamicCache
+    ) -> Tensor:
         logits = self.decoder.head(self.decoder(feed, heard, cache)[:, -1])
         self.forbid(written.shape[1], logits)
         found = logits.float().log_softmax(-1)

@@ -20,7 +20,7 @@ from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.pipeline import Meter, Progress
 from asr_llm.transcription.ray_cluster import connect, shares
 from asr_llm.transcription.transcript import Segment, Transcript
-from asr_llm.transcription.worker import Done, Item, Setup, Worker
+from asr_llm.transcription.worker import Item, ItemDone, Setup, Worker
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -125,7 +125,7 @@ class Fleet:
 
     def decode(
         self, items: list[Item], on_done: Progress | None = None, journal: Journals | None = None
-    ) -> Iterator[Done]:
+    ) -> Iterator[ItemDone]:
         """Yield the end of each item, once, as they are done.
 
         Raises:
@@ -207,13 +207,13 @@ class _Keeper:
                 self.journals[item.number] = self.journal(item.what)
                 item.known.update(self.journals[item.number].known)
 
-    def keep(self, events: list[Any]) -> Iterator[Done]:
+    def keep(self, events: list[Any]) -> Iterator[ItemDone]:
         """Store what an actor sends."""
         for event in events:
             item = self.items.get(event.number)
             if item is None:  # it ended before
                 continue
-            if isinstance(event, Done):
+            if isinstance(event, ItemDone):
                 del self.items[item.number]
                 self.journals.pop(item.number, None)
                 self.meter.add(max(0.0, item.seconds - self.counted.pop(item.number)))
@@ -230,7 +230,7 @@ class _Keeper:
         """The items of a job that have not ended."""
         return [item for item in job if item.number in self.items]
 
-    def give_up(self, work: Work) -> Iterator[Done]:
+    def give_up(self, work: Work) -> Iterator[ItemDone]:
         """End items at which too many actors have died."""
         for item in [item for item in work.items if item.deaths >= _MOST_DEATHS]:
             work.items.remove(item)
@@ -240,12 +240,12 @@ class _Keeper:
                 f"{name}: {item.deaths} actors died while decoding it; a machine of the cluster "
                 "may lack memory"
             )
-            yield from self.keep([Done(item.number, error)])
+            yield from self.keep([ItemDone(item.number, error)])
 
 
-def in_order(ends: Iterable[Done]) -> Iterator[Done]:
+def in_order(ends: Iterable[ItemDone]) -> Iterator[ItemDone]:
     """Yield by number, each as soon as those before it are there."""
-    waiting: dict[int, Done] = {}
+    waiting: dict[int, ItemDone] = {}
     number = 0
     for end in ends:
         waiting[end.number] = end

@@ -42,7 +42,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ChunkDone:
     """A chunk of item ``number``, just decoded: samples ``start`` to ``end``."""
 
     number: int
@@ -53,7 +53,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Done:
+class ItemDone:
     """The end of item ``number``."""
 
     number: int
@@ -118,7 +118,7 @@ class Worker:
         """Load the recogniser; whether it gives word times."""
         return self.llm.word_times
 
-    def decode(self, items: Sequence[Item]) -> Iterator[list[Heard | Done]]:
+    def decode(self, items: Sequence[Item]) -> Iterator[list[ChunkDone | ItemDone]]:
         """Yield what is heard in the items, a pool of chunks at a time."""
         options, drafts = self.setup.options, dict[int, tuple[Item, Draft]]()
 
@@ -129,18 +129,18 @@ class Worker:
                 yield from self._pieces(item, draft)
 
         for pool in self.llm.pipeline.pools(pieces(), options):
-            events: list[Heard | Done] = []
+            events: list[ChunkDone | ItemDone] = []
             for piece in pool:
                 item, draft = drafts[id(piece.draft)]
                 draft.add(piece)
                 if piece.chunk is None:
                     result = draft.transcript(self.llm.name, self.llm.adapter)
-                    events.append(Done(item.number, result))
+                    events.append(ItemDone(item.number, result))
                     del drafts[id(draft)]
                 elif piece.heard and (times := (piece.chunk.start, piece.chunk.end)) not in (
                     item.known
                 ):
-                    events.append(Heard(item.number, *times, piece.seconds, piece.heard))
+                    events.append(ChunkDone(item.number, *times, piece.seconds, piece.heard))
             yield events
 
     def _pieces(self, item: Item, draft: Draft) -> Iterator[Piece]:

@@ -30,7 +30,7 @@ from asr_llm.transcription.fleet import Fleet, duration
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.transcript import DecodedChunk, Transcript
-from asr_llm.transcription.worker import Done, Heard, Item, Worker
+from asr_llm.transcription.worker import ChunkDone, Item, ItemDone, Worker
 
 TEXT = "the patient was started on ten milligrams of it at bedtime, and will be seen in a week"
 
@@ -43,20 +43,20 @@ class Sender(Worker):
         return False
 
     @staticmethod
-    def pools(number: int) -> Iterator[list[Heard | Done]]:
+    def pools(number: int) -> Iterator[list[ChunkDone | ItemDone]]:
         """The chunks of an hour."""
         for first in range(0, 120, 20):
             yield [
-                Heard(number, i, i + 1, 30.0, DecodedChunk(f"{TEXT} {i}", confidence=0.9))
+                ChunkDone(number, i, i + 1, 30.0, DecodedChunk(f"{TEXT} {i}", confidence=0.9))
                 for i in range(first, first + 20)
             ]
 
-    def decode(self, items: Sequence[Item]) -> Iterator[list[Heard | Done]]:
+    def decode(self, items: Sequence[Item]) -> Iterator[list[ChunkDone | ItemDone]]:
         """An hour of chunks for each item."""
         for item in items:
             assert isinstance(item.what, Source)
             yield from self.pools(item.number)
-            yield [Done(item.number, Transcript(item.what.path, 3600.0, (), "none"))]
+            yield [ItemDone(item.number, Transcript(item.what.path, 3600.0, (), "none"))]
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr_llm.model.whisper_decoder import BeamSearch, Heard
+from asr_llm.model.whisper_decoder import BeamSearch, EncoderMemory
 
 A, B, END, START = range(4)
 # Of each token the probability of the next: a, b, the end.
@@ -20,7 +20,7 @@ HUSH = {START: (0.1, 0.0, 0.9), A: (0.0, 0.0, 1.0), B: (0.0, 0.0, 1.0)}
 class Chain:
     """In place of Whisper's decoder: what comes next depends on the last token alone."""
 
-    def __call__(self, ids: Tensor, heard: Heard, cache: Any) -> Tensor:
+    def __call__(self, ids: Tensor, heard: EncoderMemory, cache: Any) -> Tensor:
         tables = heard.layers[0][0]
         own = tables.repeat_interleave(len(ids) // len(tables), 0)
         return own[torch.arange(len(ids)), ids[:, -1]][:, None]
@@ -29,12 +29,12 @@ class Chain:
         return hidden.log()
 
 
-def heard(*chains: dict[int, tuple[float, ...]]) -> Heard:
+def heard(*chains: dict[int, tuple[float, ...]]) -> EncoderMemory:
     tables = torch.zeros(len(chains), 4, 4)
     for table, chain in zip(tables, chains):
         for token, following in chain.items():
             table[token, :3] = torch.tensor(following)
-    return Heard([(tables, tables)], torch.tensor([4] * len(chains)))
+    return EncoderMemory([(tables, tables)], torch.tensor([4] * len(chains)))
 
 
 def search(beams: int, **more: Any) -> BeamSearch:

@@ -29,7 +29,7 @@ from asr_llm.transcription.fleet import Fleet, Work, _Keeper, in_order
 from asr_llm.transcription.journal import Journals
 from asr_llm.transcription.options import Cluster, Recogniser, TranscribeOptions
 from asr_llm.transcription.transcript import DecodedChunk, Transcript
-from asr_llm.transcription.worker import Done, Heard, Item, Setup, Worker
+from asr_llm.transcription.worker import ChunkDone, Item, ItemDone, Setup, Worker
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
@@ -62,7 +62,7 @@ def test_nothing_that_killed_an_actor_is_in_a_job_with_others() -> None:
 
 
 def test_ends_are_put_in_order() -> None:
-    ends = [Done(i, AudioError(str(i))) for i in (2, 0, 1, 3)]
+    ends = [ItemDone(i, AudioError(str(i))) for i in (2, 0, 1, 3)]
     assert [end.number for end in in_order(ends)] == [0, 1, 2, 3]
     first = in_order(iter(ends[1:2]))
     assert next(first).number == 0  # at once
@@ -74,11 +74,11 @@ def test_what_comes_twice_is_kept_once(tmp_path: Path) -> None:
     journals, seconds = Journals(tmp_path, {}), list[float]()
     keeper = _Keeper([item], lambda done, total: seconds.append(done), journals)
     keeper.open([item])
-    heard = Heard(0, 0, 16000, 1.0, DecodedChunk("one"))
+    heard = ChunkDone(0, 0, 16000, 1.0, DecodedChunk("one"))
     assert list(keeper.keep([heard])) == list(keeper.keep([heard])) == []
     rows = [json.loads(line) for line in (tmp_path / ".0.journal").read_text().splitlines()]
     assert [row.get("text") for row in rows[1:]] == ["one"]
-    end = Done(0, AudioError("x"))
+    end = ItemDone(0, AudioError("x"))
     assert list(keeper.keep([end, end])) == [end]
     assert seconds == [1.0, 4.0]
     assert journals(item.what).known == {(0, 16000): DecodedChunk("one")}
@@ -134,7 +134,7 @@ class Pretender(Worker):
     def ready(self) -> bool:
         return False
 
-    def decode(self, items: Sequence[Item]) -> Iterator[list[Heard | Done]]:
+    def decode(self, items: Sequence[Item]) -> Iterator[list[ChunkDone | ItemDone]]:
         for item in items:
             assert isinstance(item.what, Source)
             name = item.what.path.stem
@@ -146,8 +146,8 @@ class Pretender(Worker):
                     mark.touch()
                     time.sleep(0.2)  # what was sent arrives
                     os._exit(1)
-                yield [Heard(item.number, i, i + 1, 1.0, DecodedChunk(f"{name} {i}"))]
-            yield [Done(item.number, Transcript(item.what.path, CHUNKS, (), name))]
+                yield [ChunkDone(item.number, i, i + 1, 1.0, DecodedChunk(f"{name} {i}"))]
+            yield [ItemDone(item.number, Transcript(item.what.path, CHUNKS, (), name))]
 
 
 @pytest.fixture
