@@ -62,13 +62,18 @@ def check_writable(folder: Path, option: str = "-o") -> None:
 
 
 def check_file(path: Path, option: str) -> None:
-    """Check that a file can be written, before any work is done for it.
+    """Check that an HTML page can be written, before any work is done for it.
 
     Raises:
-        RunError: it cannot.
+        RunError: it cannot, or another kind of file is there, which would be lost.
     """
     if path.is_dir():
         raise RunError(f"{path} is a folder; expected a file for {option}, such as report.html")
+    if path.is_file() and path.suffix.lower() not in (".html", ".htm"):
+        raise RunError(
+            f"{path} is there and is not an HTML page; expected a new file for {option}, or an "
+            "earlier report (.html)"
+        )
     check_writable(path.parent, option)
 
 

@@ -37,3 +37,11 @@ def test_what_cannot_be_written_is_refused() -> None:
         check_file(nowhere / "a.html", "--report")
     with pytest.raises(RunError, match=r"^/proc is a folder; expected a file for --report"):
         check_file(Path("/proc"), "--report")
+
+
+def test_a_report_replaces_reports_only(tmp_path: Path) -> None:
+    for name in ("page.html", "mine.tsv"):
+        (tmp_path / name).write_text("x", "utf-8")
+    check_file(tmp_path / "page.html", "--report")
+    with pytest.raises(RunError, match=r"mine\.tsv is there and is not an HTML page; .* --report"):
+        check_file(tmp_path / "mine.tsv", "--report")
