@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import suppress
@@ -26,8 +27,7 @@ def new_folder(path: str | Path) -> Path:
         RunError: it is a file or a non-empty folder, or cannot be written.
     """
     place = Path(path)
-    if place.is_file():
-        raise RunError(f"{place} is a file; expected a new or empty folder: choose another -o")
+    check_no_file(place)
     if place.exists() and any(place.iterdir()):
         raise RunError(f"{place} is not empty; expected a new or empty folder: choose another -o")
     check_writable(place)
@@ -42,45 +42,50 @@ def check_writable(folder: Path, option: str = "-o") -> None:
     Raises:
         RunError: they cannot.
     """
-    if above := file_above(folder / "any"):
-        raise RunError(
-            f"{folder} cannot be created: {above} is a file; choose another place with {option}"
-        )
+    check_no_file(folder, option)
     created = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise RunError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place with {option}"
-        ) from error
+        what = "cannot be created" if created else "cannot be written"
+        # A system folder such as /proc answers that it does not exist, which tells nobody anything.
+        reason = "" if error.errno == errno.ENOENT else f" ({error.strerror})"
+        raise RunError(f"{folder} {what}{reason}; choose another place with {option}") from error
     finally:
         for above in created:
             with suppress(OSError):
                 above.rmdir()
 
 
+def check_no_file(folder: Path, option: str = "-o") -> None:
+    """Check that neither a folder's path nor a part of it is a file.
+
+    Raises:
+        RunError: it is.
+    """
+    there = next((part for part in (folder, *folder.parents) if part.exists()), None)
+    if there is None or there.is_dir():
+        return
+    if there == folder:
+        raise RunError(f"{folder} is a file; expected a folder: choose another with {option}")
+    raise RunError(
+        f"{folder} cannot be created: {there} is a file; choose another place with {option}"
+    )
+
+
 def check_file(path: Path, option: str) -> None:
     """Check that an HTML page can be written, before any work is done for it.
 
     Raises:
-        RunError: it cannot, or another kind of file is there, which would be lost.
+        RunError: it cannot, or its name is that of another kind of file, which would be lost.
     """
     if path.is_dir():
         raise RunError(f"{path} is a folder; expected a file for {option}, such as report.html")
-    if path.is_file() and path.suffix.lower() not in (".html", ".htm"):
-        raise RunError(
-            f"{path} is there and is not an HTML page; expected a new file for {option}, or an "
-            "earlier report (.html)"
-        )
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise RunError(f"{path}: expected a name for {option} that ends in .html")
     check_writable(path.parent, option)
-
-
-def file_above(path: Path) -> Path | None:
-    """The file that a folder cannot be created below; None if there is none."""
-    there = next((above for above in path.parents if above.exists()), None)
-    return there if there is not None and not there.is_dir() else None
 
 
 def is_lfs_pointer(path: Path) -> bool:

@@ -281,8 +281,8 @@ class Recipe(_Trains):
         path = Path(path)
         if not path.is_file():
             raise RecipeError(
-                f"no recipe at {path}; expected a YAML file such as adapt/text.yaml, which is "
-                "what 'asr-llm adapt' does without one"
+                f"no recipe at {path}; expected a YAML file, such as adapt/text.yaml for "
+                "'asr-llm adapt' (its default) or adapt/imitate.yaml for 'asr-llm pretrain'"
             )
         return parse_yaml(path, cls, RecipeError)
 

@@ -17,6 +17,7 @@ from asr_llm.text_files import TextFileError, read_text
 
 _MOST_BYTES = 4 * 2**20  # larger files would take too long
 _MOST_NODES = 500_000
+_MOST_PROBLEMS = 10
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = Sequence[str | int]
@@ -136,14 +137,20 @@ def validate_yaml(path: Path, model: type[Model]) -> tuple[Model | None, YamlFil
 
 
 def parse_yaml(path: Path, model: type[Model], error: type[AsrLlmError]) -> Model:
-    """Read ``path`` as ``model``; raise ``error`` with "file:line: key: what; expected; do"."""
+    """Read ``path`` as ``model``.
+
+    Raises:
+        error: of each of the first ten problems a line "file:line: key: what; expected; do".
+    """
     parsed, file = validate_yaml(Path(path), model)
     if parsed is not None:
         return parsed
     # A misspelt key often explains a missing one: report it first.
-    first, *others = sorted(file.problems, key=lambda p: ": unknown key" not in p.message)
-    more = f" (and {len(others)} more)" if others else ""
-    raise error(f"{path}:{first.line}: {first.message}{more}")
+    found = sorted(file.problems, key=lambda p: ": unknown key" not in p.message)
+    lines = [f"{path}:{problem.line}: {problem.message}" for problem in found[:_MOST_PROBLEMS]]
+    if left := len(found) - len(lines):
+        lines.append(f"(and {left} more)")
+    raise error("\n".join(lines))
 
 
 def _explain(item: Any, model: type[BaseModel]) -> tuple[Location, str]:

@@ -32,7 +32,7 @@ from asr_llm.decoding import two_passes
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import score
-from asr_llm.jobs.measurement import HeldOut
+from asr_llm.jobs.held_out import HeldOut
 from asr_llm.model import checkpoints
 from asr_llm.transcription.speech_llm import SpeechLLM
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recognisers import some_of
 from scipy.optimize import minimize
 
 from asr_llm.cli import silence_libraries
@@ -124,7 +125,7 @@ def recordings(path: Path, split: str, limit: int | None) -> list[Any]:
     """
     found = spoken_set(Domain.load(path), split) if path.is_dir() else read_manifest(path)
     cuts = [cut for cut in found if cut.duration <= LONGEST]
-    return cuts[:: max(1, len(cuts) // limit)][:limit] if limit else cuts
+    return some_of(cuts, limit)
 
 
 def judged(decoder: Decoder, cuts: list[Any], num_beams: int) -> Judged:

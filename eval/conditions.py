@@ -18,7 +18,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import soxr
-from recognisers import by_us, by_whisper, load_whisper
+from recognisers import by_us, by_whisper, load_whisper, some_of
 
 from asr_llm import SpeechLLM
 from asr_llm.cli import silence_libraries
@@ -44,8 +44,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="CONDITION")
     arguments = parser.parse_args()
     silence_libraries()
-    cuts = list(read_manifest(arguments.manifest))
-    cuts = cuts[:: max(1, len(cuts) // arguments.clips)][: arguments.clips]
+    cuts = some_of(list(read_manifest(arguments.manifest)), arguments.clips)
     clips = [cut_audio(cut) for cut in cuts]
     said = [normalize(cut.supervisions[0].text or "", "whisper-en") for cut in cuts]
     systems: dict[str, Recognise] = {

@@ -19,7 +19,7 @@ from asr_llm.corpus.terms.biasing_list import BiasingList
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.evaluation.entities import EntityFinder
 from asr_llm.evaluation.scores import Blocks, score
-from asr_llm.jobs.measurement import HeldOut
+from asr_llm.jobs.held_out import HeldOut
 from asr_llm.model import checkpoints
 from asr_llm.transcription.speech_llm import SpeechLLM
 

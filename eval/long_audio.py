@@ -29,7 +29,7 @@ from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.evaluation.scores import score
-from asr_llm.jobs.measurement import manifest_set
+from asr_llm.jobs.held_out import manifest_set
 from asr_llm.transcription.speech_llm import SpeechLLM
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
+from recognisers import some_of
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.recordings.audio import Samples, cut_audio, loudest, normal
@@ -39,8 +40,7 @@ def main() -> None:
     parser.add_argument("--gains", type=float, nargs="+", default=[1.0, 0.03, 0.01, 0.003, 0.001])
     arguments = parser.parse_args()
     silence_libraries()
-    cuts = list(read_manifest(arguments.manifest))
-    cuts = cuts[:: max(1, len(cuts) // arguments.clips)][: arguments.clips]
+    cuts = some_of(list(read_manifest(arguments.manifest)), arguments.clips)
     texts, audios = [cut.supervisions[0].text for cut in cuts], [cut_audio(cut) for cut in cuts]
     model = SpeechLLM.load(arguments.model)
     print("| level, dBFS | WER as read | deletions | WER at a normal level | deletions |")

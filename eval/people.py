@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from recognisers import by_us, by_whisper, load_whisper
+from recognisers import by_us, by_whisper, load_whisper, some_of
 
 from asr_llm.cli import silence_libraries
 from asr_llm.corpus.domain.folder import Domain
@@ -70,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     silence_libraries()
     for name in arguments.sets:
-        clips = list(_spread(list(_clips(name, arguments)), arguments.limit))
+        clips = some_of(list(_clips(name, arguments)), arguments.limit)
         place = arguments.output / name
         place.mkdir(parents=True, exist_ok=True)
         _write(place / "reference.jsonl", ({**_row(c), "text": c.text} for c in clips))
@@ -199,11 +199,6 @@ def _slots(clips: list[Clip], place: Path, base: str) -> None:
 def _row(clip: Clip) -> dict[str, Any]:
     duration = round(len(clip.samples) / SAMPLE_RATE, 3)
     return {"id": clip.id, "duration": duration, "speaker": clip.speaker}
-
-
-def _spread(clips: list[Clip], limit: int | None) -> list[Clip]:
-    step = max(1, len(clips) // limit) if limit else 1
-    return clips[::step][:limit]
 
 
 def _seconds(clips: Iterable[Clip]) -> float:

@@ -1,10 +1,10 @@
-"""The recognisers that scripts compare on audio in memory: ours, and Whisper by faster-whisper."""
+"""What scripts compare on audio in memory: some clips of a set, our recogniser, and Whisper's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import soundfile as sf
@@ -12,7 +12,16 @@ import soundfile as sf
 from asr_llm.corpus.recordings.audio import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asr_llm import SpeechLLM
+
+T = TypeVar("T")
+
+
+def some_of(clips: Sequence[T], limit: int | None) -> list[T]:
+    """At most ``limit`` clips, spread over all of them: every n-th."""
+    return list(clips[:: max(1, len(clips) // limit)][:limit] if limit else clips)
 
 
 def by_us(model: SpeechLLM, audios: list[np.ndarray]) -> list[str]:

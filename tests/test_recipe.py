@@ -96,7 +96,8 @@ def test_recipes_are_frozen() -> None:
             5,
             [
                 "sources.1.voices: unknown key for task 'question'; expected one of task, data, "
-                "weight; remove it (and 1 more)"
+                "weight; remove it\n",
+                ":6: sources.1.insert: unknown key for task 'question'; ",
             ],
         ),
         (
@@ -162,7 +163,7 @@ def test_malformed_recipes_name_file_and_line(
 
 
 def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"such as adapt/text\.yaml, which is what"):
+    with pytest.raises(RecipeError, match=r"such as adapt/text\.yaml for"):
         Recipe.load(tmp_path / "none.yaml")
 
 

@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT / "eval")]
 
-from recognisers import by_us  # noqa: E402
+from recognisers import by_us, some_of  # noqa: E402
 from record import Figures, Record, minutes, recipes, row  # noqa: E402
 
 COLUMNS = ("WER readers", "T2T", "S2T", "gap")
@@ -112,8 +112,7 @@ def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
     from asr_llm import SpeechLLM
 
     adapters = AdapterFolder.read_all(run / "adapter")
-    cuts = list(read_manifest(readers))
-    cuts = cuts[:: max(1, len(cuts) // limit)][:limit]
+    cuts = some_of(list(read_manifest(readers)), limit)
     texts = by_us(SpeechLLM.load(start, adapters), [cut_audio(cut) for cut in cuts])
     said = [cut.supervisions[0].text or "" for cut in cuts]
     errors = jiwer.process_words(*([normalize(text, "basic") for text in x] for x in (said, texts)))

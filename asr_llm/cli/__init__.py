@@ -203,8 +203,8 @@ def _more_of(error: BaseException, command: str | None) -> str:
     """How to see everything that is wrong with the domain folder of the command line."""
     if not isinstance(error, DomainError) or command not in _OF_DOMAINS:
         return ""
-    folders = [given for given in sys.argv[2:] if (Path(given) / "domain.yaml").is_file()]
-    if not folders or "domain check" in str(error):
+    given = [Path(one) for one in sys.argv[2:] if (Path(one) / "domain.yaml").is_file()]
+    folder = next((str(one) for one in given if f"{one}/" in str(error)), None)
+    if folder is None or "domain check" in str(error):
         return ""
-    folder = next((one for one in folders if one in str(error)), folders[0])
     return f"\nEverything that is wrong with it:  asr-llm domain check {shlex.quote(folder)}"

@@ -13,6 +13,8 @@ from asr_llm.cli.bar import clock
 from asr_llm.errors import number_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asr_llm.corpus.domain.folder import CheckReport
     from asr_llm.corpus.terms.propose import Candidate
     from asr_llm.evaluation.table import Row
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from asr_llm.model.store import Stored
 
 
-def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
+def summary(outcomes: list[Outcome], seconds: float, folder: Path | None) -> list[str]:
     """Summarise the results of all audio in a few lines.
 
     Args:
         seconds: time since the model was loaded.
+        folder: where the transcripts are, if not on stdout.
     """
     lines = []
     left_out = [outcome.left_out for outcome in outcomes if outcome.left_out]
@@ -34,7 +37,7 @@ def summary(outcomes: list[Outcome], seconds: float) -> list[str]:
         more = f"; so for {len(left_out) - 1} more" if left_out[1:] else ""
         lines.append(f"left out: {left_out[0]}{more}")
     if done := sum(outcome.done_before for outcome in outcomes):
-        lines.append(f"{number_of(done, 'file')} done already")
+        lines.append(f"{number_of(done, 'file')} done already, in {folder}")
     heard = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
     if heard:
         audio = f"{number_of(len(heard), 'file')}, {clock(sum(heard))} of audio"

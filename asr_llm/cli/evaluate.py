@@ -72,7 +72,10 @@ def evaluate(
     from asr_llm.jobs import evaluate as job
 
     if max_general_wer_increase is not None and not adapter:
-        raise AsrLlmError("--max-general-wer-increase requires --adapter")
+        raise AsrLlmError(
+            "--max-general-wer-increase compares an adapter with its base, and there is none: give "
+            "it with --adapter, or leave the option out"
+        )
 
     with Bar() as progress:
         done = job.evaluate(

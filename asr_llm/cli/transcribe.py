@@ -157,7 +157,7 @@ def transcribe(
                 bar.echo(printable(f"{outcome.name}: {outcome.note}\n"), err=True)
             if outcome.error:
                 bar.echo(printable(f"error: {outcome.error}\n"), err=True)
-    for line in summary(found, bar.seconds):
+    for line in summary(found, bar.seconds, output_dir):
         typer.echo(printable(line), err=True)
     if any(one.error for one in found):
         raise typer.Exit(3 if any(one.done_before or one.seconds for one in found) else 2)

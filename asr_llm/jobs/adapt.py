@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_llm.corpus.domain.folder import Domain
+from asr_llm.corpus.domain.folder import Domain, check
 from asr_llm.corpus.recordings.alignment import word_items
 from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS
-from asr_llm.errors import CheckpointError, RecipeError, RunError
+from asr_llm.errors import CheckpointError, DomainError, RecipeError, RunError, number_of
 from asr_llm.files import write_text
-from asr_llm.jobs.measurement import (
-    REPORT,
-    HeldOut,
-    Report,
-    System,
-    general_set,
-    held_out_sets,
-    measure,
-)
+from asr_llm.jobs.held_out import HeldOut, general_set, held_out_sets
+from asr_llm.jobs.measurement import REPORT, Report, System, measure
 from asr_llm.jobs.training_run import (
     ORIGIN,
     aligned_in,
@@ -98,13 +92,16 @@ def adapt(
     chosen = (recipe or text_recipe()).override(model=model, seed=seed, steps=steps)
     _refuse_pretraining(chosen)
     processes = begin(chosen)
+    notes: list[str] = []
     with processes.together():
         if processes.first:  # others may come when it has begun to write
             refuse_used(place, resume)
+            if not resume:
+                notes += _checked(folder)
         if not resume:  # a finished run needs its data no more
             refuse_without_data(chosen, folder)
         training = _Training(folder, chosen, place, general, progress)
-        opened, sets, notes = training.carry_out(resume, processes)
+        opened, sets, told = training.carry_out(resume, processes)
     processes.leave()
     adapter = opened.adapter if opened.adapter.is_dir() else None
     trained = opened.model if adapter is None else None
@@ -121,7 +118,17 @@ def adapt(
         systems = [System("base", chosen.model), adapted]
         with keeping(f"the trained {(adapter or trained or place).name}"):
             scores = measure(systems, sets, place, progress, report)
-    return AdaptResult(place, chosen.model, adapter, trained, scores, tuple(notes))
+    return AdaptResult(place, chosen.model, adapter, trained, scores, (*notes, *told))
+
+
+def _checked(domain: Domain) -> list[str]:
+    """Refuse a domain with errors before a model is loaded; a note if there are warnings."""
+    report = check(domain.path)
+    if report.errors:
+        raise DomainError(str(report.errors[0]))
+    count = len(report.warnings)
+    see = f"see: asr-llm domain check {shlex.quote(str(domain.path))}"
+    return [f"the domain has {number_of(count, 'warning')}; {see}"] if count else []
 
 
 def _refuse_pretraining(recipe: Recipe) -> None:

@@ -32,7 +32,10 @@ def check_adapters(
     from asr_llm.model.adapters import fusion_weights
 
     if fusion is not None and not adapters:
-        raise AsrLlmError("--fusion requires --adapter")
+        raise AsrLlmError(
+            "--fusion is the weight of an adapter trained on text, and there is none: give it with "
+            "--adapter, or leave out --fusion"
+        )
     for adapter in (*adapters, *baselines):
         adapter.check_base(model)
     fusion_weights(adapters, fusion)

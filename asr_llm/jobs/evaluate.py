@@ -12,16 +12,8 @@ from asr_llm.corpus.domain.folder import Domain
 from asr_llm.errors import AsrLlmError, DomainError
 from asr_llm.files import check_file, new_folder
 from asr_llm.jobs.adapters import check_adapters
-from asr_llm.jobs.measurement import (
-    REPORT,
-    Report,
-    System,
-    general_set,
-    held_out_sets,
-    is_recordings,
-    manifest_set,
-    measure,
-)
+from asr_llm.jobs.held_out import general_set, held_out_sets, is_recordings, manifest_set
+from asr_llm.jobs.measurement import REPORT, Report, System, measure
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.progress import Progress
 from asr_llm.transcription.options import Cluster, TranscribeOptions

@@ -84,7 +84,10 @@ def _formats(wanted: Wanted, options: TranscribeOptions) -> tuple[str, ...]:
     if "ctm" in names and not (formats.are_all(wanted.formats) or options.word_timestamps):
         raise RunError("ctm needs word times: add --word-timestamps")
     if "rttm" in names and wanted.channels != "separate":
-        raise RunError("rttm needs speakers, one per channel: add --channels separate")
+        raise RunError(
+            "rttm needs speakers, and they are told apart by channel alone: add --channels "
+            "separate if each has one of their own; else choose another format"
+        )
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,9 +77,10 @@ def locate(name: str | Path) -> Path:
         return folder
     # One slash after an existing folder: a mistyped path, not a name on the hub.
     if not is_hub_name(name) or folder.parent.is_dir():
+        near = difflib.get_close_matches(str(name).lower(), ("small", "mini"), n=1)
         raise CheckpointError(
             f"no model at {name}; expected 'small', 'mini', a checkpoint folder, or a hub name "
-            "such as nvidia/canary-qwen-2.5b"
+            "such as nvidia/canary-qwen-2.5b" + (f": did you mean {near[0]!r}?" if near else "")
         )
     from huggingface_hub import snapshot_download
 

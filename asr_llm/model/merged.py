@@ -46,26 +46,27 @@ def export(
     for adapter in read:
         _refuse_fused(adapter)
     origin = checkpoints.locate(base)
-    model = checkpoints.build(origin)
-    if vllm:
-        for_vllm.refuse_others(model)
-    checkpoints.load_weights(model, origin)
-    if merge and not adapters and "lora" not in model.cfg:
+    has_lora = "lora" in checkpoints.read_config(origin)
+    if merge and not adapters and not has_lora:
         raise CheckpointError(
             f"{base} has no LoRA, so there is nothing to merge; give an adapter with "
             "--adapter, or leave out --merge"
         )
+    if llm_only and has_lora and not (merge or read):
+        raise CheckpointError(
+            f"{base} keeps a LoRA beside its LLM, for which a plain LLM has no place; expected "
+            "it to be part of the weights: add --merge"
+        )
+    model = checkpoints.build(origin)
+    if vllm:
+        for_vllm.refuse_others(model)
+    checkpoints.load_weights(model, origin)
     if read:
         Adapters(model, base, read)
     elif merge:
         lora.merge(model)
     card = _card(base, origin, read, llm_only)
     if llm_only:
-        if "lora" in model.cfg:
-            raise CheckpointError(
-                f"{base} keeps a LoRA beside its LLM, for which a plain LLM has no place; expected "
-                "it to be part of the weights: add --merge"
-            )
         _save_llm(model, folder, card)
     elif vllm:
         for_vllm.save(model, folder, card)

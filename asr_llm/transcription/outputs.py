@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_llm.errors import RunError, number_of
-from asr_llm.files import file_above, printable
+from asr_llm.files import check_no_file, check_writable, printable
 
 RECORD = ".asr-llm.jsonl"
 
@@ -54,15 +54,7 @@ class OutputFolder:
         self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False
     ) -> None:
         self.folder, self.overwrite = Path(folder), overwrite
-        if self.folder.exists() and not self.folder.is_dir():
-            raise RunError(
-                f"{self.folder}: is a file; expected a folder for the transcripts with -o"
-            )
-        if above := file_above(self.folder):
-            raise RunError(
-                f"{self.folder}: cannot be created, because {above} is a file; choose another "
-                "folder with -o"
-            )
+        check_no_file(self.folder)
         self.settings = json.loads(json.dumps(settings))  # as read back from the record
         self.record = self.folder / RECORD
         self._before: dict[Path, os.stat_result] = {}
@@ -113,14 +105,8 @@ class OutputFolder:
         Raises:
             RunError: it cannot be created.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"{self.folder}: cannot be made ({error.strerror}); choose another folder with -o"
-            ) from error
-        if not os.access(self.folder, os.W_OK):
-            raise RunError(f"{self.folder}: cannot be written; choose another folder with -o")
+        check_writable(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def save(
         self, audio: Path, contents: Mapping[str, str | None], trouble: str | None = None

@@ -29,7 +29,7 @@ from asr_llm.corpus.text.normalizers import normalize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recognisers import by_us, by_whisper, load_whisper
+from recognisers import by_us, by_whisper, load_whisper, some_of
 
 Transcribe = Callable[[list[np.ndarray]], list[str]]
 
@@ -67,8 +67,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """RTFx, peak memory and word error rate of one system."""
     silence_libraries()
-    cuts = list(read_manifest(arguments.manifest))
-    cuts = cuts[:: max(1, len(cuts) // arguments.clips)][: arguments.clips]
+    cuts = some_of(list(read_manifest(arguments.manifest)), arguments.clips)
     audios = [cut_audio(cut) for cut in cuts]
     transcribe = loaded(arguments)
     transcribe(audios[:1])

@@ -135,6 +135,24 @@ def test_adapt_names_a_missing_model(domain: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_name_that_is_nearly_a_model_is_recognised(wav: Path) -> None:
+    assert_refused(run("transcribe", wav, "--model", "smal"), "no model at smal", "mean 'small'?")
+
+
+def test_adapt_refuses_what_the_check_rejects_before_anything_is_loaded(tmp_path: Path) -> None:
+    folder = create(tmp_path / "shop")
+    (folder / "terms" / "brand.tsv").write_text("Aurelia\n")
+    done = run("adapt", folder, "--model", tmp_path / "none", cwd=tmp_path)
+    assert_refused(done, "brand.tsv: no label for this file", f"asr-llm domain check {folder}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_general_set_is_named_by_its_option(domain: Path, tmp_path: Path) -> None:
+    done = run("adapt", domain, "--model", "mini", "--general", "none", cwd=tmp_path)
+    assert_refused(done, "--general none: not found; expected a domain folder or a manifest")
+    assert "domain check" not in done.stderr
+
+
 def test_a_used_run_folder_is_refused(domain: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
@@ -188,7 +206,8 @@ def test_transcribe_refuses_a_folder_that_is_no_adapter(wav: Path, tmp_path: Pat
 
 def test_a_weight_needs_an_adapter(wav: Path) -> None:
     for command in ("transcribe", "evaluate"):
-        assert_refused(run(command, wav, "--fusion", "0.3"), "--fusion requires --adapter")
+        done = run(command, wav, "--fusion", "0.3")
+        assert_refused(done, "--fusion is the weight of an adapter", "--adapter", "leave out")
 
 
 def test_adapters_are_refused_before_the_model_is_loaded(wav: Path, tmp_path: Path) -> None:
@@ -348,13 +367,16 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         message = f"interrupted before {when}; nothing was kept"
         assert cli.explain(stopped, "adapt") == (message, 130)
     assert cli.explain(KeyboardInterrupt(), "evaluate") == ("interrupted", 130)
-    assert cli.explain(DomainError("text.txt:2: no."), "adapt") == ("error: text.txt:2: no.", 2)
+    wrong = DomainError("my domain/text.txt:2: no.")
+    assert cli.explain(wrong, "adapt") == ("error: my domain/text.txt:2: no.", 2)
     (tmp_path / "my domain").mkdir()
     (tmp_path / "my domain" / "domain.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    domain, status = cli.explain(DomainError("text.txt:2: no."), "adapt")
+    domain, status = cli.explain(wrong, "adapt")
     assert domain.endswith("with it:  asr-llm domain check 'my domain'")
     assert status == 2
+    other = DomainError("--general other/text.txt:2: no.")
+    assert "domain check" not in cli.explain(other, "adapt")[0]
     assert cli.explain(DomainError("See: asr-llm domain check x"), "adapt")[0].count("check") == 1
     full = OSError(errno.ENOSPC, "No space left on device", "/x")
     expected = f"error: No space left on device at /x; make room, then run: {again}"

@@ -14,7 +14,8 @@ import torch
 
 from asr_llm.errors import DomainError, RunError
 from asr_llm.jobs import measurement
-from asr_llm.jobs.measurement import HeldOut, System
+from asr_llm.jobs.held_out import HeldOut, manifest_set
+from asr_llm.jobs.measurement import System
 from asr_llm.jobs.training_run import run_folder
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.recipe import text_recipe
@@ -163,4 +164,4 @@ def test_recordings_without_any_transcript_are_refused(tmp_path: Path) -> None:
     row = {"audio_filepath": "a.wav", "duration": 0.1, "text": " "}
     (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
     with pytest.raises(DomainError, match="none of its recordings has a transcript to measure"):
-        measurement.manifest_set(tmp_path)
+        manifest_set(tmp_path)

@@ -298,9 +298,9 @@ WRONG_FILES = {
         ("--biasing-list words.txt", "words.txt: no phrases in it; expected a phrase on each lin"),
         (
             "--report two.tsv/report.html",
-            "two.tsv cannot be created: two.tsv is a file; choose another place",
+            "two.tsv is a file; expected a folder: choose another with --report",
         ),
-        ("-o two.tsv", "two.tsv is a file; expected a new or empty folder: choose another -o"),
+        ("-o two.tsv", "two.tsv is a file; expected a folder: choose another with -o"),
     ],
 )
 def test_each_mistake_is_one_error(

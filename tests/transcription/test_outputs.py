@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_the_old_files(
 
 def test_folder_that_is_a_file(tmp_path: Path, audio: Path) -> None:
     (tmp_path / "new").write_text("a file")
-    with pytest.raises(RunError, match=r"cannot be created, because .* with -o"):
+    with pytest.raises(RunError, match=r"cannot be created: .* with -o"):
         save(out(tmp_path), audio)
 
 
@@ -283,9 +283,9 @@ def test_different_names_pass() -> None:
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(RunError, match=r"out: is a file; expected a folder"):
+    with pytest.raises(RunError, match=r"out is a file; expected a folder"):
         OutputFolder(tmp_path / "out", {})
-    with pytest.raises(RunError, match=r"sub: cannot be created, because .*out is a file"):
+    with pytest.raises(RunError, match=r"sub cannot be created: .*out is a file"):
         OutputFolder(tmp_path / "out" / "more" / "sub", {})
 
 

@@ -38,7 +38,7 @@ from asr_llm.corpus.speech.synthesis import (
 from asr_llm.corpus.terms.files import label_of, term_files
 from asr_llm.corpus.terms.phrases import PhraseFinder, key
 from asr_llm.corpus.text.lines import MOST_LINES
-from asr_llm.errors import DomainError
+from asr_llm.errors import DomainError, number_of
 from asr_llm.text_files import TextFileError, is_comment, read_lines
 from asr_llm.yaml_lines import YamlFile, load_yaml, validate_yaml
 
@@ -73,7 +73,7 @@ def check(path: str | Path) -> CheckReport:
         if not held_out:
             checker.check_missing(split)
     distinct = {split: {line.text for line in lines} for split, lines in text.items()}
-    counted = Counter(term.label for term in terms)
+    counted = Counter(label for label, _ in {(term.label, key(term.text)) for term in terms})
     return CheckReport(
         path=folder,
         sentences={split: len(lines) for split, lines in distinct.items()},
@@ -196,12 +196,15 @@ class _Checker:
 
     def check_text(self, train: list[Line]) -> None:
         """Require text or recordings to train on."""
-        if not train and not self._templates_refused():
+        text, recorded = text_path(self.folder, "train"), self.folder / "train"
+        broken = [Path(p.file) for p in self.errors]
+        unread = any(path == text or path.is_relative_to(recorded) for path in broken)
+        if not train and not unread and not self._templates_refused():
             fix = (
                 "add one utterance a line, train templates in templates.yaml, or recordings with "
                 "transcripts in train/"
             )
-            self.error(self.folder / "text.txt", None, "no domain text", fix)
+            self.error(text, None, "no domain text", fix)
 
     def _templates_refused(self) -> bool:
         """Whether template problems are already reported, which may explain missing text."""
@@ -257,9 +260,13 @@ class _Checker:
         for label in dict.fromkeys(term.label for term in terms):
             unused = [t for t in terms if t.label == label and key(t.text) not in said]
             if unused and train and not self._templates_refused():
-                total = sum(term.label == label for term in terms)
+                total = len({key(term.text) for term in terms if term.label == label})
                 lines = named([f"{term.line}" for term in unused])
-                message = f"{len(unused)} of {total} terms never occur in the text (lines {lines})"
+                count = len({key(term.text) for term in unused})
+                message = (
+                    f"{count} of {number_of(total, 'term')} {'is' if count == 1 else 'are'} not in "
+                    f"the text (lines {lines})"
+                )
                 self.warn(_file(unused[0]), unused[0].line, message, "add sentences which use them")
 
 

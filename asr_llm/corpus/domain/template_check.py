@@ -79,7 +79,7 @@ def _labels_and_terms(
         "have no declared label"
     )
     fix = (
-        f"declare {there} under 'labels' in domain.yaml instead, and write templates for it or "
-        f"delete {path.name}"
+        f"declare {there} under 'labels' in domain.yaml instead, and use {there} in "
+        f"{path.name} or delete it"
     )
     return Problem(str(path.parent / "terms"), None, "error", message, fix)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from asr_llm.corpus.recordings.audio_files import open_audio
 from asr_llm.corpus.recordings.audio_kinds import AudioFile
 from asr_llm.corpus.recordings.channels import Tell, mix
-from asr_llm.errors import AudioError
+from asr_llm.errors import AudioError, number_of
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -143,8 +143,8 @@ class Source:
 def _check_channel(path: Path, channel: int | None, num_channels: int) -> None:
     if channel is not None and not 1 <= channel <= num_channels:
         raise AudioError(
-            f"{path}: has {num_channels} channel{'s' if num_channels > 1 else ''}; "
-            f"there is no channel {channel} to take"
+            f"{path}: has {number_of(num_channels, 'channel')}; there is no channel {channel} to "
+            f"take: expected {'1' if num_channels == 1 else f'1 to {num_channels}'}, or mix"
         )
 
 

@@ -91,7 +91,7 @@ def _head(path: Path) -> bytes:
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
     if size == 0:
-        raise AudioError(f"{path}: is empty (0 bytes); expected audio. Copy or export it again")
+        raise AudioError(f"{path}: is empty (0 bytes); expected audio: copy or export it again")
     return head
 
 

@@ -271,7 +271,7 @@ def test_transcripts_of_recordings_are_domain_text(folder: Path) -> None:
     assert domain.has_text("dev")
     report = check(folder)
     assert not report.errors
-    assert any("1 of 2 terms never occur" in problem.message for problem in report.warnings)
+    assert any("1 of 2 terms is not in" in problem.message for problem in report.warnings)
     write(folder, "train/trans.txt", "a.wav Without a tab\n")
     with pytest.raises(DomainError, match=r"trans\.txt:1: found no TAB"):
         domain.text("train")
@@ -286,9 +286,32 @@ def test_check_counts(folder: Path) -> None:
     assert report.terms == {"DRUG": 2, "TEST": 3}
     assert report.recordings == {"train": 0, "dev": 0, "test": 0}
     assert found(report) == [
-        "warning terms/test.tsv:2: 1 of 3 terms never occur in the text (lines 2); "
+        "warning terms/test.tsv:2: 1 of 3 terms is not in the text (lines 2); "
         "add sentences which use them"
     ]
+
+
+def test_a_term_listed_twice_counts_once(folder: Path) -> None:
+    write(folder, "terms/test.tsv", "CA-125\nca‑125\nferritin\nferritin\n")
+    report = check(folder)
+    assert report.terms["TEST"] == 2
+    assert "warning terms/test.tsv:2: duplicate term, first at test.tsv:1; keep one of them" in (
+        found(report)
+    )
+    assert any("2 of 2 terms are not in the text (lines 1, 2, 3, 4)" in x for x in found(report))
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_text_in_another_encoding_is_not_reported_as_absent_too(folder: Path, split: str) -> None:
+    (folder / "templates.yaml").unlink()
+    place = folder if split == "train" else folder / split
+    place.mkdir(exist_ok=True)
+    (place / "text.txt").write_bytes("Caf\xe9\n".encode("latin-1"))
+    problems = check(folder).problems
+    (wrong,) = (p for p in problems if p.file == str(place / "text.txt"))
+    assert (wrong.line, wrong.severity) == (1, "error")
+    missing = [p.message.partition(":")[0] for p in problems if "no d" in p.message]
+    assert missing == ([] if split == "dev" else ["no dev set"])
 
 
 def test_check_reports_everything_at_once(folder: Path) -> None:
@@ -369,7 +392,7 @@ def test_terms_changed_without_their_labels_are_one_error_with_its_cause(tmp_pat
     assert found(check(folder)) == [
         "error terms: 8 templates ask for PART, PRODUCT, for which there are no terms, and the "
         "terms of DRUG have no declared label; declare DRUG under 'labels' in domain.yaml instead, "
-        "and write templates for it or delete templates.yaml"
+        "and use DRUG in templates.yaml or delete it"
     ]
 
 
@@ -474,7 +497,7 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
     write(folder, "test/trans.txt", f"a.wav\t{long}!\na.wav\t\n")
     assert found(check(folder)) == [
         "warning test/trans.txt:2: recording without transcript; write what is said",
-        "warning terms/test.tsv:3: 1 of 3 terms never occur in the text (lines 3); "
+        "warning terms/test.tsv:3: 1 of 3 terms is not in the text (lines 3); "
         "add sentences which use them",
         "warning text.txt:2: mixed casing: 1 line all lower-case, 7 with capitals; "
         "write all lines alike",
