@@ -42,7 +42,13 @@ def connect(cluster: Cluster) -> Any:
         how |= {"num_cpus": max(cores, cluster.actors or 1), "include_dashboard": False}
     try:
         ray.init(cluster.address, **how)
-    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+    except ConnectionError as error:
+        raise RunError(
+            f"--ray {cluster.address}: it answers, but no cluster lets this process in; it may ask "
+            "for a token (set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token), or "
+            f"run another version of Ray than {ray.__version__}, which is installed here"
+        ) from error
+    except (OSError, RuntimeError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise _unreachable(cluster.address, reason) from error
     return ray

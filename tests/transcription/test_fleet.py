@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,25 @@ def test_an_address_where_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> No
         ray_cluster.connect(Cluster(address))
     with pytest.raises(RunError, match="run the command on a machine of the cluster"):
         ray_cluster.connect(Cluster("ray://head:10001"))
+
+
+def test_a_head_that_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray says only that it failed to connect."""
+
+    def init(address: str, **how: Any) -> None:
+        raise ConnectionError(f"Failed to connect to Ray cluster at {address}")
+
+    inner = SimpleNamespace(worker=SimpleNamespace())
+    fake = SimpleNamespace(is_initialized=lambda: False, _private=inner, init=init)
+    fake.__version__ = "2.60.0"
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: True)
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with pytest.raises(RunError, match=r"it answers, .*RAY_AUTH_MODE=token.*Ray than 2\.60\.0"):
+            ray_cluster.connect(Cluster(address))
 
 
 def test_actors_need_a_cluster() -> None:
