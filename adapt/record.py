@@ -84,13 +84,15 @@ def recipes(path: Path, names: list[str] | None) -> Iterator[tuple[str, Recipe]]
 
 def row(name: str, found: list[Figures], columns: Sequence[str]) -> str:
     """A row of Markdown: the spread of each column over the seeds, and the mean minutes."""
-    cells = [spread([figures[column] for figures in found]) for column in columns]
+    cells = [spread([one[column] for one in found if column in one]) for column in columns]
     took = statistics.mean(figures["minutes"] for figures in found)
     return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
 
 
 def spread(values: list[float]) -> str:
     """Mean ± half of its 95% interval by Student's t, or of two (lowest to highest)."""
+    if not values:
+        return ""
     mean = statistics.mean(values)
     if max(values) - min(values) < 0.05:
         return f"{mean:.1f}"

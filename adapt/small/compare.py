@@ -6,7 +6,8 @@
 Each row of compare.yaml begins with `small`'s encoder and CTC head, a projector fitted to it, and
 the LLM as it was published: what our training has done to it is undone, and there is no first pass.
 Figures: WER of held-out readers (`basic`, four beams), and right answers to the questions of
-eval/knowledge.yaml, asked in writing (T2T) and aloud (S2T). What is finished is only read again,
+eval/knowledge.yaml, asked in writing (T2T) and aloud (S2T); prompts of eval/instructions.yaml that
+are followed, given in writing (I-T) and aloud (I-S). What is finished is only read again,
 what was stopped goes on; with --record, figures are kept in that file and taken from there. Ours
 are in adapt/small/compared.jsonl.
 """
@@ -27,8 +28,9 @@ from asr_llm.cli import silence_libraries
 from asr_llm.corpus.recordings.audio import cut_audio
 from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.text.normalizers import normalize
+from asr_llm.evaluation.instructions import InstructionSuite, Variant, read_instructions
 from asr_llm.evaluation.spoken_qa import Suite, read_suite
-from asr_llm.jobs import pretrain, qa
+from asr_llm.jobs import instruct, pretrain, qa
 from asr_llm.jobs.measurement import System
 from asr_llm.model import checkpoint_folder, checkpoints, composition, foundations
 from asr_llm.model.adapter_folder import AdapterFolder
@@ -41,7 +43,7 @@ sys.path[:0] = [str(HERE.parent), str(ROOT / "eval")]
 from recognisers import by_us, some_of  # noqa: E402
 from record import Figures, Record, minutes, recipes, row  # noqa: E402
 
-COLUMNS = ("WER readers", "T2T", "S2T", "gap")
+COLUMNS = ("WER readers", "T2T", "S2T", "gap", "I-T", "I-S")
 
 
 def main() -> None:
@@ -116,7 +118,10 @@ def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
     texts = by_us(SpeechLLM.load(start, adapters), [cut_audio(cut) for cut in cuts])
     said = [cut.supervisions[0].text or "" for cut in cuts]
     errors = jiwer.process_words(*([normalize(text, "basic") for text in x] for x in (said, texts)))
-    asked, _ = qa.run_suite(*questions(), System("trained", str(start), adapters))
+    trained = System("trained", str(start), adapters)
+    asked, _ = qa.run_suite(*questions(), trained)
+    told, _ = instruct.run_suite(*instructions(), trained)
+    followed = {kind: told["standard"][kind]["prompt"]["strict"] for kind in ("text", "speech")}
     return {
         "WER readers": 100 * errors.wer,
         "insertions": errors.insertions,
@@ -124,6 +129,8 @@ def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
         "T2T": 100 * asked["text"]["accuracy"],
         "S2T": 100 * asked["speech"]["accuracy"],
         "gap": 100 * asked["gap"]["difference"],
+        "I-T": 100 * followed["text"]["share"],
+        "I-S": 100 * followed["speech"]["share"],
         "minutes": minutes(run),
     }
 
@@ -133,6 +140,13 @@ def questions() -> tuple[Suite, qa.SpokenParts]:
     """The questions, and how they sound: spoken once, and only if any are to be put."""
     suite = read_suite(ROOT / "eval" / "knowledge.yaml")
     return suite, qa.speak(suite)
+
+
+@cache
+def instructions() -> tuple[InstructionSuite, dict[Variant, list[instruct.Put]]]:
+    """The instructions, and how they sound in the standard voices."""
+    suite = read_instructions(ROOT / "eval" / "instructions.yaml", ("standard",))
+    return suite, {"standard": instruct.speak(suite, "standard")}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def instruct(
     measured = asking.systems(model, adapter)
     put = {variant: speak(read, variant, progress) for variant in read.config.variants}
     figures, rows = asking.each(
-        measured, lambda system: _run(read, put, system, options.cascade, progress)
+        measured, lambda system: run_suite(read, put, system, options.cascade, progress)
     )
     scores = {
         "suite": read.config.name,
@@ -129,12 +129,12 @@ def _worded(one: Instruction, variant: Variant) -> str | None:
     return None if earlier is None else corrected(earlier.text, one.prompt.text, rng)
 
 
-def _run(
+def run_suite(
     suite: InstructionSuite,
-    put: dict[Variant, list[Put]],
+    put: Mapping[Variant, list[Put]],
     system: System,
-    cascade: bool,
-    progress: Progress | None,
+    cascade: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The figures of a system by variant (``instructions.summarize``), and every answer."""
     from asr_llm.evaluation.instructions import judge, summarize
