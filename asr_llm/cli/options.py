@@ -93,7 +93,9 @@ General = Annotated[
         "--general", help="Domain folder to measure forgetting on; default: the model's own."
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume the run in that folder.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Resume the run in that folder; start it if there is none.")
+]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave recordings out of report.html.")]
 NoText = Annotated[
     bool, typer.Option("--no-text", help="Leave all texts and recordings out of report.html.")
