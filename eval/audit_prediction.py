@@ -1,19 +1,22 @@
 """Does the vocabulary audit predict which terms a model misses in other voices and sentences?
 
     python eval/audit_prediction.py domains/medical [--model mini] [--beam-size 4] [--sentences 240]
+    python eval/audit_prediction.py DOMAIN --hypotheses RUN/hypotheses/base.domain.jsonl
 
 The terms of a domain's test sentences are audited as ``asr-llm domain audit`` does it, in two
 carrier sentences by two voices of the dev set. Then the test sentences are decoded in the voices of
-the test set. A mention there is predicted to be missed if its term was right at most N times of
-four; "misheard" is the audit's own threshold. Precision is the share of predictions that were
-missed, recall the share of missed mentions that were predicted; "else missed" is the share missed
-among the others. AUC is the probability that, of a missed and a found mention, the missed one's
-term was right less often in the audit (ties count half).
+the test set, unless a run of `adapt` or `evaluate` has done that. A mention there is predicted to
+be missed if its term was right at most N times of four; "misheard" is the audit's own threshold.
+Precision is the share of predictions that were missed, recall the share of missed mentions that
+were predicted; "else missed" is the share missed among the others. AUC is the probability that, of
+a missed and a found mention, the missed one's term was right less often in the audit (ties count
+half).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--beam-size", type=int, default=NUM_BEAMS)
     parser.add_argument("--voices", nargs="+", default=[], help="of the audit, in place of its own")
     parser.add_argument("--sentences", type=int, help="Only the first; default: all.")
+    parser.add_argument("--hypotheses", type=Path, help="of the test set, not to be decoded again")
     arguments = parser.parse_args()
     silence_libraries()
 
@@ -55,19 +59,24 @@ def main() -> None:
 
 def _mentions(arguments: argparse.Namespace) -> list[MentionOutcome]:
     """Outcomes of the mentions of the test set."""
-    domain = Domain.load(arguments.domain)
-    finder = EntityFinder(domain.patterns())
-    cuts = spoken_set(domain, "test")
+    finder = EntityFinder(Domain.load(arguments.domain).patterns())
+    found = []
+    for utterance, said, written in _decoded(arguments):
+        found += outcomes(TextPair(said, written), finder.find(said), utterance=utterance)
+    return found
+
+
+def _decoded(arguments: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Of each test sentence its id, its words, and what the model wrote."""
+    if arguments.hypotheses:
+        rows = map(json.loads, arguments.hypotheses.read_text("utf-8").splitlines())
+        return [(row["id"], row["reference"], row["text"]) for row in rows]
+    cuts = spoken_set(Domain.load(arguments.domain), "test")
     if arguments.sentences:
         cuts = cuts.subset(first=arguments.sentences)
     model = SpeechLLM.load(arguments.model, num_beams=arguments.beam_size)
     written = model.transcribe_cuts(cuts)
-    found = []
-    for cut in cuts:
-        said = cut.supervisions[0].text
-        texts = TextPair(said, written[cut.id])
-        found += outcomes(texts, finder.find(said), utterance=cut.id)
-    return found
+    return [(cut.id, cut.supervisions[0].text, written[cut.id]) for cut in cuts]
 
 
 def _report(audited: Audit, mentions: Sequence[MentionOutcome]) -> None:
