@@ -29,7 +29,7 @@ def parse(text: str) -> list[Part]:
     """Parse a reference into words and choices.
 
     Raises:
-        ValueError: a brace is not closed.
+        ValueError: a brace is not closed, or does not stand alone.
     """
     open_choices: list[Choice] = []
     current: list[Part] = []
@@ -45,6 +45,8 @@ def parse(text: str) -> list[Part]:
         elif open_choices and word == "}":
             outer[-1].append(open_choices.pop())
             current = outer.pop()
+        elif word != "}" and ("{" in word or "}" in word):
+            raise ValueError(f"{word!r}, a brace without spaces around it")
         elif not (open_choices and word == "@"):
             current.append(word)
     if open_choices:

@@ -39,7 +39,13 @@ def json_texts(path: Path, content: str, side: Side) -> Iterator[Placed]:
     used = [key for key in TEXTS[side] if any(row.get(key) is not None for _, row in rows)]
     if side == "hypothesis" and used and any("audio_filepath" in row for _, row in rows):
         # "text" of a manifest is the reference: scored against itself it would be perfect.
-        used = [key for key in used if key in ("pred_text", "hypothesis", "transcription")]
+        heard = ("pred_text", "hypothesis", "transcription")
+        if not (used := [key for key in used if key in heard]):
+            fail(
+                rows[0][0],
+                "no hypothesis: the text of a manifest (audio_filepath) is its reference",
+                f"one of {', '.join(heard)}",
+            )
     if rows and not used:
         fail(rows[0][0], "no text", f"one of {', '.join(TEXTS[side])} (a manifest: pred_text)")
     sharing = Counter(audio_of(row) for _, row in rows if not _named(row))

@@ -86,7 +86,7 @@ def trn_rows(lines: Iterable[tuple[str, str]], side: Side) -> Iterator[Placed]:
 
 def _alternatives(place: str, text: str) -> tuple[str, str | None]:
     """The text with the first of each ``{ a / b }``, and the original if it has any."""
-    if "{" not in text.split():
+    if "{" not in text and "}" not in text:
         return text, None
     try:
         return first(parse(text)), text

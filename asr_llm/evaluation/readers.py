@@ -178,17 +178,17 @@ def _read_folder(path: Path, side: Side) -> Iterator[Placed]:
 
 
 def unread(path: str | Path) -> str | None:
-    """Describe the files of a folder that are neither read nor belong to one that is."""
+    """Describe what of a folder is neither read nor belongs to what is."""
     folder = Path(path)
     if not folder.is_dir() or any((folder / name).is_file() for name in _LISTS):
         return None
     read = _by_stem(folder)
-    left = [
-        file.name
-        for file in sorted(folder.iterdir())
-        if file.stem not in read and not file.name.startswith(".") and file.is_file()
-    ]
-    return f"{folder}: not read: {few(left, 'file')}" if left and read else None
+    seen = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+    left = [file.name for file in seen if file.is_file() and file.stem not in read]
+    below = [file.name for file in seen if file.is_dir()]
+    told = [f"not read: {few(left, 'file')}"] if left else []
+    told += [f"not looked into: {few(below, 'folder')}"] if below else []
+    return f"{folder}: {'; '.join(told)}" if told and read else None
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from asr_llm import defaults
 from asr_llm.corpus.domain.folder import Domain
-from asr_llm.corpus.speech.synthesis import select_voices
+from asr_llm.corpus.speech.synthesis import select_voices, speakable
 from asr_llm.decoding.options import NUM_BEAMS
 from asr_llm.errors import DomainError, SynthesisError, number_of
 from asr_llm.evaluation.audit import AuditedTerm, Listed, judge
@@ -103,7 +103,13 @@ def audit(
     speaking = _speaking(domain, stimuli.voices)
     wanted = None if only is None else set(only)
     listed = _listed(domain)
-    terms = [term for term in listed if wanted is None or term.text in wanted]
+    asked = [term for term in listed if wanted is None or term.text in wanted]
+    terms = [term for term in asked if speakable(term.spoken or term.text, domain.config.language)]
+    if mute := len(asked) - len(terms):
+        feedback.tell(
+            f"left out: {number_of(mute, 'term')} that no voice can say; give a spoken form in "
+            "terms/<label>.tsv"
+        )
     if not terms:
         raise DomainError(
             f"{domain.path}: no terms to audit; expected some in terms/<label>.tsv. Propose some "

@@ -175,7 +175,8 @@ def _invalid_request(error: ValidationError) -> ApiError:
 def body(asked: Asked, transcript: Transcript) -> dict[str, Any] | str:
     """The answer: an object for JSON, or text."""
     if asked.response_format == "json":
-        return {"text": transcript.text, "usage": _usage(transcript)}
+        told = {"note": transcript.note} if transcript.note else {}
+        return {"text": transcript.text, "usage": _usage(transcript)} | told
     if asked.response_format == "verbose_json":
         return _verbose(asked, transcript)
     if asked.response_format == "text":

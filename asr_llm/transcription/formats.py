@@ -4,7 +4,7 @@
 ``txt``   a line for each segment, as whisper writes it
 ``srt``   SubRip subtitles
 ``vtt``   WebVTT subtitles (https://www.w3.org/TR/webvtt1/)
-``tsv``   whisper's: start, end, text; whole milliseconds
+``tsv``   whisper's: start, end, text; whole milliseconds; speaker, if there are several
 ``json``  whisper's keys and more, in one line, so that several files are JSON lines
 ``ctm``   NIST's timed words: recording channel start duration word [confidence]
 ``trn``   NIST's text (recording)
@@ -131,11 +131,16 @@ def _named(speaker: str | None, text: str) -> str:
 
 
 def to_tsv(transcript: Transcript) -> str:
-    """A header, then start and end in whole milliseconds and the text of each segment."""
-    rows = ["start\tend\ttext"]
+    """A header, then start and end in whole milliseconds and the text of each segment.
+
+    If there are several speakers, they have a fourth column.
+    """
+    several = any(segment.speaker is not None for segment in transcript.segments)
+    rows = ["start\tend\ttext" + ("\tspeaker" if several else "")]
     for segment in transcript.segments:
         times = (round(1000 * segment.start), round(1000 * segment.end))
-        rows.append("\t".join((*map(str, times), one_line(segment.text))))
+        speaker = [one_line(segment.speaker or "")] if several else []
+        rows.append("\t".join((*map(str, times), one_line(segment.text), *speaker)))
     return "".join(row + "\n" for row in rows)
 
 

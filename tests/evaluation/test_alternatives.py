@@ -36,6 +36,12 @@ def test_the_nearest_is_chosen(written: str, hypothesis: str, chosen: str, costs
     assert nearest(parse(written), hypothesis, "none", costs) == chosen
 
 
+@pytest.mark.parametrize("glued", ["{uh / @ } yes", "{ uh / @} yes", "yes}"])
+def test_a_brace_without_spaces_is_no_word(glued: str) -> None:
+    with pytest.raises(ValueError, match="a brace without spaces around it"):
+        parse(glued)
+
+
 def test_first_alternative_and_unclosed_braces() -> None:
     assert first(parse("{ a { b / c } / d } e { @ / f }")) == "a b e"
     with pytest.raises(ValueError, match="not closed"):

@@ -118,6 +118,9 @@ def test_a_folder_in_every_format_is_read_once_and_the_rest_is_named(tmp_path: P
     (tmp_path / ".asr-llm.jsonl").write_text("")
     assert texts(tmp_path) == {"a": "Two spokes.", "b": "Two spokes are & bent Really."}
     assert unread(tmp_path) == f"{tmp_path}: not read: 1 file (c.docx)"
+    (tmp_path / "deep").mkdir()
+    below = "; not looked into: 1 folder (deep)"
+    assert unread(tmp_path) == f"{tmp_path}: not read: 1 file (c.docx){below}"
     assert unread(tmp_path / "b.vtt") is None
 
 

@@ -107,7 +107,7 @@ def test_a_nemo_manifest(write: Any) -> None:
 
 def test_a_manifest_is_not_scored_against_itself(write: Any) -> None:
     path = write("m.jsonl", lines({"audio_filepath": "a.wav", "text": "said"}))
-    with pytest.raises(ScoreError, match=r"m\.jsonl:1: found no text; .* manifest: pred_text"):
+    with pytest.raises(ScoreError, match=r"m\.jsonl:1: found no hypothesis: .* of pred_text"):
         read_hypotheses(path)
 
 

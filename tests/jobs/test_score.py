@@ -269,7 +269,7 @@ WRONG_FILES = {
         ("--hypothesis broken.jsonl", "broken.jsonl:2: found no JSON (from column"),
         ("--hypothesis number.jsonl", "number.jsonl:1: found no 'text', or no string; expected"),
         ("--hypothesis silent.jsonl", "silent.jsonl:1: found no text; expected one of pred_text"),
-        ("--hypothesis manifest.json", "manifest.json:1: found no text; expected one of pred_te"),
+        ("--hypothesis manifest.json", "manifest.json:1: found no hypothesis: the text of a"),
         ("--hypothesis x=two.tsv --hypothesis x=one.trn", "two hypotheses are called 'x'"),
         ("--reference beyond.jsonl", "beyond.jsonl:1: found entity 1 at 0 to 9 of 3 characters"),
         ("--normalizer whisper", "unknown normalizer 'whisper'; expected one of: none, basic, wh"),

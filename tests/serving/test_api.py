@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,9 @@ def test_the_kinds_of_errors() -> None:
 
 def test_json_and_text() -> None:
     usage = {"type": "duration", "seconds": 4.5}
-    assert body(Asked(model="m"), TRANSCRIPT) == {"text": "Two teas. And one.", "usage": usage}
+    plain = {"text": "Two teas. And one.", "usage": usage}
+    assert body(Asked(model="m"), TRANSCRIPT) == plain | {"note": TRANSCRIPT.note}
+    assert body(Asked(model="m"), replace(TRANSCRIPT, note=None)) == plain
     assert body(Asked(model="m", response_format="text"), TRANSCRIPT) == "Two teas. And one.\n"
 
 

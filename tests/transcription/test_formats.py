@@ -87,6 +87,12 @@ def test_tsv() -> None:
     )
     assert render(ODD, "tsv").splitlines()[1:] == ["1000\t3000\ta b <i> --> R&D (uh) ;; {x"]
     assert render(SILENT, "tsv") == "start\tend\ttext\n"
+    both = replace(TALK, segments=(replace(TALK.segments[0], speaker="left"), TALK.segments[1]))
+    assert [row.split("\t")[3] for row in render(both, "tsv").splitlines()] == [
+        "speaker",
+        "left",
+        "",
+    ]
 
 
 def test_json() -> None:

@@ -29,7 +29,13 @@ from asr_llm.corpus.domain.report import CheckReport
 from asr_llm.corpus.domain.template_check import slot_problems
 from asr_llm.corpus.domain.templates import expand_indexed, find_problem
 from asr_llm.corpus.domain.text_check import overlap_problems, style_problems
-from asr_llm.corpus.domain.voices_check import Voices, voice_problems, voices_alone
+from asr_llm.corpus.domain.voices_check import (
+    Voices,
+    term_problems,
+    text_problems,
+    voice_problems,
+    voices_alone,
+)
 from asr_llm.corpus.recordings.manifests import find_manifest
 from asr_llm.corpus.speech.synthesis import (
     held_out_voices,
@@ -92,6 +98,7 @@ class _Checker:
     problems: list[Problem] = field(default_factory=list)
     unfilled: bool = False
     """Whether some template cannot be filled."""
+    language: str = "en"
     voices: Voices = field(default_factory=dict)
     """By split, the voices that ``domain.yaml`` names."""
 
@@ -107,6 +114,7 @@ class _Checker:
         self.voices = config.voices if config is not None else voices_alone(file.data)
         self.problems += voice_problems(self.folder / "domain.yaml", self.voices, file)
         if config is not None:
+            self.language = config.language
             return config.labels
         # Labels count as declared even if the file has other problems.
         declared = file.data.get("labels") if isinstance(file.data, dict) else None
@@ -126,11 +134,7 @@ class _Checker:
             fix = f"add for instance: voices: {{test: [{suggested_voice()}]}}"
             if not any(p.file == str(self.folder / "domain.yaml") for p in self.errors):
                 self.error(self.folder / "domain.yaml", None, message, fix)
-        for lines in text.values():
-            for line in lines:
-                if not any(map(str.isalnum, line.text)):
-                    message = "a sentence without a letter or digit, which nobody can say"
-                    self.error(line.file, line.number, message, "write it out, or remove it")
+        self.problems += text_problems(text, transcripts, self.language)
 
     def _add_yaml_problems(self, path: Path, file: YamlFile) -> None:
         for problem in file.problems:
@@ -139,10 +143,8 @@ class _Checker:
     def check_terms(self, terms: list[Term]) -> None:
         """Report duplicate terms, within or across labels, spoken forms, and empty files."""
         first: dict[str, Term] = {}
+        self.problems += term_problems(terms, self.language)
         for term in terms:
-            if term.spoken and not any(map(str.isalnum, term.spoken)):
-                message = "a spoken form without a letter or digit, which no voice can say"
-                self.error(_file(term), term.line, message, "respell the term, or leave it out")
             known = first.setdefault(key(term.text), term)
             if known is not term:
                 where = f"{_file(known).name}:{known.line}"

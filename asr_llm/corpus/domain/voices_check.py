@@ -1,15 +1,15 @@
-"""Whether the voices that a domain names can speak."""
+"""Whether the voices that a domain names can speak, and whether its text can be spoken."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from asr_llm.corpus.domain.files import DomainConfig, Problem
-from asr_llm.corpus.speech.synthesis import select_voices, synthesiser
+from asr_llm.corpus.domain.files import DomainConfig, Line, Problem, Term
+from asr_llm.corpus.speech.synthesis import select_voices, speakable, synthesiser
 from asr_llm.errors import SynthesisError
 from asr_llm.yaml_lines import YamlFile
 
@@ -48,3 +48,36 @@ def voice_problems(path: Path, voices: Voices, file: YamlFile) -> list[Problem]:
             message = f"voices: {split}: the '!' patterns exclude every voice"
             error(("voices", split), message, "name one to speak")
     return problems
+
+
+def text_problems(
+    text: Mapping[str, list[Line]], recorded: Mapping[str, list[Line]], language: str
+) -> Iterator[Problem]:
+    """Sentences that no voice can say, by split; only a warning where no voice has to.
+
+    Args:
+        recorded: the transcripts of a split's recordings, which are used in place of voices.
+    """
+    fix = "write it out, or remove it"
+    for split, lines in text.items():
+        for line in lines:
+            place = str(line.file), line.number
+            if not any(map(str.isalnum, line.text)):
+                message = "a sentence without a letter or digit, which nobody can say"
+                yield Problem(*place, "error", message, fix)
+            elif not speakable(line.text, language):
+                message = "a sentence without a Latin letter or digit, which no voice can say"
+                needless = split == "train" or recorded[split]
+                yield Problem(*place, "warning" if needless else "error", message, fix)
+
+
+def term_problems(terms: Iterable[Term], language: str) -> Iterator[Problem]:
+    """Terms and spoken forms that no voice can say."""
+    for term in terms:
+        place = str(term.file), term.line
+        if term.spoken and not speakable(term.spoken, language):
+            message = "a spoken form without a letter or digit, which no voice can say"
+            yield Problem(*place, "error", message, "respell the term, or leave it out")
+        elif not term.spoken and not speakable(term.text, language):
+            message = "a term without a Latin letter or digit, which no voice can say"
+            yield Problem(*place, "warning", message, "add its spoken form after a tab")

@@ -118,7 +118,7 @@ def speak_texts(
             try:
                 utterance = synthesize(text, voice, delivery, form)
             except SynthesisError as error:
-                raise SynthesisError(f"{name}: {error}") from error
+                raise SynthesisError(f"{name}, sentence {i + 1}: {error}") from error
             entry = _write(folder, key, utterance, form)
         cuts.append(_make_cut(name, entry, language))
         if progress is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -107,6 +108,13 @@ def training_voices(held_out: Iterable[str]) -> list[str]:
     left_out = [f"*+{name.split('+')[1]}" if "+" in name else name for name in held_out]
     espeak = [pattern for pattern in left_out if not _is_piper(pattern)]
     return ["en-*", *(f"!{pattern}" for pattern in dict.fromkeys([*_NON_HUMAN_VOICES, *espeak]))]
+
+
+def speakable(text: str, language: str = "en") -> bool:
+    """Whether a voice can say something of a text; English ones say Latin letters and digits."""
+    if language != "en":
+        return any(map(str.isalnum, text))
+    return any(c.isascii() and c.isalnum() for c in unicodedata.normalize("NFKD", text))
 
 
 def synthesize(

@@ -26,6 +26,7 @@ _UNEVEN = re.compile(r"[^\S ]|  ")
 _PIECE = re.compile(r"[^\W_]+|\S")
 _APOSTROPHES = frozenset("\u2019\u2018\u02bc\u02b9\u2032\u00b4`\u201b")
 _DASHES = frozenset("\u2212\u2043\u02d7")  # beside those that Unicode calls dashes (Pd)
+_SLASHES = frozenset("\u2044\u2215")
 _KEPT = frozenset("™℠")  # letters after NFKC, which would end no word
 _CLITIC = re.compile(r"'(?:s|ll|d|ve|re|m)?(?![^\W_])")
 _UNIT = re.compile(
@@ -99,12 +100,14 @@ def _folded(letter: str) -> str:
         return "'"
     if category == "Pd" or letter[0] in _DASHES:
         return "-"
+    if letter[0] in _SLASHES:
+        return "/"
     if letter in _KEPT:
         return letter
     if category in ("Cc", "Cf"):
         return ""
     once = unicodedata.normalize("NFKC", letter).casefold()
-    return unicodedata.normalize("NFKC", once)
+    return unicodedata.normalize("NFKC", once).replace("\u2044", "/")  # of "½"
 
 
 class PhraseFinder:

@@ -26,7 +26,8 @@ def medical(text: str) -> str:
     They end where the phrase does: "two. Five hundred" is two numbers. "point" is decimal only
     after a number ("at that point two"), or before a number with a unit ("point five milligrams").
     *Written and spoken*: "10:30" is "ten thirty", "120/80" "120 over 80", "1:1000" "1 to 1000",
-    "$5 million" "five million dollars", "half a milligram" "0.5 mg", "&" "and".
+    "$5 million" "five million dollars", "half a milligram" "0.5 mg", "5-10" "five to ten", "10:00"
+    "ten o'clock", "1/2 tablet" "half a tablet", "&" "and".
     *Units* are mg, mcg, g, kg, ml (also cc), l, cm, millimeters, pounds, percent and degrees;
     letters and everyday words ("g", "gram", "l", "cc") only after a number. Letters and digits
     stand apart: "B12" is "b 12". "5 mg/kg" is "5 mg per kg"; any other slash is a space.
@@ -112,6 +113,12 @@ def _pressure(match: re.Match[str]) -> str:
     return f"{high} over {low}" if over else match[0]
 
 
+def _range(match: re.Match[str]) -> str:
+    """As it is spoken: "5-10" five to ten; not "15-3", which is a name."""
+    rises = float(match[1]) < float(match[2])
+    return f"{match[1]} to {match[2]}" if rises else match[0]
+
+
 def _money(match: re.Match[str]) -> str:
     scale = {"k": " thousand", "m": " million", "bn": " billion"}.get(match[3], f" {match[3]}")
     name = {"$": "dollars", "£": "pounds", "€": "euros"}[match[1]]
@@ -128,6 +135,7 @@ _PHRASE_END = re.compile(
 _SLASHED = (
     r"mg|mcg|μg|ug|g|kg|ml|dl|l|units?|m?mol|meq|iu|milligrams?|micrograms?|grams?|m?millimoles?"
 )
+_UP_TO_999 = r"(\d{1,3}(?:\.\d+)?)"
 _AMOUNT = r"(\d[\d,]*(?:\.\d+)?)"
 _SYMBOLS = _rules(
     (r"(?:^|(?<=[.,;!?…]\s)(?<!\b[a-z][.]\s))k(?=[.,!?]+(?:\s|$))", "okay"),
@@ -147,6 +155,7 @@ _SYMBOLS = _rules(
     (r"(?<![\d:.,/])(\d[\d,]*) ?: ?(\d[\d,]*)(?![\d:/]|\.\d)", r"\1 to \2"),
     (r"(?<![\d:.,/])(\d{2,3})\s?/\s?(\d{2,3})(?![\d/]|[.,]\d)", _pressure),
     (r"(?<![\d:.,/])(\d+)(?: |-| and )1/2(?![\d/])", r"\1.5"),
+    (rf"(?<![\w:.,/-]){_UP_TO_999} ?[-\u2013] ?{_UP_TO_999}(?![\d:/-]|[.,]\d)", _range),
     (r"(?<![\d:.,/])1/2(?![\d/])", " half "),
 )
 
@@ -197,8 +206,13 @@ _HALVED = (
 )
 _UNITS = _rules(
     (r"\bper cent\b", "percent"),
+    (_AFTER_NUMBER + r"o clock\b", r"\1"),
+    (r"\bdegrees c\b", "degrees celsius"),
+    (r"\bdegrees f\b", "degrees fahrenheit"),
     (r"(?<![\w.])(\d+) and a half\b", r"\1.5"),
     (r"(?<!\band a )(?<!\band )\bhalf (?:of )?(?:an? )?" + _HALVED, "0.5 "),
+    (r"(?<!and )\b(?:a|1) half\b", "half"),
+    (r"\bhalf (?:of )?an? (?=[a-z])", "half "),
     (r"\b(?:a|1) quarter (?:of )?(?:an? )?" + _HALVED, "0.25 "),
     (r"\b3 quarters (?:of )?(?:an? )?" + _HALVED, "0.75 "),
     (r"\bmilligram(?:me)?s?\b|\bmgs\b", "mg"),

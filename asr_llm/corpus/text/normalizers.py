@@ -79,7 +79,7 @@ NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
 )
 """Every normaliser by name."""
 
-_VERSIONS = {"none": 1, "basic": 2, "whisper-en": 2, "medical-en": 2}
+_VERSIONS = {"none": 1, "basic": 2, "whisper-en": 2, "medical-en": 3}
 _OF_THE_LIBRARY = {"whisper-en", "medical-en"}
 
 _LONGEST = 12  # words in a stretch

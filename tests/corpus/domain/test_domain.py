@@ -301,6 +301,23 @@ def test_a_term_listed_twice_counts_once(folder: Path) -> None:
     assert any("2 of 2 terms are not in the text (lines 1, 2, 3, 4)" in x for x in found(report))
 
 
+def test_what_no_voice_can_say(folder: Path) -> None:
+    write(folder, "test/text.txt", "Stop the metoprolol.\n你好吗\n")
+    write(folder, "terms/test.tsv", "ECG\n你好\n吗\tma\n你\t你\n")
+    told = [p for p in found(check(folder)) if "no voice can say" in p]
+    sentence, term, form = "a sentence", "a term", "a spoken form"
+    assert sorted(told) == [
+        f"error terms/test.tsv:4: {form} without a letter or digit, which no voice can say; "
+        "respell the term, or leave it out",
+        f"error test/text.txt:2: {sentence} without a Latin letter or digit, which no voice can "
+        "say; write it out, or remove it",
+        f"warning terms/test.tsv:2: {term} without a Latin letter or digit, which no voice can "
+        "say; add its spoken form after a tab",
+    ]
+    write(folder, "domain.yaml", f"language: zh\n{DOMAIN}")
+    assert not any("Latin" in p for p in found(check(folder)))
+
+
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_text_in_another_encoding_is_not_reported_as_absent_too(folder: Path, split: str) -> None:
     (folder / "templates.yaml").unlink()

@@ -166,7 +166,7 @@ def test_no_voice_is_left(folder: Path) -> None:
 
 def test_a_sentence_that_cannot_be_spoken_is_named_by_its_id(folder: Path) -> None:
     (folder / "test/text.txt").write_text("Fine.\n...\n")
-    with pytest.raises(SynthesisError, match=r"^sleep-test-0002: voice .* produced no speech"):
+    with pytest.raises(SynthesisError, match=r"^sleep-test-0002, sentence 2: voice .* no speech"):
         spoken_set(Domain.load(folder), "test")
 
 

@@ -111,3 +111,8 @@ def test_scores_and_the_check_of_a_domain_agree(tmp_path: Path) -> None:
     ]
     assert unused == ["4", "6", "7", "9"]
     assert told == f"4 of 10 terms are not in the text (lines {', '.join(unused)})"
+
+
+def test_fractions_in_one_character_or_three() -> None:
+    found = PhraseFinder(["½ tablet"]).find("Take 1/2 tablet, 1⁄2 tablet, ½ tablet.")
+    assert [one.phrase for one in found] == ["½ tablet"] * 3
