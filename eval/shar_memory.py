@@ -1,12 +1,12 @@
 """Memory and time of Shar folders against the number of recordings in them.
 
-python eval/shar_memory.py COUNT FOLDER
+python eval/shar_memory.py COUNT FOLDER [PACKED]
 
 Writes a manifest of COUNT recordings of 0.1 s (the same few files), packs it with
 ``asr-llm corpus shar``, and draws one epoch of batches without their audio, then a hundred batches
 from all over the epoch with it. Each part runs in a process of its own, whose peak is printed as
-JSON. Of more than 100,000 recordings the first 100,000 are packed, and the shards linked under as
-many names as it takes: to a reader these are other shards.
+JSON. Of more than PACKED recordings (default: 100,000) the first are packed, and the shards linked
+under as many names as it takes: to a reader these are other shards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 FILES = 50
-PACKED = 100_000  # at most; in shards of 1,000
+PACKED = 100_000  # in shards of 1,000
 
 
 def main() -> None:
@@ -29,7 +29,8 @@ def main() -> None:
     count, folder = int(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     manifest, shar = folder / "manifest.jsonl", folder / "shar"
-    write(manifest, packed := min(count, PACKED))
+    most = int(sys.argv[3]) if len(sys.argv) > 3 else PACKED
+    write(manifest, packed := min(count, most))
     report(packed, pack, manifest, shar)
     link(shar, count // 1000)
     report(count, epoch, shar)
