@@ -68,12 +68,18 @@ def test_each_mistake_is_named_with_its_line(tmp_path: Path, text: str, message:
     assert str(error.value) == f"{path}:{message}"
 
 
-def test_all_mistakes_are_found_and_counted(tmp_path: Path) -> None:
+def test_all_mistakes_are_found_and_told(tmp_path: Path) -> None:
     path = write(tmp_path, "nam: x\nlora:\n  rank: many\n")
     model, file = validate_yaml(path, Outer)
     assert model is None
     assert sorted(problem.line for problem in file.problems) == [1, 1, 3]
-    with pytest.raises(RecipeError, match=r"\(and 2 more\)$"):
+    with pytest.raises(RecipeError) as caught:
+        parse_yaml(path, Outer, RecipeError)
+    lines = str(caught.value).splitlines()
+    assert [line.removeprefix(f"{path}:")[0] for line in lines] == ["1", "1", "3"]
+    assert "nam: unknown key" in lines[0]
+    path = write(tmp_path, "".join(f"key{i}: 1\n" for i in range(14)))
+    with pytest.raises(RecipeError, match=r"\n\(and 5 more\)$"):
         parse_yaml(path, Outer, RecipeError)
 
 
