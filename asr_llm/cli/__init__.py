@@ -205,6 +205,6 @@ def _more_of(error: BaseException, command: str | None) -> str:
         return ""
     given = [Path(one) for one in sys.argv[2:] if (Path(one) / "domain.yaml").is_file()]
     folder = next((str(one) for one in given if f"{one}/" in str(error)), None)
-    if folder is None or "domain check" in str(error):
+    if folder is None or "domain check" in str(error) or str(error).startswith("--general"):
         return ""
     return f"\nEverything that is wrong with it:  asr-llm domain check {shlex.quote(folder)}"

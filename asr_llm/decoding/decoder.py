@@ -16,6 +16,7 @@ from asr_llm.corpus.speech.synthesis import Utterance
 from asr_llm.corpus.terms.biasing_list import BiasingList, joined
 from asr_llm.decoding import guards, two_passes
 from asr_llm.decoding.confidence import calibration, decoded_words
+from asr_llm.decoding.coverage import letters_heard, stops_early
 from asr_llm.decoding.generate import n_best
 from asr_llm.decoding.guards import cut_loop
 from asr_llm.decoding.options import DecodeOptions
@@ -93,8 +94,9 @@ class Decoder:
             search = Search(model, spliced, limits, options, preferences, first)
             if search.request:
                 search.add(n_best(model, *search.request))
-            written = search.best()
+            written, heard = search.best(), letters_heard(model, spliced)
         decoded = [self._decoded(one, options, phrases) for one in written]
+        decoded = [replace(d, early=stops_early(d.text, n)) for d, n in zip(decoded, heard)]
         if options.keep_encoded:
             rows = zip(spliced.encoded, spliced.encoded_lens.tolist())
             kept = [row[:count] for row, count in rows]
@@ -172,7 +174,7 @@ class Decoder:
             text = phrases.as_listed(text)
             words = tuple(replace(word, text=own) for word, own in zip(words, text.split()))
             text, words = phrases.homophones.respell(text, words)
-        return Decoded(text, written.complete, looped, words)
+        return Decoded(text, written.complete, looped, words=words)
 
     def _preferences(self, options: DecodeOptions) -> Preferences:
         """Put the adapters in place that the options name, and resolve fusion and biasing."""

@@ -26,6 +26,7 @@ _FOUND = {
     "repetition": "the model repeated itself",
     "limit": "the model reached its token limit",
     "chat": "the model chatted instead of transcribing",
+    "early": "the model stopped before the speaker did",
     "empty": "the model recognised no words",
 }
 _DONE = {
@@ -108,6 +109,8 @@ def _checked(
             return Guard("repetition", "cut")
         if not decoded.complete:
             return Guard("limit", "kept")
+        if decoded.early:
+            return Guard("early", "kept")
         return Guard("chat", "dropped") if is_chat(support, samples, decoded.text) else None
 
     guard = wrong(samples, decoded)
@@ -127,4 +130,6 @@ def _checked(
         if not any(wrong(parts[i], again[i]) for i in amiss):
             return Decoded.joined(again, Guard(guard.found, "heard alone"))
     kept = Decoded("") if guard.found == "chat" else decoded
+    if guard.found == "early" and all(again[i].early for i in amiss):
+        kept = max(decoded, Decoded.joined(again), key=lambda one: len(one.text))
     return replace(kept, guards=(guard,))

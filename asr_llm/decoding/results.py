@@ -28,12 +28,13 @@ class Guard:
     """A problem with a text, and what was done about it.
 
     ``found``: ``repetition`` (the model repeated itself), ``limit`` (it reached its token limit),
-    ``chat`` (it chatted instead of transcribing), ``empty`` (it wrote nothing although somebody
-    speaks). ``done``: ``decoded again`` in parts, ``heard alone`` (decoded without biasing lists
-    and text adapters), ``cut``, ``dropped``, or ``kept`` for the reader to check.
+    ``chat`` (it chatted instead of transcribing), ``early`` (it stopped before the speaker did),
+    ``empty`` (it wrote nothing although somebody speaks). ``done``: ``decoded again`` in parts,
+    ``heard alone`` (decoded without biasing lists and text adapters), ``cut``, ``dropped``, or
+    ``kept`` for the reader to check.
     """
 
-    found: Literal["repetition", "limit", "chat", "empty"]
+    found: Literal["repetition", "limit", "chat", "early", "empty"]
     done: Literal["decoded again", "heard alone", "cut", "dropped", "kept"]
 
 
@@ -54,14 +55,15 @@ class Decoded:
     """The result for one audio.
 
     ``complete`` is false if the token limit stopped the model, ``loop_cut`` true if repetitions
-    were cut from ``text``; ``guards`` report what was done. If requested: ``words`` are those of
-    ``text`` with confidence, ``encoded`` the encoder's output (F frames, D), so that an aligner
-    need not run it again.
+    were cut from ``text``, ``early`` if it lacks most of what is heard; ``guards`` report what was
+    done. If requested: ``words`` are those of ``text`` with confidence, ``encoded`` the encoder's
+    output (F frames, D), so that an aligner need not run it again.
     """
 
     text: str
     complete: bool = True
     loop_cut: bool = False
+    early: bool = False
     words: tuple[DecodedWord, ...] = ()
     guards: tuple[Guard, ...] = ()
     encoded: Tensor | None = field(default=None, compare=False, repr=False)

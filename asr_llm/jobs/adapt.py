@@ -98,6 +98,8 @@ def adapt(
             refuse_used(place, resume)
             if not resume:
                 notes += _checked(folder)
+            if general is not None:
+                general_set(general, place)  # refuse a wrong one before a model is loaded
         if not resume:  # a finished run needs its data no more
             refuse_without_data(chosen, folder)
         training = _Training(folder, chosen, place, general, progress)

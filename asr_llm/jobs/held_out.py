@@ -92,7 +92,10 @@ def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | No
     if general is not None:
         is_domain = Path(general).is_dir() and not is_recordings(general)
         try:
-            return Domain.load(general) if is_domain else manifest_set(general)
+            found = Domain.load(general) if is_domain else manifest_set(general)
+            if isinstance(found, Domain) and not _has_test_set(found):
+                raise DomainError(f"{general}: no test set; expected test/text.txt or recordings")
+            return found
         except DomainError as error:
             raise DomainError(f"--general {error}") from error
     replay = base / "replay"
@@ -110,10 +113,14 @@ def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> d
     sets = {}
     for name, source in (("domain", main), ("general", general)):
         if isinstance(source, Domain):
-            if not source.text("test") and source.recordings("test") is None:
+            if not _has_test_set(source):
                 continue
             patterns = source.patterns() if name == "domain" else []
             source = HeldOut(spoken_set(source, "test"), patterns)
         if source is not None:
             sets[name] = source
     return sets
+
+
+def _has_test_set(domain: Domain) -> bool:
+    return bool(domain.text("test")) or domain.recordings("test") is not None

@@ -151,6 +151,10 @@ def test_a_wrong_general_set_is_named_by_its_option(domain: Path, tmp_path: Path
     done = run("adapt", domain, "--model", "mini", "--general", "none", cwd=tmp_path)
     assert_refused(done, "--general none: not found; expected a domain folder or a manifest")
     assert "domain check" not in done.stderr
+    empty = create(tmp_path / "empty")
+    (empty / "templates.yaml").unlink()
+    done = run("adapt", domain, "--model", "none", "--general", empty, cwd=tmp_path)
+    assert_refused(done, f"--general {empty}: no test set; expected test/text.txt")
 
 
 def test_a_used_run_folder_is_refused(domain: Path, tmp_path: Path) -> None:

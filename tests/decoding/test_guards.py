@@ -60,6 +60,21 @@ def test_a_loop_is_decoded_again_in_parts() -> None:
     assert sum(asked[1]) == len(LONG) and max(asked[1]) <= 2 * len(LONG) / 3
 
 
+def test_a_text_that_stops_early_is_decoded_again_in_parts() -> None:
+    early = Decoded("we", early=True)
+    _, decode = decoding(early, Decoded("we went"), Decoded("home again"))
+    assert decode_checked(decode, unheard, [LONG]) == [
+        Decoded("we went home again", guards=(Guard("early", "decoded again"),))
+    ]
+    # A part that stops early too is told of; the longer text is kept.
+    _, decode = decoding(early, Decoded("we went"), replace(early, text="home"))
+    assert decode_checked(decode, unheard, [LONG]) == [
+        Decoded("we went home", guards=(Guard("early", "kept"),))
+    ]
+    told = "the model stopped before the speaker did, words may be missing"
+    assert describe_guard(Guard("early", "kept")) == told
+
+
 def test_a_loop_that_stays_is_cut() -> None:
     loop = Decoded("yes", loop_cut=True)
     _, decode = decoding(loop, Decoded("we"), loop)
