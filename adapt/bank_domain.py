@@ -17,7 +17,7 @@ import random
 import re
 from pathlib import Path
 
-import yaml
+from domain_files import write_domain
 
 from asr_llm.corpus.text.normalizers import normalize
 
@@ -63,18 +63,11 @@ def main() -> None:
     train, test = (queries(source / f"{split}.tsv") for split in ("train", "test"))
     dev, test = list(filter(has_term, train))[:DEV], list(filter(has_term, test))[:TEST]
     told = {piece for query in (*dev, *test) for piece in pieces(query)}
-    parts = {
-        ".": [query for query in train if not told & pieces(query)],
+    text = {
+        "train": [query for query in train if not told & pieces(query)],
         "dev": dev,
         "test": test,
     }
-    for part, some in parts.items():
-        (out / part).mkdir(parents=True, exist_ok=True)
-        (out / part / "text.txt").write_text("".join(f"{line}\n" for line in some), "utf-8")
-    (out / "terms").mkdir(exist_ok=True)
-    for label, terms in TERMS.items():
-        lines = "".join(f"{term}\n" for term in terms)
-        (out / "terms" / f"{label.lower()}.tsv").write_text(lines, "utf-8")
     config = {
         "name": "bank",
         "language": "en",
@@ -83,8 +76,8 @@ def main() -> None:
         "labels": {label: f"{label.lower()} that a bank speaks of" for label in TERMS},
         "sources": ["banking77, https://github.com/PolyAI-LDN/task-specific-datasets"],
     }
-    (out / "domain.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    print(f"{out}: {len(parts['.'])} queries to learn from, {len(parts['test'])} to test with")
+    write_domain(out, config, text, TERMS)
+    print(f"{out}: {len(text['train'])} queries to learn from, {len(test)} to test with")
 
 
 def has_term(query: str) -> bool:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
+from domain_files import write_domain
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "mini"))
@@ -79,7 +79,7 @@ def main() -> None:
     out = arguments.out
     train = _first(rows, arguments.recorded)
     rows = [row for row in rows if row not in train]
-    for part in ("terms", "dev", "test", *(["train"] if train else [])):
+    for part in ("test", *(["train"] if train else [])):
         (out / part).mkdir(parents=True, exist_ok=True)
     config = {
         "name": "books",
@@ -88,10 +88,8 @@ def main() -> None:
         "labels": {"NAME": "a person or a place of the book"},
         "voices": {"dev": ["en-us+belinda", "en-gb-x-rp+john"]},
     }
-    (out / "domain.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    (out / "text.txt").write_text("".join(f"{s}\n" for s in sentences[DEV:]), "utf-8")
-    (out / "dev" / "text.txt").write_text("".join(f"{s}\n" for s in sentences[:DEV]), "utf-8")
-    (out / "terms" / "name.tsv").write_text("".join(f"{name}\n" for name in found), "utf-8")
+    text = {"train": sentences[DEV:], "dev": sentences[:DEV]}
+    write_domain(out, config, text, {"NAME": found})
     for part, some in (("train", train), ("test", rows)):
         if some:
             lines = "".join(json.dumps(row) + "\n" for row in some)

@@ -16,7 +16,7 @@ import json
 import random
 from pathlib import Path
 
-import yaml
+from domain_files import write_domain
 
 HELD_OUT = 40  # sentences of the dev and of the test set
 LABELS = {
@@ -41,26 +41,20 @@ def main() -> None:
     orders = (data / "text/coffee-orders/corpus.txt").read_text("utf-8").splitlines()
     sentences = [order[0].upper() + order[1:] + "." for order in dict.fromkeys(orders) if order]
     random.Random(0).shuffle(sentences)
-    parts = {
+    text = {
         "dev": sentences[:HELD_OUT],
         "test": sentences[HELD_OUT : 2 * HELD_OUT],
-        ".": sentences[2 * HELD_OUT :],
+        "train": sentences[2 * HELD_OUT :],
     }
-    for part, some in parts.items():
-        (out / part).mkdir(parents=True, exist_ok=True)
-        (out / part / "text.txt").write_text("".join(f"{line}\n" for line in some), "utf-8")
-    terms = menu(data / "speech/coffee-orders/manifest.jsonl")
-    (out / "terms").mkdir(exist_ok=True)
-    for label, values in terms.items():
-        lines = "".join(f"{value}\n" for value in sorted(values))
-        (out / "terms" / f"{label}.tsv").write_text(lines, "utf-8")
+    found = menu(data / "speech/coffee-orders/manifest.jsonl")
+    terms = {label: sorted(values) for label, values in found.items()}
     config = {
         "name": "orders",
         "language": "en",
         "description": "Coffee orders.",
         "labels": {label.upper(): f"{label} of an order" for label in terms},
     }
-    (out / "domain.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    write_domain(out, config, text, terms)
     print(f"{out}: {len(sentences)} orders, {sum(map(len, terms.values()))} values on the menu")
 
 

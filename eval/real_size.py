@@ -92,7 +92,7 @@ def domain(place: Path) -> None:
 
 
 def command(step: str) -> list[str | Path]:
-    """What a step runs; ``merge`` and ``llm`` need what ``speech`` wrote, ``nemo`` needs both."""
+    """What a step runs; later ones need what ``speech`` and ``merge`` wrote."""
     cli: list[str | Path] = ["-m", "asr_llm.cli"]
     merged: list[str | Path] = ["--model", MODEL, "--adapter", "runs/speech/adapter", "--merge"]
     long: list[str | Path] = [*cli, "adapt", "shop", "--recipe", "long.yaml", "-o", "runs/long"]

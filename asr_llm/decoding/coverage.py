@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
+from asr_llm.decoding.drafted import ctc_text
 
 if TYPE_CHECKING:
     from asr_llm.model.salm import SpanSALM
@@ -31,9 +31,7 @@ def letters_heard(model: SpanSALM, spliced: Spliced) -> list[int]:
         best = frames[:count].float().max(-1)
         spoken = best.indices != model.ctc_blank_id
         sure = bool(spoken.any()) and float(best.values[spoken].exp().mean()) >= _SURE
-        tokens = torch.unique_consecutive(best.indices)
-        text = model.ctc_vocabulary.decode(tokens[tokens != model.ctc_blank_id].tolist())
-        found.append(_letters(text) if sure else 0)
+        found.append(_letters(ctc_text(model, best.indices)) if sure else 0)
     return found
 
 

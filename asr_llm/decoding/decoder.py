@@ -95,8 +95,7 @@ class Decoder:
             if search.request:
                 search.add(n_best(model, *search.request))
             written, heard = search.best(), letters_heard(model, spliced)
-        decoded = [self._decoded(one, options, phrases) for one in written]
-        decoded = [replace(d, early=stops_early(d.text, n)) for d, n in zip(decoded, heard)]
+        decoded = [self._decoded(*both, options, phrases) for both in zip(written, heard)]
         if options.keep_encoded:
             rows = zip(spliced.encoded, spliced.encoded_lens.tolist())
             kept = [row[:count] for row, count in rows]
@@ -158,7 +157,7 @@ class Decoder:
         )
 
     def _decoded(
-        self, written: Hypothesis, options: DecodeOptions, phrases: Phrases | None
+        self, written: Hypothesis, heard: int, options: DecodeOptions, phrases: Phrases | None
     ) -> Decoded:
         tokenizer = self.model.tokenizer.tokenizer
         ids = list(written.ids)
@@ -174,7 +173,7 @@ class Decoder:
             text = phrases.as_listed(text)
             words = tuple(replace(word, text=own) for word, own in zip(words, text.split()))
             text, words = phrases.homophones.respell(text, words)
-        return Decoded(text, written.complete, looped, words=words)
+        return Decoded(text, written.complete, looped, stops_early(text, heard), words)
 
     def _preferences(self, options: DecodeOptions) -> Preferences:
         """Put the adapters in place that the options name, and resolve fusion and biasing."""

@@ -127,10 +127,14 @@ def ctc_drafts(model: SpanSALM, spliced: Spliced, end: int) -> list[Draft]:
     best = model.ctc_log_probs(spliced.encoded).argmax(-1).cpu()
     drafts = []
     for row, count in zip(best, spliced.encoded_lens.tolist()):
-        tokens = row[:count].unique_consecutive()
-        text = model.ctc_vocabulary.decode(tokens[tokens != model.ctc_blank_id].tolist())
-        drafts.append(Draft(text, letters, end))
+        drafts.append(Draft(ctc_text(model, row[:count]), letters, end))
     return drafts
+
+
+def ctc_text(model: SpanSALM, best: Tensor) -> str:
+    """The CTC head's greedy output: the best tokens (F,) of the frames, collapsed."""
+    tokens = best.unique_consecutive()
+    return model.ctc_vocabulary.decode(tokens[tokens != model.ctc_blank_id].tolist())
 
 
 @dataclass
