@@ -13,7 +13,7 @@ from asr_llm.corpus.recordings.alignment import word_items
 from asr_llm.corpus.recordings.pieces import LONGEST_SECONDS
 from asr_llm.errors import CheckpointError, DomainError, RecipeError, RunError, number_of
 from asr_llm.files import write_text
-from asr_llm.jobs.held_out import HeldOut, general_set, held_out_sets
+from asr_llm.jobs.held_out import HeldOut, general_set, held_out_sets, requested_set
 from asr_llm.jobs.measurement import REPORT, Report, System, measure
 from asr_llm.jobs.training_run import (
     ORIGIN,
@@ -93,16 +93,17 @@ def adapt(
     _refuse_pretraining(chosen)
     processes = begin(chosen)
     notes: list[str] = []
+    requested: Domain | HeldOut | None = None
     with processes.together():
         if processes.first:  # others may come when it has begun to write
             refuse_used(place, resume)
             if not resume:
                 notes += _checked(folder)
-            if general is not None:
-                general_set(general, place)  # refuse a wrong one before a model is loaded
+            if general is not None:  # a wrong one is refused before a model is loaded
+                requested = requested_set(general)
         if not resume:  # a finished run needs its data no more
             refuse_without_data(chosen, folder)
-        training = _Training(folder, chosen, place, general, progress)
+        training = _Training(folder, chosen, place, requested, progress)
         opened, sets, told = training.carry_out(resume, processes)
     processes.leave()
     adapter = opened.adapter if opened.adapter.is_dir() else None
@@ -153,7 +154,7 @@ class _Training:
     folder: Domain
     recipe: Recipe
     place: Path
-    general: str | Path | None
+    general: Domain | HeldOut | None
     progress: Progress | None
 
     def carry_out(
@@ -169,7 +170,7 @@ class _Training:
         with run_folder(self.place, self.recipe, resume, processes) as opened:
             if processes.first:
                 _same_origin(opened, self.folder, self.recipe.model, base)
-                sets = held_out_sets(self.folder, general_set(self.general, base))
+                sets = held_out_sets(self.folder, self.general or general_set(None, base))
             if processes.agree(product(opened)) is None:
                 from asr_llm.training.train import train
 

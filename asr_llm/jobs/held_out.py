@@ -87,19 +87,24 @@ def general_set(general: str | Path | None, base: Path) -> Domain | HeldOut | No
     """The test set that measures forgetting: the requested one, or the checkpoint's.
 
     Raises:
-        DomainError: the requested one is missing or malformed.
+        DomainError: the requested one is missing or malformed, or has no test set.
     """
     if general is not None:
-        is_domain = Path(general).is_dir() and not is_recordings(general)
-        try:
-            found = Domain.load(general) if is_domain else manifest_set(general)
-            if isinstance(found, Domain) and not _has_test_set(found):
-                raise DomainError(f"{general}: no test set; expected test/text.txt or recordings")
-            return found
-        except DomainError as error:
-            raise DomainError(f"--general {error}") from error
+        return requested_set(general)
     replay = base / "replay"
     return Domain.load(replay) if replay.is_dir() else None
+
+
+def requested_set(general: str | Path) -> Domain | HeldOut:
+    """The test set that ``--general`` names; raises as ``general_set``."""
+    is_domain = Path(general).is_dir() and not is_recordings(general)
+    try:
+        found = Domain.load(general) if is_domain else manifest_set(general)
+        if isinstance(found, Domain) and not _has_test_set(found):
+            raise DomainError(f"{general}: no test set; expected test/text.txt or recordings")
+    except DomainError as error:
+        raise DomainError(f"--general {error}") from error
+    return found
 
 
 def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> dict[str, HeldOut]:
