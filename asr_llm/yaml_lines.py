@@ -124,7 +124,7 @@ def validate_yaml(path: Path, model: type[Model]) -> tuple[Model | None, YamlFil
     if file.problems:
         return None, file
     if not isinstance(file.data, dict):
-        keys = ", ".join(model.model_fields)
+        keys = ", ".join(_keys(model))
         file.problems.append(YamlProblem(1, f"found no keys; expected a mapping of: {keys}"))
         return None, file
     try:
@@ -172,12 +172,17 @@ def _explain(item: Any, model: type[BaseModel]) -> tuple[Location, str]:
 
 def _unknown(model: type[BaseModel], location: Location) -> str:
     models = _untagged(model, location[:-1])[1]
-    known = list(dict.fromkeys(name for found in models for name in found.model_fields))
+    known = list(dict.fromkeys(name for found in models for name in _keys(found)))
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     advice = f"did you mean {near[0]!r}?" if near else "remove it"
     tag = _tag(models[0]) if len(models) == 1 else None
     where = f" for {tag[0]} {tag[1]!r}" if tag else ""
     return f"unknown key{where}; expected one of {', '.join(known)}; {advice}"
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Keys for users to write; those that are excluded are only read."""
+    return [name for name, field in model.model_fields.items() if not field.exclude]
 
 
 _EXPECTED = {

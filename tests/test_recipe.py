@@ -162,6 +162,13 @@ def test_malformed_recipes_name_file_and_line(
         assert word in message
 
 
+@pytest.mark.parametrize("text", ["- a list\n", "step: 5\n"])
+def test_a_key_that_is_only_written_is_not_proposed(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecipeError, match="name, model, ") as caught:
+        Recipe.load(write(tmp_path, text))
+    assert "asr_llm," not in str(caught.value).replace(str(tmp_path), "")
+
+
 def test_a_missing_recipe_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"such as adapt/text\.yaml for"):
         Recipe.load(tmp_path / "none.yaml")

@@ -171,9 +171,9 @@ def _kept(stopped: KeyboardInterrupt, resume: str) -> str:
     if isinstance(stopped, Interrupted):
         if stopped.kept is None:
             return " before the first step was done; nothing was kept"
-        return f"; kept: {stopped.kept}; go on with: {resume}"
+        return f"; kept: {stopped.kept}; continue with: {resume}"
     if "--resume" in sys.argv:  # a run from before is as it was
-        return f"; go on with: {resume}"
+        return f"; continue with: {resume}"
     return " before training began; nothing was kept"
 
 
@@ -186,7 +186,7 @@ def explain(error: BaseException, command: str | None) -> tuple[str, int]:
         if command in _RESUMABLE:
             rest = _kept(error, resume)
         if command == "transcribe" and any(a.startswith(("-o", "--output-d")) for a in sys.argv):
-            rest = f"; go on with: {again}"  # finished files in the folder are not repeated
+            rest = f"; continue with: {again}"  # finished files in the folder are not repeated
         return f"interrupted{rest}", 130
     if isinstance(error, OSError):
         where = f" at {error.filename}" if error.filename else ""

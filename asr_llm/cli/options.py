@@ -90,7 +90,8 @@ RayActors = Annotated[
 General = Annotated[
     Path | None,
     typer.Option(
-        "--general", help="Domain folder to measure forgetting on; default: the model's own."
+        "--general",
+        help="Domain folder or manifest to measure forgetting on; default: the model's own.",
     ),
 ]
 Resume = Annotated[

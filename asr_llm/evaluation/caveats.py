@@ -37,6 +37,8 @@ def of_few(count: int, drawn: str) -> list[str]:
     if count >= FEW_BLOCKS:
         return []
     drawn_from = number_of(count, drawn)
+    if count < 2:
+        return [f"{drawn_from}: no intervals; reliable ones need at least {FEW_BLOCKS}"]
     return [f"{drawn_from}: intervals drawn from fewer than {FEW_BLOCKS} are too narrow to rely on"]
 
 

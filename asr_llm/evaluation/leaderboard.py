@@ -167,8 +167,8 @@ def why_unranked(scores: Mapping[str, Any]) -> str | None:
         return None
     blocks, of = scores["bootstrap"]["blocks"], scores["bootstrap"]["of"]
     if blocks < FEW_BLOCKS:
-        here = f"{blocks} {of}" + ("" if blocks == 1 else "s")
-        return f"–: no ranks, since {here} cannot tell systems apart; {FEW_BLOCKS} or more may."
+        here = f"{blocks} {of} is" if blocks == 1 else f"{blocks} {of}s are"
+        return f"–: no ranks: {here} too few to tell systems apart; it takes {FEW_BLOCKS} or more."
     return f"–: no ranks, since fewer than two {of}s have anything that is counted here."
 
 

@@ -86,7 +86,7 @@ _OPTIONAL = {
         "pip install 'asr-llm[piper]'",
     ),
     "k2": (
-        "no lattices without it; alignment falls back on NeMo's Viterbi",
+        "no lattices without it; alignment uses NeMo's Viterbi instead",
         "see k2-fsa.github.io for the wheel of your torch",
     ),
     "ray": (

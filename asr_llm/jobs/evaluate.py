@@ -12,7 +12,13 @@ from asr_llm.corpus.domain.folder import Domain
 from asr_llm.errors import AsrLlmError, DomainError
 from asr_llm.files import check_file, new_folder
 from asr_llm.jobs.adapters import check_adapters
-from asr_llm.jobs.held_out import general_set, held_out_sets, is_recordings, manifest_set
+from asr_llm.jobs.held_out import (
+    general_set,
+    has_test_set,
+    held_out_sets,
+    is_recordings,
+    manifest_set,
+)
 from asr_llm.jobs.measurement import REPORT, Report, System, measure
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.progress import Progress
@@ -62,8 +68,6 @@ def evaluate(
     Raises:
         AsrLlmError: the data, the model, an adapter or ``output`` is invalid.
     """
-    from asr_llm.model import checkpoints
-
     place = new_folder(output) if output is not None else None
     if report is not None:
         check_file(Path(report), "--report")
@@ -72,17 +76,18 @@ def evaluate(
         raise AsrLlmError("--baseline requires --adapter, which is compared with it")
     baselines = AdapterFolder.read_all(baseline)
     check_adapters(folders, model, options.fusion, options.biasing, baselines)
-    base = checkpoints.locate(model)
-
     is_domain = Path(data).is_dir() and not is_recordings(data)
     main = Domain.load(data) if is_domain else manifest_set(data)
-    default = general_set(general, base) if is_domain or general is not None else None
-    sets = held_out_sets(main, default)
-    if "domain" not in sets:
+    if isinstance(main, Domain) and not has_test_set(main):
         raise DomainError(
             f"{data}: no test set; expected test/text.txt, test recordings or test templates. "
             f"See: asr-llm domain check {data}"
         )
+    from asr_llm.model import checkpoints  # takes seconds
+
+    base = checkpoints.locate(model)
+    default = general_set(general, base) if is_domain or general is not None else None
+    sets = held_out_sets(main, default)
     plain = replace(options, fusion=None)
     systems = [System("base", model, options=plain, cluster=cluster)]
     if baselines:

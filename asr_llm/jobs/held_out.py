@@ -100,7 +100,7 @@ def requested_set(general: str | Path) -> Domain | HeldOut:
     is_domain = Path(general).is_dir() and not is_recordings(general)
     try:
         found = Domain.load(general) if is_domain else manifest_set(general)
-        if isinstance(found, Domain) and not _has_test_set(found):
+        if isinstance(found, Domain) and not has_test_set(found):
             raise DomainError(f"{general}: no test set; expected test/text.txt or recordings")
     except DomainError as error:
         raise DomainError(f"--general {error}") from error
@@ -118,7 +118,7 @@ def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> d
     sets = {}
     for name, source in (("domain", main), ("general", general)):
         if isinstance(source, Domain):
-            if not _has_test_set(source):
+            if not has_test_set(source):
                 continue
             patterns = source.patterns() if name == "domain" else []
             source = HeldOut(spoken_set(source, "test"), patterns)
@@ -127,5 +127,6 @@ def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> d
     return sets
 
 
-def _has_test_set(domain: Domain) -> bool:
+def has_test_set(domain: Domain) -> bool:
+    """Whether a domain folder has sentences or recordings to measure on."""
     return bool(domain.text("test")) or domain.recordings("test") is not None

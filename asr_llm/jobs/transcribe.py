@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_llm.errors import AudioError, RunError
+from asr_llm.errors import AudioError, RunError, number_of
 from asr_llm.jobs.destinations import Outcome, Printed, Saved, Wanted
 from asr_llm.jobs.transcripts import hashes, in_order, load, text_settings, unreadable
 from asr_llm.progress import Feedback, labelled
@@ -18,6 +18,7 @@ from asr_llm.transcription.outputs import check_names
 from asr_llm.transcription.speakers import together
 
 if TYPE_CHECKING:
+    from asr_llm.corpus.recordings.audio import Source
     from asr_llm.transcription.transcript import Transcript
 
 
@@ -54,7 +55,10 @@ def transcribe(
         else:
             output = Saved(wanted, wanted.folder, names, text_settings(recogniser, options))
             files = in_order(files, cluster)
-        plan = output.plan({file: inputs.sources(file, wanted.channels) for file in files})
+        sources_of = {file: inputs.sources(file, wanted.channels) for file in files}
+        if "rttm" in names:
+            _check_speakers(sources_of)
+        plan = output.plan(sources_of)
         for line in plan.notes():
             feedback.tell(line)
         yield from output.done(plan)
@@ -89,6 +93,17 @@ def _formats(wanted: Wanted, options: TranscribeOptions) -> tuple[str, ...]:
             "separate if each has one of their own; else choose another format"
         )
     return names
+
+
+def _check_speakers(sources_of: dict[Path, list[Source]]) -> None:
+    alone = [file for file, sources in sources_of.items() if len(sources) == 1]
+    alone = [file for file in alone if unreadable(sources_of[file][0]) is None]
+    if alone:
+        more = f" (and {number_of(len(alone) - 1, 'more file')})" if alone[1:] else ""
+        raise RunError(
+            f"{inputs.name_of(alone[0])}{more}: no rttm: it has one channel, and speakers are told "
+            "apart by channel alone; leave it out, or choose another format"
+        )
 
 
 def _expanded(audios: Sequence[Path], wanted: Wanted, names: tuple[str, ...]) -> inputs.Found:

@@ -52,7 +52,7 @@ def launch(count: int) -> int:
     if status < 0:
         raise RunError(
             f"process {failed + 1} of {count} was killed by {signal.Signals(-status).name}; the "
-            "last checkpoint, if there was one, is whole: go on with --resume"
+            "last checkpoint, if there was one, is whole: continue with --resume"
         )
     return status
 

@@ -101,7 +101,7 @@ class Processes:
                 raise
             raise RunError(
                 f"another of the {self.count} processes has ended, so this one cannot go on; the "
-                "last checkpoint is whole: go on with --resume"
+                "last checkpoint is whole: continue with --resume"
             ) from error
 
     def leave(self) -> None:

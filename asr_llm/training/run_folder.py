@@ -155,7 +155,7 @@ class RunFolder:
                 raise
             raise RunError(
                 f"cannot write to {self.path}: {reason}; make room or choose another "
-                "folder with -o, then go on with --resume (the last checkpoint is whole)"
+                "folder with -o, then continue with --resume (the last checkpoint is whole)"
             ) from error
 
 

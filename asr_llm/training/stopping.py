@@ -46,6 +46,6 @@ class Stop(lightning.Callback):
         if self._asked is None:
             self._asked = now
             if self._say is not None:
-                self._say("stopping, with this step kept; Ctrl-C again: at once, without it")
+                self._say("stopping after this step; press Ctrl-C again to stop now and lose it")
         elif now - self._asked > _AT_ONCE_SECONDS:
             raise KeyboardInterrupt

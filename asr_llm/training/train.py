@@ -91,6 +91,8 @@ def train(
         return done
     keep_memory()
     say = tell if progress and processes.first else None
+    if say and last is not None:
+        say(f"resuming after step {run.step_of(last)} of {recipe.steps}")
     with run.disk_errors():
         base = _starting_point(recipe, run, last is None, processes)
         model = _model(recipe, base, say)

@@ -363,7 +363,7 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     again = "asr-llm adapt 'my domain' -o r --resume"
     assert cli.explain(RunError("no."), "adapt") == ("error: no.", 2)
     kept = cli.explain(Interrupted("training up to step 7"), "adapt")
-    assert kept == (f"interrupted; kept: training up to step 7; go on with: {again}", 130)
+    assert kept == (f"interrupted; kept: training up to step 7; continue with: {again}", 130)
     for stopped, when in (
         (Interrupted(None), "the first step was done"),
         (KeyboardInterrupt(), "training began"),
@@ -386,10 +386,10 @@ def test_errors_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     expected = f"error: No space left on device at /x; make room, then run: {again}"
     assert cli.explain(full, "adapt") == (expected, 2)
     monkeypatch.setattr(sys, "argv", ["asr-llm", "adapt", "d", "--resume"])
-    going_on = "interrupted; go on with: asr-llm adapt d --resume"
+    going_on = "interrupted; continue with: asr-llm adapt d --resume"
     assert cli.explain(KeyboardInterrupt(), "adapt") == (going_on, 130)
     # What is in a folder of transcripts is not made again.
-    for more, rest in ((["-o", "out"], "; go on with: asr-llm transcribe a -o out"), ([], "")):
+    for more, rest in ((["-o", "out"], "; continue with: asr-llm transcribe a -o out"), ([], "")):
         monkeypatch.setattr(sys, "argv", ["asr-llm", "transcribe", "a", *more])
         assert cli.explain(KeyboardInterrupt(), "transcribe") == (f"interrupted{rest}", 130)
 

@@ -178,7 +178,7 @@ def test_figures_in_any_case(asked: str, by: str) -> None:
 
 def test_a_dash_for_a_rank_is_explained() -> None:
     few = scored(blocks=Blocks({str(i): str(i % 3) for i in range(12)}))
-    line = "–: no ranks, since 3 speakers cannot tell systems apart; 6 or more may."
+    line = "–: no ranks: 3 speakers are too few to tell systems apart; it takes 6 or more."
     assert write(few, "txt").endswith(f"\n{line}\n")
     assert f"\n\n{line}\n" in write(few, "md")
     assert f"<p>{line}</p>" in write(few, "html")

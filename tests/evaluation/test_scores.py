@@ -384,6 +384,8 @@ def test_few_blocks_and_no_blocks_are_warned_of() -> None:
     (few,) = scores["warnings"]
     assert few.startswith("2 speakers: intervals drawn from fewer than 6")
     assert scores["bootstrap"] == {"blocks": 2, "of": "speaker", "resamples": 1000, "seed": 0}
+    alone = scored(blocks=Blocks({"u1": "a", "u2": "a"}))
+    assert alone["warnings"] == ["1 speaker: no intervals; reliable ones need at least 6"]
     many = {f"u{i}": "a b" for i in range(6)}
     blocks = Blocks({i: i for i in many}, "recording")
     assert figures(references=many, systems={"base": many}, blocks=blocks)["warnings"] == []

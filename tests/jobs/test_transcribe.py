@@ -110,6 +110,10 @@ def test_what_is_bound_to_fail_loads_no_model(
     assert outcome.error == no_such
     with pytest.raises(RunError, match=r"rttm needs speakers, .*: add --channels separate"):
         run("a.wav", formats=["rttm"])
+    alone = r"^a\.wav: no rttm: it has one channel, .*; leave it out"
+    with pytest.raises(RunError, match=alone):
+        run("a.wav", formats=["srt", "rttm"], channels="separate", folder=Path("out"))
+    assert not Path("out").exists()
 
 
 def test_written_and_not_again(heard: list[str]) -> None:
@@ -329,7 +333,7 @@ def test_a_folder_of_all_sorts(tiny: Path, tmp_path: Path) -> None:
     assert status == 0 and "skipped: not audio: in/notes.txt\n" in errors
     (place / "b.zip").write_bytes(b"PK and so on")
     status, _, errors = call(*options, cwd=tmp_path)
-    assert status == 3 and "error: in/b.zip: not audio we can decode" in errors
+    assert status == 3 and "error: in/b.zip: cannot be decoded as audio" in errors
     assert "channel 1 and channel 2 contain different" not in errors  # noise is no voice
     status, _, errors = call(*options, "--channels", "3", cwd=tmp_path)
     assert status == 2 and "a.wav: has 2 channels; there is no channel 3 to take" in errors
@@ -374,7 +378,7 @@ def test_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
     assert len(piped["model"]["sha256"]) == 64
     assert re.search(r"^1 file, 0:00:01 of audio in \d+\.\d s, RTFx \d+\.\d\n\Z", errors, re.M)
 
-    for nonsense, why in ((b"not a sound", "not audio we can decode"), (b"", "is empty")):
+    for nonsense, why in ((b"not a sound", "cannot be decoded as audio"), (b"", "is empty")):
         status, printed, errors = call(*options, cwd=tmp_path, stdin=nonsense)
         assert (status, printed) == (2, "")
         assert errors.startswith(f"error: stdin: {why}")

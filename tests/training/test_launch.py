@@ -64,7 +64,7 @@ def test_one_that_is_killed_ends_all(recipe: Path, tmp_path: Path) -> None:
     assert process.returncode == 2
     assert err.splitlines()[-1] == (
         "error: process 2 of 2 was killed by SIGKILL; the last checkpoint, if there was one, is "
-        "whole: go on with --resume"
+        "whole: continue with --resume"
     )
     assert "Traceback" not in err
     assert out == ""

@@ -162,7 +162,7 @@ def test_a_full_disk_is_one_line(run: RunFolder, error: Exception) -> None:
         raise error
     assert str(caught.value) == (
         f"cannot write to {run.path}: No space left on device; make room or choose another "
-        "folder with -o, then go on with --resume (the last checkpoint is whole)"
+        "folder with -o, then continue with --resume (the last checkpoint is whole)"
     )
 
 

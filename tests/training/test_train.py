@@ -554,6 +554,7 @@ def test_the_users_stop_keeps_the_step(
     recipe: Callable[..., Recipe],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     asked: signal.Signals,
 ) -> None:
     step = Fit.training_step
@@ -573,7 +574,8 @@ def test_the_users_stop_keeps_the_step(
     monkeypatch.undo()
     run = RunFolder(tmp_path / "run")
     assert run.step_of(run.last_checkpoint()) == 2
-    assert go(chosen, run.path, resume=True).adapter is not None
+    assert train(chosen, run, resume=True, progress=True).adapter is not None
+    assert capsys.readouterr().err.startswith("resuming after step 2 of 4\n")
 
 
 def test_the_users_stop_in_a_validation_does_not_wait_for_its_end(
@@ -620,7 +622,7 @@ def test_a_full_disk_leaves_the_run_resumable(
 
     chosen = recipe(checkpoint_every=1)
     monkeypatch.setattr("torch.save", full)
-    with pytest.raises(RunError, match=r"cannot write to .* go on with --resume"):
+    with pytest.raises(RunError, match=r"cannot write to .* continue with --resume"):
         go(chosen, tmp_path / "run")
     monkeypatch.undo()
     run = RunFolder(tmp_path / "run")

@@ -125,8 +125,8 @@ def test_a_name_that_tells_nothing_is_looked_into(tmp_path: Path) -> None:
     assert [path.name for path in found.audio] == ["a.rec", "d.m4a", "lost.wav"]
     reasons = {path.name: reason.split(": ")[1] for path, reason in found.unread.items()}
     assert {name: reason.split(";")[0].split(" (")[0] for name, reason in reasons.items()} == {
-        "b.dat": "not audio we can decode",
-        "c": "not audio we can decode",
+        "b.dat": "cannot be decoded as audio",
+        "c": "cannot be decoded as audio",
         "gone.xyz": "no such file",
         "pipe": "is not a regular file",
     }  # fmt: skip
@@ -149,7 +149,7 @@ def test_unread_files_are_grouped_by_reason(tmp_path: Path) -> None:
     (tmp_path / "f.dat").write_bytes(b"")
     (first, same), (last, other) = expand([tmp_path]).errors()
     assert (first, last) == (tmp_path / "a.dat", tmp_path / "f.dat")
-    assert same.startswith(f"{tmp_path / 'a.dat'}: not audio we can decode; expected")
+    assert same.startswith(f"{tmp_path / 'a.dat'}: cannot be decoded as audio; expected")
     three = ", ".join(str(tmp_path / f"{name}.dat") for name in "bcd")
     assert same.endswith(f" (likewise {three} and 1 more)")
     assert other.startswith(f"{tmp_path / 'f.dat'}: is empty (0 bytes)")

@@ -246,7 +246,7 @@ class _Checker:
     def check_missing(self, split: str) -> None:
         """Report optional parts whose absence has a cost, if nothing else is wrong."""
         lost = {
-            "dev": "no dev set: training keeps its last weights, which need not be its best",
+            "dev": "no dev set: training keeps its last weights, which may not be its best",
             "test": "no test set: what is learned is not measured, and there is no report",
         }
         place = self.folder / split

@@ -68,7 +68,7 @@ class Passages:
         except (OSError, UnicodeDecodeError) as error:
             raise DomainError(
                 f"{path} cannot be read any more as it was when this run began ({error}); "
-                "restore it, and go on with --resume"
+                "restore it, and continue with --resume"
             ) from error
         return " ".join(text.removeprefix("\ufeff").split())
 

@@ -120,7 +120,9 @@ def align(
     Raises:
         AsrLlmError: k2 is requested but not installed.
     """
-    reasons = [_impossible(len(e), spelling.flat) for e, spelling in zip(log_probs, spellings)]
+    reasons = [
+        _impossible(len(e), frame, spelling.flat) for e, spelling in zip(log_probs, spellings)
+    ]
     todo = [i for i, reason in enumerate(reasons) if reason is None]
     found: list[Alignment | Unaligned] = [Unaligned(reason or "") for reason in reasons]
     if todo:
@@ -131,14 +133,17 @@ def align(
     return found
 
 
-def _impossible(num_frames: int, tokens: list[int]) -> str | None:
+def _impossible(num_frames: int, frame: float, tokens: list[int]) -> str | None:
     """Why a transcript cannot be aligned; None if it can."""
     # CTC needs a blank between two equal tokens.
     needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
     if not tokens:
-        return "no words in the transcript"
+        return "the transcript has no words that the model can spell"
     if needed > num_frames:
-        return f"{needed} frames needed for the transcript, {num_frames} there"
+        return (
+            f"the transcript is too long for {num_frames * frame:.1f} s of audio ({needed} frames "
+            f"needed, {num_frames} there): check that it belongs to this recording"
+        )
     return None
 
 

@@ -112,7 +112,8 @@ def _by_ffmpeg(path: Path, source: BinaryIO, head: bytes, reason: str) -> Any:
         if head[4:8] == b"ftyp" or head.startswith(_CONTAINERS):
             what = f"corrupt ({error})"
         else:
-            what = f"corrupt ({reason})" if head.startswith(_MAGIC) else "not audio we can decode"
+            known = head.startswith(_MAGIC)
+            what = f"corrupt ({reason})" if known else "cannot be decoded as audio"
         raise AudioError(f"{path}: {what}; {EXPECTED}") from None
 
 

@@ -41,7 +41,7 @@ test:
 
 
 NO_DEV = (
-    "warning dev: no dev set: training keeps its last weights, which need not be its best; "
+    "warning dev: no dev set: training keeps its last weights, which may not be its best; "
     "add dev/text.txt, recordings with transcripts, or dev templates"
 )
 NO_TEST = (

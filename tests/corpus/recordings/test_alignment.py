@@ -98,8 +98,11 @@ def test_impossible_alignments_give_a_reason() -> None:
     emissions = [emission([0, 0])] * 3
     spellings = [spell(text, encode) for text in ("aa", "—", "ab")]
     doubled, empty, fits = align(emissions, spellings, BLANK, 0.1)
-    assert doubled == Unaligned("3 frames needed for the transcript, 2 there")
-    assert empty == Unaligned("no words in the transcript")
+    assert doubled == Unaligned(
+        "the transcript is too long for 0.2 s of audio (3 frames needed, 2 there): check that it "
+        "belongs to this recording"
+    )
+    assert empty == Unaligned("the transcript has no words that the model can spell")
     assert isinstance(fits, Alignment)
 
 
