@@ -90,9 +90,7 @@ def train(
     if done is not None:
         return done
     keep_memory()
-    say = tell if progress and processes.first else None
-    if say and last is not None:
-        say(f"resuming after step {run.step_of(last)} of {recipe.steps}")
+    say = _teller(recipe, run.step_of(last)) if progress and processes.first else None
     with run.disk_errors():
         base = _starting_point(recipe, run, last is None, processes)
         model = _model(recipe, base, say)
@@ -136,6 +134,13 @@ def train(
         stopped = trainer.global_step if monitor and monitor.risen else None
         left_out = frozenset[str]().union(*(source.left_out for source in stream.sources))
         return replace(done, stopped=stopped, left_out=left_out)
+
+
+def _teller(recipe: Recipe, step: int) -> Callable[[str], None]:
+    """What tells the user; it begins with the step that a run resumes after."""
+    if step:
+        tell(f"resuming after step {step} of {recipe.steps}")
+    return tell
 
 
 def _model(recipe: Recipe, base: Path, say: Callable[[str], None] | None) -> SpanSALM:

@@ -256,7 +256,7 @@ def test_request_errors(client: Any) -> None:
 
 def test_bad_audio(client: Any) -> None:
     assert_error(post(client, b""), 400, "file", "invalid_audio", "is empty (0 bytes)")
-    assert_error(post(client, b"some text"), 400, "file", "invalid_audio", "not audio we can")
+    assert_error(post(client, b"some text"), 400, "file", "invalid_audio", "cannot be decoded")
     assert_error(post(client, b"x", stream="true"), 400, "file", "invalid_audio")
     assert_error(post(client, wav(100)[:20]), 400, "file", "invalid_audio", "corrupt")
 

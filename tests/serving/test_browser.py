@@ -208,6 +208,6 @@ def test_non_audio_files(browser: Any, url: str, tmp_path: Path) -> None:
     browser.switch_to.active_element.send_keys(str(file))
     tab_to(browser, "go")
     press(browser, Keys.ENTER)
-    until(browser, lambda: "not audio" in text_of(browser, "problem"))
+    until(browser, lambda: "cannot be decoded as audio" in text_of(browser, "problem"))
     assert focused(browser) == "go"
     assert text_of(browser, "status") == ""

@@ -256,7 +256,7 @@ def test_other_faults(tmp_path: Path) -> None:
         read_manifest(require_manifest(tmp_path))
     (tmp_path / "bad.wav").write_text("text")
     (tmp_path / "trans.txt").write_text("bad.wav\tx\n")
-    with pytest.raises(AudioError, match=r"trans\.txt:1: .*bad\.wav: not audio"):
+    with pytest.raises(AudioError, match=r"trans\.txt:1: .*bad\.wav: cannot be decoded as audio"):
         read_manifest(require_manifest(tmp_path))
     (tmp_path / "manifest.json").write_text("")
     with pytest.raises(DomainError, match=r"found manifest\.json and trans\.txt; expected one"):
