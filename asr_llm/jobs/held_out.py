@@ -129,4 +129,4 @@ def held_out_sets(main: Domain | HeldOut, general: Domain | HeldOut | None) -> d
 
 def has_test_set(domain: Domain) -> bool:
     """Whether a domain folder has sentences or recordings to measure on."""
-    return bool(domain.text("test")) or domain.recordings("test") is not None
+    return domain.has_text("test") or domain.recordings("test") is not None

@@ -96,8 +96,11 @@ def _formats(wanted: Wanted, options: TranscribeOptions) -> tuple[str, ...]:
 
 
 def _check_speakers(sources_of: dict[Path, list[Source]]) -> None:
-    alone = [file for file, sources in sources_of.items() if len(sources) == 1]
-    alone = [file for file in alone if unreadable(sources_of[file][0]) is None]
+    alone = [
+        file
+        for file, (first, *others) in sources_of.items()
+        if not others and unreadable(first) is None  # what cannot be read is an error of its own
+    ]
     if alone:
         more = f" (and {number_of(len(alone) - 1, 'more file')})" if alone[1:] else ""
         raise RunError(

@@ -259,9 +259,11 @@ class _Mended(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._size}[whence]
-        place = start + offset
-        return self._file.seek(place if 0 <= place <= self._size else self._size)
+        if whence == os.SEEK_CUR:  # a header of many chunks has decoders seek a million times
+            offset += self._file.tell()
+        elif whence == os.SEEK_END:
+            offset += self._size
+        return self._file.seek(offset if 0 <= offset <= self._size else self._size)
 
     def tell(self) -> int:
         return self._file.tell()

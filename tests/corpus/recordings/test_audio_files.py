@@ -286,7 +286,7 @@ def test_a_hostile_header_takes_neither_time_nor_memory(tmp_path: Path, data: by
         assert "\n" not in str(error)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.process_time() - began < 30
+    assert time.process_time() - began < 10
     assert most < 500e6
 
 
