@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
+from orders import read_orders, slots_found
 from recognisers import by_us, by_whisper, load_whisper, some_of
 
 from asr_llm.cli import silence_libraries
@@ -34,7 +34,6 @@ from asr_llm.corpus.recordings.audio import SAMPLE_RATE, cut_audio
 from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.speech.spoken import spoken_set
 from asr_llm.corpus.terms.biasing_list import make_list
-from asr_llm.corpus.text.normalizers import normalize
 
 DOMAINS = Path(__file__).resolve().parent.parent / "domains"
 SETS = ("readers", "silence", "joined", "coffee", "general", "medical", "legal")
@@ -85,11 +84,8 @@ def main() -> None:
 
 def _clips(name: str, arguments: argparse.Namespace) -> Iterator[Clip]:
     if name == "coffee":
-        folder = arguments.data / "speech" / "coffee-orders"
-        for line in (folder / "manifest.jsonl").open(encoding="utf-8"):
-            row = json.loads(line)
-            samples, _ = sf.read(folder / row["audio_filepath"], dtype="float32")
-            yield Clip(row["id"], samples, "", "", tuple(row["slots"].values()))
+        for order in read_orders(arguments.data):
+            yield Clip(order.id, order.samples, "", "", order.slots)
         return
     if name in ("general", "medical", "legal"):
         cuts: Iterable[Any] = spoken_set(Domain.load(DOMAINS / name), "test")
@@ -171,28 +167,20 @@ def _slots(clips: list[Clip], place: Path, base: str) -> None:
     """Per system, how many slot values are in the text, word for word; intervals over clips."""
     drawn = np.random.default_rng(0).integers(len(clips), size=(2_000, len(clips)))
     wanted = np.array([len(clip.slots) for clip in clips])
-    found: dict[str, np.ndarray] = {}
+    right: dict[str, np.ndarray] = {}
     for path in sorted(place.glob("*.jsonl")):
         if path.name != "reference.jsonl":
             rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-            said = {row["id"]: f" {normalize(row['pred_text'], 'whisper-en')} " for row in rows}
-            found[path.stem] = np.array(
-                [
-                    sum(
-                        f" {normalize(value, 'whisper-en')} " in said[clip.id]
-                        for value in clip.slots
-                    )
-                    for clip in clips
-                ]
-            )
+            texts = {row["id"]: row["pred_text"] for row in rows}
+            right[path.stem] = np.array([slots_found(clip.slots, texts[clip.id]) for clip in clips])
 
     def interval(counts: np.ndarray) -> str:
         rates = 100 * counts[drawn].sum(1) / wanted[drawn].sum(1)
         return "{:.1f} to {:.1f}".format(*np.quantile(rates, [0.025, 0.975]))
 
-    for name, own in found.items():
+    for name, own in right.items():
         line = f"{name}: {own.sum()}/{wanted.sum()} slot values, {own.sum() / wanted.sum():.1%}"
-        more = f"; minus {base}: {interval(own - found[base])}" if name != base else ""
+        more = f"; minus {base}: {interval(own - right[base])}" if name != base else ""
         print(f"{line} ({interval(own)}){more}")
 
 

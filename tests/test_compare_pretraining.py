@@ -118,3 +118,26 @@ def test_the_spread_of_one_two_and_three_figures() -> None:
     assert record.spread([5.0, 7.0]) == "6.0 (5.0 to 7.0)"
     # Deviation 1, so 4.303 / sqrt(3) = 2.48: Student's t for two degrees of freedom.
     assert record.spread([5.0, 6.0, 7.0]) == "6.0 ± 2.5"
+
+
+def test_domains_and_orders_are_columns_of_their_own(
+    run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--rows", "ASR only", "--domains", "domains/legal", "some/books", "--data", "unread")
+    header = (
+        "| sources | WER readers | T2T | S2T | gap | I-T | I-S | EER legal | EER books | orders"
+    )
+    assert f"{header} | minutes |" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("I'd like a Latte, please, with a little bit of brown sugar.", 2),
+        ("Two lattes with brown sugar.", 0),  # neither is said word for word
+        ("", 0),
+    ],
+)
+def test_values_of_an_order_count_word_for_word(text: str, count: int) -> None:
+    slots = ("latte", "a little bit of brown sugar")
+    assert driver.slots_found(slots, text) == count

@@ -7,9 +7,11 @@ Each row of compare.yaml begins with `small`'s encoder and CTC head, a projector
 the LLM as it was published: what our training has done to it is undone, and there is no first pass.
 Figures: WER of held-out readers (`basic`, four beams), and right answers to the questions of
 eval/knowledge.yaml, asked in writing (T2T) and aloud (S2T); prompts of eval/instructions.yaml that
-are followed, given in writing (I-T) and aloud (I-S). What is finished is only read again,
-what was stopped goes on; with --record, figures are kept in that file and taken from there. Ours
-are in adapt/small/compared.jsonl.
+are followed, given in writing (I-T) and aloud (I-S). With --domains, of each the share of term
+mentions missed in its test set (EER, raw); with --data, the share of the values found that people
+ordered in recordings of coffee orders. What is finished is only read again, what was stopped goes
+on; with --record, figures are kept in that file and taken from there. Ours are in
+adapt/small/compared.jsonl.
 """
 
 from __future__ import annotations
@@ -25,13 +27,15 @@ import jiwer
 import torch
 
 from asr_llm.cli import silence_libraries
+from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.recordings.audio import cut_audio
 from asr_llm.corpus.recordings.importers import read_manifest
 from asr_llm.corpus.text.normalizers import normalize
 from asr_llm.evaluation.instructions import InstructionSuite, Variant, read_instructions
 from asr_llm.evaluation.spoken_qa import Suite, read_suite
 from asr_llm.jobs import instruct, pretrain, qa
-from asr_llm.jobs.measurement import System
+from asr_llm.jobs.held_out import held_out_sets
+from asr_llm.jobs.measurement import System, measure
 from asr_llm.model import checkpoint_folder, checkpoints, composition, foundations
 from asr_llm.model.adapter_folder import AdapterFolder
 from asr_llm.model.sources import tell
@@ -40,10 +44,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT / "eval")]
 
+from orders import read_orders, slots_found  # noqa: E402
 from recognisers import by_us, some_of  # noqa: E402
 from record import Figures, Record, minutes, recipes, row  # noqa: E402
 
 COLUMNS = ("WER readers", "T2T", "S2T", "gap", "I-T", "I-S")
+ORDERS = "orders"
 
 
 def main() -> None:
@@ -52,7 +58,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--readers", type=Path, required=True, help="manifest of the test readers")
-    parser.add_argument("--limit", type=int, default=48, help="of their clips, spread over all")
+    parser.add_argument("--domains", type=Path, nargs="*", default=[], help="with a test set")
+    parser.add_argument("--data", type=Path, help="folder with speech/coffee-orders")
+    parser.add_argument("--limit", type=int, default=48, help="of readers' clips, and of orders")
     parser.add_argument("--rows", nargs="+", help="of compare.yaml; default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--model", default="small", help="whose encoder and CTC head are used")
@@ -63,6 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     silence_libraries()
 
+    columns = [*COLUMNS, *map(_eer, arguments.domains), *([ORDERS] if arguments.data else [])]
     start = arguments.out / "start"
     if not start.is_dir():
         untrained(arguments.model, arguments.llm, start)
@@ -77,19 +86,19 @@ def main() -> None:
             figures = record.trained(name, chosen)
             if figures is None:
                 pretrain.pretrain(chosen, run=run, resume=run.is_dir(), progress=True)
-                figures = measured(start, run, arguments.readers, arguments.limit)
+                figures = measured(start, run, arguments)
                 record.add(name, chosen, figures)
             found.append(figures)
         table.append((name, found))
-        print(row(*table[-1], COLUMNS), flush=True)
+        print(row(*table[-1], columns), flush=True)
     print(
         "\n| sources | "
-        + " | ".join(COLUMNS)
+        + " | ".join(columns)
         + " | minutes |\n"
-        + "|---" * (2 + len(COLUMNS))
+        + "|---" * (2 + len(columns))
         + "|"
     )
-    print("\n".join(row(*one, COLUMNS) for one in table))
+    print("\n".join(row(*one, columns) for one in table))
 
 
 def untrained(model: str, llm: str, folder: Path) -> None:
@@ -109,16 +118,20 @@ def untrained(model: str, llm: str, folder: Path) -> None:
     checkpoint_folder.save(loaded, folder, card, dtype=torch.bfloat16)
 
 
-def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
-    """What a run's model writes of the readers, and which questions it answers."""
+def measured(start: Path, run: Path, arguments: argparse.Namespace) -> Figures:
+    """What a run's model writes of recordings, and which questions it answers."""
     from asr_llm import SpeechLLM
 
     adapters = AdapterFolder.read_all(run / "adapter")
-    cuts = some_of(list(read_manifest(readers)), limit)
-    texts = by_us(SpeechLLM.load(start, adapters), [cut_audio(cut) for cut in cuts])
+    trained = System("trained", str(start), adapters)
+    cuts = some_of(list(read_manifest(arguments.readers)), arguments.limit)
+    orders = some_of(list(read_orders(arguments.data)), arguments.limit) if arguments.data else []
+    model = SpeechLLM.load(start, adapters)
+    texts = by_us(model, [cut_audio(cut) for cut in cuts])
+    written = by_us(model, [order.samples for order in orders])
+    right = sum(slots_found(order.slots, text) for order, text in zip(orders, written))
     said = [cut.supervisions[0].text or "" for cut in cuts]
     errors = jiwer.process_words(*([normalize(text, "basic") for text in x] for x in (said, texts)))
-    trained = System("trained", str(start), adapters)
     asked, _ = qa.run_suite(*questions(), trained)
     told, _ = instruct.run_suite(*instructions(), trained)
     followed = {kind: told["standard"][kind]["prompt"]["strict"] for kind in ("text", "speech")}
@@ -132,7 +145,19 @@ def measured(start: Path, run: Path, readers: Path, limit: int) -> Figures:
         "I-T": 100 * followed["text"]["share"],
         "I-S": 100 * followed["speech"]["share"],
         "minutes": minutes(run),
+        **{_eer(domain): missed(trained, domain) for domain in arguments.domains},
+        **({ORDERS: 100 * right / sum(len(order.slots) for order in orders)} if orders else {}),
     }
+
+
+def missed(system: System, folder: Path) -> float:
+    """Percent of the term mentions in a domain's test set that a system misses."""
+    scores = measure([system], held_out_sets(Domain.load(folder), None))
+    return 100 * float(scores["systems"][system.name]["entities"]["raw"]["eer"])
+
+
+def _eer(domain: Path) -> str:
+    return f"EER {domain.name}"
 
 
 @cache
