@@ -186,7 +186,7 @@ class Recipe(_Trains):
     validation: ValidationRecipe = ValidationRecipe()
     checkpoint_every: int = Field(50, gt=0, description="steps between checkpoints")
     precision: Literal["auto", "32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device multiplies it, otherwise 32"
+        "auto", description="auto: bf16 where the device gains by it, otherwise 32"
     )
     seed: int = Field(1, ge=0)
     stages: list[StageRecipe] = Field(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from asr_llm.errors import AsrLlmError, RecipeError
-from asr_llm.model import checkpoints
+from asr_llm.model import bfloat16, checkpoints
 from asr_llm.recipe import LoraRecipe, Recipe
 from asr_llm.sequences.batching import Collator
 from asr_llm.sequences.sources import TextSource
@@ -106,14 +106,25 @@ def test_a_gpu_without_bfloat16(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
         preflight.check(checkpoints.build(copy), recipe, copy, lambda: PLENTY)
 
 
-@pytest.mark.parametrize("multiplied", [True, False])
-def test_a_cpu_trains_in_what_it_multiplies(
-    multiplied: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("multiplied", "seconds", "halved"),
+    [
+        (True, 1.0, True),
+        (True, 2.1, False),  # as where AVX-512 has the instructions, but half as many a cycle
+        (False, 1.0, False),
+    ],
+)
+def test_a_cpu_trains_in_what_is_faster(
+    multiplied: bool, seconds: float, halved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    of = {torch.bfloat16: seconds, torch.float32: 2.0}
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("asr_llm.model.bfloat16.CPU", multiplied)
-    assert memory.halved(RECIPE.override(precision="auto")) == multiplied
+    monkeypatch.setattr(bfloat16, "CPU", multiplied)
+    monkeypatch.setattr(bfloat16, "_seconds", of.__getitem__)
+    bfloat16._cpu_gains.cache_clear()
+    assert memory.halved(RECIPE.override(precision="auto")) == halved
     assert memory.halved(RECIPE.override(precision="bf16"))
+    bfloat16._cpu_gains.cache_clear()
 
 
 def test_too_little_memory(copy: Path) -> None:
