@@ -150,7 +150,7 @@ def _model(recipe: Recipe, base: Path, say: Callable[[str], None] | None) -> Spa
     if say and needed.total >= _WORTH_SAYING:
         say(f"memory: at least {needed}")
         if recipe.precision == "auto" and not memory.halved(recipe):
-            say("precision: float32, since this machine does not multiply bfloat16")
+            say("precision: float32, which is faster than bfloat16 on this machine")
     checkpoints.load_weights(model, base)
     prepare(model, recipe)
     # NeMo's FastConformer would ask the other processes, which may have a batch of text now.

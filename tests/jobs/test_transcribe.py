@@ -264,10 +264,11 @@ def test_killed_and_run_again(talks: Path, tiny: Path, tmp_path: Path) -> None:
     peace = {path.name: path.read_bytes() for path in (tmp_path / "peace").glob("talk*")}
     assert len(peace) == 10
 
+    war = tmp_path / "war"
+    war.mkdir()
     process = subprocess.Popen(
         command(*options, "war"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    war = tmp_path / "war"
     while process.poll() is None and len([*war.glob("talk*.json")]) < 2:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, Gemma2Config, LlamaConfig, LlamaForCausalLM, Qwen3Config
 
 from asr_llm.model.clipwise import causal, clipwise, full_attention
+from asr_llm.model.int8 import SteadyLinear
 
 
 def llama() -> Any:
@@ -28,6 +29,11 @@ def llama() -> Any:
         attn_implementation="sdpa",
     )
     lm = LlamaForCausalLM(config).eval()
+    for layer in lm.model.layers:  # as in a recogniser in 8 bits; plain ones differ between batches
+        for part in (layer.self_attn, layer.mlp):
+            for name, child in list(part.named_children()):
+                if isinstance(child, nn.Linear):
+                    setattr(part, name, SteadyLinear(child))
     return SimpleNamespace(causal_lm=lm, device=torch.device("cpu"))
 
 
