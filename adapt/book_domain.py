@@ -4,7 +4,9 @@
     python adapt/compare.py runs/books
 
 The passages that were recorded are cut out of the text; the readers' recordings are the test set,
-or with --recorded 0.5 the second half of each reader's, and the first half is there to train on.
+or with --recorded 0.5 the second half of each reader's, and the first half is there to train on;
+with --exchange the other way round. With --missed, of those to train on the first ten are kept in
+which a name was missed, as the mentions.jsonl of an evaluation says.
 Names are words with a capital inside sentences, often, and hardly ever without.
 """
 
@@ -55,6 +57,8 @@ def main() -> None:
     known = sorted(HELD_OUT_SPEAKERS)
     parser.add_argument("--speakers", nargs="+", choices=known, default=known, metavar="ID")
     parser.add_argument("--recorded", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument("--exchange", action="store_true", help="what is recorded is the test set")
+    parser.add_argument("--missed", type=Path, metavar="MENTIONS", help="mentions.jsonl")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     gutenberg = arguments.data / "text" / "gutenberg"
@@ -79,6 +83,10 @@ def main() -> None:
     out = arguments.out
     train = _first(rows, arguments.recorded)
     rows = [row for row in rows if row not in train]
+    if arguments.exchange:
+        train, rows = rows, train
+    if arguments.missed:
+        train = corrected(train, arguments.missed.read_text("utf-8").splitlines())
     for part in ("test", *(["train"] if train else [])):
         (out / part).mkdir(parents=True, exist_ok=True)
     config = {
@@ -102,6 +110,13 @@ def main() -> None:
         f"{sum(said[name] for name in found)} times; {len(train)} recordings to train on, "
         f"{sum(row['duration'] for row in train) / 60:.0f} minutes"
     )
+
+
+def corrected(rows: list[dict], mentions: Iterable[str], count: int = 10) -> list[dict]:
+    """The first recordings in which a mention was not found as written."""
+    found = map(json.loads, mentions)
+    missed = {mention["utterance"] for mention in found if mention["raw"] != "found"}
+    return [row for row in rows if row["id"] in missed][:count]
 
 
 def _first(rows: list[dict], share: float) -> list[dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -18,3 +19,11 @@ def test_names_have_a_capital_inside_sentences_often_and_nearly_always() -> None
 
 def test_the_first_word_of_a_sentence_does_not_count() -> None:
     assert book_domain.names(["Verloc came."] * 9) == {}
+
+
+def test_recordings_with_a_missed_name_are_corrected_in_their_order() -> None:
+    rows = [{"id": name} for name in "abcd"]
+    heard = [("d", "missed"), ("b", "found"), ("b", "partial"), ("c", "found"), ("a", "missed")]
+    mentions = [json.dumps({"utterance": name, "raw": raw}) for name, raw in heard]
+    assert book_domain.corrected(rows, mentions) == [{"id": "a"}, {"id": "b"}, {"id": "d"}]
+    assert book_domain.corrected(rows, mentions, count=2) == [{"id": "a"}, {"id": "b"}]

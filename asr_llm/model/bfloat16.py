@@ -1,7 +1,7 @@
 """Whether a device multiplies bfloat16, and whether that is faster than float32.
 
-A CPU with AVX2 alone took 23 and 60 times as long as in float32, one with AVX-512's instructions but
-without its matrix unit twice as long (eval/RESULTS.md#without-bfloat16).
+A CPU with AVX2 alone took 23 and 60 times as long as in float32, one with AVX-512's instructions
+but without its matrix unit twice as long (eval/RESULTS.md#without-bfloat16).
 """
 
 from __future__ import annotations
