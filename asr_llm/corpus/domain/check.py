@@ -28,7 +28,7 @@ from asr_llm.corpus.domain.recordings_check import check_recordings
 from asr_llm.corpus.domain.report import CheckReport
 from asr_llm.corpus.domain.template_check import slot_problems
 from asr_llm.corpus.domain.templates import expand_indexed, find_problem
-from asr_llm.corpus.domain.text_check import overlap_problems, style_problems
+from asr_llm.corpus.domain.text_check import overlap_problems, style_problems, unspoken_problems
 from asr_llm.corpus.domain.voices_check import (
     Voices,
     term_problems,
@@ -78,6 +78,7 @@ def check(path: str | Path) -> CheckReport:
         checker.problems += overlap_problems(split, train, held_out)
         if not held_out:
             checker.check_missing(split)
+    checker.problems += unspoken_problems(folder / "test", text["test"], transcripts["test"])
     distinct = {split: {line.text for line in lines} for split, lines in text.items()}
     counted = Counter(label for label, _ in {(term.label, key(term.text)) for term in terms})
     return CheckReport(

@@ -1,9 +1,10 @@
-"""Problems of a domain's sentences: mixed styles, and overlap of train with dev or test."""
+"""Problems of sentences: mixed styles, overlap of train with dev or test, and unused ones."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from asr_llm.corpus.domain.files import Line, Problem
 from asr_llm.corpus.domain.names import named
@@ -58,6 +59,15 @@ def overlap_problems(split: str, train: list[Line], held_out: list[Line]) -> Ite
             f"{_OVERLAP} words in a row with it (lines {lines})",
             "remove them from one of the two, or scores will be too good",
         )
+
+
+def unspoken_problems(place: Path, text: list[Line], recorded: list[Line]) -> Iterator[Problem]:
+    """Report test sentences that recordings take the place of."""
+    if text and recorded:
+        count = number_of(len({line.text for line in text}), "sentence")
+        message = f"{count} beside recordings, which alone are the test set"
+        fix = "remove either, or make the sentences a domain of their own"
+        yield Problem(str(place), None, "warning", message, fix)
 
 
 def _telling(text: str) -> Iterator[tuple[str, ...]]:

@@ -44,6 +44,10 @@ NO_DEV = (
     "warning dev: no dev set: training keeps its last weights, which may not be its best; "
     "add dev/text.txt, recordings with transcripts, or dev templates"
 )
+UNSPOKEN = (
+    "beside recordings, which alone are the test set; remove either, or make the sentences a "
+    "domain of their own"
+)
 NO_TEST = (
     "warning test: no test set: what is learned is not measured, and there is no report; "
     "add test/text.txt, recordings with transcripts, or test templates"
@@ -368,6 +372,7 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error test/manifest.json:1: test/a.wav: no such file; check the path",
         "warning test/manifest.json: 1 audio file without transcripts, ignored (b.wav); "
         "list them here, or remove them",
+        f"warning test: 1 sentence {UNSPOKEN}",
     ]
 
 
@@ -524,6 +529,7 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
         "row with it (lines 2); remove them from one of the two, or scores will be too good",
         "warning test/trans.txt:1: 1 of 2 test sentences are in train too, or share 8 words in a "
         "row with it (lines 1); remove them from one of the two, or scores will be too good",
+        f"warning test: 4 sentences {UNSPOKEN}",
     ]  # the dev sentence shares seven words
 
 
