@@ -126,10 +126,10 @@ def measured(start: Path, run: Path, arguments: argparse.Namespace) -> Figures:
     trained = System("trained", str(start), adapters)
     cuts = some_of(list(read_manifest(arguments.readers)), arguments.limit)
     orders = some_of(list(read_orders(arguments.data)), arguments.limit) if arguments.data else []
-    model = SpeechLLM.load(start, adapters)
-    texts = by_us(model, [cut_audio(cut) for cut in cuts])
-    written = by_us(model, [order.samples for order in orders])
-    right = sum(slots_found(order.slots, text) for order, text in zip(orders, written))
+    audios = [*map(cut_audio, cuts), *(order.samples for order in orders)]
+    written = by_us(SpeechLLM.load(start, adapters), audios)  # whose memory what follows needs
+    texts, ordered = written[: len(cuts)], written[len(cuts) :]
+    right = sum(slots_found(order.slots, text) for order, text in zip(orders, ordered))
     said = [cut.supervisions[0].text or "" for cut in cuts]
     errors = jiwer.process_words(*([normalize(text, "basic") for text in x] for x in (said, texts)))
     asked, _ = qa.run_suite(*questions(), trained)
