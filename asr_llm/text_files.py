@@ -283,6 +283,12 @@ def _lines_in(text: str) -> int:
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
+def looks_like_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8 text; its last character may be cut."""
+    text = head.decode("utf-8", "ignore")
+    return len(head) - len(text.encode()) < 4 and not _CONTROL.search(text)
+
+
 def numbered(lines: list[str]) -> Iterator[tuple[int, str]]:
     """Lines that are neither blank nor comments, with their numbers from 1."""
     for number, line in enumerate(lines, start=1):

@@ -118,6 +118,10 @@ def _check(folder: Path) -> None:
             f"no adapter at {folder}: {found}; expected a folder such as runs/NAME/adapter "
             "written by 'asr-llm adapt'"
         )
+    if (folder / "domain.yaml").is_file():
+        raise CheckpointError(
+            f"{folder} is a domain folder; expected an adapter made from it: asr-llm adapt {folder}"
+        )
     if (folder / "adapter" / WEIGHTS).is_file():
         raise CheckpointError(
             f"{folder} is a run folder; expected its adapter: did you mean {folder / 'adapter'}?"

@@ -206,6 +206,9 @@ def test_transcribe_prints_one_format(wav: Path) -> None:
 def test_transcribe_refuses_a_folder_that_is_no_adapter(wav: Path, tmp_path: Path) -> None:
     done = run("transcribe", wav, "--adapter", tmp_path)
     assert_refused(done, "is not an adapter", "adapter_config.json")
+    (tmp_path / "domain.yaml").write_text("name: heart\n")
+    done = run("transcribe", wav, "--adapter", tmp_path)
+    assert_refused(done, "is a domain folder", f"asr-llm adapt {tmp_path}")
 
 
 def test_a_weight_needs_an_adapter(wav: Path) -> None:

@@ -149,7 +149,9 @@ def test_unread_files_are_grouped_by_reason(tmp_path: Path) -> None:
     (tmp_path / "f.dat").write_bytes(b"")
     (first, same), (last, other) = expand([tmp_path]).errors()
     assert (first, last) == (tmp_path / "a.dat", tmp_path / "f.dat")
-    assert same.startswith(f"{tmp_path / 'a.dat'}: cannot be decoded as audio; expected")
+    assert same.startswith(
+        f"{tmp_path / 'a.dat'}: cannot be decoded as audio: it looks like text; expected"
+    )
     three = ", ".join(str(tmp_path / f"{name}.dat") for name in "bcd")
     assert same.endswith(f" (likewise {three} and 1 more)")
     assert other.startswith(f"{tmp_path / 'f.dat'}: is empty (0 bytes)")

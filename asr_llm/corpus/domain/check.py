@@ -28,10 +28,10 @@ from asr_llm.corpus.domain.recordings_check import check_recordings
 from asr_llm.corpus.domain.report import CheckReport
 from asr_llm.corpus.domain.template_check import slot_problems
 from asr_llm.corpus.domain.templates import expand_indexed, find_problem
+from asr_llm.corpus.domain.terms_check import term_problems
 from asr_llm.corpus.domain.text_check import overlap_problems, style_problems, unspoken_problems
 from asr_llm.corpus.domain.voices_check import (
     Voices,
-    term_problems,
     text_problems,
     voice_problems,
     voices_alone,
@@ -78,7 +78,9 @@ def check(path: str | Path) -> CheckReport:
         checker.problems += overlap_problems(split, train, held_out)
         if not held_out:
             checker.check_missing(split)
-    checker.problems += unspoken_problems(folder / "test", text["test"], transcripts["test"])
+    checker.problems += unspoken_problems(
+        text_path(folder, "test"), text["test"], transcripts["test"]
+    )
     distinct = {split: {line.text for line in lines} for split, lines in text.items()}
     counted = Counter(label for label, _ in {(term.label, key(term.text)) for term in terms})
     return CheckReport(
@@ -142,15 +144,8 @@ class _Checker:
             self.error(path, problem.line, problem.message)
 
     def check_terms(self, terms: list[Term]) -> None:
-        """Report duplicate terms, within or across labels, spoken forms, and empty files."""
-        first: dict[str, Term] = {}
+        """Report what is wrong with terms, and empty files."""
         self.problems += term_problems(terms, self.language)
-        for term in terms:
-            known = first.setdefault(key(term.text), term)
-            if known is not term:
-                where = f"{_file(known).name}:{known.line}"
-                message = f"duplicate term, first at {where}"
-                self.warn(_file(term), term.line, message, "keep one of them")
         told = {problem.file for problem in self.problems}
         full = {term.file for term in terms}
         for path in term_files(self.folder / "terms"):

@@ -61,13 +61,13 @@ def overlap_problems(split: str, train: list[Line], held_out: list[Line]) -> Ite
         )
 
 
-def unspoken_problems(place: Path, text: list[Line], recorded: list[Line]) -> Iterator[Problem]:
-    """Report test sentences that recordings take the place of."""
-    if text and recorded:
-        count = number_of(len({line.text for line in text}), "sentence")
-        message = f"{count} beside recordings, which alone are the test set"
+def unspoken_problems(file: Path, text: list[Line], recorded: list[Line]) -> Iterator[Problem]:
+    """Report test sentences in ``file`` that recordings take the place of."""
+    written = {line.text for line in text if line.file == file}
+    if written and recorded:
+        message = f"{number_of(len(written), 'sentence')} beside recordings, which alone are tested"
         fix = "remove either, or make the sentences a domain of their own"
-        yield Problem(str(place), None, "warning", message, fix)
+        yield Problem(str(file), None, "warning", message, fix)
 
 
 def _telling(text: str) -> Iterator[tuple[str, ...]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from asr_llm.corpus.domain.files import DomainConfig, Line, Problem, Term
+from asr_llm.corpus.domain.files import DomainConfig, Line, Problem
 from asr_llm.corpus.speech.synthesis import select_voices, speakable, synthesiser
 from asr_llm.errors import SynthesisError
 from asr_llm.yaml_lines import YamlFile
@@ -69,15 +69,3 @@ def text_problems(
                 message = "a sentence without a Latin letter or digit, which no voice can say"
                 needless = split == "train" or recorded[split]
                 yield Problem(*place, "warning" if needless else "error", message, fix)
-
-
-def term_problems(terms: Iterable[Term], language: str) -> Iterator[Problem]:
-    """Terms and spoken forms that no voice can say."""
-    for term in terms:
-        place = str(term.file), term.line
-        if term.spoken and not speakable(term.spoken, language):
-            message = "a spoken form without a letter or digit, which no voice can say"
-            yield Problem(*place, "error", message, "respell the term, or leave it out")
-        elif not term.spoken and not speakable(term.text, language):
-            message = "a term without a Latin letter or digit, which no voice can say"
-            yield Problem(*place, "warning", message, "add its spoken form after a tab")

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from asr_llm.corpus.recordings.audio_kinds import EXPECTED, AudioFile, Channels
+from asr_llm.corpus.recordings.audio_kinds import EXPECTED, KINDS, AudioFile, Channels
 from asr_llm.errors import AudioError
 from asr_llm.files import is_lfs_pointer
-
-if TYPE_CHECKING:
-    import soundfile
+from asr_llm.text_files import looks_like_text
 
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 1_000_000
 _MAGIC = (
@@ -55,6 +53,8 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     """
     import soundfile
 
+    from asr_llm.corpus.recordings.sndfile_audio import SndfileAudio
+
     head = _head(path)
     with path.open("rb") as raw:
         length = _wav_length(raw)
@@ -62,7 +62,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         source: Any = _Mended(raw, length if is_wrong else None)
         try:
             # By suffix where possible: suffixes such as .raw mean something to libsndfile.
-            decoder: Any = _SndfileAudio(path, source if is_wrong else path)
+            decoder: Any = SndfileAudio(path, source if is_wrong else path)
         except soundfile.LibsndfileError as error:
             decoder = _by_ffmpeg(path, source, head, error.error_string.rstrip("."))
         except TypeError:  # .raw: a format without a header
@@ -111,43 +111,13 @@ def _by_ffmpeg(path: Path, source: BinaryIO, head: bytes, reason: str) -> Any:
     except NotReadableError as error:
         if head[4:8] == b"ftyp" or head.startswith(_CONTAINERS):
             what = f"corrupt ({error})"
+        elif head.startswith(_MAGIC):
+            what = f"corrupt ({reason})"
         else:
-            known = head.startswith(_MAGIC)
-            what = f"corrupt ({reason})" if known else "cannot be decoded as audio"
+            what = "cannot be decoded as audio"
+            if looks_like_text(head):
+                raise AudioError(f"{path}: {what}: it looks like text; {KINDS}") from None
         raise AudioError(f"{path}: {what}; {EXPECTED}") from None
-
-
-class _SndfileAudio:
-    """Audio read by libsndfile."""
-
-    def __init__(self, path: Path, source: Path | BinaryIO) -> None:
-        import soundfile
-
-        self.path = path
-        self._file: soundfile.SoundFile = soundfile.SoundFile(
-            os.fsencode(source) if isinstance(source, Path) else source  # a name may be any bytes
-        )
-        self.rate: int = self._file.samplerate
-        self.num_channels: int = self._file.channels
-        self.num_samples: int = self._file.frames
-
-    def __enter__(self) -> _SndfileAudio:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def blocks(self, size: int) -> Iterator[Channels]:
-        import soundfile
-
-        try:
-            while len(block := self._file.read(size, dtype="float32", always_2d=True)):
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                f"{self.path}: corrupt: it breaks off after {self._file.tell() / self.rate:.1f} "
-                f"s ({error.error_string.rstrip('.')}); {EXPECTED}"
-            ) from None
 
 
 class _ToItsEnd:

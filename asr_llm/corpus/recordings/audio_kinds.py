@@ -19,7 +19,8 @@ mts m2ts flv alac ape wv tta
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 """Suffixes of audio files, and of video with sound, when searching folders."""
 
-EXPECTED = "expected wav, flac, mp3, ogg, m4a, webm or the like; convert with: ffmpeg -i FILE F.wav"
+KINDS = "expected wav, flac, mp3, ogg, m4a, webm or the like"
+EXPECTED = f"{KINDS}; convert with: ffmpeg -i FILE F.wav"
 
 
 class AudioFile(Protocol):

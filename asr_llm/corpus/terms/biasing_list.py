@@ -19,6 +19,8 @@ STRENGTH = 2.5
 """Nats that a token gains if it is the only continuation of the listed phrase; tuned on dev sets,
 see eval/RESULTS.md#biasing."""
 
+_NO_LISTS = (".json", ".yaml", ".yml")  # text, but not with a phrase on each line
+
 
 @dataclass(frozen=True)
 class BiasingList:
@@ -112,6 +114,8 @@ def read_phrases(path: str | Path) -> list[str]:
         DomainError: the domain folder is malformed.
     """
     place = Path(path)
+    if place.suffix.lower() in _NO_LISTS:
+        raise BiasingError(f"{place}: found {place.suffix}; {EXPECTED} with a phrase on each line")
     problems: list[Problem] = []
     found = _in_folder(place, problems) if place.is_dir() else _in_file(place, problems)
     for problem in problems:

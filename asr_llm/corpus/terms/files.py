@@ -22,6 +22,8 @@ _TABLES = {".tsv", ".csv"}
 MOST_TERMS = 200_000
 """Maximum length of a list: a longer one would be a dictionary that boosts everything."""
 
+_LONGEST_TERM = 20  # words; what is longer is a sentence
+
 _TOLD = 20  # problems reported per list; the rest are counted
 _TERM_HEADERS = {"term", "terms", "phrase", "word"}
 _SPOKEN_HEADERS = {"spoken", "spoken form", "spoken_form", "pronunciation"}
@@ -94,6 +96,9 @@ def _wrong(line: str, columns: Sequence[str], delimiter: str) -> tuple[str, str]
         return f"found no term; {expected}", "fix this line"
     if columns and not any(map(str.isalnum, columns[0])):
         return "found a term without a letter or digit, which nobody can say", "spell it out"
+    if columns and (words := len(columns[0].split())) > _LONGEST_TERM:
+        found = f"found {words} words; expected a term, of at most {_LONGEST_TERM}"
+        return found, "leave sentences to text.txt"
     return None
 
 

@@ -45,7 +45,7 @@ NO_DEV = (
     "add dev/text.txt, recordings with transcripts, or dev templates"
 )
 UNSPOKEN = (
-    "beside recordings, which alone are the test set; remove either, or make the sentences a "
+    "beside recordings, which alone are tested; remove either, or make the sentences a "
     "domain of their own"
 )
 NO_TEST = (
@@ -305,6 +305,22 @@ def test_a_term_listed_twice_counts_once(folder: Path) -> None:
     assert any("2 of 2 terms are not in the text (lines 1, 2, 3, 4)" in x for x in found(report))
 
 
+def test_terms_that_are_a_slip(folder: Path) -> None:
+    write(folder, "terms/test.tsv", "ECG,\nwith\nIT\ntrans-\n")
+    assert [told for told in found(check(folder)) if "terms/test" in told][:2] == [
+        "warning terms/test.tsv:2: one of the commonest words of English, which needs no list; "
+        "remove it: a list makes its words likelier everywhere",
+        "warning terms/test.tsv:1: a term that ends in ','; remove the mark",
+    ]
+
+
+def test_test_templates_beside_recordings_are_kept(folder: Path) -> None:
+    (folder / "test/text.txt").unlink()
+    soundfile.write(folder / "test" / "a.wav", np.zeros(16000), 16000)
+    write(folder, "test/trans.txt", "a.wav\tStop it.\n")
+    assert not [told for told in found(check(folder)) if "beside recordings" in told]
+
+
 def test_what_no_voice_can_say(folder: Path) -> None:
     write(folder, "test/text.txt", "Stop the metoprolol.\n你好吗\n")
     write(folder, "terms/test.tsv", "ECG\n你好\n吗\tma\n你\t你\n")
@@ -372,7 +388,7 @@ def test_check_reports_everything_at_once(folder: Path) -> None:
         "error test/manifest.json:1: test/a.wav: no such file; check the path",
         "warning test/manifest.json: 1 audio file without transcripts, ignored (b.wav); "
         "list them here, or remove them",
-        f"warning test: 1 sentence {UNSPOKEN}",
+        f"warning test/text.txt: 1 sentence {UNSPOKEN}",
     ]
 
 
@@ -529,7 +545,7 @@ def test_check_warns_of_overlap_and_style(folder: Path) -> None:
         "row with it (lines 2); remove them from one of the two, or scores will be too good",
         "warning test/trans.txt:1: 1 of 2 test sentences are in train too, or share 8 words in a "
         "row with it (lines 1); remove them from one of the two, or scores will be too good",
-        f"warning test: 4 sentences {UNSPOKEN}",
+        f"warning test/text.txt: 2 sentences {UNSPOKEN}",
     ]  # the dev sentence shares seven words
 
 

@@ -87,7 +87,7 @@ def test_each_fault_has_its_own_message(tmp_path: Path) -> None:
         ".": "is a directory",
         "empty.wav": r"is empty \(0 bytes\)",
         "no_samples.wav": "contains no samples",
-        "notes.wav": "cannot be decoded as audio; expected wav, flac, mp3, ogg, m4a",
+        "notes.wav": "cannot be decoded as audio: it looks like text; expected wav, flac, mp3, ogg",
         "a.raw": "has no header",
         "broken.flac": "corrupt",
         "nan.wav": "contains samples that are NaN",

@@ -228,6 +228,11 @@ def test_others_that_break_off(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     with pytest.raises(AudioError, match=r"breaks off after"):
         load_audio(tmp_path / name)
+    blocks = read_blocks(tmp_path / name)
+    before = next(blocks)  # in one block: it is less than half a minute
+    assert 2 * SAMPLE_RATE < len(before) < 3 * SAMPLE_RATE
+    with pytest.raises(AudioError):
+        next(blocks)
 
 
 # Hostile files ---------------------------------------------------------------------------

@@ -79,6 +79,7 @@ def test_requested_list_joins_adapter_lists(
         (b"RIFF\xff\xfe\x00", r"words\.txt:1: not UTF-8 text.*expected a text file"),
         ("sotalol\n?!\n", r"words\.txt:2: found a term without a letter or digit"),
         ("\tspoken form\n", r"words\.txt:1: found no term"),
+        ("word " * 21, r"words\.txt:1: found 21 words; expected a term, of at most 20"),
         (None, r"words\.txt: No such file.*expected a text file with a phrase on each line"),
     ],
 )
@@ -88,6 +89,13 @@ def test_files_that_are_no_lists(tmp_path: Path, content: str | bytes | None, me
         write(path, content)
     with pytest.raises(BiasingError, match=message):
         make_list(path)
+
+
+@pytest.mark.parametrize("name", ["words.json", "domain.YAML"])
+def test_other_formats_are_no_lists(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, "name: sotalol\n")
+    with pytest.raises(BiasingError, match=rf"{name}: found .*; expected a text file with a phr"):
+        read_phrases(tmp_path / name)
 
 
 def test_a_folder_without_terms(tmp_path: Path) -> None:
