@@ -89,6 +89,18 @@ def row(name: str, found: list[Figures], columns: Sequence[str]) -> str:
     return f"| {name} | " + " | ".join([*cells, f"{took:.1f}"]) + " |"
 
 
+def difference(
+    name: str, found: list[Figures], first: list[Figures], columns: Sequence[str]
+) -> str:
+    """A row of Markdown: what a row changes against the first, paired by seed."""
+    changes = [
+        {column: one[column] - other[column] for column in columns if column in one.keys() & other}
+        for one, other in zip(found, first, strict=True)
+    ]
+    cells = [spread([one[column] for one in changes if column in one]) for column in columns]
+    return f"| {name}, change | " + " | ".join([*cells, ""]) + " |"
+
+
 def spread(values: list[float]) -> str:
     """Mean ± half of its 95% interval by Student's t, or of two (lowest to highest)."""
     if not values:

@@ -120,6 +120,20 @@ def test_the_spread_of_one_two_and_three_figures() -> None:
     assert record.spread([5.0, 6.0, 7.0]) == "6.0 ± 2.5"
 
 
+def test_changes_are_paired_by_seed() -> None:
+    first = [{"WER": 30.0, "S2T": 40.0}, {"WER": 40.0, "S2T": 38.0}, {"WER": 35.0}]
+    found = [{"WER": 35.0, "S2T": 40.0}, {"WER": 46.0, "S2T": 37.0}, {"WER": 42.0, "S2T": 30.0}]
+    # 5, 6 and 7 points, though each row's own spread is 10 points and more; S2T of two seeds.
+    told = "| mixed, change | 6.0 ± 2.5 | -0.5 (-1.0 to 0.0) |  |"
+    assert record.difference("mixed", found, first, ["WER", "S2T"]) == told
+
+
+def test_several_seeds_print_changes(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--rows", "ASR only", "ASR + text", "--seeds", "1", "2")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "| ASR + text, change | 0.0 | 0.0 | 0.0 | 0.0 | 0.0 |  |  |"
+
+
 def test_domains_and_orders_are_columns_of_their_own(
     run: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,8 +9,9 @@ Figures: WER of held-out readers (`basic`, four beams), and right answers to the
 eval/knowledge.yaml, asked in writing (T2T) and aloud (S2T); prompts of eval/instructions.yaml that
 are followed, given in writing (I-T) and aloud (I-S). With --domains, of each the share of term
 mentions missed in its test set (EER, raw); with --data, the share of the values found that people
-ordered in recordings of coffee orders. What is finished is only read again, what was stopped goes
-on; with --record, figures are kept in that file and taken from there. Ours are in
+ordered in recordings of coffee orders. With several seeds, the last lines of the table say what
+each row changes against the first, paired by seed. What is finished is only read again, what was
+stopped goes on; with --record, figures are kept in that file and taken from there. Ours are in
 adapt/small/compared.jsonl.
 """
 
@@ -46,7 +47,7 @@ sys.path[:0] = [str(HERE.parent), str(ROOT / "eval")]
 
 from orders import read_orders, slots_found  # noqa: E402
 from recognisers import by_us, some_of  # noqa: E402
-from record import Figures, Record, minutes, recipes, row  # noqa: E402
+from record import Figures, Record, difference, minutes, recipes, row  # noqa: E402
 
 COLUMNS = ("WER readers", "T2T", "S2T", "gap", "I-T", "I-S")
 ORDERS = "orders"
@@ -98,7 +99,10 @@ def main() -> None:
         + "|---" * (2 + len(columns))
         + "|"
     )
-    print("\n".join(row(*one, columns) for one in table))
+    lines = [row(*one, columns) for one in table]
+    if len(arguments.seeds) > 1:
+        lines += [difference(*one, table[0][1], columns) for one in table[1:]]
+    print("\n".join(lines))
 
 
 def untrained(model: str, llm: str, folder: Path) -> None:
