@@ -171,7 +171,8 @@ def test_a_truncated_file_is_transcribed_up_to_the_break(
     assert not transcript.complete
     assert transcript.note and transcript.note.startswith("corrupt: it breaks off after ")
     assert transcript.note.endswith("; what comes before is transcribed")
-    assert transcript.segments[-1].end == transcript.duration == 30.0  # blocks are half a minute
+    assert transcript.segments[-1].end == transcript.duration
+    assert 34.5 < transcript.duration < 35  # a part of the second block of half a minute, too
     with pytest.raises(AudioError, match="corrupt"):
         list(fake.transcribe(path))
 
