@@ -93,11 +93,11 @@ def difference(
     name: str, found: list[Figures], first: list[Figures], columns: Sequence[str]
 ) -> str:
     """A row of Markdown: what a row changes against the first, paired by seed."""
-    changes = [
-        {column: one[column] - other[column] for column in columns if column in one.keys() & other}
-        for one, other in zip(found, first, strict=True)
+    pairs = list(zip(found, first, strict=True))
+    cells = [
+        spread([a[column] - b[column] for a, b in pairs if column in a and column in b])
+        for column in columns
     ]
-    cells = [spread([one[column] for one in changes if column in one]) for column in columns]
     return f"| {name}, change | " + " | ".join([*cells, ""]) + " |"
 
 

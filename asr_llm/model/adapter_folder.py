@@ -118,20 +118,22 @@ def _check(folder: Path) -> None:
             f"no adapter at {folder}: {found}; expected a folder such as runs/NAME/adapter "
             "written by 'asr-llm adapt'"
         )
-    if (folder / "domain.yaml").is_file():
-        raise CheckpointError(
-            f"{folder} is a domain folder; expected an adapter made from it: asr-llm adapt {folder}"
-        )
     if (folder / "adapter" / WEIGHTS).is_file():
         raise CheckpointError(
             f"{folder} is a run folder; expected its adapter: did you mean {folder / 'adapter'}?"
         )
     for needed in (CONFIG, WEIGHTS):
-        if not (folder / needed).is_file():
+        if (folder / needed).is_file():
+            continue
+        if (folder / "domain.yaml").is_file():
             raise CheckpointError(
-                f"{folder} is not an adapter: it has no {needed}; expected a folder such as "
-                "runs/NAME/adapter written by 'asr-llm adapt'"
+                f"{folder} is a domain folder; expected an adapter made from it: "
+                f"asr-llm adapt {folder}"
             )
+        raise CheckpointError(
+            f"{folder} is not an adapter: it has no {needed}; expected a folder such as "
+            "runs/NAME/adapter written by 'asr-llm adapt'"
+        )
     adapter_kind.check(folder)
 
 

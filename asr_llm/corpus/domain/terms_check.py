@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
 
 from asr_llm.corpus.domain.files import Problem, Term
 from asr_llm.corpus.speech.synthesis import speakable
 from asr_llm.corpus.terms.phrases import key
-
-_COMMON = 5.6  # Zipf frequency (log10 of occurrences in 10^9 words) of "have" or "will"
+from asr_llm.corpus.terms.words import FUNCTION, english_zipf
 
 
 def term_problems(terms: Sequence[Term], language: str) -> Iterator[Problem]:
@@ -23,7 +20,8 @@ def term_problems(terms: Sequence[Term], language: str) -> Iterator[Problem]:
     for term in terms:
         known = first.setdefault(key(term.text), term)
         if known is not term:
-            where = f"{Path(str(known.file)).name}:{known.line}"
+            assert known.file is not None  # it was read from one
+            where = f"{known.file.name}:{known.line}"
             yield _warning(term, f"duplicate term, first at {where}", "keep one of them")
 
 
@@ -42,7 +40,7 @@ def _unspeakable(terms: Iterable[Term], language: str) -> Iterator[Problem]:
 def _common(terms: Iterable[Term]) -> Iterator[Problem]:
     """Words in most sentences; not those in capitals, which may be acronyms (IT, US)."""
     for term in terms:
-        if term.text.islower() and term.text.isalpha() and _zipf(term.text) >= _COMMON:
+        if term.text.islower() and term.text.isalpha() and english_zipf(term.text) >= FUNCTION:
             message = "one of the commonest words of English, which needs no list"
             yield _warning(term, message, "remove it: a list makes its words likelier everywhere")
 
@@ -55,10 +53,3 @@ def _unclean(terms: Iterable[Term]) -> Iterator[Problem]:
 
 def _warning(term: Term, message: str, fix: str) -> Problem:
     return Problem(str(term.file), term.line, "warning", message, fix)
-
-
-@cache
-def _zipf(word: str) -> float:
-    from wordfreq import zipf_frequency  # 0.2 s
-
-    return zipf_frequency(word, "en")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 
-from asr_llm.corpus.terms.words import Token
+from asr_llm.corpus.terms.words import FUNCTION, Token
 
 
 def _set(words: str) -> frozenset[str]:
@@ -24,7 +24,6 @@ RARE = 3.5
 KNOWN = 4.5
 """Zipf frequency from which a word alone is none, however often the text has it."""
 _UNCOMMON = 4.3  # Zipf frequency under which a word belongs to the candidate beside it
-_FUNCTION = 5.6  # Zipf frequency from which a word joins no phrase
 _KEYNESS = 1.5  # log10 of how many times more frequent than in general language
 _TOGETHER = 0.5  # NPMI from which neighbours are one phrase
 _SHARE = 0.2  # of the rarer word's places beside the other, under which even candidates are none
@@ -133,7 +132,7 @@ class Judge:
         """End of the capitalised words from ``i`` on; i if there are none."""
         if i >= len(line) or not line[i].text[0].isupper():
             return i
-        if line[i].initial and self.zipf(line[i].key) >= _FUNCTION:
+        if line[i].initial and self.zipf(line[i].key) >= FUNCTION:
             return i
         i += 1
         while i < len(line) and line[i].joined:
@@ -157,7 +156,7 @@ class Judge:
         if a.reference or b.reference or a.key in _TITLES or a.key in VERSUS or b.key in VERSUS:
             return False
         if b.capital:
-            return a.text[0].isupper() and (a.capital or self.zipf(a.key) < _FUNCTION)
+            return a.text[0].isupper() and (a.capital or self.zipf(a.key) < FUNCTION)
         if self._latin(a.key, b.key):
             return True
         endings = ("ed", "ly")
@@ -165,7 +164,7 @@ class Judge:
             return False
         frequencies = self.zipf(a.key), self.zipf(b.key)
         share = self.share(a.key, b.key)
-        if max(frequencies) >= _FUNCTION or share < _SHARE:
+        if max(frequencies) >= FUNCTION or share < _SHARE:
             return False
         alone = [self.alone(a.key) or (a.capital and frequencies[0] < KNOWN), self.alone(b.key)]
         uncommon = max(frequencies) < _UNCOMMON or all(alone)

@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from asr_llm.corpus.domain.files import read_text, strictly
 from asr_llm.corpus.domain.folder import Domain
 from asr_llm.corpus.terms.candidates import RARE, VERSUS, Judge
 from asr_llm.corpus.terms.phrases import PhraseFinder
-from asr_llm.corpus.terms.words import Token, tokens_of
+from asr_llm.corpus.terms.words import Token, english_zipf, tokens_of
 from asr_llm.errors import DomainError
 
 _SHOWN = 4  # words of context on each side
@@ -53,14 +52,7 @@ class General:
     def _zipf(self, word: str) -> float:
         count = self._counts[word]
         own = 9 + math.log10(count / self._total) if count else 0.0
-        return max(own, _english_zipf(word)) if self._english else own
-
-
-@cache
-def _english_zipf(word: str) -> float:
-    from wordfreq import zipf_frequency  # 0.2 s
-
-    return zipf_frequency(word, "en")
+        return max(own, english_zipf(word)) if self._english else own
 
 
 def _bases(word: str) -> list[str]:

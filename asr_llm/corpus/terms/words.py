@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from asr_llm.corpus.terms.phrases import key as folded
 
@@ -19,6 +20,17 @@ _TOKEN = re.compile(
 )
 # A point after one or two letters ("Dr.", "v.") ends no sentence.
 _SENTENCE_END = re.compile(r"(?<![\W\d_])[^\W_]{3,}[\"'”’)]*[.?!][\"'”’)]* |[?!:] ")
+
+FUNCTION = 5.6
+"""Zipf frequency (log10 of occurrences in 10^9 words) of function words: "have", "will"."""
+
+
+@cache
+def english_zipf(word: str) -> float:
+    """Zipf frequency of a word in English; 0 if it is unknown."""
+    from wordfreq import zipf_frequency  # 0.2 s
+
+    return zipf_frequency(word, "en")
 
 
 @dataclass(frozen=True)
